@@ -1,0 +1,84 @@
+# Targets of one to three lines; logic belongs in Go or in test/.
+GO      ?= go
+PKG     ?= ./...
+RUN     ?= .
+FUZZTIME ?= 30s
+ROUNDS  ?= 10
+BEDS    ?= nfs4 nfs3
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Build, and serve ~/shoal-data on 127.0.0.1:9000 with printed credentials
+	bin/shoal server
+
+.PHONY: build
+build: ## Build bin/shoal
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/shoal ./cmd/shoal
+
+.PHONY: all-platforms
+all-platforms: ## Build for every platform that is promised
+	set -e; for t in linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64; do \
+		echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/shoal; done
+
+.PHONY: test
+test: ## Run the tests of the packages (PKG=./nasfs RUN=TestPut to narrow)
+	$(GO) test -run '$(RUN)' $(PKG)
+
+.PHONY: race
+race: ## The same, shorter, with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short -run '$(RUN)' $(PKG)
+
+.PHONY: soak
+soak: ## Run the random tests ROUNDS times, each with new seeds
+	$(GO) test -timeout 0 -count $(ROUNDS) -run '$(RUN)' ./nasfs/... ./internal/lock ./internal/object/...
+	$(GO) test -timeout 0 ./raftlock -v -run FaultSchedules -seed $$(date +%s) -seeds $$((500 * $(ROUNDS)))
+	$(GO) test -timeout 0 ./raftlock/protocol -v -run NoSchedule -seed $$(date +%s) -seeds $$((60 * $(ROUNDS)))
+
+.PHONY: check
+check: lint ## Format, vet, linters and import boundaries
+	$(GO) mod tidy -diff
+	cd test && $(GO) mod tidy -diff && $(GO) vet ./...
+
+.PHONY: lint
+lint: bin/golangci-lint
+	bin/golangci-lint run --allow-parallel-runners ./...
+	$(GO) vet ./...
+
+bin/golangci-lint: internal/tools/go.mod
+	cd internal/tools && GOBIN=$(CURDIR)/bin $(GO) install tool
+
+.PHONY: fmt
+fmt: bin/golangci-lint ## Format the code
+	bin/golangci-lint fmt ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME
+	set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' internal nasfs gateway raftlock); do \
+		for n in $$(grep -oE '^func Fuzz[A-Za-z0-9]+' $$f | cut -c6-); do \
+			$(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$n$$" -fuzztime $(FUZZTIME); done; done
+
+.PHONY: bench
+bench: ## Run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+.PHONY: e2e
+e2e: build ## Real clients against the real binary (test/run installs them)
+	test/run quick
+
+.PHONY: e2e-all
+e2e-all: build ## The same, the long way: 1 GiB objects, every client
+	test/run full
+
+.PHONY: e2e-mounts
+e2e-mounts: build ## Gateways on real NFS mounts, in User-Mode Linux (BEDS=nfs4 for one kind)
+	test/beds/run $(BEDS)
+
+.PHONY: ci
+ci: check test race all-platforms e2e ## Everything that must pass before a change lands
