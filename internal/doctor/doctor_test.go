@@ -1,0 +1,128 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+const mountinfo = `21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+40 21 0:40 / /mnt/my\040nas rw,noatime shared:2 - nfs4 nas:/export rw,vers=4.2,hard,proto=tcp
+41 21 0:41 / /mnt/old rw shared:3 - nfs nas:/old rw,vers=3,soft,nolock
+42 21 0:42 / /mnt/none rw shared:3 - nfs nas:/old rw,vers=3,hard,lookupcache=none
+43 21 0:43 / /mnt/smb rw shared:4 - cifs //nas/share rw,vers=3.1.1
+44 21 0:44 / /mnt/ro ro shared:4 - xfs /dev/vdb rw
+45 21 0:45 / /mnt/twice rw - tmpfs tmpfs rw
+46 45 0:46 / /mnt/twice rw - nfs4 nas:/x rw,vers=4.1,hard
+`
+
+func TestMountsAreFoundAndJudged(t *testing.T) {
+	for path, want := range map[string]struct {
+		kind  string
+		worst Severity
+		says  string
+	}{
+		"/home/x":            {"ext4", OK, "/dev/vda"},
+		"/mnt/my nas/bucket": {"nfs4", OK, "nas:/export"},
+		"/mnt/my nasty":      {"ext4", OK, ""},
+		"/mnt/old":           {"nfs", Bad, "soft"},
+		"/mnt/none":          {"nfs", OK, ""},
+		"/mnt/smb/x":         {"cifs", Warn, "SMB"},
+		"/mnt/ro":            {"xfs", Bad, "read-only"},
+		"/mnt/twice":         {"nfs4", Info, "4.1"},
+	} {
+		e := &Examination{mount: findMount(mountinfo, path)}
+		found, err := mountOptions(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, f := range found {
+			text += f.Found + "; "
+			if f.Severity == Bad && (f.Effect == "" || f.Cure == "") {
+				t.Errorf("%s: %q has no effect or no cure", path, f.Found)
+			}
+		}
+		if got := (Report{Findings: found}).Worst(); e.mount.Type != want.kind || got != want.worst || !strings.Contains(text, want.says) {
+			t.Errorf("%s: %s, %s: %s", path, e.mount.Type, got, text)
+		}
+	}
+	if m := findMount("garbage\n1 2 3\n - - -\n", "/x"); m.Type != "" {
+		t.Errorf("garbage is a mount: %+v", m)
+	}
+}
+
+func examine(t *testing.T, root vfs.Dir) Report {
+	t.Helper()
+	e := Examination{Path: "/tree", Root: root, Rounds: 10}
+	report, err := e.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := root.ReadDir()
+	if err != nil || slices.ContainsFunc(entries, func(e vfs.Entry) bool { return strings.HasPrefix(e.Name, ".shoal-doctor") }) {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	return report
+}
+
+func TestAGoodDirectoryIsFoundGood(t *testing.T) {
+	root, err := vfs.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Skip(err)
+	}
+	defer root.Close()
+	report := examine(t, root)
+	for _, f := range report.Findings {
+		// How much is free and how long a commit takes is this machine's.
+		if f.Severity == Bad && f.Check != "space" && f.Check != "commit latency" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if len(report.Findings) < len(checks()) {
+		t.Errorf("%d findings of %d checks", len(report.Findings), len(checks()))
+	}
+}
+
+func TestWhatTheFileSystemCannotDoIsFound(t *testing.T) {
+	for name, tt := range map[string]struct {
+		op    vfs.Op
+		errno syscall.Errno
+		check string
+		worst Severity
+	}{
+		"nothing can be written":          {vfs.OpCreate, syscall.EROFS, "write", Bad},
+		"no directory can be made":        {vfs.OpMkdir, syscall.EACCES, "write", Bad},
+		"an open file cannot be replaced": {vfs.OpRename, syscall.EACCES, "atomic replace", Bad},
+		"there are no links":              {vfs.OpLink, syscall.EPERM, "hard links", Info},
+		"there are no attributes":         {vfs.OpSetxattr, syscall.ENOTSUP, "extended attributes", Info},
+		"the disk is full at an fsync":    {vfs.OpSync, syscall.ENOSPC, "write", Bad},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fault := vfs.NewFault(vfs.NewMemory().Root())
+			fault.Inject(func(c vfs.OpCall) error {
+				if c.Op == tt.op {
+					return tt.errno
+				}
+				return nil
+			})
+			report := examine(t, fault.Root())
+			if !slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Check == tt.check && f.Severity == tt.worst }) {
+				t.Errorf("%+v", report.Findings)
+			}
+		})
+	}
+}
+
+func TestAnExaminationEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	e := Examination{Path: "/tree", Root: vfs.NewMemory().Root(), Rounds: 10}
+	if _, err := e.Run(ctx); err == nil {
+		t.Error("it went on")
+	}
+}

@@ -1,0 +1,135 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Mount is how a directory is mounted.
+type Mount struct {
+	Point   string   `json:"point,omitempty"`
+	Type    string   `json:"type,omitempty"` // of the file system
+	Source  string   `json:"source,omitempty"`
+	Options []string `json:"options,omitempty"`
+}
+
+// network reports whether other hosts have the file system too.
+func (m Mount) network() bool {
+	return slices.Contains([]string{"nfs", "nfs4", "cifs", "smb3", "fuse.glusterfs", "ceph", "9p", "lustre", "fuse.sshfs", "fuse.s3fs"}, m.Type)
+}
+
+// option returns the value of an option, and whether it is set.
+func (m Mount) option(name string) (string, bool) {
+	for _, o := range m.Options {
+		key, value, _ := strings.Cut(o, "=")
+		if key == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// findMount returns the mount that path is on (proc(5), /proc/pid/mountinfo).
+// Of several on one place the last one counts.
+func findMount(mountinfo, path string) Mount {
+	var found Mount
+	for line := range strings.Lines(mountinfo) {
+		left, right, ok := strings.Cut(strings.TrimSpace(line), " - ")
+		fields, behind := strings.Fields(left), strings.Fields(right)
+		if !ok || len(fields) < 6 || len(behind) < 3 {
+			continue
+		}
+		point := unescape(fields[4])
+		if !within(path, point) || len(point) < len(found.Point) {
+			continue
+		}
+		found = Mount{Point: point, Type: behind[0], Source: unescape(behind[1])}
+		for _, list := range []string{fields[5], behind[2]} {
+			for o := range strings.SplitSeq(list, ",") {
+				if !slices.Contains(found.Options, o) {
+					found.Options = append(found.Options, o)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func within(path, point string) bool {
+	return path == point || point == "/" || strings.HasPrefix(path, point+"/")
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// rule is what an option, or its absence, means on a type of file system.
+type rule struct {
+	types  []string
+	holds  func(m Mount) bool
+	result Finding
+}
+
+func has(name string, values ...string) func(Mount) bool {
+	return func(m Mount) bool {
+		v, set := m.option(name)
+		return set && (len(values) == 0 || slices.Contains(values, v))
+	}
+}
+
+func nfs() []string { return []string{"nfs", "nfs4"} }
+
+const nfsLine = "mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime SERVER:/EXPORT %s"
+
+func rules(at string) []rule {
+	line := fmt.Sprintf(nfsLine, at)
+	return []rule{
+		{nil, has("ro"), Finding{Severity: Bad, Found: "it is mounted read-only", Effect: "Nothing can be written.", Cure: "mount -o remount,rw " + at}},
+		{nfs(), has("soft"), Finding{Severity: Bad, Found: "soft", Effect: "When the server is slow, writes fail half done, and errors can come after a write was taken for good.", Cure: line}},
+		{nfs(), has("softerr"), Finding{Severity: Bad, Found: "softerr", Effect: "When the server is slow, writes fail half done, and errors can come after a write was taken for good.", Cure: line}},
+		{nfs(), has("nocto"), Finding{Severity: Bad, Found: "nocto", Effect: "A file that was opened may be an older one for a long time.", Cure: line}},
+		{nfs(), func(m Mount) bool { return has("vers", "3")(m) && !has("lookupcache", "none")(m) }, Finding{
+			Severity: Bad, Found: "NFS version 3 with a cache of names (lookupcache)", Effect: "With several gateways one may not see what another has just written. One gateway alone is safe.",
+			Cure: line + "   (or vers=3 with lookupcache=none)",
+		}},
+		{nfs(), has("vers", "4.0"), Finding{Severity: Warn, Found: "NFS version 4.0", Effect: "After a lost answer the client repeats what was done, and has to find out what happened.", Cure: line}},
+		{nfs(), has("vers", "4.1"), Finding{Severity: Info, Found: "NFS version 4.1", Effect: "Metadata goes into files of its own: version 4.2 has extended attributes, and copies inside the server.", Cure: line}},
+		{nfs(), has("noac"), Finding{Severity: Warn, Found: "noac", Effect: "Every look at a file asks the server; Shoal asks where it has to without that.", Cure: line}},
+		{[]string{"cifs", "smb3"}, func(Mount) bool { return true }, Finding{
+			Severity: Warn, Found: "SMB", Effect: "Names and files are cached for a second and more, and a file that somebody has open cannot be replaced: one gateway only.",
+			Cure: "Run one gateway, or use NFS to the same server: " + line,
+		}},
+		{[]string{"fuse.glusterfs"}, func(Mount) bool { return true }, Finding{
+			Severity: Warn, Found: "GlusterFS", Effect: "With its default options replaced files are read as they were for about a second: one gateway only.",
+			Cure: "mount -t glusterfs -o entry-timeout=0,attribute-timeout=0,negative-timeout=0 HOST:/VOLUME " + at +
+				"   and on the volume: performance.{stat-prefetch,quick-read,open-behind,io-cache,read-ahead} off",
+		}},
+		{[]string{"fuse.sshfs", "fuse.s3fs", "9p"}, func(Mount) bool { return true }, Finding{
+			Severity: Bad, Found: "a file system without the promises that Shoal rests on", Effect: "Acknowledged objects can be lost.", Cure: "Serve a local disk or NFS.",
+		}},
+		{[]string{"tmpfs", "ramfs"}, func(Mount) bool { return true }, Finding{Severity: Warn, Found: "it is in memory", Effect: "All is gone after a restart.", Cure: "Serve a directory on a disk."}},
+		{[]string{"overlay"}, func(Mount) bool { return true }, Finding{Severity: Warn, Found: "it is the file system of a container", Effect: "All is gone with the container.", Cure: "Mount a volume on it."}},
+	}
+}
+
+func mountOptions(_ context.Context, e *Examination) ([]Finding, error) {
+	m := e.mount
+	if m.Type == "" {
+		return []Finding{{Check: "mount", Severity: Info, Found: "this system does not tell how it is mounted"}}, nil
+	}
+	var found []Finding
+	for _, r := range rules(m.Point) {
+		if (r.types == nil || slices.Contains(r.types, m.Type)) && r.holds(m) {
+			f := r.result
+			f.Check = "mount"
+			found = append(found, f)
+		}
+	}
+	if found == nil {
+		found = []Finding{{Check: "mount", Severity: OK, Found: m.Type + " from " + m.Source}}
+	}
+	return found, nil
+}

@@ -1,0 +1,158 @@
+// Package object is the domain of Shoal: buckets, objects, uploads, the values
+// that describe them, and the Store interface that keeps them. It knows neither
+// HTTP nor disks, and imports only the standard library, so that the gateway in
+// front and the stores behind can meet here without knowing one another.
+package object
+
+import (
+	"io"
+	"time"
+)
+
+// Ref names one version of one object.
+type Ref struct {
+	Bucket string
+	Key    string // any non-empty byte string of at most MaxKeyLen bytes
+}
+
+// Limits of S3, in the units of its documentation
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
+const (
+	MaxKeyLen     = 1024        // bytes
+	MaxPartNumber = 10000       // the highest part number, and the most parts of one upload
+	MinPartSize   = 5 << 20     // bytes, of every part but the last
+	MaxPartSize   = 5 << 30     // bytes, of one part and of one PUT
+	MaxObjectSize = 5 << 40     // bytes (5 TiB)
+	MaxListLimit  = 1000        // entries of one page
+	NullVersion   = "null"      // the version ID of what an unversioned bucket holds
+	StorageClass  = "STANDARD"  // the default storage class
+	DefaultRegion = "us-east-1" // the region whose location constraint is empty
+)
+
+// Tag is one entry of a tag set. A set is kept sorted by Key.
+type Tag struct {
+	Key, Value string
+}
+
+// Bucket is a bucket's own record.
+type Bucket struct {
+	Name    string
+	Created time.Time
+	Region  string
+	Tags    []Tag
+}
+
+// Meta is what the writer of an object says about it beside its bytes.
+type Meta struct {
+	ContentType        string
+	ContentEncoding    string
+	ContentDisposition string
+	ContentLanguage    string
+	CacheControl       string
+	Expires            string
+	StorageClass       string            // empty means StorageClass
+	WebsiteRedirect    string            // x-amz-website-redirect-location
+	User               map[string]string // names in lower case, without x-amz-meta-
+	Tags               []Tag
+}
+
+// Clone returns a copy that shares no map or slice with m.
+func (m Meta) Clone() Meta {
+	if m.User != nil {
+		user := make(map[string]string, len(m.User))
+		for k, v := range m.User {
+			user[k] = v
+		}
+		m.User = user
+	}
+	m.Tags = append([]Tag(nil), m.Tags...)
+	return m
+}
+
+// Info describes one stored version of an object.
+type Info struct {
+	Bucket   string
+	Key      string
+	Size     int64     // bytes
+	Modified time.Time // S3's Last-Modified: when the object was made, to the nanosecond
+	ETag     string    // without quotes: hex MD5, "<hex>-<parts>", or a Store's own for foreign content
+	Checksum Checksum  // zero if none is known
+	Parts    []PartInfo
+	Meta     Meta
+}
+
+// PartInfo is what an object remembers of a part it was assembled from.
+type PartInfo struct {
+	Number   int
+	Size     int64  // bytes
+	Checksum string // raw value in the object's algorithm, or empty
+}
+
+// Body is the content of a Put or of a part.
+//
+// Read returns io.EOF only when all of the content came and every declared
+// length, checksum and signature held; a Store must commit on io.EOF and on
+// nothing else.
+type Body interface {
+	io.Reader
+	// Size is the declared length in bytes, -1 if it is not known.
+	Size() int64
+	// Digest describes the bytes read; it is valid only after io.EOF.
+	Digest() Digest
+}
+
+// Digest is what a Body found out about its bytes.
+type Digest struct {
+	MD5      [16]byte
+	Checksum Checksum // over the whole body, of type FullObject; zero if none was computed
+}
+
+// PutInput is what Put makes an object from.
+type PutInput struct {
+	Body  Body
+	Meta  Meta
+	Check Check // nil allows
+}
+
+// CopyInput says what becomes of a copied object.
+type CopyInput struct {
+	SourceCheck Check // called with the source as it is when it is opened; nil allows
+	Check       Check // called with the current destination under its lock; nil allows
+	Meta        *Meta // nil keeps the source's
+}
+
+// Check decides whether an operation may go on. A Store calls it under the
+// key's lock with the current version, or nil if there is none, so that
+// check and change are one step; its error is returned as it is and nothing
+// changes. It must be quick, must not call the Store, and may run more than
+// once. A nil Check allows.
+type Check func(current *Info) error
+
+// Handle is one open version of an object. It never mixes two versions: when
+// the key is overwritten meanwhile it goes on with the old bytes or fails.
+// It is used by one goroutine at a time.
+type Handle interface {
+	Info() Info
+	// Range returns a reader of length bytes from offset. Only the newest
+	// reader of a Handle may be used. If it is an io.WriterTo, that is the
+	// faster way, and the way that keeps bytes out of user space.
+	Range(offset, length int64) io.Reader
+	io.Closer
+}
+
+// Query selects a page of a listing.
+type Query struct {
+	Bucket    string
+	Prefix    string
+	Delimiter string // any string; keys that share the part up to its first place after Prefix become one common prefix
+	After     string // only keys and common prefixes that are greater in byte order
+	Limit     int    // keys and common prefixes together, 1 to MaxListLimit
+}
+
+// Page is one page of a listing in ascending byte order.
+type Page struct {
+	Objects  []Info // without Meta but for its StorageClass, and without Parts
+	Prefixes []string
+	More     bool   // there is at least one more key or common prefix
+	Next     string // with More: the After of the next page
+}

@@ -1,0 +1,136 @@
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // version 2 is defined by it, and HMAC does not rest on collisions
+	"crypto/subtle"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Version 2 is read in presigned URLs and forms and nowhere else: botocore still
+// makes those for every endpoint that is not AWS's own, unless it is told not
+// to, and they sign no content in version 4 either
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/RESTAuthentication.html).
+
+// parseV2 reads the parameters of a presigned URL of version 2.
+func parseV2(q *authValues) (Auth, error) {
+	for _, i := range []int{qV2AccessKey, qV2Signature, qV2Expires} {
+		if q.value[i] == "" {
+			return Auth{}, refuse(QueryV2Malformed, "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
+		}
+	}
+	end, err := strconv.ParseInt(q.value[qV2Expires], 10, 64)
+	if err != nil || end < 0 {
+		return Auth{}, refuse(QueryV2Malformed, "Invalid date (should be seconds since epoch): "+q.value[qV2Expires])
+	}
+	return Auth{
+		AccessKey: q.value[qV2AccessKey], Signature: q.value[qV2Signature], Presigned: true, V2: true,
+		Time: time.Unix(end, 0), PayloadHash: unsignedPayload,
+	}, nil
+}
+
+// verifyV2 is verify for a presigned URL of version 2, whose Time is its end.
+// All x-amz- headers are signed, so that nobody can add one.
+func (a *Auth) verifyV2(r Request, secret string, now time.Time) error {
+	if now.After(a.Time) {
+		e := refuse(Expired, "Request has expired")
+		e.RequestTime, e.ServerTime = a.Time, now
+		return e
+	}
+	toSign := stringToSignV2(r, a.Time)
+	if subtle.ConstantTimeCompare([]byte(signV2(toSign, secret)), []byte(a.Signature)) == 1 {
+		return nil
+	}
+	e := refuse(SignatureMismatch, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+	e.AccessKey, e.Signature, e.StringToSign = a.AccessKey, a.Signature, toSign
+	return e
+}
+
+// parsePostV2 is ParsePost for a form without the fields of version 4
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/HTTPPOSTForms.html).
+// Such a form says no time; the policy has its end.
+func parsePostV2(fields map[string]string) (Auth, error) {
+	if fields["signature"] == "" && fields["awsaccesskeyid"] == "" {
+		return Auth{}, ErrAnonymous
+	}
+	for _, name := range []string{"policy", "signature", "AWSAccessKeyId"} {
+		if v, ok := fields[strings.ToLower(name)]; v == "" && (!ok || name != "policy") { // ParsePolicy refuses an empty one
+			return Auth{}, noField(name)
+		}
+	}
+	return Auth{
+		AccessKey: fields["awsaccesskeyid"], Signature: fields["signature"], SecurityToken: fields["x-amz-security-token"],
+		Form: true, V2: true,
+	}, nil
+}
+
+func signV2(toSign, secret string) string {
+	mac := hmac.New(sha1.New, []byte(secret))
+	mac.Write([]byte(toSign))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func stringToSignV2(r Request, end time.Time) string {
+	var b strings.Builder
+	for _, line := range []string{r.Method, r.Header.Get("Content-MD5"), r.Header.Get("Content-Type"), strconv.FormatInt(end.Unix(), 10)} {
+		b.WriteString(line)
+		b.WriteByte('\n')
+	}
+	var names []string
+	for name := range r.Header.Names() {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		b.WriteString(name + ":" + strings.Join(r.Header.Values(name), ",") + "\n")
+	}
+	if r.Bucket != "" {
+		b.WriteString("/" + r.Bucket)
+	}
+	b.WriteString(r.Path)
+	b.WriteString(subresourcesV2(r.Query))
+	return b.String()
+}
+
+// subresourcesV2 returns the parameters that are signed, sorted, with their
+// values as they are meant.
+func subresourcesV2(query string) string {
+	var signed []string
+	for item := range strings.SplitSeq(query, "&") {
+		name, value, valued := strings.Cut(item, "=")
+		if name = decode(name, true); !isSubresourceV2(name) {
+			continue
+		}
+		if valued {
+			name += "=" + decode(value, true)
+		}
+		signed = append(signed, name)
+	}
+	if signed == nil {
+		return ""
+	}
+	slices.Sort(signed)
+	return "?" + strings.Join(signed, "&")
+}
+
+// isSubresourceV2 reports whether a parameter is signed: those that version 2
+// names, and those by which S3 knows operations that are newer. Were the latter
+// not signed, whoever holds a URL could make another operation of it.
+func isSubresourceV2(name string) bool {
+	switch name {
+	case "accelerate", "acl", "analytics", "cors", "delete", "inventory", "lifecycle", "location", "logging", "metrics",
+		"notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "restore", "select", "select-type",
+		"storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website":
+		return true
+	case "append", "attributes", "encryption", "events", "intelligent-tiering", "legal-hold", "metadataConfiguration",
+		"metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session":
+		return true
+	}
+	return strings.HasPrefix(name, "response-")
+}

@@ -1,0 +1,233 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sharing is what it takes, on a file system that other clients change too, to
+// see what they have done, and to let them see what was done here.
+type sharing uint8
+
+const (
+	sharedKernel sharing = iota // nothing: all see one state
+	// A client believes the names it knows as long as it believes that their
+	// directory has not changed; it is made to ask the server for that first.
+	sharedAsk
+	// The same, and how a client tells that a directory has changed is the time of
+	// its last change: Sync waits until that shows a time that nobody has seen.
+	sharedAskTime
+)
+
+// OpenShared is OpenRoot for a tree that other clients of its file server change
+// at the same time. A path from the root names what the server has there when it
+// is called; of the directory that OpenDir returned, the names are those since
+// then, until Stat(".") asks anew. Sync also makes what was changed in the
+// directory visible to other clients that opened the tree so.
+//
+// A tree on which that cannot be had is refused with an IncoherentError. byTime
+// tells, whenever it is called, whether any of the others SeesByTime; nil says no.
+func OpenShared(path string, byTime func() bool) (Dir, error) {
+	d, err := openRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.mountPoint()
+	if err == nil {
+		d.tree.sharing, err = m.sharing()
+	}
+	if err != nil {
+		_ = d.Close() // opened for reading: there is nothing to lose
+		return nil, pathError("open root", path, err)
+	}
+	d.root, d.tree.byTime = true, byTime
+	return d, nil
+}
+
+// SeesByTime reports whether a root that OpenShared opened shows a change of a
+// directory only if the time of its last change shows it too.
+func SeesByTime(root Dir) bool {
+	d, ok := root.(*osDir)
+	return ok && d.tree.sharing == sharedAskTime
+}
+
+// tells reports whether Sync has to see to it that a change shows by time.
+func (t *tree) tells() bool {
+	return t.sharing == sharedAskTime || t.byTime != nil && t.byTime()
+}
+
+// sharing returns how what m shows can be shared.
+func (m mountPoint) sharing() (sharing, error) {
+	refuse := func(why, cure string) (sharing, error) {
+		return 0, &IncoherentError{why, cure}
+	}
+	switch {
+	case m.kind == "nfs" || m.kind == "nfs4":
+		if m.has("nocto") {
+			return refuse("an NFS client with the option nocto does not ask the server when a file is opened", "mount it without nocto")
+		}
+		switch {
+		case m.kind == "nfs4":
+			return sharedAsk, nil
+		case m.has("vers=3"):
+			return sharedAskTime, nil
+		}
+		return refuse("an NFS client before version 3 cannot be made to ask the server", "mount it with vers=4.2")
+	case m.kind == "cifs" || m.kind == "smb3":
+		return refuse("an SMB client goes on showing a replaced file while anybody here has it open, whatever it is asked",
+			"mount the server by NFS")
+	case strings.HasPrefix(m.kind, "fuse"):
+		return refuse("a FUSE client ("+m.kind+") shows names and files as they were, for a time that cannot be asked for",
+			"mount the server by NFS")
+	case m.kind == "9p" && !m.has("cache=none"):
+		return refuse("a 9P client with a cache shows names as they were", "mount it with cache=none")
+	}
+	return sharedKernel, nil
+}
+
+// ask makes the kernel ask the server what the directory at fd is now.
+func ask(fd int) error {
+	_, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+	return err
+}
+
+// openShared is openRun where other clients change the tree: it opens what path
+// names at the server now.
+//
+// A name that is found in a directory that was asked about just now is there,
+// but of the directories above it the client may know how they were: a directory
+// that was removed is noticed, one that was moved away is not. So what is only
+// read is looked for in the directory that the path led to before, at the price
+// of one question; what is not found so, or is a directory and thus may be
+// written to, is looked for with a question for each name.
+func (d *osDir) openShared(path string, flags int, perm uint32) (int, error) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 && !d.root || path == "." {
+		return d.tree.openRun(d.fd, path, flags, perm)
+	}
+	if i >= 0 && flags&unix.O_DIRECTORY == 0 && (d.root || strings.IndexByte(path, '/') < i) {
+		if fd, err := d.openKnown(path[:i], path[i+1:], flags, perm); err == nil {
+			return fd, nil
+		}
+	}
+	return d.openAsking(path, flags, perm)
+}
+
+// openKnown opens a name in the directory that the client knows parent to be.
+func (d *osDir) openKnown(parent, name string, flags int, perm uint32) (int, error) {
+	at, err := d.tree.openRun(d.fd, parent, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer closePath(at)
+	if err := ask(at); err != nil {
+		return -1, err
+	}
+	return d.tree.openRun(at, name, flags, perm)
+}
+
+// openAsking opens path with a question before each name.
+func (d *osDir) openAsking(path string, flags int, perm uint32) (int, error) {
+	at, opened, asked := d.fd, -1, !d.root
+	for {
+		name, rest, more := strings.Cut(path, "/")
+		mode := flags
+		if more {
+			mode = unix.O_PATH | unix.O_DIRECTORY
+		}
+		var err error
+		if !asked {
+			err = ask(at)
+		}
+		fd := -1
+		if err == nil {
+			fd, err = d.tree.openRun(at, name, mode, perm)
+		}
+		closePath(opened)
+		if err != nil || !more {
+			return fd, err
+		}
+		at, opened, asked, path = fd, fd, false, rest
+	}
+}
+
+// tellWait is how long tell waits between two looks. The clocks of file servers
+// go on in steps of 1 to 10 ms.
+const tellWait = time.Millisecond
+
+// tellTries bounds how long tell waits: for a server without a clock.
+const tellTries = 1000
+
+// tell gives the directory a time of change that no client has seen together
+// with an earlier state of it. Each look is behind what was changed here before.
+func (d *osDir) tell() error {
+	first, err := statAt(d.fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+	if err != nil {
+		return err
+	}
+	for range tellTries {
+		now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
+		if err := retryErr(func() error { return unix.UtimesNanoAt(d.fd, "", now, unix.AT_EMPTY_PATH) }); err != nil {
+			return err
+		}
+		st, err := statAt(d.fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+		if err != nil {
+			return err
+		}
+		if !st.Ctime.Equal(first.Ctime) {
+			return nil
+		}
+		time.Sleep(tellWait)
+	}
+	return errors.New("the file server's clock stands still")
+}
+
+// mountPoint is a line of /proc/self/mountinfo (proc(5)).
+type mountPoint struct {
+	kind    string   // "ext4", "nfs4", "cifs", "fuse.glusterfs", ...
+	options []string // of the mount and of the file system
+}
+
+func (m mountPoint) has(option string) bool { return slices.Contains(m.options, option) }
+
+// mountPoint returns the mount that d is on; one that says nothing where the
+// kernel does not tell.
+func (d *osDir) mountPoint() (mountPoint, error) {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if errors.Is(err, fs.ErrNotExist) {
+		return mountPoint{}, nil
+	}
+	if err != nil {
+		return mountPoint{}, err
+	}
+	device := fmt.Sprintf("%d:%d", unix.Major(d.tree.dev), unix.Minor(d.tree.dev))
+	return findMount(string(table), device), nil
+}
+
+// findMount returns the last mount of a device in a table; all of one device show
+// one file system, with the same options.
+func findMount(table, device string) mountPoint {
+	var found mountPoint
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		// id, parent, device, root, mount point, options, any number of optional
+		// fields, "-", type, source, options of the file system
+		if len(fields) < 10 || fields[2] != device {
+			continue
+		}
+		for i, f := range fields[:len(fields)-2] {
+			if f == "-" {
+				found = mountPoint{kind: fields[i+1], options: strings.Split(fields[5]+","+fields[len(fields)-1], ",")}
+				break
+			}
+		}
+	}
+	return found
+}

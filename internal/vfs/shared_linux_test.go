@@ -1,0 +1,255 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestOnlyWhatCanBeMadeToAskIsShared(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, options string
+		want          sharing
+		cure          string // "" if it is not refused
+	}{
+		"local":            {"ext4", "rw", sharedKernel, ""},
+		"unknown":          {"", "", sharedKernel, ""},
+		"nfs4":             {"nfs4", "rw,vers=4.2", sharedAsk, ""},
+		"nfs3":             {"nfs", "rw,vers=3", sharedAskTime, ""},
+		"nfs3 that asks":   {"nfs", "rw,vers=3,lookupcache=none", sharedAskTime, ""},
+		"nfs2":             {"nfs", "rw,vers=2", 0, "vers=4.2"},
+		"nfs without cto":  {"nfs4", "rw,vers=4.2,nocto", 0, "without nocto"},
+		"smb":              {"cifs", "rw,vers=3.1.1,actimeo=0", 0, "NFS"},
+		"gluster":          {"fuse.glusterfs", "rw", 0, "NFS"},
+		"9p":               {"9p", "rw,cache=mmap", 0, "cache=none"},
+		"9p without cache": {"9p", "rw,cache=none", sharedKernel, ""},
+	} {
+		got, err := mountPoint{c.kind, strings.Split(c.options, ",")}.sharing()
+		if c.cure == "" && (err != nil || got != c.want) {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
+		}
+		if refused, ok := errors.AsType[*IncoherentError](err); c.cure != "" && (!ok || !strings.Contains(refused.Cure, c.cure)) {
+			t.Errorf("%s: %v does not say %q", name, err, c.cure)
+		}
+	}
+}
+
+func TestTheLastMountOfADeviceCounts(t *testing.T) {
+	table := `21 1 0:18 / / rw,relatime - ext4 /dev/a rw
+61 21 0:29 /old /mnt/A ro - nfs 10.0.0.1:/ rw,vers=3
+62 21 0:29 / /mnt/A rw,noatime shared:7 master:2 - nfs4 10.0.0.1:/ rw,vers=4.2
+63 21 0:30 / /mnt/with\040space rw - cifs //a/b\040c rw
+64 short
+`
+	if m := findMount(table, "0:29"); m.kind != "nfs4" || !m.has("noatime") || !m.has("vers=4.2") || m.has("vers=3") {
+		t.Errorf("found %+v", m)
+	}
+	if m := findMount(table, "0:30"); m.kind != "cifs" {
+		t.Errorf("found %+v", m)
+	}
+	if m := findMount(table, "8:1"); m.kind != "" {
+		t.Errorf("found %+v", m)
+	}
+}
+
+// clients returns a new directory as the clients of a file server see it that
+// SHOAL_TEST_MOUNTS names; the last two of one kernel if it names none.
+func clients(t *testing.T) (writer, reader Dir) {
+	t.Helper()
+	roots := strings.Split(os.Getenv("SHOAL_TEST_MOUNTS"), ":")
+	if len(roots) < 2 {
+		dir := t.TempDir()
+		roots = []string{dir, dir}
+	}
+	tree, err := os.MkdirTemp(roots[0], "shared-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(tree) }) // the bed goes with all that is on it
+	open := func(root string) Dir {
+		d, err := OpenShared(filepath.Join(root, filepath.Base(tree)), nil)
+		must(t, err)
+		t.Cleanup(func() { must(t, d.Close()) })
+		return d
+	}
+	return open(roots[0]), open(roots[1])
+}
+
+func create(t *testing.T, d Dir, name string) Stat {
+	t.Helper()
+	f, err := d.Create(name, 0o600)
+	must(t, err)
+	st, err := f.Stat()
+	must(t, err)
+	must(t, f.Close())
+	return st
+}
+
+// inode returns that of what path names, 0 if there is nothing.
+func inode(t *testing.T, d Dir, path string) uint64 {
+	t.Helper()
+	f, err := d.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	must(t, err)
+	st, err := f.Stat()
+	must(t, errors.Join(err, f.Close()))
+	return st.Ino
+}
+
+// onlooker is a client that looks at what another one does to a name.
+type onlooker struct {
+	writer, reader, stage Dir
+	dir                   string
+	made                  int
+}
+
+// look has the reader look at the name, which has the given inode, or 0.
+func (o *onlooker) look(t *testing.T, what string, want uint64) {
+	t.Helper()
+	path := o.dir + "/name"
+	if got := inode(t, o.reader, path); got != want {
+		t.Fatalf("inode %d and not %d: %s", got, want, what)
+	}
+	st, err := o.reader.Stat(path)
+	if want == 0 && !errors.Is(err, fs.ErrNotExist) || want != 0 && st.Ino != want {
+		t.Fatalf("stat %d, %v and not %d: %s", st.Ino, err, want, what)
+	}
+	if listed := isListed(t, o.reader, o.dir, "name"); listed != (want != 0) {
+		t.Fatalf("listed: %v, %s", listed, what)
+	}
+}
+
+// put has the writer put a new file under the name.
+func (o *onlooker) put(t *testing.T) uint64 {
+	t.Helper()
+	o.made++
+	name := fmt.Sprint("new.", o.made)
+	st := create(t, o.stage, name)
+	to, err := o.writer.OpenDir(o.dir)
+	must(t, err)
+	must(t, o.stage.Rename(name, to, "name"))
+	must(t, errors.Join(to.Sync(), to.Close()))
+	return st.Ino
+}
+
+// take has the writer move the file away.
+func (o *onlooker) take(t *testing.T) {
+	t.Helper()
+	o.made++
+	from, err := o.writer.OpenDir(o.dir)
+	must(t, err)
+	must(t, from.Rename("name", o.stage, fmt.Sprint("taken.", o.made)))
+	must(t, errors.Join(from.Sync(), from.Close()))
+}
+
+func (o *onlooker) makeDir(t *testing.T) {
+	t.Helper()
+	must(t, o.writer.Mkdir(o.dir, 0o700))
+	synced(t, o.writer, "top")
+}
+
+func (o *onlooker) removeDir(t *testing.T) {
+	t.Helper()
+	top, err := o.writer.OpenDir("top")
+	must(t, err)
+	must(t, top.Rmdir("dir"))
+	must(t, errors.Join(top.Sync(), top.Close()))
+}
+
+// TestAnotherClientsChangesAreSeen changes a name, as fast as it can be done, so
+// that changes and looks fall into one tick of the server's clock, and has
+// another client look which has seen the name before.
+func TestAnotherClientsChangesAreSeen(t *testing.T) {
+	rounds := 10
+	if os.Getenv("SHOAL_TEST_MOUNTS") != "" {
+		rounds = 150
+	}
+	a, b := clients(t)
+	for _, dir := range []string{"top", "top/stage"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	must(t, a.Sync())
+	synced(t, a, "top")
+	stage, err := a.OpenDir("top/stage")
+	must(t, err)
+	defer stage.Close()
+	o := &onlooker{writer: a, reader: b, stage: stage, dir: "top/dir"}
+	for range rounds {
+		o.look(t, "nor is its directory", 0)
+		o.makeDir(t)
+		o.look(t, "its directory was made", 0)
+		o.look(t, "made", o.put(t))
+		o.look(t, "replaced", o.put(t))
+		o.take(t)
+		o.look(t, "removed", 0)
+		o.look(t, "made again", o.put(t))
+		o.take(t)
+		o.removeDir(t)
+		o.look(t, "removed with its directory", 0)
+		o.makeDir(t)
+		o.look(t, "made again with its directory", o.put(t))
+		o.take(t)
+		o.removeDir(t)
+	}
+}
+
+// TestWhatIsWrittenToIsNotWhatWasMovedAway: a directory that was moved away lives
+// on, and a client that knows it would go on writing into it.
+func TestWhatIsWrittenToIsNotWhatWasMovedAway(t *testing.T) {
+	a, b := clients(t)
+	for _, dir := range []string{"top", "top/gone", "top/mid", "top/mid/dir"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	inodeOf := func(d Dir) uint64 {
+		dir, err := d.OpenDir("top/mid/dir")
+		must(t, err)
+		defer dir.Close()
+		st, err := dir.Stat(".")
+		must(t, err)
+		return st.Ino
+	}
+	before := inodeOf(b)
+	top, err := a.OpenDir("top")
+	must(t, err)
+	defer top.Close()
+	gone, err := top.OpenDir("gone")
+	must(t, err)
+	defer gone.Close()
+	must(t, top.Rename("mid", gone, "mid"))
+	for _, dir := range []string{"top/mid", "top/mid/dir"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	must(t, top.Sync())
+	if after := inodeOf(b); after == before || after != inodeOf(a) {
+		t.Errorf("inode %d before, %d after, and not %d", before, after, inodeOf(a))
+	}
+}
+
+func synced(t *testing.T, d Dir, path string) {
+	t.Helper()
+	dir, err := d.OpenDir(path)
+	must(t, err)
+	must(t, errors.Join(dir.Sync(), dir.Close()))
+}
+
+func isListed(t *testing.T, d Dir, path, name string) bool {
+	t.Helper()
+	dir, err := d.OpenDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	must(t, err)
+	defer dir.Close()
+	entries, err := dir.ReadDir()
+	must(t, err)
+	for _, e := range entries {
+		if e.Name == name {
+			return true
+		}
+	}
+	return false
+}

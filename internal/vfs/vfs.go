@@ -1,0 +1,136 @@
+// Package vfs is the only door to the disk. A Dir is an open directory, and
+// every name is resolved beneath one, without following symbolic links: what
+// a key says can neither leave the tree nor be led out of it, and what was
+// opened stays what it was whatever is renamed meanwhile.
+//
+// OS is the real file system; Memory one that can lose everything that was not
+// synced, for crash tests; Fault makes chosen calls of another file system
+// fail; Limit bounds how much of the process a file system that hangs can take
+// with it.
+package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"time"
+)
+
+// Errors that callers tell apart, beside those of package io/fs and the errno
+// values of package syscall, which every error wraps where the system gave one.
+var (
+	// ErrUnsupported is returned where the file system lacks the operation.
+	ErrUnsupported = errors.ErrUnsupported
+	// ErrNoXattr is returned by Getxattr when the attribute is not set.
+	ErrNoXattr = errors.New("no such attribute")
+	// ErrHung is returned when a call was still inside the file system at the
+	// caller's deadline, or could not be let in before it.
+	ErrHung = errors.New("file system does not answer")
+)
+
+// IncoherentError is returned by OpenShared for a file system whose clients go on
+// showing what others have changed, and cannot be made to ask.
+type IncoherentError struct{ Why, Cure string }
+
+// Error implements error.
+func (e *IncoherentError) Error() string { return e.Why + ": " + e.Cure }
+
+// Stat is what stat(2) tells.
+type Stat struct {
+	Dev, Ino, Nlink uint64
+	Size            int64 // bytes
+	Mode            fs.FileMode
+	UID, GID        uint32
+	Mtime, Ctime    time.Time
+}
+
+// Entry is one name in a directory.
+type Entry struct {
+	Name string
+	Type fs.FileMode // type bits only; fs.ModeIrregular if the directory does not tell
+}
+
+// Usage is what statfs(2) tells.
+type Usage struct {
+	Type      string // "ext4", "nfs", "fuse", ... or the magic number in hex
+	Total     uint64 // bytes
+	Free      uint64 // bytes available to this process
+	NameMax   int    // bytes of one name
+	LocalDisk bool   // the file system is known to be a local one
+}
+
+// Dir is an open directory. Its methods may be called concurrently; after
+// Close they fail.
+//
+// A path is one or more names joined by '/', never empty, absolute, or with
+// empty, "." or ".." elements, of any length in all; "." alone is the directory
+// itself. No element may be a symbolic link (ELOOP) nor lie on another mount
+// (EXDEV). A name is a path of one element.
+type Dir interface {
+	// OpenDir opens a directory.
+	OpenDir(path string) (Dir, error)
+	// Open opens a file for reading. It never blocks, not even on a FIFO; the
+	// caller must look at the mode before it reads.
+	Open(path string) (File, error)
+	// Create makes an empty file for writing, or truncates the one there. Callers
+	// use names that are unique. Whether it can be read too is not promised: to
+	// those who may read, an NFS server delegates a file and takes it back again.
+	Create(name string, perm fs.FileMode) (File, error)
+	// Mkdir makes a directory; fs.ErrExist if the name is taken.
+	Mkdir(path string, perm fs.FileMode) error
+	// Rename moves oldname to newname in dir "to", in place of a file there. If
+	// both are links to one file it does nothing (rename(2)).
+	Rename(oldname string, to Dir, newname string) error
+	// Link makes newname in dir "to" a link to oldname; fs.ErrExist if taken.
+	Link(oldname string, to Dir, newname string) error
+	// Remove removes a name that is not a directory.
+	Remove(name string) error
+	// Rmdir removes an empty directory.
+	Rmdir(name string) error
+	// Stat describes what path names, a symbolic link itself and not its target.
+	// For "." it asks the server, whatever a network client has cached: that is
+	// also what makes an NFSv4 client look names in the directory up anew.
+	Stat(path string) (Stat, error)
+	// ReadDir returns all names but "." and "..", in no order.
+	ReadDir() ([]Entry, error)
+	// Usage describes the file system.
+	Usage() (Usage, error)
+	// Sync makes the names in the directory durable.
+	Sync() error
+	// Close frees the handle.
+	Close() error
+}
+
+// File is an open file. ReadAt, Send, Stat and Getxattr may run concurrently,
+// the others not; Close only when nothing else runs.
+type File interface {
+	io.ReaderAt
+	// Write appends to what this File has written.
+	io.Writer
+	// Send writes n bytes from offset off to w, by sendfile(2) where w is, or
+	// hands on to, a connection that can; at the end of the file it stops with
+	// io.ErrUnexpectedEOF. At most one Send may run at a time.
+	Send(w io.Writer, off, n int64) (int64, error)
+	// CopyFrom appends n bytes of src from offset off to what this File has
+	// written, inside the file system (clone or copy_file_range(2)). It returns
+	// how much it copied, and with less than n always an error:
+	// io.ErrUnexpectedEOF where src ends, ErrUnsupported where the file system
+	// cannot do it or not go on, so that the rest must be read and written.
+	CopyFrom(src File, off, n int64) (int64, error)
+	// Stat describes the open file.
+	Stat() (Stat, error)
+	// Getxattr returns the value of a user attribute, whose name begins with
+	// "user." (xattr(7)): ErrNoXattr if it is not set, ErrUnsupported if there
+	// are none here.
+	Getxattr(name string) ([]byte, error)
+	// Setxattr sets the value of a user attribute.
+	Setxattr(name string, value []byte) error
+	// Chown gives the file to a group, as chown(2) with uid -1 does.
+	Chown(uid, gid int) error
+	// Sync makes content and attributes durable. After an error the content is
+	// lost: the caller must not call it again and believe the answer.
+	Sync() error
+	// Close frees the handle. A file that was written reports here what the
+	// file system noticed last.
+	Close() error
+}
