@@ -1,0 +1,441 @@
+package nasfs
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs/keypath"
+)
+
+// bucketRecord is what is kept of a bucket beside its directory.
+type bucketRecord struct {
+	Version int          `json:"version"`
+	Created time.Time    `json:"created"`
+	Region  string       `json:"region,omitempty"`
+	Tags    []object.Tag `json:"tags,omitempty"`
+}
+
+// bucketRecords are the records that were read or written. They are the
+// truth as long as this process alone writes them; in a fleet there are none.
+type bucketRecords struct {
+	mu     sync.Mutex
+	byName map[string]bucketRecord
+}
+
+func (b *bucketRecords) get(name string) (bucketRecord, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok := b.byName[name]
+	return r, ok
+}
+
+func (b *bucketRecords) set(name string, r bucketRecord) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.byName == nil {
+		b.byName = make(map[string]bucketRecord)
+	}
+	b.byName[name] = r
+}
+
+func (b *bucketRecords) remove(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.byName, name)
+}
+
+// isBucketName reports whether a directory at the root is a bucket by its name
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html).
+func isBucketName(name string) bool {
+	if len(name) < 3 || len(name) > 63 || strings.Contains(name, "..") {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		alnum := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
+		inner := i > 0 && i < len(name)-1
+		if !alnum && (!inner || c != '-' && c != '.') {
+			return false
+		}
+	}
+	return !isIPv4(name)
+}
+
+func isIPv4(name string) bool {
+	dots := 0
+	for i := range len(name) {
+		switch {
+		case name[i] == '.':
+			dots++
+		case name[i] < '0' || name[i] > '9':
+			return false
+		}
+	}
+	return dots == 3
+}
+
+// bucketThere returns NoSuchBucket unless the bucket's directory is there.
+func (s *Store) bucketThere(name string) error {
+	_, err := s.statBucket(name)
+	return err
+}
+
+func (s *Store) statBucket(name string) (vfs.Stat, error) {
+	if !isBucketName(name) {
+		return vfs.Stat{}, object.E("find bucket", name, object.NoSuchBucket, nil)
+	}
+	st, err := retryStale(func() (vfs.Stat, error) { return s.root.Stat(name) })
+	if isAbsent(err) || err == nil && !st.Mode.IsDir() {
+		return vfs.Stat{}, object.E("find bucket", name, object.NoSuchBucket, nil)
+	}
+	return st, err
+}
+
+// loadBucket returns a bucket's record; of a directory that somebody else
+// made, one that says so little.
+func (s *Store) loadBucket(name string) (object.Bucket, error) {
+	st, err := s.statBucket(name)
+	if err != nil {
+		return object.Bucket{}, err
+	}
+	r, ok := s.buckets.get(name)
+	if !ok {
+		if r, err = retryStale(func() (bucketRecord, error) { return s.readBucket(name) }); err != nil {
+			return object.Bucket{}, err
+		}
+		if !r.Created.IsZero() {
+			s.remember(name, r)
+		}
+	}
+	if r.Created.IsZero() {
+		r.Created = st.Mtime.UTC()
+	}
+	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: slices.Clone(r.Tags)}, nil
+}
+
+func (s *Store) readBucket(name string) (r bucketRecord, err error) {
+	b, err := readFile(s.root, bucketsDir+"/"+name, maxSmallFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return r, nil
+	case err != nil:
+		return r, fmt.Errorf("read record of bucket: %w", err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("read record of bucket: %w", err)
+	}
+	return r, nil
+}
+
+// remember keeps a bucket's record, if nobody else can change it.
+func (s *Store) remember(name string, r bucketRecord) {
+	if !s.fleet {
+		s.buckets.set(name, r)
+	}
+}
+
+// saveBucket publishes a bucket's record.
+func (s *Store) saveBucket(b object.Bucket) error {
+	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: slices.Clone(b.Tags)}
+	content, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record of bucket: %w", err)
+	}
+	if err := s.publishFile(bucketsDir, b.Name, content); err != nil {
+		s.buckets.remove(b.Name) // if it is unknown what is there, it is to be read
+		return err
+	}
+	s.remember(b.Name, r)
+	return nil
+}
+
+// lockBucket takes the exclusive lease on a bucket.
+func (s *Store) lockBucket(ctx context.Context, name string) (held, error) {
+	l, err := s.locker.Acquire(ctx, lock.Exclusive, bucketLock(name))
+	return held{names: l}, err
+}
+
+// CreateBucket implements object.Buckets.
+func (s *Store) CreateBucket(ctx context.Context, b object.Bucket) error {
+	const op = "create bucket"
+	if !isBucketName(b.Name) {
+		return object.E(op, b.Name, object.BadName, nil)
+	}
+	h, err := s.lockBucket(ctx, b.Name)
+	if err != nil {
+		return fail(op, b.Name, err)
+	}
+	return fail(op, b.Name, s.locked(ctx, h, func() error { return s.createBucket(b) }, nil))
+}
+
+func (s *Store) createBucket(b object.Bucket) error {
+	if s.bucketThere(b.Name) == nil {
+		return object.BucketExists
+	}
+	if err := s.dropRest(b.Name); err != nil {
+		return err // what an earlier bucket of the name left must not come back with this one
+	}
+	if err := s.makeBucketDir(b.Name); err != nil {
+		return err
+	}
+	if b.Created.IsZero() {
+		b.Created = s.cfg.Now()
+	}
+	err := s.syncRoot()
+	if err == nil {
+		err = s.saveBucket(b)
+	}
+	if err == nil || isUnknown(err) {
+		return err
+	}
+	if undo := s.removeBucketDir(b.Name); undo != nil {
+		return unknown{errors.Join(err, undo)}
+	}
+	return err
+}
+
+func (s *Store) syncRoot() error {
+	if !s.syncsDirs() {
+		return nil
+	}
+	return s.root.Sync()
+}
+
+// StatBucket implements object.Buckets.
+func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
+	var b object.Bucket
+	err := s.phase(ctx, s.calls, func() (err error) {
+		b, err = s.loadBucket(name)
+		return err
+	}, nil)
+	if err != nil {
+		return object.Bucket{}, fail("stat bucket", name, err)
+	}
+	return b, nil
+}
+
+// ListBuckets implements object.Buckets.
+func (s *Store) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
+	var list []object.Bucket
+	err := s.phase(ctx, s.calls, func() error {
+		entries, err := s.root.ReadDir()
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if !isBucketName(e.Name) || e.Type != fs.ModeDir && e.Type != fs.ModeIrregular {
+				continue
+			}
+			b, err := s.loadBucket(e.Name)
+			if errors.Is(err, object.NoSuchBucket) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.Name, err)
+			}
+			list = append(list, b)
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		return nil, fail("list buckets", "", err)
+	}
+	slices.SortFunc(list, func(x, y object.Bucket) int { return cmp.Compare(x.Name, y.Name) })
+	return list, nil
+}
+
+// UpdateBucket implements object.Buckets.
+func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.Bucket) error) error {
+	const op = "update bucket"
+	h, err := s.lockBucket(ctx, name)
+	if err != nil {
+		return fail(op, name, err)
+	}
+	err = s.locked(ctx, h, func() error {
+		b, err := s.loadBucket(name)
+		if err != nil {
+			return err
+		}
+		if err := fn(&b); err != nil {
+			return refused{err}
+		}
+		b.Name = name
+		return s.saveBucket(b)
+	}, nil)
+	if r, ok := errors.AsType[refused](err); ok {
+		return r.error
+	}
+	return fail(op, name, err)
+}
+
+// DeleteBucket implements object.Buckets. A bucket with files that are no
+// objects, such as links or what a file server keeps there, is not empty.
+func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+	const op = "delete bucket"
+	h, err := s.lockBucket(ctx, name)
+	if err != nil {
+		return fail(op, name, err)
+	}
+	err = s.locked(ctx, h, func() error {
+		if err := s.bucketThere(name); err != nil {
+			return err
+		}
+		dirs, err := s.emptyDirs(ctx, name)
+		if err != nil {
+			return err
+		}
+		return s.removeBucket(name, dirs)
+	}, nil)
+	return fail(op, name, err)
+}
+
+// emptyDirs returns the directories of a bucket without files, each after the
+// one it lies in; BucketNotEmpty if there is a file.
+func (s *Store) emptyDirs(ctx context.Context, name string) ([]string, error) {
+	dirs := []string{name}
+	for i := 0; i < len(dirs); i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		d, err := s.root.OpenDir(dirs[i])
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries, err := d.ReadDir()
+		closeDir(d)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if e.Type == fs.ModeIrregular {
+				if st, err := s.root.Stat(dirs[i] + "/" + e.Name); err == nil {
+					e.Type = st.Mode.Type()
+				}
+			}
+			if !e.Type.IsDir() || keypath.Hidden(e.Name) {
+				return nil, object.E("delete bucket", name, object.BucketNotEmpty, fmt.Errorf("it holds %q", dirs[i]+"/"+e.Name))
+			}
+			dirs = append(dirs, dirs[i]+"/"+e.Name)
+		}
+	}
+	return dirs, nil
+}
+
+// removeBucket removes the empty directories and then what was the bucket's
+// elsewhere. That its own directory goes is what counts.
+func (s *Store) removeBucket(name string, dirs []string) error {
+	for _, path := range slices.Backward(dirs) {
+		err := s.removeDirOf(name, path)
+		switch {
+		case isTaken(err):
+			return object.E("delete bucket", name, object.BucketNotEmpty, err)
+		case err != nil:
+			return err
+		}
+	}
+	s.snaps.ForgetAll()
+	if err := s.syncRoot(); err != nil {
+		s.buckets.remove(name)
+		return unknown{err} // a crash may bring the bucket back: with all that it had
+	}
+	if err := s.dropRest(name); err != nil {
+		s.log.Warn("something of a deleted bucket is left until the next start", "bucket", name, "error", err)
+	}
+	return nil
+}
+
+// removeDirOf removes an empty directory of a bucket, or the bucket's own.
+func (s *Store) removeDirOf(bucket, path string) error {
+	if path == bucket {
+		return s.removeBucketDir(bucket)
+	}
+	dir, leaf, err := s.openParent(path)
+	if err != nil {
+		return nil //nolint:nilerror // somebody has removed it, or the bucket's own removal will fail
+	}
+	defer closeDir(dir)
+	return rmdirOnce(dir, leaf)
+}
+
+// rmdirOnce removes an empty directory, that may be gone already: the answer to
+// an earlier try can be lost, or somebody else be quicker.
+func rmdirOnce(dir vfs.Dir, leaf string) error {
+	err := dir.Rmdir(leaf)
+	if err == nil {
+		return nil
+	}
+	if _, gone := dir.Stat(leaf); isAbsent(gone) {
+		return nil
+	}
+	return err
+}
+
+// dropRest removes what a bucket that is gone had beside its directory. What
+// stays then the next Open removes, or the next bucket of the name.
+func (s *Store) dropRest(name string) error {
+	s.buckets.remove(name)
+	if err := s.dropUploads(name); err != nil {
+		return fmt.Errorf("remove uploads: %w", err)
+	}
+	dir, err := s.root.OpenDir(bucketsDir)
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	return s.dropOwn(dir, name)
+}
+
+// dropOwn removes a file of ours, in a fleet by a rename that a fence can stop:
+// one of the same name may be made under the next lease.
+func (s *Store) dropOwn(dir vfs.Dir, name string) error {
+	if !s.fleet {
+		return removeFile(dir, name, nil)
+	}
+	took, err := s.take(dir, name, nil)
+	switch {
+	case errors.Is(err, errNoKey):
+		return nil
+	case err != nil:
+		return err
+	case took.temp != "":
+		s.removeTemp(took.temp)
+	}
+	return nil
+}
+
+// sweepBuckets removes the records of buckets that are gone.
+func (s *Store) sweepBuckets() error {
+	dir, err := s.root.OpenDir(bucketsDir)
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	entries, err := dir.ReadDir()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := s.bucketThere(e.Name); errors.Is(err, object.NoSuchBucket) {
+			if err := dir.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}

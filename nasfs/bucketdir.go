@@ -1,0 +1,102 @@
+package nasfs
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// makeBucketDir makes a bucket's directory: in a fleet in the session, out of
+// which it is renamed, since nothing could stop a late mkdir once the bucket is
+// another gateway's to make and delete. An empty directory that somebody makes
+// under the name meanwhile is replaced.
+func (s *Store) makeBucketDir(name string) error {
+	if !s.fleet {
+		return s.mkBucketDir(name)
+	}
+	temp := s.tempName("b")
+	if err := s.ofSession(s.session.Mkdir(temp, s.cfg.DirMode)); err != nil {
+		return err
+	}
+	own, err := s.statTemp(temp)
+	if err == nil {
+		err = s.ofSession(s.session.Rename(temp, s.root, name))
+	}
+	if err == nil {
+		return nil
+	}
+	there, lost := s.root.Stat(name)
+	if own.Ino != 0 && lost == nil && there.Ino == own.Ino {
+		return nil
+	}
+	s.nowOrLater("directory of a bucket", func() error { return s.dropTempDir(temp) })
+	if isTaken(err) || errors.Is(err, syscall.ENOTDIR) {
+		return object.BucketExists
+	}
+	return err
+}
+
+func (s *Store) mkBucketDir(name string) error {
+	err := s.root.Mkdir(name, s.cfg.DirMode)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return object.BucketExists
+	case err != nil && s.bucketThere(name) == nil:
+		return unknown{err}
+	}
+	return err
+}
+
+// removeBucketDir removes a bucket's empty directory: in a fleet by a rename
+// into the session, as makeBucketDir makes it by one out of it.
+func (s *Store) removeBucketDir(name string) error {
+	if !s.fleet {
+		return rmdirOnce(s.root, name)
+	}
+	temp := s.tempName("b")
+	if err := s.ofSession(s.root.Rename(name, s.session, temp)); err != nil {
+		if _, taken := s.statTemp(temp); taken != nil {
+			return s.bucketNotTaken(name, err)
+		}
+	}
+	err := s.ofSession(s.session.Rmdir(temp))
+	switch {
+	case !isTaken(err):
+		if err != nil && !errors.Is(err, errFenced) {
+			s.nowOrLater("directory of a bucket", func() error { return s.dropTempDir(temp) })
+		}
+		return nil
+	default:
+		// Somebody has put a file there since it was looked at.
+		if back := s.ofSession(s.session.Rename(temp, s.root, name)); back != nil {
+			return unknown{errors.Join(err, back)}
+		}
+		return err
+	}
+}
+
+// bucketNotTaken is the error of a removal that failed, of which nothing is in
+// the session.
+func (s *Store) bucketNotTaken(name string, cause error) error {
+	switch _, err := s.root.Stat(name); {
+	case isAbsent(err) && errors.Is(cause, errFenced):
+		return unknown{cause}
+	case isAbsent(err):
+		return nil // somebody else has removed it
+	}
+	return cause
+}
+
+// dropTempDir removes an empty directory of the session.
+func (s *Store) dropTempDir(name string) error {
+	if isOver(s.locker.Session()) {
+		return nil
+	}
+	err := s.ofSession(rmdirOnce(s.session, name))
+	if errors.Is(err, errFenced) {
+		return nil
+	}
+	return err
+}

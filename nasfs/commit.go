@@ -1,0 +1,297 @@
+package nasfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs/keypath"
+)
+
+// maxTries is how often something is tried that somebody was in the way of.
+const maxTries = 8
+
+// publication is a staged file on its way to a key, under the key's lock.
+type publication struct {
+	ref    object.Ref
+	staged *staged
+	check  object.Check // nil allows
+	aside  []string     // keys whose lock is held too, and whose files are to make room
+	valid  func() error // of the leases
+}
+
+// blockedError says that the file of a key is where a directory has to be.
+type blockedError struct{ key string }
+
+func (b blockedError) Error() string { return fmt.Sprintf("object %q is in the way", b.key) }
+
+// publish moves the staged file to its key. If it fails, nothing has changed
+// that anybody sees, unless the error is unknown.
+func (s *Store) publish(p *publication) error {
+	for _, key := range p.aside {
+		err := retryStaleErr(func() error { return s.moveAside(object.Ref{Bucket: p.ref.Bucket, Key: key}) })
+		if err != nil {
+			return fmt.Errorf("move %q aside: %w", key, err)
+		}
+	}
+	p.aside = nil
+	var err error
+	for range maxTries {
+		if err = s.tryPublish(p); isUnknown(err) || !errors.Is(err, errAgain) && !errors.Is(err, syscall.ESTALE) {
+			return err
+		}
+	}
+	return err
+}
+
+// tryPublish checks and publishes once.
+func (s *Store) tryPublish(p *publication) error {
+	free := false // no object is there, and none of somebody else's may be overwritten
+	if p.check != nil {
+		current, err := retryStale(func() (*object.Info, error) { return s.current(p.ref) })
+		if err != nil {
+			return err
+		}
+		if err := p.check(current); err != nil {
+			return s.refuse(p.ref, current, err)
+		}
+		free = current == nil
+	}
+	if err := p.valid(); err != nil {
+		return err
+	}
+	slot := keypath.Plain
+	err := s.place(p, slot, free)
+	if isTaken(err) {
+		if slot, err = s.otherSlot(p, free, err); err != nil {
+			return err
+		}
+		err = s.place(p, slot, free)
+		if isTaken(err) {
+			return errAgain
+		}
+	}
+	return err
+}
+
+// otherSlot returns the alias slot if the plain one is a directory's. With
+// free set what is there may be a file that somebody has just made.
+func (s *Store) otherSlot(p *publication, free bool, cause error) (keypath.Slot, error) {
+	st, err := s.root.Stat(s.path(p.ref, keypath.Plain))
+	switch {
+	case isAbsent(err):
+		return 0, errAgain
+	case err != nil:
+		return 0, err
+	case st.Mode.IsDir():
+		return keypath.Alias, s.useAliases()
+	case !st.Mode.IsRegular() && free:
+		// A link or a device is no object: it makes room, as with rename(2).
+		return 0, s.removeSpecial(p.ref)
+	case free:
+		return 0, errAgain
+	}
+	return 0, cause
+}
+
+// removeSpecial removes what is neither a file nor a directory.
+func (s *Store) removeSpecial(ref object.Ref) error {
+	dir, leaf, err := s.openParent(s.path(ref, keypath.Plain))
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	temp := s.tempName("d")
+	if err := s.ofSession(dir.Rename(leaf, s.session, temp)); err != nil {
+		return err
+	}
+	s.removeTemp(temp)
+	return errAgain
+}
+
+// place moves the staged file to a slot of its key. What is there already
+// gives way, unless free is set: then the place is taken by a link, which
+// cannot replace anything.
+func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
+	path := s.path(p.ref, slot)
+	dir, leaf, err := s.openParent(path)
+	if err != nil {
+		return s.missingParent(p.ref, path, err)
+	}
+	defer closeDir(dir)
+	if err := s.inheritGroup(dir, p.staged); err != nil {
+		return err
+	}
+	var old vfs.Stat
+	if s.stamped.Load() {
+		if old, err = dir.Stat(leaf); err != nil && !isAbsent(err) {
+			return err
+		}
+	}
+	if err := s.move(p.staged, dir, leaf, free, old); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !isUnknown(err) {
+			return errAgain // the directory was removed meanwhile
+		}
+		return err
+	}
+	s.note(p.ref, slot, true)
+	if slot == keypath.Plain && s.aliases.Load() {
+		s.dropAlias(p.ref, dir, path)
+	}
+	if err := s.settle(p.ref, path); err != nil {
+		return unknown{err}
+	}
+	if err := s.syncDir(dir); err != nil {
+		return unknown{err}
+	}
+	if old.Ino != 0 && old.Mode.IsRegular() && old.Ino != p.staged.stat.Ino {
+		s.nowOrLater("metadata of a replaced object", func() error { return s.forget(old) })
+	}
+	return nil
+}
+
+// missingParent is what is done where the directory of a path cannot be
+// opened: it is made, or room is made for it.
+func (s *Store) missingParent(ref object.Ref, path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = s.makeParents(ref, path); err == nil {
+			return errAgain
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return errAgain // removed as it had become empty, by a delete of its last key
+		}
+	}
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
+		return s.inTheWay(ref, err)
+	}
+	return err
+}
+
+// inTheWay finds the file that stands where a directory above ref has to be.
+func (s *Store) inTheWay(ref object.Ref, cause error) error {
+	if err := s.bucketThere(ref.Bucket); err != nil {
+		return err
+	}
+	for i := 1; i < len(ref.Key); i++ {
+		if ref.Key[i] != '/' {
+			continue
+		}
+		above := object.Ref{Bucket: ref.Bucket, Key: ref.Key[:i]}
+		st, err := s.root.Stat(s.path(above, keypath.Plain))
+		switch {
+		case isAbsent(err):
+			return errAgain
+		case err != nil:
+			return err
+		case st.Mode.IsRegular():
+			return blockedError{above.Key}
+		case !st.Mode.IsDir():
+			return object.E("make directory", above.Key, object.AccessDenied, cause)
+		}
+	}
+	return errAgain
+}
+
+// inheritGroup gives the file the group of a directory that wants that: a
+// rename, unlike a create, does not (chmod(1), setgid on directories).
+func (s *Store) inheritGroup(dir vfs.Dir, st *staged) error {
+	d, err := dir.Stat(".")
+	if err != nil {
+		return err
+	}
+	if d.Mode&fs.ModeSetgid == 0 || d.GID == st.stat.GID {
+		return nil
+	}
+	f, err := s.session.Open(st.name)
+	if err != nil {
+		return s.ofSession(err)
+	}
+	defer closeFile(f)
+	if err := f.Chown(-1, int(d.GID)); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, vfs.ErrUnsupported) {
+		return fmt.Errorf("give the file the group of its directory: %w", err)
+	}
+	return nil
+}
+
+// move is the commit itself: one rename, or one link. An error from it may
+// come from a reply that was lost: then it is found out what happened.
+//
+// old is what was at the place before, as far as that is known.
+func (s *Store) move(st *staged, dir vfs.Dir, leaf string, free bool, old vfs.Stat) error {
+	if free {
+		err := s.ofSession(s.session.Link(st.name, dir, leaf))
+		if err == nil || s.happened(st, dir, leaf) {
+			st.published = true
+			s.removeTemp(st.name)
+			return nil
+		}
+		if !noLinks(err) {
+			return s.notMoved(st, dir, leaf, old, err)
+		}
+	}
+	err := s.ofSession(s.session.Rename(st.name, dir, leaf))
+	if err == nil {
+		st.published = true
+		return nil
+	}
+	if isTaken(err) {
+		return err
+	}
+	if s.happened(st, dir, leaf) {
+		st.published = true
+		s.removeTemp(st.name) // renamed onto a link of itself, which rename(2) leaves alone
+		return nil
+	}
+	return s.notMoved(st, dir, leaf, old, err)
+}
+
+// happened reports whether the staged file is at its place. In a fleet the inode
+// does not tell: a fence may have removed the file, and another gateway got its
+// inode for another.
+func (s *Store) happened(st *staged, dir vfs.Dir, leaf string) bool {
+	there, err := dir.Stat(leaf)
+	if err != nil || there.Ino != st.stat.Ino || !there.Mode.IsRegular() {
+		return false
+	}
+	return !s.fleet || s.isStaged(st, dir, leaf)
+}
+
+// isStaged reports whether the file at a place has the staged one's stamp and
+// was written in the same session, or like that one in none.
+func (s *Store) isStaged(st *staged, dir vfs.Dir, leaf string) bool {
+	f, err := dir.Open(leaf)
+	if err != nil {
+		return false
+	}
+	defer closeFile(f)
+	there, err := f.Stat()
+	if err != nil || stampOf(there) != stampOf(st.stat) {
+		return false
+	}
+	rec, _, err := s.loadRecord(f, stampOf(there))
+	if rec == nil {
+		return err == nil && st.rec.writer == ""
+	}
+	return rec.writer == st.rec.writer
+}
+
+// notMoved is the error of a commit that did not put the file at its place. If
+// the file is not where it was either, somebody may have replaced it since; or
+// the session was ended, and then the place is still what it was.
+func (s *Store) notMoved(st *staged, dir vfs.Dir, leaf string, old vfs.Stat, cause error) error {
+	own, err := s.statTemp(st.name)
+	if err == nil && own.Ino == st.stat.Ino {
+		return cause
+	}
+	if errors.Is(cause, errFenced) {
+		there, err := dir.Stat(leaf)
+		if isAbsent(err) && old.Ino == 0 || err == nil && there.Ino == old.Ino {
+			return cause
+		}
+	}
+	st.published = true
+	return unknown{cause}
+}

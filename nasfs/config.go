@@ -1,0 +1,121 @@
+package nasfs
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+// MetadataMode says where the records of objects are kept. It is a property of
+// the tree: once chosen it stays.
+type MetadataMode uint8
+
+// The modes.
+const (
+	Auto    MetadataMode = iota // Xattr where the file system has user attributes, otherwise Sidecar
+	Xattr                       // in an extended attribute of the object's file
+	Sidecar                     // in a file of its own, named by the stamp of the object's file
+)
+
+// String returns the mode's name.
+func (m MetadataMode) String() string {
+	switch m {
+	case Auto:
+		return "auto"
+	case Xattr:
+		return "xattr"
+	case Sidecar:
+		return "sidecar"
+	}
+	return "unknown"
+}
+
+// Durability says what an answer means for a loss of power.
+type Durability uint8
+
+// The durabilities.
+const (
+	Strict  Durability = iota // what was answered survives it
+	Relaxed                   // it survives the end of this process only
+)
+
+// Detach says whether file system calls are made by goroutines of their own,
+// so that a request can leave at its deadline while the call hangs.
+type Detach uint8
+
+// The ways.
+const (
+	DetachAuto   Detach = iota // unless the file system is a local one
+	DetachAlways               //
+	DetachNever                // a call that hangs keeps its request
+)
+
+// Config is what Open needs. Start from DefaultConfig.
+type Config struct {
+	Path       string       // the directory to serve
+	Root       vfs.Dir      // instead of Path; it stays the caller's to close, after the Store
+	Logger     *slog.Logger // nil: slog.Default()
+	Metadata   MetadataMode
+	Durability Durability
+	Detach     Detach
+	Now        func() time.Time // the time that objects are given as Modified
+
+	Slots         int           // runs of metadata calls at a time
+	DataSlots     int           // runs of calls that move content, and bodies being sent, at a time
+	CacheEntries  int           // objects whose ETag is remembered for listings
+	SnapshotBytes int64         // of memory for snapshots of directories
+	FileMode      fs.FileMode   // permissions of objects, before the umask
+	DirMode       fs.FileMode   // permissions of directories, before the umask
+	ProbeInterval time.Duration // between two looks at the health of the file system
+	ProbeTimeout  time.Duration // Healthy fails when the last success is older
+	CloseTimeout  time.Duration // how long Close waits for the file system
+}
+
+// DefaultConfig returns the configuration for Path or Root to be set in.
+func DefaultConfig() Config {
+	return Config{
+		Now:           time.Now,
+		Slots:         256,
+		DataSlots:     2048,
+		CacheEntries:  1 << 18,
+		SnapshotBytes: 256 << 20,
+		FileMode:      0o664,
+		DirMode:       0o775,
+		ProbeInterval: 2500 * time.Millisecond,
+		ProbeTimeout:  10 * time.Second,
+		CloseTimeout:  5 * time.Second,
+	}
+}
+
+// Validate returns what is wrong with c, or nil.
+func (c Config) Validate() error {
+	var errs []error
+	if (c.Path == "") == (c.Root == nil) {
+		errs = append(errs, errors.New("exactly one of path and root must be given"))
+	}
+	if c.Now == nil {
+		errs = append(errs, errors.New("no clock"))
+	}
+	if c.Slots < 1 || c.DataSlots < 1 || c.Slots+c.DataSlots > 8000 {
+		errs = append(errs, errors.New("slots must be at least 1, and 8000 together: each may come to hold a thread"))
+	}
+	if c.CacheEntries < 0 || c.SnapshotBytes < 0 {
+		errs = append(errs, errors.New("cache sizes must not be negative"))
+	}
+	if c.FileMode&^fs.ModePerm != 0 || c.FileMode&0o600 != 0o600 || c.DirMode&^fs.ModePerm != 0 || c.DirMode&0o700 != 0o700 {
+		errs = append(errs, errors.New("permissions must leave the owner in"))
+	}
+	if c.ProbeInterval <= 0 || c.ProbeTimeout <= c.ProbeInterval {
+		errs = append(errs, errors.New("the probe timeout must be longer than its interval"))
+	}
+	if c.CloseTimeout <= 0 {
+		errs = append(errs, errors.New("the close timeout must be positive"))
+	}
+	if c.Metadata > Sidecar || c.Durability > Relaxed || c.Detach > DetachNever {
+		errs = append(errs, errors.New("a mode is unknown"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,160 @@
+package nasfs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"syscall"
+	"testing"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
+)
+
+// stagedScene opens a Store with the scene of the fault tests.
+func stagedScene(t *testing.T, metadata nasfs.MetadataMode) (*vfs.Memory, *vfs.Fault, *scene) {
+	t.Helper()
+	memory := vfs.NewMemory()
+	fault := vfs.NewFault(memory.Root())
+	cfg := config(t, fault.Root())
+	cfg.Metadata, cfg.ProbeInterval, cfg.ProbeTimeout = metadata, 1<<40, 1<<41
+	sc, err := setUp(t.Context(), open(t, cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nasfs.Quiesce(sc.Store)
+	return memory, fault, sc
+}
+
+// failing makes every call of an operation on what is no clean-up fail.
+func failing(fault *vfs.Fault, op vfs.Op, errno syscall.Errno) (remove func()) {
+	return fault.Inject(func(c vfs.OpCall) error {
+		if c.Op == op {
+			return &injected{errno}
+		}
+		return nil
+	})
+}
+
+// TestErrorsOfTheFileSystemHaveTheirKind makes each step of a PUT into new
+// directories fail in each way that file systems have.
+func TestErrorsOfTheFileSystemHaveTheirKind(t *testing.T) {
+	t.Parallel()
+	kinds := map[syscall.Errno]object.Kind{
+		syscall.ENOSPC: object.Full, syscall.EDQUOT: object.Full, syscall.EIO: object.Internal, syscall.EROFS: object.ReadOnly,
+		syscall.ESTALE: object.Unavailable, syscall.EACCES: object.AccessDenied, syscall.ETIMEDOUT: object.Unavailable, syscall.EMFILE: object.Unavailable,
+	}
+	for _, op := range []vfs.Op{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpClose, vfs.OpSetxattr, vfs.OpMkdir, vfs.OpRename} {
+		for errno, kind := range kinds {
+			t.Run(op.String()+" "+errno.Error(), func(t *testing.T) {
+				memory, fault, sc := stagedScene(t, nasfs.Xattr)
+				before := mustDump(t, sc.Store)
+				if op == vfs.OpSetxattr && kind == object.Full {
+					return // that the attribute is full has a cure, a sidecar
+				}
+				remove := failing(fault, op, errno)
+				err := sc.put(t.Context(), "x/y/z", "new", nil)
+				remove()
+				if object.KindOf(err) != kind || err == nil {
+					t.Errorf("got %v, want %v", err, kind)
+				}
+				nasfs.Quiesce(sc.Store)
+				if seen := mustDump(t, sc.Store); !maps.Equal(seen, before) {
+					t.Error(difference(seen, before, before))
+				}
+				noLeftovers(t, memory.Root(), "put")
+			})
+		}
+	}
+}
+
+// TestDeletesWorkOnAFullFileSystem: that is how room is made.
+func TestDeletesWorkOnAFullFileSystem(t *testing.T) {
+	t.Parallel()
+	for _, metadata := range []nasfs.MetadataMode{nasfs.Xattr, nasfs.Sidecar} {
+		_, fault, sc := stagedScene(t, metadata)
+		for _, op := range []vfs.Op{vfs.OpCreate, vfs.OpWrite, vfs.OpMkdir, vfs.OpLink, vfs.OpRename} {
+			failing(fault, op, syscall.ENOSPC)
+		}
+		for _, key := range []string{"file", "dir/one", "deep/er/one", "both", "both/below"} {
+			if err := sc.Delete(t.Context(), ref(key), nil); err != nil {
+				t.Errorf("delete %s: %v", key, err)
+			}
+		}
+		if page, err := sc.List(t.Context(), object.Query{Bucket: bucket, Limit: 10}); err != nil || len(page.Objects) > 0 {
+			t.Errorf("left %+v, %v", page, err)
+		}
+		if err := sc.put(t.Context(), "new", "new", nil); !errors.Is(err, object.Full) {
+			t.Errorf("put: %v", err)
+		}
+		if err := sc.Healthy(); err != nil {
+			t.Errorf("a full file system can be read: %v", err)
+		}
+	}
+}
+
+// TestStaleHandlesAreTriedAgain makes each call of each operation meet, once, a
+// handle that the server does not know any more.
+func TestStaleHandlesAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := seed(t)
+	for name, op := range operations() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, after, calls := outcomes(t, nasfs.Xattr, op)
+			for n := range cases(calls, s) {
+				_, fault, sc := stagedScene(t, nasfs.Xattr)
+				left := n
+				var failed vfs.OpCall
+				remove := fault.Inject(func(c vfs.OpCall) error {
+					if left--; left == -1 && stales(c) {
+						failed = c
+						return &injected{syscall.ESTALE}
+					}
+					return nil
+				})
+				err := op(t.Context(), sc)
+				remove()
+				what := fmt.Sprintf("call %d", n)
+				if err != nil {
+					t.Errorf("%s, %v %q: %v", what, failed.Op, failed.Path, err)
+				} else if seen := mustDump(t, sc.Store); !maps.Equal(seen, after) {
+					t.Errorf("%s, %v %q: %s", what, failed.Op, failed.Path, difference(seen, after, after))
+				}
+			}
+		})
+	}
+}
+
+// stales reports whether a call is one that may be tried again: it looks up a
+// name below the bucket.
+func stales(c vfs.OpCall) bool {
+	below := len(c.Path) >= len(bucket) && c.Path[:len(bucket)] == bucket
+	switch c.Op {
+	case vfs.OpOpen, vfs.OpOpenDir, vfs.OpStat, vfs.OpGetxattr, vfs.OpReadDir:
+		return below
+	}
+	return false
+}
+
+// TestACancelledRequestChangesNothing ends the context of each operation before
+// it begins.
+func TestACancelledRequestChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, op := range operations() {
+		memory, _, sc := stagedScene(t, nasfs.Sidecar)
+		before := mustDump(t, sc.Store)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := op(ctx, sc); object.KindOf(err) != object.Unavailable || err == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		nasfs.Quiesce(sc.Store)
+		if seen := mustDump(t, sc.Store); !maps.Equal(seen, before) {
+			t.Errorf("%s: %s", name, difference(seen, before, before))
+		}
+		noLeftovers(t, memory.Root(), name)
+	}
+}

@@ -1,0 +1,29 @@
+package nasfs
+
+// Quiesce waits until what requests left behind is cleaned up.
+func Quiesce(s *Store) {
+	r := &s.reaper
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) > 0 || r.running || r.waiting > 0 {
+		r.changed.Wait()
+	}
+}
+
+// Swept waits until a gateway is in the session, and has swept in it.
+func Swept(f *Fleet, session string) {
+	for {
+		f.mu.Lock()
+		t, again := f.current, f.fresh
+		f.mu.Unlock()
+		if t.locker.Session().ID() == session {
+			<-t.swept
+			return
+		}
+		<-again
+	}
+}
+
+// HasGaps has a gateway take its file system for one that replaces files in two
+// steps.
+func HasGaps(f *Fleet) { f.gaps = true }

@@ -1,0 +1,434 @@
+package nasfs_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
+	"github.com/shoal-storage/shoal/raftlock/mount"
+)
+
+// world is a fleet of gateways in one process, over one tree. Its lock service
+// keeps what package raftlock promises: no lease of a session passes on before
+// the session's directory is gone.
+type world struct {
+	t          *testing.T
+	mount      *mount.Mount
+	generation uint32
+	table      *table
+	members    []*member
+	gateways   []*nasfs.Fleet
+	faults     []*vfs.Fault // what each gateway sees the tree through
+}
+
+// newWorld opens n gateways, all at the same time, each with a configuration of
+// its own from cfg.
+func newWorld(t *testing.T, n int, cfg func() nasfs.Config) *world {
+	t.Helper()
+	w := &world{t: t, table: newTable(), gateways: make([]*nasfs.Fleet, n)}
+	var err error
+	if w.mount, err = mount.Open(t.Context(), cfg().Root, config(t, cfg().Root).Logger); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.mount.Close() }) // it has nothing to lose
+	newest, err := w.mount.Newest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.generation = newest.Number + 1
+	if err := w.mount.Claim(t.Context(), w.generation, "test"); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range n {
+		m := &member{w: w, fresh: make(chan struct{})}
+		w.members = append(w.members, m)
+		m.begin()
+		own := cfg()
+		w.faults = append(w.faults, vfs.NewFault(own.Root))
+		own.Root = w.faults[i].Root()
+		group.Go(func() {
+			f, err := nasfs.OpenFleet(t.Context(), own, m)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			w.gateways[i] = f
+			t.Cleanup(func() { w.close(f) })
+		})
+	}
+	group.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return w
+}
+
+// close closes one gateway.
+func (w *world) close(f *nasfs.Fleet) {
+	if err := f.Close(); err != nil {
+		w.t.Errorf("close: %v", err)
+	}
+}
+
+// fleetKinds are the trees that a fleet is tested on. Each function makes a
+// tree, and returns what configures one gateway on it.
+func fleetKinds() map[string]func(t *testing.T) func() nasfs.Config {
+	shared := func(t *testing.T) func() nasfs.Config {
+		dir := t.TempDir()
+		return func() nasfs.Config {
+			root, err := vfs.OpenRoot(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = root.Close() }) // it has nothing to lose
+			cfg := config(t, root)
+			cfg.Durability = nasfs.Relaxed
+			return cfg
+		}
+	}
+	return map[string]func(t *testing.T) func() nasfs.Config{
+		"os": shared,
+		"os with sidecars, detached": func(t *testing.T) func() nasfs.Config {
+			make := shared(t)
+			return func() nasfs.Config {
+				cfg := make()
+				cfg.Metadata, cfg.Detach = nasfs.Sidecar, nasfs.DetachAlways
+				return cfg
+			}
+		},
+		"memory": func(t *testing.T) func() nasfs.Config {
+			m := vfs.NewMemory()
+			return func() nasfs.Config { return config(t, m.Root()) }
+		},
+	}
+}
+
+// lifetime is a session of the fake lock service.
+type lifetime struct {
+	id, dir string
+	ctx     context.Context // what its leases' contexts end with
+	end     context.CancelFunc
+	zombie  atomic.Bool // the fleet has ended it, and the member does not know yet
+	fenced  bool        // what it held has passed on; guarded by the table's mutex
+}
+
+func (s *lifetime) ID() string            { return s.id }
+func (s *lifetime) Done() <-chan struct{} { return s.ctx.Done() }
+
+// member is one gateway's part in the fake lock service: a nasfs.Sessions.
+type member struct {
+	w       *world
+	mu      sync.Mutex
+	session *lifetime
+	fresh   chan struct{}
+}
+
+// begin opens the next session.
+func (m *member) begin() {
+	s := &lifetime{dir: strings.ToLower(rand.Text())}
+	s.id = fmt.Sprintf("%08x-%s", m.w.generation, s.dir)
+	s.ctx, s.end = context.WithCancel(context.WithoutCancel(m.w.t.Context()))
+	if err := m.w.mount.Begin(m.w.t.Context(), m.w.generation, s.dir); err != nil {
+		m.w.t.Error(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.session = s
+	close(m.fresh)
+	m.fresh = make(chan struct{})
+}
+
+func (m *member) current() *lifetime {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.session
+}
+
+// fence is what the fleet does with a session that has ended.
+func (m *member) fence(s *lifetime) {
+	if err := m.w.mount.Fence(m.w.t.Context(), m.w.generation, s.dir); err != nil {
+		m.w.t.Errorf("fence: %v", err)
+	}
+	m.w.table.drop(s)
+}
+
+// lose ends the session in front of the member's eyes.
+func (m *member) lose() {
+	s := m.current()
+	s.end()
+	m.fence(s)
+}
+
+// expire ends the session behind the member's back, who goes on holding and
+// granting itself leases until it is told by the function returned.
+func (m *member) expire() (tell func()) {
+	s := m.current()
+	s.zombie.Store(true)
+	m.fence(s)
+	return s.end
+}
+
+// AwaitSession implements nasfs.Sessions.
+func (m *member) AwaitSession(ctx context.Context) (lock.Session, error) {
+	for {
+		m.mu.Lock()
+		s, again := m.session, m.fresh
+		m.mu.Unlock()
+		if s.ctx.Err() == nil {
+			return s, nil
+		}
+		select {
+		case <-again:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Session implements lock.Locker.
+func (m *member) Session() lock.Session { return m.current() }
+
+// Acquire implements lock.Locker.
+func (m *member) Acquire(ctx context.Context, mode lock.Mode, names ...string) (lock.Lease, error) {
+	got, err := m.AwaitSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := got.(*lifetime)
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	l := &fakeLease{table: m.w.table, session: s, mode: mode}
+	l.Begin(ctx, s.ctx)
+	for _, name := range names {
+		if err := m.w.table.take(ctx, l, name); err != nil {
+			l.Release()
+			return nil, err
+		}
+	}
+	l.token = lock.Token{Generation: m.w.generation, Sequence: m.w.table.sequence.Add(1)}
+	return l, nil
+}
+
+// table is who holds what.
+type table struct {
+	sequence atomic.Uint64
+	mu       sync.Mutex
+	names    map[string]*holders
+	changed  chan struct{} // closed when something was given back
+}
+
+type holders struct {
+	leases  map[*fakeLease]bool
+	waiting int // for an exclusive lease: those behind it wait too
+}
+
+func newTable() *table {
+	return &table{names: make(map[string]*holders), changed: make(chan struct{})}
+}
+
+// take waits for one name. A zombie that was fenced is granted it at once, by
+// itself: it does not know that others may have it by now.
+func (t *table) take(ctx context.Context, l *fakeLease, name string) error {
+	waiting := 0
+	defer func() { t.with(name, func(h *holders) { h.waiting -= waiting }) }()
+	for {
+		granted, again := false, (<-chan struct{})(nil)
+		t.with(name, func(h *holders) {
+			again = t.changed
+			if l.session.fenced {
+				granted = l.session.zombie.Load() // or else it is about to be told
+				return
+			}
+			free := len(h.leases) == 0
+			if l.mode == lock.Shared {
+				free = h.waiting == 0 && !slices.ContainsFunc(keysOf(h.leases), func(o *fakeLease) bool { return o.mode == lock.Exclusive })
+			}
+			if granted = free; granted {
+				h.leases[l] = true
+			} else if l.mode == lock.Exclusive && waiting == 0 {
+				waiting = 1
+				h.waiting++
+			}
+		})
+		if granted {
+			return nil
+		}
+		select {
+		case <-again:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-l.session.ctx.Done():
+			return lock.ErrLost
+		}
+	}
+}
+
+func (t *table) with(name string, do func(*holders)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.names[name]
+	if h == nil {
+		h = &holders{leases: make(map[*fakeLease]bool)}
+		t.names[name] = h
+	}
+	do(h)
+}
+
+func keysOf(m map[*fakeLease]bool) []*fakeLease {
+	keys := make([]*fakeLease, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// giveBack takes leases away from who holds them. The caller holds the mutex.
+func (t *table) giveBack(which func(*fakeLease) bool) {
+	for _, h := range t.names {
+		for l := range h.leases {
+			if which(l) {
+				delete(h.leases, l)
+			}
+		}
+	}
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// drop gives back what a session holds that is fenced.
+func (t *table) drop(s *lifetime) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.fenced = true
+	t.giveBack(func(l *fakeLease) bool { return l.session == s })
+}
+
+type fakeLease struct {
+	lock.Scope
+	table   *table
+	session *lifetime
+	mode    lock.Mode
+	token   lock.Token
+}
+
+func (l *fakeLease) Token() lock.Token     { return l.token }
+func (l *fakeLease) Session() lock.Session { return l.session }
+
+// Release gives the lease back, unless its session has ended: then the fence
+// does.
+func (l *fakeLease) Release() {
+	if l.End() && l.session.ctx.Err() == nil {
+		l.table.mu.Lock()
+		defer l.table.mu.Unlock()
+		l.table.giveBack(func(o *fakeLease) bool { return o == l })
+	}
+}
+
+// robin is a Store whose calls go to one gateway after the other.
+type robin struct {
+	gateways []*nasfs.Fleet
+	calls    atomic.Uint64
+}
+
+func (r *robin) next() *nasfs.Fleet {
+	return r.gateways[r.calls.Add(1)%uint64(len(r.gateways))]
+}
+
+func (r *robin) Close() error { return nil }
+func (r *robin) CreateBucket(ctx context.Context, b object.Bucket) error {
+	return r.next().CreateBucket(ctx, b)
+}
+
+func (r *robin) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
+	return r.next().StatBucket(ctx, name)
+}
+
+func (r *robin) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
+	return r.next().ListBuckets(ctx)
+}
+
+func (r *robin) UpdateBucket(ctx context.Context, name string, fn func(*object.Bucket) error) error {
+	return r.next().UpdateBucket(ctx, name, fn)
+}
+
+func (r *robin) DeleteBucket(ctx context.Context, name string) error {
+	return r.next().DeleteBucket(ctx, name)
+}
+
+func (r *robin) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
+	return r.next().Put(ctx, ref, in)
+}
+
+func (r *robin) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
+	return r.next().Open(ctx, ref)
+}
+
+func (r *robin) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
+	return r.next().Stat(ctx, ref)
+}
+
+func (r *robin) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta) error) (object.Info, error) {
+	return r.next().Update(ctx, ref, fn)
+}
+
+func (r *robin) Delete(ctx context.Context, ref object.Ref, check object.Check) error {
+	return r.next().Delete(ctx, ref, check)
+}
+
+func (r *robin) List(ctx context.Context, q object.Query) (object.Page, error) {
+	return r.next().List(ctx, q)
+}
+
+func (r *robin) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (object.Info, error) {
+	return r.next().Copy(ctx, src, dst, in)
+}
+
+func (r *robin) Rename(ctx context.Context, src, dst object.Ref, in object.CopyInput) error {
+	return r.next().Rename(ctx, src, dst, in)
+}
+
+func (r *robin) CreateUpload(ctx context.Context, up object.Upload) (object.Upload, error) {
+	return r.next().CreateUpload(ctx, up)
+}
+
+func (r *robin) StatUpload(ctx context.Context, ref object.UploadRef) (object.Upload, error) {
+	return r.next().StatUpload(ctx, ref)
+}
+
+func (r *robin) PutPart(ctx context.Context, ref object.UploadRef, n int, b object.Body) (object.Part, error) {
+	return r.next().PutPart(ctx, ref, n, b)
+}
+
+func (r *robin) ListParts(ctx context.Context, ref object.UploadRef, after, limit int) ([]object.Part, bool, error) {
+	return r.next().ListParts(ctx, ref, after, limit)
+}
+
+func (r *robin) ListUploads(ctx context.Context, q object.UploadQuery) (object.UploadPage, error) {
+	return r.next().ListUploads(ctx, q)
+}
+
+func (r *robin) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
+	return r.next().CompleteUpload(ctx, ref, in)
+}
+
+func (r *robin) AbortUpload(ctx context.Context, ref object.UploadRef) error {
+	return r.next().AbortUpload(ctx, ref)
+}
+
+// is reports an error that is not of the kind.
+func is(t *testing.T, what string, err error, want object.Kind) {
+	t.Helper()
+	if !errors.Is(err, want) || object.KindOf(err) != want {
+		t.Errorf("%s: got %v, want %v", what, err, want)
+	}
+}

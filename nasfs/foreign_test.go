@@ -1,0 +1,460 @@
+//go:build linux
+
+package nasfs_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
+)
+
+// share is a Store with one bucket, over a directory that somebody else works
+// in as well.
+type share struct {
+	*testing.T
+	*nasfs.Store
+	dir string
+	cfg nasfs.Config
+}
+
+// onShares runs a test with each way to keep metadata.
+func onShares(t *testing.T, test func(sh *share)) {
+	t.Parallel()
+	for _, metadata := range []nasfs.MetadataMode{nasfs.Xattr, nasfs.Sidecar} {
+		t.Run(metadata.String(), func(t *testing.T) {
+			t.Parallel()
+			sh := &share{T: t, dir: t.TempDir()}
+			root, err := vfs.OpenRoot(sh.dir)
+			sh.ok(err)
+			t.Cleanup(func() { _ = root.Close() })
+			sh.cfg = config(t, root)
+			sh.cfg.Metadata, sh.cfg.Durability = metadata, nasfs.Relaxed
+			sh.start()
+			t.Cleanup(func() { sh.ok(sh.Close()) })
+			sh.ok(sh.CreateBucket(t.Context(), object.Bucket{Name: bucket}))
+			test(sh)
+		})
+	}
+}
+
+func (sh *share) ok(err error) {
+	sh.Helper()
+	if err != nil {
+		sh.Fatal(err)
+	}
+}
+
+func (sh *share) start() {
+	sh.Helper()
+	s, err := nasfs.Open(sh.cfg)
+	sh.ok(err)
+	sh.Store = s
+}
+
+// path returns where the file of a key is.
+func (sh *share) path(key string) string { return filepath.Join(sh.dir, bucket, key) }
+
+func (sh *share) write(key, content string) {
+	sh.Helper()
+	sh.ok(os.WriteFile(sh.path(key), []byte(content), 0o644))
+}
+
+// put stores an object through S3, with metadata of all sorts.
+func (sh *share) put(key, content string) object.Info {
+	sh.Helper()
+	meta := object.Meta{ContentType: "x/y", User: map[string]string{"by": "s3"}}
+	_, err := sh.Put(sh.Context(), ref(key), object.PutInput{Body: body(content), Meta: meta})
+	sh.ok(err)
+	info, err := sh.Update(sh.Context(), ref(key), func(m *object.Meta) error { m.Tags = []object.Tag{{Key: "a", Value: "b"}}; return nil })
+	sh.ok(err)
+	return info
+}
+
+// listed returns what a listing shows of the bucket.
+func (sh *share) listed() map[string]object.Info {
+	sh.Helper()
+	page, err := sh.List(sh.Context(), object.Query{Bucket: bucket, Limit: 1000})
+	sh.ok(err)
+	seen := map[string]object.Info{}
+	for _, o := range page.Objects {
+		seen[o.Key] = o
+	}
+	return seen
+}
+
+// same checks that all ways to look at an object agree, and returns what they
+// say.
+func (sh *share) same(key, want string) object.Info {
+	sh.Helper()
+	info, err := sh.Stat(sh.Context(), ref(key))
+	sh.ok(err)
+	h, err := sh.Open(sh.Context(), ref(key))
+	sh.ok(err)
+	got, err := io.ReadAll(h.Range(0, h.Info().Size))
+	sh.ok(err)
+	sh.ok(h.Close())
+	l := sh.listed()[key]
+	if string(got) != want || info.Size != int64(len(want)) || l.Size != info.Size {
+		sh.Errorf("%q has %.50q of %d bytes, listed with %d; want %.50q", key, got, info.Size, l.Size, want)
+	}
+	if h.Info().ETag != info.ETag || l.ETag != info.ETag || info.ETag == "" || !l.Modified.Equal(info.Modified) {
+		sh.Errorf("ETags of %q: Stat %s, Open %s, List %s", key, info.ETag, h.Info().ETag, l.ETag)
+	}
+	return info
+}
+
+// absent checks that a key names no object.
+func (sh *share) absent(key string) {
+	sh.Helper()
+	if _, err := sh.Stat(sh.Context(), ref(key)); !errors.Is(err, object.NoSuchKey) {
+		sh.Errorf("stat %q: %v", key, err)
+	}
+	if _, err := sh.Open(sh.Context(), ref(key)); !errors.Is(err, object.NoSuchKey) {
+		sh.Errorf("open %q: %v", key, err)
+	}
+	if _, ok := sh.listed()[key]; ok {
+		sh.Errorf("%q is listed", key)
+	}
+}
+
+func TestAForeignChangeIsSeenAtOnceAndHasAnHonestETag(t *testing.T) {
+	onShares(t, func(sh *share) {
+		for name, change := range map[string]func(path string) (content string, err error){
+			"append": func(path string) (string, error) {
+				f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+				if err != nil {
+					return "", err
+				}
+				_, err = f.WriteString("+")
+				return "content+", errors.Join(err, f.Close())
+			},
+			"truncate": func(path string) (string, error) { return "con", os.Truncate(path, 3) },
+			"replace": func(path string) (string, error) {
+				return "new", errors.Join(os.WriteFile(path+".new", []byte("new"), 0o644), os.Rename(path+".new", path))
+			},
+			"touch": func(path string) (string, error) {
+				return "content", os.Chtimes(path, time.Now(), time.Now().Add(time.Second))
+			},
+			"edit in place": func(path string) (string, error) { return "CONTENT", os.WriteFile(path, []byte("CONTENT"), 0o644) },
+			"copy over with times": func(path string) (string, error) {
+				then := time.Now().Add(-time.Hour)
+				return "KONTENT", errors.Join(os.WriteFile(path, []byte("KONTENT"), 0o644), os.Chtimes(path, then, then))
+			},
+			"delete and make": func(path string) (string, error) {
+				return "content", errors.Join(os.Remove(path), os.WriteFile(path, []byte("content"), 0o644))
+			},
+		} {
+			before := sh.put(name, "content")
+			time.Sleep(10 * time.Millisecond) // the times of files go on in ticks
+			want, err := change(sh.path(name))
+			sh.ok(err)
+			after := sh.same(name, want)
+			if after.ETag == before.ETag || !strings.HasSuffix(after.ETag, "-0") {
+				sh.Errorf("%s: the ETag was %s and is %s", name, before.ETag, after.ETag)
+			}
+			if len(after.Meta.User) > 0 || len(after.Meta.Tags) > 0 || after.Meta.ContentType == "x/y" || !after.Checksum.IsZero() {
+				sh.Errorf("%s: a stranger's content has %+v, %+v", name, after.Meta, after.Checksum)
+			}
+			sh.ok(os.Chmod(sh.path(name), 0o600))
+			sh.ok(os.Rename(sh.path(name), sh.path("moved")))
+			sh.ok(sh.Close())
+			sh.start()
+			if moved := sh.same("moved", want); moved.ETag != after.ETag {
+				sh.Errorf("%s: over chmod, rename and restart the ETag went from %s to %s", name, after.ETag, moved.ETag)
+			}
+		}
+	})
+}
+
+func TestAnObjectKeepsItsMetadataWhereAUserMovesOrLinksIt(t *testing.T) {
+	onShares(t, func(sh *share) {
+		want := sh.put("dir/k", "content")
+		sh.ok(os.Rename(sh.path("dir"), sh.path("other")))
+		sh.ok(os.Link(sh.path("other/k"), sh.path("link")))
+		sh.absent("dir/k")
+		for _, key := range []string{"other/k", "link"} {
+			got := sh.same(key, "content")
+			if got.ETag != want.ETag || got.Meta.User["by"] != "s3" || len(got.Meta.Tags) != 1 {
+				sh.Errorf("%s: %+v", key, got)
+			}
+		}
+		sh.put("other/k", "new")
+		if got := sh.same("link", "content"); got.ETag != want.ETag || len(got.Meta.Tags) != 1 {
+			sh.Errorf("after an overwrite of the other name: %+v", got)
+		}
+		sh.ok(sh.Delete(sh.Context(), ref("other/k"), nil))
+		sh.same("link", "content")
+		sh.put("dir/k", "again")
+		sh.same("dir/k", "again")
+	})
+}
+
+func TestACopyOfAnObjectsFileIsForeign(t *testing.T) {
+	onShares(t, func(sh *share) {
+		sh.put("k", "content")
+		sh.write("copy", "content")
+		buf := make([]byte, 4096)
+		if n, err := syscall.Getxattr(sh.path("k"), "user.shoal", buf); err == nil {
+			sh.ok(syscall.Setxattr(sh.path("copy"), "user.shoal", buf[:n], 0))
+		}
+		if got := sh.same("copy", "content"); !strings.HasSuffix(got.ETag, "-0") || len(got.Meta.User) > 0 {
+			sh.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestAnEditWhileAnObjectIsReadIsNoticed(t *testing.T) {
+	onShares(t, func(sh *share) {
+		size := 1 << 20
+		for name, read := range map[string]func(r io.Reader, begun func()) (int64, error){
+			"Read": func(r io.Reader, begun func()) (int64, error) {
+				n, err := io.ReadFull(r, make([]byte, 1000))
+				if err != nil {
+					return int64(n), err
+				}
+				begun()
+				rest, err := io.Copy(io.Discard, struct{ io.Reader }{r})
+				return int64(n) + rest, err
+			},
+			"WriteTo": func(r io.Reader, begun func()) (int64, error) {
+				var once sync.Once
+				return r.(io.WriterTo).WriteTo(writer(func(p []byte) (int, error) { once.Do(begun); return len(p), nil }))
+			},
+		} {
+			sh.write(name, strings.Repeat("a", size))
+			time.Sleep(10 * time.Millisecond) // as above
+			h, err := sh.Open(sh.Context(), ref(name))
+			sh.ok(err)
+			n, err := read(h.Range(0, int64(size)), func() { sh.write(name, strings.Repeat("b", size)) })
+			if !errors.Is(err, object.Conflict) || n >= int64(size) {
+				sh.Errorf("%s: read %d of %d bytes, %v", name, n, size, err)
+			}
+			sh.ok(h.Close())
+		}
+	})
+}
+
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+func TestLinksFIFOsSocketsAndDevicesAreNeverObjects(t *testing.T) {
+	onShares(t, func(sh *share) {
+		outside := sh.TempDir()
+		sh.ok(os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600))
+		sh.put("dir/file", "content")
+		for link, target := range map[string]string{
+			"leaf": "dir/file", "out": filepath.Join(outside, "secret"), "middle": "dir", "outdir": outside, "dangling": "nowhere", "loop": "loop",
+		} {
+			sh.ok(os.Symlink(target, sh.path(link)))
+		}
+		sh.ok(syscall.Mkfifo(sh.path("fifo"), 0o666))
+		sock, err := net.Listen("unix", sh.path("socket"))
+		sh.ok(err)
+		defer func() { _ = sock.Close() }()
+		specials := []string{"leaf", "out", "dangling", "loop", "fifo", "socket", "middle", "outdir"}
+		if err := syscall.Mknod(sh.path("device"), syscall.S_IFCHR|0o666, 1<<8|3); err == nil {
+			specials = append(specials, "device")
+		}
+		for _, key := range append(specials, "middle/file", "outdir/secret", "fifo/x") {
+			sh.absent(key)
+			sh.ok(sh.Delete(sh.Context(), ref(key), nil))
+		}
+		if l := sh.listed(); len(l) != 1 {
+			sh.Errorf("listed %v", l)
+		}
+		if _, err := sh.Put(sh.Context(), ref("outdir/new"), object.PutInput{Body: body("x")}); !errors.Is(err, object.AccessDenied) {
+			sh.Errorf("put through a link: %v", err)
+		}
+		if err := sh.DeleteBucket(sh.Context(), bucket); !errors.Is(err, object.BucketNotEmpty) {
+			sh.Errorf("delete bucket: %v", err)
+		}
+		for _, key := range specials {
+			for _, check := range []object.Check{nil, object.IfNoneMatch("*")} {
+				_, err := sh.Put(sh.Context(), ref(key), object.PutInput{Body: body("mine " + key), Check: check})
+				if check == nil {
+					sh.ok(err)
+					sh.same(key, "mine "+key)
+				} else if !errors.Is(err, object.PreconditionFailed) {
+					sh.Errorf("put %s where it is: %v", key, err)
+				}
+			}
+		}
+		if got, err := os.ReadFile(filepath.Join(outside, "secret")); err != nil || string(got) != "secret" {
+			sh.Errorf("outside the bucket is %q, %v", got, err)
+		}
+		sh.same("dir/file", "content")
+	})
+}
+
+func TestASymbolicLinkGivesWayToTheFirstCreator(t *testing.T) {
+	onShares(t, func(sh *share) {
+		sh.ok(os.Symlink("elsewhere", sh.path("k")))
+		_, err := sh.Put(sh.Context(), ref("k"), object.PutInput{Body: body("x"), Check: object.IfNoneMatch("*")})
+		sh.ok(err)
+		sh.same("k", "x")
+		sh.absent("elsewhere")
+	})
+}
+
+func TestADirectoryMadeByHandIsABucketAndAPrefix(t *testing.T) {
+	onShares(t, func(sh *share) {
+		sh.ok(os.MkdirAll(filepath.Join(sh.dir, "by-hand", "empty"), 0o755))
+		sh.ok(os.MkdirAll(filepath.Join(sh.dir, "No_Bucket"), 0o755))
+		sh.ok(os.Symlink(sh.path(""), filepath.Join(sh.dir, "linked")))
+		list, err := sh.ListBuckets(sh.Context())
+		sh.ok(err)
+		if len(list) != 2 || list[1].Name != "by-hand" || list[1].Created.IsZero() {
+			sh.Errorf("buckets %+v", list)
+		}
+		if _, err := sh.Stat(sh.Context(), object.Ref{Bucket: "linked", Key: "k"}); !errors.Is(err, object.NoSuchBucket) {
+			sh.Errorf("a link as a bucket: %v", err)
+		}
+		page, err := sh.List(sh.Context(), object.Query{Bucket: "by-hand", Delimiter: "/", Limit: 10})
+		sh.ok(err)
+		if len(page.Prefixes) != 1 || page.Prefixes[0] != "empty/" || len(page.Objects) != 0 {
+			sh.Errorf("page %+v", page)
+		}
+		_, err = sh.Put(sh.Context(), object.Ref{Bucket: "by-hand", Key: "empty/k"}, object.PutInput{Body: body("x")})
+		sh.ok(err)
+		sh.ok(sh.Delete(sh.Context(), object.Ref{Bucket: "by-hand", Key: "empty/k"}, nil))
+		sh.ok(sh.DeleteBucket(sh.Context(), "by-hand"))
+	})
+}
+
+func TestHiddenNamesAreNotShownAndTheirKeysHavePlacesOfTheirOwn(t *testing.T) {
+	onShares(t, func(sh *share) {
+		hidden := []string{".nfs0123456789abcdef", ".fuse_hidden0001", "lost+found"}
+		for _, name := range hidden {
+			sh.write(name, "the server's own")
+			sh.absent(name)
+			sh.put(name, "an object's")
+			sh.same(name, "an object's")
+			sh.ok(sh.Delete(sh.Context(), ref(name), nil))
+			sh.absent(name)
+			if got, err := os.ReadFile(sh.path(name)); err != nil || string(got) != "the server's own" {
+				sh.Errorf("%s: %q, %v", name, got, err)
+			}
+		}
+		sh.ok(os.Mkdir(sh.path(".snapshot"), 0o755))
+		sh.write(".snapshot/old", "old")
+		sh.absent(".snapshot/old")
+	})
+}
+
+func TestASparseFileIsAnObjectOfItsSize(t *testing.T) {
+	onShares(t, func(sh *share) {
+		const size = 1 << 40
+		sh.write("sparse", "begin")
+		sh.ok(os.Truncate(sh.path("sparse"), size))
+		h, err := sh.Open(sh.Context(), ref("sparse"))
+		sh.ok(err)
+		defer func() { sh.ok(h.Close()) }()
+		end, err := io.ReadAll(h.Range(size-3, 3))
+		if h.Info().Size != size || sh.listed()["sparse"].Size != size || string(end) != "\x00\x00\x00" || err != nil {
+			sh.Errorf("%+v ends in %q, %v", h.Info(), end, err)
+		}
+	})
+}
+
+func TestASidecarThatSomebodyRemovedMakesTheObjectForeign(t *testing.T) {
+	onShares(t, func(sh *share) {
+		large := object.Meta{User: map[string]string{"large": strings.Repeat("x", 3000)}}
+		_, err := sh.Put(sh.Context(), ref("k"), object.PutInput{Body: body("content"), Meta: large})
+		sh.ok(err)
+		sh.ok(os.RemoveAll(filepath.Join(sh.dir, ".shoal.sys", "meta")))
+		sh.ok(sh.Close())
+		sh.start()
+		if got := sh.same("k", "content"); !strings.HasSuffix(got.ETag, "-0") {
+			sh.Errorf("%+v", got)
+		}
+		sh.put("k", "new")
+		sh.same("k", "new")
+	})
+}
+
+// TestRemovalOfATreeByHandDisturbsNobody runs rm -rf against uploads into, and
+// listings of, the same directories.
+func TestRemovalOfATreeByHandDisturbsNobody(t *testing.T) {
+	onShares(t, func(sh *share) {
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_ = os.RemoveAll(sh.path("a")) // something may have come into it meanwhile
+			}
+		})
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := sh.List(sh.Context(), object.Query{Bucket: bucket, Limit: 1000}); err != nil {
+					sh.Errorf("list: %v", err)
+				}
+			}
+		})
+		for range rounds(300) {
+			_, err := sh.Put(sh.Context(), ref("a/b/c"), object.PutInput{Body: body("x")})
+			if err != nil && !errors.Is(err, object.Conflict) {
+				sh.Errorf("put: %v", err)
+			}
+		}
+		close(stop)
+		wg.Wait()
+		sh.put("a/b/c", "at last")
+		sh.same("a/b/c", "at last")
+	})
+}
+
+func TestAFileThatCannotBeReadIsListedAndRefused(t *testing.T) {
+	t.Parallel()
+	fault := vfs.NewFault(vfs.NewMemory().Root())
+	s := open(t, config(t, fault.Root()))
+	sc, err := setUp(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault.Inject(func(c vfs.OpCall) error {
+		if c.Op == vfs.OpOpen && c.Path == bucket+"/theirs" {
+			return &injected{syscall.EACCES}
+		}
+		return nil
+	})
+	root := fault.Root()
+	dir, err := root.OpenDir(bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dir.Create("theirs", 0); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.List(t.Context(), object.Query{Bucket: bucket, Prefix: "theirs", Limit: 10})
+	if err != nil || len(page.Objects) != 1 || !strings.HasSuffix(page.Objects[0].ETag, "-0") {
+		t.Errorf("list: %+v, %v", page, err)
+	}
+	if _, err := s.Open(t.Context(), ref("theirs")); !errors.Is(err, object.AccessDenied) {
+		t.Errorf("open: %v", err)
+	}
+	if err := sc.put(t.Context(), "theirs", "mine", nil); err != nil {
+		t.Errorf("put: %v", err)
+	}
+}

@@ -1,0 +1,153 @@
+package nasfs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// What is done with uploads in a fleet: the tree itself says which there are.
+// An upload ends by its file being renamed into a session, which a fence can
+// stop. Its directory is then no upload any more, whoever throws it away, and
+// however late.
+
+// takeUpload ends an upload.
+func (s *Store) takeUpload(ref object.UploadRef) error {
+	dir, err := s.root.OpenDir(uploadPath(ref))
+	if isAbsent(err) {
+		return errNoUpload(ref)
+	}
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	took, err := s.take(dir, uploadFile, nil)
+	if errors.Is(err, errNoKey) {
+		return errNoUpload(ref)
+	}
+	if err != nil {
+		return err
+	}
+	if took.temp != "" {
+		s.removeTemp(took.temp)
+	}
+	if err := s.syncDir(dir); err != nil {
+		return unknown{err}
+	}
+	s.nowOrLater("ended upload", func() error { return s.throwUpload(ref) })
+	return nil
+}
+
+// takeCompleted is takeUpload for an upload that is an object by now.
+func (s *Store) takeCompleted(ref object.UploadRef) error {
+	err := s.takeUpload(ref)
+	if errors.Is(err, object.NoSuchUpload) || errors.Is(err, errFenced) || isOver(s.locker.Session()) {
+		return nil // the sweep of a later session does it
+	}
+	return err
+}
+
+// throwUpload throws away the directory of an upload that has ended, or never
+// began.
+func (s *Store) throwUpload(ref object.UploadRef) error {
+	err := s.throwAway(uploadsDir+"/"+ref.Bucket, ref.ID)
+	if isGone(err) {
+		return nil
+	}
+	return err
+}
+
+// takeUploads ends all uploads of a bucket that is gone, under the bucket's
+// lock: who would make another one waits for that.
+func (s *Store) takeUploads(bucket string) error {
+	dir, err := s.root.OpenDir(uploadsDir)
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	ids, err := s.uploadIDs(bucket)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		ref := object.UploadRef{Ref: object.Ref{Bucket: bucket}, ID: id}
+		if err := s.takeUpload(ref); err != nil && !errors.Is(err, object.NoSuchUpload) {
+			return err
+		}
+		if err := s.throwUpload(ref); err != nil {
+			return err
+		}
+	}
+	return rmdirOnce(dir, bucket)
+}
+
+// uploadIDs returns the names of what may be a bucket's uploads.
+func (s *Store) uploadIDs(bucket string) ([]string, error) {
+	return retryStale(func() ([]string, error) {
+		dir, err := s.root.OpenDir(uploadsDir + "/" + bucket)
+		if isAbsent(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer closeDir(dir)
+		entries, err := dir.ReadDir()
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]string, 0, len(entries))
+		for _, e := range entries {
+			ids = append(ids, e.Name)
+		}
+		return ids, nil
+	})
+}
+
+// readUploads returns a bucket's uploads by key, time and ID.
+func (s *Store) readUploads(ctx context.Context, bucket string) ([]object.Upload, error) {
+	ids, err := s.uploadIDs(bucket)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	dir, err := s.root.OpenDir(uploadsDir + "/" + bucket)
+	if isAbsent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closeDir(dir)
+	found := make([]*object.Upload, len(ids))
+	errs := make([]error, len(ids))
+	workers := min(listWorkers, len(ids))
+	if s.localDisk {
+		workers = 1
+	}
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Go(func() {
+			for i := worker; i < len(ids) && ctx.Err() == nil; i += workers {
+				up, there, err := readUpload(dir, bucket, ids[i])
+				if errs[i] = err; there {
+					found[i] = &up
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(append(errs, context.Cause(ctx))...); err != nil {
+		return nil, err
+	}
+	list := make([]object.Upload, 0, len(ids))
+	for _, up := range found {
+		if up != nil {
+			list = append(list, *up)
+		}
+	}
+	slices.SortFunc(list, compareUploads)
+	return list, nil
+}

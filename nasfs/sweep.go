@@ -1,0 +1,149 @@
+package nasfs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// sweep brings to an end what gateways of the fleet have left half done when
+// their sessions ended. The others go on meanwhile: each thing is done under
+// the lock of what it belongs to, and looked at again first. It ends with ctx.
+func (s *Store) sweep(ctx context.Context) error {
+	present, gone, err := s.bucketsWithRest(ctx)
+	if err != nil {
+		return err
+	}
+	for _, bucket := range gone {
+		if err := s.sweepBucket(ctx, bucket); err != nil {
+			return err
+		}
+	}
+	for _, bucket := range present {
+		if err := s.sweepUploads(ctx, bucket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bucketsWithRest returns the buckets that have something beside their
+// directory, by whether they are there.
+func (s *Store) bucketsWithRest(ctx context.Context) (present, gone []string, err error) {
+	err = s.phase(ctx, s.calls, func() error {
+		seen := make(map[string]bool)
+		for _, path := range []string{bucketsDir, uploadsDir} {
+			dir, err := s.root.OpenDir(path)
+			if err != nil {
+				return err
+			}
+			entries, err := dir.ReadDir()
+			closeDir(dir)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if seen[e.Name] || !isBucketName(e.Name) {
+					continue
+				}
+				seen[e.Name] = true
+				switch err := s.bucketThere(e.Name); {
+				case err == nil:
+					present = append(present, e.Name)
+				case errors.Is(err, object.NoSuchBucket):
+					gone = append(gone, e.Name)
+				default:
+					return err
+				}
+			}
+		}
+		return nil
+	}, nil)
+	return present, gone, err
+}
+
+// sweepBucket removes what is left of a bucket that is gone.
+func (s *Store) sweepBucket(ctx context.Context, bucket string) error {
+	h, err := s.lockBucket(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	return s.locked(ctx, h, func() error {
+		if err := s.bucketThere(bucket); !errors.Is(err, object.NoSuchBucket) {
+			return err
+		}
+		return s.dropRest(bucket)
+	}, nil)
+}
+
+// sweepUploads ends a bucket's uploads that became objects, and removes what
+// never became an upload.
+func (s *Store) sweepUploads(ctx context.Context, bucket string) error {
+	var over []string
+	err := s.phase(ctx, s.calls, func() error {
+		ids, err := s.uploadIDs(bucket)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			ended, _, err := s.uploadOver(bucket, id)
+			if err != nil {
+				return err
+			}
+			if ended {
+				over = append(over, id)
+			}
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		return err
+	}
+	for _, id := range over {
+		if err := s.sweepUpload(ctx, bucket, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uploadOver reports whether a directory of uploads is of no upload in
+// progress, and returns the upload that it is still of, if any.
+func (s *Store) uploadOver(bucket, id string) (over bool, up *object.Upload, err error) {
+	dir, err := s.root.OpenDir(uploadsDir + "/" + bucket)
+	if err != nil {
+		if isGone(err) {
+			err = nil
+		}
+		return false, nil, err
+	}
+	defer closeDir(dir)
+	found, there, err := readUpload(dir, bucket, id)
+	if err != nil || !there {
+		return err == nil, nil, err
+	}
+	over, err = s.becameObject(found.UploadRef)
+	return over, &found, err
+}
+
+func (s *Store) sweepUpload(ctx context.Context, bucket, id string) error {
+	l, err := s.locker.Acquire(ctx, lock.Exclusive, uploadLock(bucket, id))
+	if err != nil {
+		return err
+	}
+	return s.locked(ctx, held{names: l}, func() error {
+		over, up, err := s.uploadOver(bucket, id)
+		switch {
+		case err != nil || !over:
+			return err
+		case up != nil:
+			return s.takeCompleted(up.UploadRef)
+		}
+		return s.throwUpload(object.UploadRef{Ref: object.Ref{Bucket: bucket}, ID: id})
+	}, nil)
+}
