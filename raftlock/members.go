@@ -1,0 +1,220 @@
+package raftlock
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// Who votes. The number of voters is odd, so that none of them is without use,
+// and nobody becomes one that has not shown that it follows: a voter that is
+// added and does not answer can cost the quorum at once.
+const (
+	maxVoters      = 5
+	reconcileEvery = time.Second
+	settledAfter   = 3 * time.Second  // a session's age before its node may vote
+	forgetAfter    = 30 * time.Second // a server without a session, before it is removed
+	followTimeout  = time.Second      // for a candidate to have applied what is committed
+)
+
+// admit adds a server that cannot vote yet.
+func (l *life) admit(_ context.Context, j joinRequest) error {
+	if nodeOf(raft.ServerID(j.ID)) == "" || j.Address == "" || len(j.ID)+len(j.Address) > maxPreamble {
+		return errors.New("a server has an ID and an address")
+	}
+	future := l.consensus.raft.AddNonvoter(raft.ServerID(j.ID), raftAddress(raft.ServerID(j.ID), j.Address), 0, applyTimeout)
+	return future.Error()
+}
+
+// remove removes a server that leaves. The only voter makes another one first.
+func (l *life) remove(ctx context.Context, id raft.ServerID) error {
+	voters, others := l.servers()
+	if len(voters) == 1 && voters[0].ID == id {
+		for _, s := range others {
+			if l.follows(ctx, s) {
+				if err := l.consensus.raft.AddVoter(s.ID, s.Address, 0, applyTimeout).Error(); err != nil {
+					return fmt.Errorf("make %s a voter: %w", s.ID, err)
+				}
+				break
+			}
+		}
+	}
+	return l.consensus.raft.RemoveServer(id, 0, applyTimeout).Error()
+}
+
+// servers returns who votes and who does not.
+func (l *life) servers() (voters, others []raft.Server) {
+	future := l.consensus.raft.GetConfiguration()
+	if future.Error() != nil {
+		return nil, nil
+	}
+	for _, s := range future.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			voters = append(voters, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return voters, others
+}
+
+func (l *life) isServer(id raft.ServerID) bool {
+	voters, others := l.servers()
+	return slices.ContainsFunc(slices.Concat(voters, others), func(s raft.Server) bool { return s.ID == id })
+}
+
+// follows reports whether a server has all that is committed now.
+func (l *life) follows(ctx context.Context, s raft.Server) bool {
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	index := uint64(0)
+	l.look(func(s *protocol.State) { index = s.Applied })
+	a, err := l.calls.ask(ctx, s.Address, request{Generation: l.generation, Applied: max(index, 1)})
+	return err == nil && a.Error == ""
+}
+
+// reconcile brings the servers in line with the sessions, a step at a time.
+func (t *term) reconcile() {
+	absent := make(map[raft.ServerID]time.Duration) // since when a server has had no session
+	for t.ctx.Err() == nil {
+		sleep(t.ctx, reconcileEvery)
+		t.useFeature()
+		if err := t.step(absent); err != nil && t.ctx.Err() == nil {
+			t.life.log.Debug("the servers stay as they are", "error", err)
+		}
+	}
+}
+
+// step makes the most urgent change.
+func (t *term) step(absent map[raft.ServerID]time.Duration) error {
+	l := t.life
+	voters, others := l.servers()
+	age := l.ages()
+	for _, s := range slices.Concat(voters, others) {
+		if _, alive := age[s.ID]; alive {
+			delete(absent, s.ID)
+		} else if _, known := absent[s.ID]; !known {
+			absent[s.ID] = l.now()
+		}
+	}
+	alive := func(s raft.Server) bool { _, ok := age[s.ID]; return ok || s.ID == l.id }
+	healthy := count(voters, alive)
+	for _, s := range voters {
+		if !alive(s) && l.now()-absent[s.ID] > reconcileEvery && healthy > len(voters)/2 {
+			l.log.Info("a voter has gone", "node", s.ID)
+			return l.consensus.raft.RemoveServer(s.ID, 0, applyTimeout).Error()
+		}
+	}
+	candidates := t.candidates(others, age)
+	want := wantVoters(healthy + count(others, alive))
+	switch {
+	case healthy < len(voters):
+		// Those that are missing come back, or are removed first.
+	case len(voters) > want:
+		return t.demote(voters)
+	case len(voters) < wantVoters(healthy+len(candidates)):
+		return t.promote(candidates[:wantVoters(healthy+len(candidates))-len(voters)])
+	}
+	for _, s := range others {
+		if !alive(s) && l.now()-absent[s.ID] > forgetAfter {
+			return l.consensus.raft.RemoveServer(s.ID, 0, applyTimeout).Error()
+		}
+	}
+	return nil
+}
+
+// wantVoters returns how many should vote when so many could.
+func wantVoters(healthy int) int { return max(1, min(maxVoters, healthy-(healthy+1)%2)) }
+
+func count(servers []raft.Server, is func(raft.Server) bool) int {
+	n := 0
+	for _, s := range servers {
+		if is(s) {
+			n++
+		}
+	}
+	return n
+}
+
+// ages returns for how long the servers with a live session have been seen to
+// have it.
+func (l *life) ages() map[raft.ServerID]time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	age := make(map[raft.ServerID]time.Duration)
+	maps.DeleteFunc(l.seen, func(sid protocol.SID, _ time.Duration) bool { return l.current().Sessions[sid] == nil })
+	for _, s := range l.current().Sessions {
+		if s.Expired {
+			continue
+		}
+		since, known := l.seen[s.ID]
+		if !known {
+			since = l.now()
+			l.seen[s.ID] = since
+		}
+		age[raft.ServerID(s.Node)] = l.now() - since
+	}
+	return age
+}
+
+// candidates returns the servers that may become voters, the longest known
+// first.
+func (t *term) candidates(others []raft.Server, age map[raft.ServerID]time.Duration) []raft.Server {
+	var fit []raft.Server
+	for _, s := range others {
+		if age[s.ID] >= settledAfter {
+			fit = append(fit, s)
+		}
+	}
+	slices.SortStableFunc(fit, func(a, b raft.Server) int { return cmp.Compare(age[b.ID], age[a.ID]) })
+	return fit
+}
+
+// promote makes servers voters, if all of them follow now.
+func (t *term) promote(servers []raft.Server) error {
+	for _, s := range servers {
+		if !t.life.follows(t.ctx, s) {
+			return fmt.Errorf("%s does not follow", s.ID)
+		}
+	}
+	for _, s := range servers {
+		if err := t.life.consensus.raft.AddVoter(s.ID, s.Address, 0, applyTimeout).Error(); err != nil {
+			return fmt.Errorf("make %s a voter: %w", s.ID, err)
+		}
+		t.life.log.Info("a node votes", "node", s.ID)
+	}
+	return nil
+}
+
+// demote makes one voter that is not this node a server without a vote.
+func (t *term) demote(voters []raft.Server) error {
+	for _, s := range slices.Backward(voters) {
+		if s.ID != t.life.id {
+			t.life.log.Info("a node votes no more", "node", s.ID)
+			return t.life.consensus.raft.DemoteVoter(s.ID, 0, applyTimeout).Error()
+		}
+	}
+	return nil
+}
+
+// useFeature lets all use what every live session understands.
+func (t *term) useFeature() {
+	common, now := uint32(feature), uint32(0)
+	t.life.look(func(s *protocol.State) {
+		now = s.Feature
+		for _, session := range s.Sessions {
+			common = min(common, session.Feature)
+		}
+	})
+	if common > now {
+		t.life.consensus.raft.Apply(protocol.Encode(protocol.UseFeature{Feature: common}), applyTimeout)
+	}
+}

@@ -1,0 +1,263 @@
+// Package mesh connects the nodes of a fleet over one port: TLS 1.3, in which
+// ALPN tells the protocols apart, each on connections of its own, so that a
+// bulk transfer never stands in front of a lock.
+//
+// Both sides prove that they know the cluster's secret, by a MAC over keying
+// material that only the two ends of this very connection share (RFC 9266 has
+// the idea): certificates are made at start and say nothing, nobody in between
+// can pass a proof on, and there is no PKI to look after. What a node says that
+// has not proved itself is never more than one small frame.
+package mesh
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Config says who this node is and whom it talks to.
+type Config struct {
+	Cluster string   // nodes of another are refused
+	Node    string   // this node's UUID
+	Secrets [][]byte // of the cluster; the first proves, all are accepted: so one can be changed while all run
+	Logger  *slog.Logger
+	// Dial connects to an address; nil: TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+}
+
+// Conn is a connection whose other end has proved itself.
+type Conn struct {
+	*tls.Conn
+	Peer    string // node at the other end
+	Version uint32 // of the protocols, the lower of both ends
+}
+
+// Handler serves a connection that came in. It closes it when it is done.
+type Handler func(c *Conn)
+
+// Mesh is this node's place among the others. Create one with New.
+type Mesh struct {
+	cfg      Config
+	tls      *tls.Config
+	mu       sync.Mutex
+	handlers map[string]Handler
+	conns    map[net.Conn]struct{}
+	listener net.Listener
+	closed   bool
+	group    sync.WaitGroup
+	strange  chan struct{} // a place for each connection that has not proved itself
+}
+
+// Bounds on those who have not proved themselves.
+const (
+	handshakeTime = 5 * time.Second
+	maxStrangers  = 64
+)
+
+// ErrRefused is returned by Dial where the other end is not the node that was
+// meant, is of another cluster, or does not know the secret.
+var ErrRefused = errors.New("mesh: refused")
+
+// ErrOtherNode is an ErrRefused: at the address is another node of the cluster,
+// so the one that was meant is there no more.
+var ErrOtherNode = fmt.Errorf("%w: another node is there", ErrRefused)
+
+// New returns the Mesh of a node. Handlers are added before Serve.
+func New(cfg Config) (*Mesh, error) {
+	if cfg.Cluster == "" || cfg.Node == "" || len(cfg.Secrets) == 0 || cfg.Logger == nil {
+		return nil, errors.New("mesh: cluster, node, secret and logger are required")
+	}
+	for _, s := range cfg.Secrets {
+		if len(s) < minSecret {
+			return nil, fmt.Errorf("mesh: a secret has at least %d bytes", minSecret)
+		}
+	}
+	certificate, err := makeCertificate()
+	if err != nil {
+		return nil, fmt.Errorf("mesh: make certificate: %w", err)
+	}
+	if cfg.Dial == nil {
+		var d net.Dialer
+		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
+	}
+	return &Mesh{
+		cfg: cfg, handlers: make(map[string]Handler), conns: make(map[net.Conn]struct{}), strange: make(chan struct{}, maxStrangers),
+		tls: &tls.Config{
+			MinVersion:             tls.VersionTLS13,
+			Certificates:           []tls.Certificate{certificate},
+			InsecureSkipVerify:     true, //nolint:gosec // who is there the proof tells
+			SessionTicketsDisabled: true,
+		},
+	}, nil
+}
+
+// Handle has h serve the connections of a protocol.
+func (m *Mesh) Handle(protocol string, h Handler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handlers[protocol] = h
+	m.tls.NextProtos = append(m.tls.NextProtos, protocol)
+}
+
+// Serve serves nodes that come to ln, until Close. It closes ln.
+func (m *Mesh) Serve(ln net.Listener) error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return errors.Join(net.ErrClosed, ln.Close())
+	}
+	m.listener = ln
+	m.mu.Unlock()
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("mesh: accept: %w", err)
+		}
+		select {
+		case m.strange <- struct{}{}:
+		default:
+			_ = c.Close() // too many at the door: who means it comes again
+			continue
+		}
+		if !m.keep(c) {
+			<-m.strange
+			return nil
+		}
+		go m.welcome(c)
+	}
+}
+
+// keep notes a connection so that Close closes it; false once that has begun.
+func (m *Mesh) keep(c net.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		_ = c.Close()
+		return false
+	}
+	m.conns[c] = struct{}{}
+	m.group.Add(1)
+	return true
+}
+
+func (m *Mesh) forget(c net.Conn) {
+	_ = c.Close() // whatever was to be said on it has been
+	m.mu.Lock()
+	delete(m.conns, c)
+	m.mu.Unlock()
+	m.group.Done()
+}
+
+// welcome finds out who came, and has the handler of the protocol serve it.
+func (m *Mesh) welcome(c net.Conn) {
+	defer m.forget(c)
+	conn, err := m.accept(c)
+	<-m.strange
+	if err != nil {
+		if !errors.Is(err, io.EOF) { // somebody who only knocks, as health checks do
+			m.cfg.Logger.Warn("a connection to the cluster port was refused", "from", c.RemoteAddr(), "error", err)
+		}
+		return
+	}
+	m.mu.Lock()
+	h := m.handlers[conn.ConnectionState().NegotiatedProtocol]
+	m.mu.Unlock()
+	h(conn)
+}
+
+func (m *Mesh) accept(c net.Conn) (*Conn, error) {
+	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return nil, err
+	}
+	t := tls.Server(c, m.tls)
+	if err := t.Handshake(); err != nil {
+		return nil, err
+	}
+	if t.ConnectionState().NegotiatedProtocol == "" {
+		return nil, errors.New("no protocol was named")
+	}
+	theirs, err := m.readHello(t, roleClient)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.writeHello(t, roleServer); err != nil {
+		return nil, err
+	}
+	return m.admitted(t, theirs)
+}
+
+// Dial connects to the node that is to be at an address, to speak a protocol.
+// An empty node takes whoever of the cluster is there.
+func (m *Mesh) Dial(ctx context.Context, address, node, protocol string) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	c, err := m.cfg.Dial(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", address, err)
+	}
+	conn, err := m.introduce(ctx, c, node, protocol)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to %s: %w", address, err), c.Close())
+	}
+	return conn, nil
+}
+
+func (m *Mesh) introduce(ctx context.Context, c net.Conn, node, protocol string) (*Conn, error) {
+	deadline, _ := ctx.Deadline()
+	if err := c.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	cfg := m.tls.Clone()
+	cfg.NextProtos = []string{protocol}
+	t := tls.Client(c, cfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.writeHello(t, roleClient); err != nil {
+		return nil, err
+	}
+	theirs, err := m.readHello(t, roleServer)
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w by the other end: its log says why", ErrRefused)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if node != "" && theirs.node != node {
+		return nil, fmt.Errorf("%w: node %s is there, not %s", ErrOtherNode, theirs.node, node)
+	}
+	return m.admitted(t, theirs)
+}
+
+func (m *Mesh) admitted(t *tls.Conn, theirs hello) (*Conn, error) {
+	if err := t.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	return &Conn{Conn: t, Peer: theirs.node, Version: min(theirs.newest, newestVersion)}, nil
+}
+
+// Close closes the listener and all connections that came in, and waits for
+// their handlers.
+func (m *Mesh) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	var err error
+	if m.listener != nil {
+		err = m.listener.Close()
+	}
+	for c := range m.conns {
+		_ = c.Close() // its handler notices
+	}
+	m.mu.Unlock()
+	m.group.Wait()
+	return err
+}

@@ -1,0 +1,300 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+// fencePause is how long a fence waits before it tries again what did not get
+// on, and idlePasses how often it finds nothing to do in a directory that is not
+// empty before it waits.
+const (
+	fencePause = 10 * time.Millisecond
+	idlePasses = 16
+	fenceWidth = 8 // files that are unlinked at a time
+)
+
+// Begin makes the directory of a session in a generation. It returns ErrOver if
+// the generation's root of sessions is gone, and fs.ErrExist if there is one of
+// the name: a session never goes on in a directory that it did not make.
+func (m *Mount) Begin(ctx context.Context, number uint32, dir string) error {
+	if err := checkName(dir); err != nil {
+		return fmt.Errorf("begin session: %w", err)
+	}
+	if err := m.do(ctx, func() error { return m.begin(number, dir) }); err != nil {
+		return fmt.Errorf("begin session %s of generation %d: %w", dir, number, err)
+	}
+	return nil
+}
+
+func (m *Mount) begin(number uint32, dir string) error {
+	path := sessionsDir + "/" + hex32(number) + "/" + dir
+	err := m.system.Mkdir(path, dirMode)
+	if !gone(err) {
+		return err
+	}
+	var here bool
+	err = within(m.system, sessionsDir, func(sessions vfs.Dir) (err error) {
+		here, err = present(sessions, hex32(number))
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !here:
+		return ErrOver
+	}
+	if err = m.system.Mkdir(path, dirMode); gone(err) {
+		return fmt.Errorf("%w: %w", ErrOver, err)
+	}
+	return err
+}
+
+// Fence ends a session: it empties its directory and removes it. When it
+// returns nil, no rename or link that has one side in the directory can happen
+// any more, whatever a process has open and whatever is still on its way. It
+// can be called again, by any node and by several at once, and goes on until
+// ctx ends while the session makes new files.
+//
+// A directory in it is not the session's but somebody's who put it where a file
+// was, just as that file was deleted; it is moved to lost+found.
+func (m *Mount) Fence(ctx context.Context, number uint32, dir string) error {
+	if err := checkName(dir); err != nil {
+		return fmt.Errorf("fence session: %w", err)
+	}
+	err := m.do(ctx, func() error {
+		return within(m.system, sessionsDir, func(sessions vfs.Dir) error {
+			return m.fence(ctx, sessions, hex32(number), dir)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("fence session %s of generation %d: %w", dir, number, err)
+	}
+	return nil
+}
+
+func (m *Mount) fence(ctx context.Context, sessions vfs.Dir, root, dir string) error {
+	here, err := present(sessions, root)
+	if err != nil || !here {
+		return err
+	}
+	err = within(sessions, root, func(root vfs.Dir) error { return kill(ctx, root, dir, m.rescuer(dir)) })
+	if !gone(err) {
+		return err
+	}
+	// The root went meanwhile, and all sessions in it before.
+	if here, err = present(sessions, root); err == nil && here {
+		err = fmt.Errorf("root of sessions %s cannot be opened", root)
+	}
+	return err
+}
+
+// disposer takes one entry that is no regular file out of a directory that is to
+// be removed. It may leave it there, to be called for it again.
+type disposer func(ctx context.Context, dir vfs.Dir, e vfs.Entry) error
+
+// kill removes a directory and all that is in it, over and over until the
+// server says that there is none of the name.
+func kill(ctx context.Context, parent vfs.Dir, name string, dispose disposer) error {
+	for {
+		if err := drain(ctx, parent, name, dispose); err != nil {
+			return err
+		}
+		here, err := present(parent, name)
+		if err != nil || !here {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// drain empties a directory and removes it, until that is done or somebody else
+// has done so. After each pass it tries to remove the directory at once, since
+// others may go on making files in it.
+func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer) error {
+	dir, err := parent.OpenDir(name)
+	switch {
+	case gone(err):
+		return nil
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
+		return unlink(ctx, parent, name)
+	case err != nil:
+		return err
+	}
+	defer closeDir(dir)
+	for idle := 0; ; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if idle > 0 { // there is something that this client does not see
+			if err := stir(dir); err != nil {
+				return err
+			}
+		}
+		found, err := empty(ctx, dir, dispose)
+		if err != nil {
+			return err
+		}
+		switch err := parent.Rmdir(name); {
+		case err == nil, gone(err):
+			return nil
+		case !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrExist):
+			return err
+		}
+		if idle++; found > 0 {
+			idle = 0
+		}
+		if idle >= idlePasses {
+			if err := pause(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// empty takes out of dir what is in it now, and returns how much that was.
+func empty(ctx context.Context, dir vfs.Dir, dispose disposer) (int, error) {
+	entries, err := dir.ReadDir()
+	if err != nil {
+		return 0, ignoreGone(err)
+	}
+	var files []string
+	for _, e := range entries {
+		if e.Type.IsRegular() {
+			files = append(files, e.Name)
+		}
+	}
+	if err := unlinkAll(ctx, dir, files); err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		switch {
+		case e.Type.IsRegular():
+			continue
+		case strings.HasPrefix(e.Name, lookPrefix):
+			err = ignoreGone(dir.Rmdir(e.Name)) // of a stir that was cut off
+		default:
+			err = dispose(ctx, dir, e)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(entries), nil
+}
+
+// unlinkAll unlinks several at a time: over a network each takes a round trip,
+// and where others go on making files it must be faster than they are.
+func unlinkAll(ctx context.Context, dir vfs.Dir, names []string) error {
+	errs := make([]error, min(len(names), fenceWidth))
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for worker := range errs {
+		group.Go(func() {
+			for errs[worker] == nil && ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(names) {
+					return
+				}
+				errs[worker] = unlink(ctx, dir, names[i])
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// rescuer returns the disposer for the directory of a session.
+func (m *Mount) rescuer(session string) disposer {
+	return func(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
+		err := unlink(ctx, dir, e.Name)
+		if errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.EPERM) {
+			if st, lost := dir.Stat(e.Name); lost == nil && st.Mode.IsDir() {
+				return m.rescue(dir, e.Name, session)
+			}
+		}
+		return err
+	}
+}
+
+// rescue moves a directory out of a session to lost+found.
+func (m *Mount) rescue(dir vfs.Dir, name, session string) error {
+	if err := makeDir(m.system, lostDir); err != nil {
+		return err
+	}
+	return within(m.system, lostDir, func(lost vfs.Dir) error {
+		// rename(2) would put it in place of an empty directory.
+		to := session + "." + name
+		if _, err := lost.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+			to = session + "." + random(8)
+		}
+		if err := dir.Rename(name, lost, to); err != nil {
+			return ignoreGone(err)
+		}
+		m.log.Warn("a directory was caught in a deletion and is kept", "session", session, "name", name, "directory", systemDir+"/"+lostDir+"/"+to)
+		return syncDir(lost)
+	})
+}
+
+// disposeSession is the disposer for a root of sessions.
+func (m *Mount) disposeSession(ctx context.Context, root vfs.Dir, e vfs.Entry) error {
+	return drain(ctx, root, e.Name, m.rescuer(e.Name))
+}
+
+// disposeTree is the disposer for a directory that holds nothing of anybody's.
+func disposeTree(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
+	return drain(ctx, dir, e.Name, disposeTree)
+}
+
+// unlink removes what is no directory, and may be gone already. What a process
+// of this kernel holds open over NFS stays, under a name of the kernel's, until
+// it is closed: that is left for a later pass.
+func unlink(ctx context.Context, dir vfs.Dir, name string) error {
+	err := dir.Remove(name)
+	if errors.Is(err, syscall.EBUSY) {
+		return pause(ctx)
+	}
+	return ignoreGone(err)
+}
+
+func ignoreGone(err error) error {
+	if gone(err) {
+		return nil
+	}
+	return err
+}
+
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(fencePause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// checkName returns an error for what cannot be the name of a session or node:
+// 1 to 64 letters, digits, '-' and '.', the first no '.'.
+func checkName(name string) error {
+	ok := len(name) >= 1 && len(name) <= 64 && name[0] != '.'
+	for _, c := range []byte(name) {
+		ok = ok && (c == '-' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
+	}
+	if !ok {
+		return fmt.Errorf("%q is no name: 1 to 64 letters, digits, '-' and '.'", name)
+	}
+	return nil
+}

@@ -1,0 +1,525 @@
+package raftlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/raftlock/mesh"
+	"github.com/shoal-storage/shoal/raftlock/mount"
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// Node is this process's part in the fleet. It goes from one life to the next
+// by itself: it joins the generation that there is, or founds the next one.
+type Node struct {
+	cfg     Config
+	started time.Time
+	root    context.Context // what sessions live in, beyond any life
+	ctx     context.Context // done when the node is being closed
+	stop    context.CancelCauseFunc
+	group   sync.WaitGroup
+	metrics counters
+
+	mu        sync.Mutex
+	life      *life         // nil between two lives
+	hearing   *life         // that Raft's connections are for: also one that is only beginning
+	settings  *life         // the last that had a session
+	session   *session      // the last that was opened
+	fresh     chan struct{} // closed when life or session is another
+	changed   chan struct{} // closed when a setting has changed
+	lives     int
+	leaving   bool
+	lastFence atomic.Int64 // ns since 1970
+}
+
+// counters are what a node counts.
+type counters struct {
+	violations, sessionsLost, expired, fenced, generations atomic.Int64
+	local, remote, timeouts                                atomic.Int64
+}
+
+// Open makes this process a node of its fleet, in the background. ctx ends the
+// node without ceremony; Close does it in an orderly way.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, started: time.Now(), root: context.WithoutCancel(ctx), fresh: make(chan struct{}), changed: make(chan struct{})}
+	n.ctx, n.stop = context.WithCancelCause(ctx)
+	cfg.Network.Handle(raftProtocol, n.answerRaft)
+	cfg.Network.Handle(lockProtocol, n.answerLocks)
+	cfg.Network.Handle(callProtocol, n.answerCalls)
+	n.group.Go(n.run)
+	n.group.Go(n.announce)
+	return n, nil
+}
+
+// Close ends the node: it gives up its session, leaves the fleet, and if it was
+// the last one ends the generation, so that the next node need not wait. Nothing
+// may be under way in the session any more. What is not done when ctx ends the
+// others find out by themselves.
+func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	n.leaving = true
+	l := n.life
+	n.mu.Unlock()
+	var err error
+	if l != nil {
+		err = l.leave(ctx)
+	}
+	n.stop(errClosed)
+	n.group.Wait()
+	if werr := n.cfg.Arbiter.Withdraw(ctx, n.cfg.Node); werr != nil {
+		err = errors.Join(err, fmt.Errorf("withdraw: %w", werr))
+	}
+	return err
+}
+
+// removeTimeout is how long one attempt to have this node removed may take.
+const removeTimeout = 2 * time.Second
+
+// leave leaves the fleet. Where nobody else is alive it ends the generation, so
+// that the next node need not wait.
+func (l *life) leave(ctx context.Context) error {
+	if err := l.closeSession(ctx); err != nil {
+		return err
+	}
+	for {
+		others := 0
+		l.look(func(s *protocol.State) {
+			for _, session := range s.Sessions {
+				if !session.Expired {
+					others++
+				}
+			}
+		})
+		if others == 0 {
+			return l.node.cfg.Arbiter.End(ctx, l.generation)
+		}
+		attempt, cancel := context.WithTimeout(ctx, removeTimeout)
+		_, err := l.tryLeader(attempt, request{Generation: l.generation, Leave: string(l.id)}, func() (response, error) {
+			return response{}, l.remove(attempt, l.id)
+		})
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		sleep(ctx, retryAfter)
+	}
+}
+
+// run lives one life after the other.
+func (n *Node) run() {
+	var dead uint32 // a generation that this node has found that nobody can keep alive
+	for n.ctx.Err() == nil {
+		l := n.enter(n.ctx, dead)
+		if l == nil {
+			return
+		}
+		n.metrics.generations.Add(1)
+		n.replace(l)
+		why := l.run()
+		n.replace(nil)
+		if dead = 0; errors.Is(why, errSilent) {
+			dead = l.generation
+		}
+		if n.ctx.Err() == nil {
+			n.cfg.Logger.Warn("this node looks for the fleet anew", "generation", l.generation, "why", why)
+		}
+	}
+}
+
+func (n *Node) newCandidate() *protocol.Candidate {
+	return protocol.NewCandidate(n.now(), rand.Uint64())
+}
+
+func (n *Node) replace(l *life) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.life = l
+	close(n.fresh)
+	n.fresh = make(chan struct{})
+}
+
+// publish makes a session the one that locks are taken in.
+func (n *Node) publish(s *session) {
+	n.mu.Lock()
+	n.session, n.settings = s, s.life
+	close(n.fresh)
+	n.fresh = make(chan struct{})
+	n.mu.Unlock()
+	n.settingsChanged()
+}
+
+func (n *Node) currentLife() *life {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life
+}
+
+// awaitLife waits until the node is in a generation.
+func (n *Node) awaitLife(ctx context.Context) (*life, error) {
+	for {
+		n.mu.Lock()
+		l, again := n.life, n.fresh
+		n.mu.Unlock()
+		if l != nil {
+			return l, nil
+		}
+		if err := n.wait(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// AwaitSession waits until the node has a session. The error is that of ctx, or
+// says that the node was closed.
+func (n *Node) AwaitSession(ctx context.Context) (lock.Session, error) {
+	s, err := n.awaitSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (n *Node) awaitSession(ctx context.Context) (*session, error) {
+	for {
+		n.mu.Lock()
+		s, again := n.session, n.fresh
+		n.mu.Unlock()
+		if s != nil && s.ctx.Err() == nil {
+			return s, nil
+		}
+		if err := n.wait(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ErrCutOff is why a node is not ready.
+var ErrCutOff = errors.New("this gateway is cut off from the others, or from the shared storage")
+
+// Ready returns nil while this node has a session that it knows to be alive: only
+// then can anything be locked. Otherwise it returns ErrCutOff.
+func (n *Node) Ready() error {
+	n.mu.Lock()
+	s := n.session
+	n.mu.Unlock()
+	if s == nil {
+		return ErrCutOff
+	}
+	l := s.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != s || !l.member.Lease().Valid(l.now()) {
+		return ErrCutOff
+	}
+	return nil
+}
+
+func (n *Node) wait(ctx context.Context, again <-chan struct{}) error {
+	select {
+	case <-again:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-n.ctx.Done():
+		return context.Cause(n.ctx)
+	}
+}
+
+// enterPace is how often a node without a generation looks for one.
+const enterPace = 100 * time.Millisecond
+
+// enter joins the generation that there is, or founds the next. It returns nil
+// when ctx ends.
+func (n *Node) enter(ctx context.Context, dead uint32) *life {
+	e := entry{node: n, candidate: n.newCandidate(), dead: dead}
+	complaint := ""
+	for ctx.Err() == nil {
+		l, err := e.try(ctx)
+		if l != nil {
+			return l
+		}
+		if err != nil && ctx.Err() == nil && err.Error() != complaint {
+			complaint = err.Error()
+			n.cfg.Logger.Warn("not among the gateways of this tree yet; the cluster port must be open between them", "error", err)
+		}
+		sleep(ctx, enterPace)
+	}
+	e.discard()
+	return nil
+}
+
+func (n *Node) now() time.Duration { return time.Since(n.started) }
+
+// entry is a node's search for a generation.
+type entry struct {
+	node      *Node
+	candidate *protocol.Candidate
+	dead      uint32 // this generation is to be claimed over
+	begun     *life  // what asks to be let in, as the same server each time
+}
+
+// discard gives up what has asked to be let in.
+func (e *entry) discard() {
+	if e.begun == nil {
+		return
+	}
+	e.begun.end(errOver)
+	if err := e.begun.consensus.close(); err != nil {
+		e.node.cfg.Logger.Debug("raft did not end well", "error", err)
+	}
+	e.begun.calls.close()
+	e.begun = nil
+}
+
+// try looks once.
+func (e *entry) try(ctx context.Context) (*life, error) {
+	n := e.node
+	storage, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	g, err := n.cfg.Arbiter.Newest(storage)
+	if err != nil {
+		return nil, err
+	}
+	seen := protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}
+	var joining error
+	if g.Number > 0 && !g.Closed && g.Number != e.dead {
+		var joined bool
+		if joined, seen.Refused, joining = e.join(ctx, g.Number); joined {
+			return e.begun, nil
+		}
+	}
+	if e.candidate.Observe(seen, n.now()) != protocol.Claim && (e.dead == 0 || g.Number != e.dead) {
+		return nil, joining
+	}
+	e.dead = 0 // once
+	e.discard()
+	l, err := n.found(ctx, g.Number+1)
+	if errors.Is(err, mount.ErrTaken) {
+		return nil, nil // another node was faster: look again
+	}
+	return l, err
+}
+
+// join asks the members of a generation to let this node in. refused reports
+// that none of them is there any more.
+func (e *entry) join(ctx context.Context, generation uint32) (joined, refused bool, err error) {
+	addresses, err := e.node.addresses(ctx)
+	if err != nil || len(addresses) == 0 {
+		return false, false, err
+	}
+	if e.begun != nil && e.begun.generation != generation {
+		e.discard()
+	}
+	if e.begun == nil {
+		if e.begun, err = e.node.begin(generation, false); err != nil {
+			return false, false, err
+		}
+	}
+	refused = true
+	tried := make(map[string]bool)
+	for len(addresses) > 0 {
+		at := addresses[0]
+		addresses = addresses[1:]
+		if tried[at] {
+			continue
+		}
+		tried[at] = true
+		leader, gone, failure := e.begun.apply(ctx, at)
+		if failure == nil {
+			return true, false, nil
+		}
+		refused, err = refused && gone, failure
+		if leader != "" {
+			addresses = append([]string{leader}, addresses...)
+		}
+	}
+	return false, refused, err
+}
+
+// begin begins a life.
+func (n *Node) begin(generation uint32, found bool) (*life, error) {
+	l := newLife(n, generation, n.nextID())
+	n.mu.Lock()
+	n.hearing = l
+	n.mu.Unlock()
+	var err error
+	if l.consensus, err = newConsensus(l, found); err != nil {
+		l.end(err)
+		return nil, err
+	}
+	return l, nil
+}
+
+// joinTimeout is how long one member may take to let a node in.
+const joinTimeout = time.Second
+
+// apply asks the node at an address to let this one in. If it is not the leader
+// it may know who is. gone reports that nobody is there.
+func (l *life) apply(ctx context.Context, at string) (leader string, gone bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	a, err := l.calls.ask(ctx, raftAddress("", at), request{Generation: l.generation, Join: &joinRequest{ID: string(l.id), Address: l.node.cfg.Address}})
+	if err != nil {
+		return "", isGone(err), err
+	}
+	if a.Error != "" {
+		_, leader = splitAddress(raft.ServerAddress(a.Leader))
+		return leader, false, fmt.Errorf("%s does not let this node in: %s", at, a.Error)
+	}
+	l.sponsor = raftAddress("", at)
+	return "", false, nil
+}
+
+// addresses returns where other nodes may be.
+func (n *Node) addresses(ctx context.Context) ([]string, error) {
+	storage, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	members, err := n.cfg.Arbiter.Members(storage)
+	if err != nil {
+		return nil, fmt.Errorf("read who is there: %w", err)
+	}
+	var all []string
+	for _, m := range members {
+		if m.Node != n.cfg.Node {
+			all = append(all, m.Addresses...)
+		}
+	}
+	all = append(all, n.cfg.Peers...)
+	if n.cfg.Lookup != nil {
+		all = append(all, n.cfg.Lookup(ctx)...)
+	}
+	others := all[:0]
+	for _, at := range all {
+		if at != n.cfg.Address {
+			others = append(others, at)
+		}
+	}
+	return others, nil
+}
+
+func (n *Node) nextID() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lives++
+	return fmt.Sprintf("%s.%d", n.cfg.Node, n.lives)
+}
+
+// foundTimeout is how long a node that founds a generation may take to lead it.
+const foundTimeout = 10 * time.Second
+
+// found claims a generation and begins it. When it returns without an error the
+// node leads it, has renewed it, and has given it the settings.
+func (n *Node) found(ctx context.Context, generation uint32) (l *life, err error) {
+	if err := n.cfg.Arbiter.Claim(ctx, generation, n.cfg.Node); err != nil {
+		return nil, fmt.Errorf("claim generation %d: %w", generation, err)
+	}
+	n.cfg.Logger.Info("this node founds a generation of the fleet", "generation", generation)
+	base, settings, err := n.loadSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l, err = n.begin(generation, true); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
+	defer cancel()
+	if err := l.bringUp(ctx, base, settings); err != nil {
+		l.end(errOver)
+		return nil, errors.Join(fmt.Errorf("begin generation %d: %w", generation, err), l.consensus.close())
+	}
+	return l, nil
+}
+
+// bringUp makes this node the leader of a generation that it has just claimed.
+func (l *life) bringUp(ctx context.Context, base uint64, settings map[string]protocol.Setting) error {
+	for l.consensus.raft.State() != raft.Leader {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l.consensus.hasten(l)
+		sleep(ctx, redialFirst)
+	}
+	if err := l.node.cfg.Arbiter.Renew(ctx, l.generation); err != nil {
+		return err
+	}
+	return l.restore(ctx, base, settings)
+}
+
+// announce keeps this node's entry among the members current.
+func (n *Node) announce() {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	for n.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(n.ctx, storageTimeout)
+		m := mount.Member{Node: n.cfg.Node, Addresses: []string{n.cfg.Address}, Host: host, PID: os.Getpid(), Version: n.cfg.Version, Refreshed: time.Now()}
+		err := n.cfg.Arbiter.Announce(ctx, m)
+		cancel()
+		if err != nil && n.ctx.Err() == nil {
+			n.cfg.Logger.Warn("this node could not be announced on the shared storage", "error", err)
+		}
+		sleep(n.ctx, announceEvery)
+	}
+}
+
+// answerRaft serves a connection of Raft.
+func (n *Node) answerRaft(c net.Conn, _ string) {
+	if l := n.meant(c); l != nil {
+		l.consensus.stream.offer(c)
+	}
+}
+
+// meant reads which life a connection is meant for. It closes one that is for
+// another.
+func (n *Node) meant(c net.Conn) *life {
+	generation, id, err := readPreamble(c)
+	n.mu.Lock()
+	l := n.hearing
+	n.mu.Unlock()
+	if err != nil || l == nil || l.generation != generation || string(l.id) != id {
+		_ = c.Close() // who means this life tries again
+		return nil
+	}
+	return l
+}
+
+// answerLocks serves a connection that locks go over.
+func (n *Node) answerLocks(c net.Conn, peer string) {
+	defer c.Close() //nolint:errcheck // what was on it is said again
+	generation, sid, err := readPreamble(c)
+	l := n.currentLife()
+	if err != nil || l == nil || l.generation != generation {
+		return
+	}
+	err = l.receive(c, peer, sid)
+	n.cfg.Logger.Debug("a connection of a node ended", "node", peer, "error", err)
+}
+
+func isOver(err error) bool { return errors.Is(err, mount.ErrOver) }
+
+// MeshNetwork makes a Mesh a Network.
+func MeshNetwork(m *mesh.Mesh) Network { return meshNetwork{m} }
+
+type meshNetwork struct{ mesh *mesh.Mesh }
+
+func (n meshNetwork) Dial(ctx context.Context, address, node, protocol string) (net.Conn, error) {
+	return n.mesh.Dial(ctx, address, node, protocol)
+}
+
+func (n meshNetwork) Handle(protocol string, h func(c net.Conn, peer string)) {
+	n.mesh.Handle(protocol, func(c *mesh.Conn) { h(c, c.Peer) })
+}

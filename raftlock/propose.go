@@ -1,0 +1,143 @@
+package raftlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// Errors of changes of what is agreed.
+var (
+	// ErrNoLeader is returned when no leader was found in time: nothing was
+	// changed.
+	ErrNoLeader = errors.New("raftlock: the fleet has no leader now")
+	errUnknown  = errors.New("it is not known whether it was done")
+)
+
+// commit commits a command on this node, which must be the leader.
+func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result, uint64, error) {
+	if open, ok := c.(protocol.OpenSession); ok && !l.isServer(raft.ServerID(open.Node)) {
+		return protocol.Result{}, 0, errRemoved // it would never see its session
+	}
+	future := l.consensus.raft.Apply(protocol.Encode(c), applyTimeout)
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }() // Raft ends it when it loses the leadership or shuts down
+	select {
+	case err := <-done:
+		if err != nil {
+			return protocol.Result{}, 0, err
+		}
+	case <-ctx.Done():
+		return protocol.Result{}, 0, fmt.Errorf("%w: %w", errUnknown, context.Cause(ctx))
+	}
+	result, _ := future.Response().(protocol.Result)
+	if err := l.saved(ctx, c, result, future.Index()); err != nil {
+		return result, 0, err
+	}
+	return result, future.Index(), nil
+}
+
+// leaderAddress returns who is to be asked for what only the leader does, "" if
+// nobody is known.
+func (l *life) leaderAddress() raft.ServerAddress {
+	if address, _ := l.consensus.raft.LeaderWithID(); address != "" {
+		return address
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sponsor
+}
+
+// atLeader has the leader do something: local where this node is it, otherwise
+// by a call. It tries until ctx ends, but not again when the first attempt may
+// have been a success and once is not to happen twice.
+func (l *life) atLeader(ctx context.Context, q request, local func() (response, error)) (response, error) {
+	q.Generation = l.generation
+	var last error
+	for {
+		a, err := l.tryLeader(ctx, q, local)
+		if err == nil {
+			return a, nil
+		}
+		if isUnknown(err) && !again(q) {
+			return a, err
+		}
+		if errors.Is(err, errRemoved) {
+			l.end(errRemoved)
+			return a, err
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return a, fmt.Errorf("%w: %w", ErrNoLeader, last)
+		case <-l.ctx.Done():
+			return a, context.Cause(l.ctx)
+		case <-time.After(retryAfter):
+		}
+	}
+}
+
+func (l *life) tryLeader(ctx context.Context, q request, local func() (response, error)) (response, error) {
+	to := l.leaderAddress()
+	switch to {
+	case "":
+		return response{}, raft.ErrNotLeader
+	case l.address:
+		return local()
+	}
+	a, err := l.calls.ask(ctx, to, q)
+	if err != nil {
+		return a, errors.Join(err, errUnknown)
+	}
+	if a.Leader != "" {
+		l.mu.Lock()
+		l.sponsor = raft.ServerAddress(a.Leader)
+		l.mu.Unlock()
+	}
+	switch {
+	case a.Removed:
+		return a, errRemoved
+	case a.NotLeader:
+		return a, raft.ErrNotLeader
+	case a.Error != "" && a.Unknown:
+		return a, fmt.Errorf("%w: %s", errUnknown, a.Error)
+	case a.Error != "":
+		return a, errors.New(a.Error)
+	}
+	return a, nil
+}
+
+// propose has the leader commit a command, and returns what became of it and
+// the index that it has.
+func (l *life) propose(ctx context.Context, c protocol.Command) (protocol.Result, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*applyTimeout)
+	defer cancel()
+	a, err := l.atLeader(ctx, request{Propose: protocol.Encode(c)}, func() (response, error) {
+		result, index, err := l.commit(ctx, c)
+		return response{Result: &result, Index: index}, err
+	})
+	if err != nil {
+		return protocol.Result{}, 0, err
+	}
+	if a.Result == nil {
+		return protocol.Result{}, 0, errors.New("an answer without a result")
+	}
+	return *a.Result, a.Index, nil
+}
+
+// keepAlive tells the leader that a session is alive, and waits until it has
+// proved that it is the leader. It returns whether the session is alive to it.
+func (l *life) keepAlive(ctx context.Context, sid protocol.SID, number uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, protocol.SessionTTL/2)
+	defer cancel()
+	a, err := l.tryLeader(ctx, request{Generation: l.generation, Keep: &keepRequest{sid, number}}, func() (response, error) {
+		alive, err := l.kept(ctx, sid, number)
+		return response{Alive: alive}, err
+	})
+	return a.Alive, err
+}

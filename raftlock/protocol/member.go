@@ -1,0 +1,502 @@
+package protocol
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Member is one session's part in the protocol: owner of some slots and holder
+// of locks in all. It is used by one goroutine at a time.
+//
+// Its methods leave what is to be done in its Effects, which the caller takes
+// after each call, or after several.
+type Member struct {
+	self      SID
+	state     *State
+	owners    [Slots]OwnerSlot
+	holders   [Slots]HolderSlot
+	takeovers []*Takeover
+	waits     map[uint64]*wait
+	last      uint64 // request
+	lease     Lease
+	nextAsk   time.Duration // when open takeovers ask again
+	effects   Effects
+	replies   []Reply // scratch
+}
+
+// wait is a request of this session that is not granted yet.
+type wait struct {
+	slot  Slot
+	since time.Duration
+	try   bool
+	again time.Duration // when to ask again; 0: an answer is due
+	delay time.Duration // before the next time
+}
+
+// How long a Member lets pass before it asks again.
+const (
+	askAgain      = 250 * time.Millisecond // sessions that have not answered Assert
+	retryFirst    = 2 * time.Millisecond   // an owner that was not, or not yet, one
+	retryGreatest = 100 * time.Millisecond
+)
+
+// Effects is what a Member wants done.
+type Effects struct {
+	Send       []Envelope
+	Wake       []Decision // for requests that Acquire left waiting
+	Lost       bool       // the session has ended: all that it held is lost
+	Violations []error    // what the protocol rules out has happened
+}
+
+// Envelope is a message on its way.
+type Envelope struct {
+	From, To SID
+	Message  Message
+}
+
+// Decision is what became of a request: granted, or Busy.
+type Decision struct {
+	Request  uint64
+	Verdict  Verdict
+	Epoch    Epoch
+	Sequence uint64
+}
+
+// NewMember returns the Member of a session that state, which becomes the
+// Member's, knows: Apply keeps it current. The lease is valid once it is
+// confirmed.
+func NewMember(self SID, state *State, now time.Duration) *Member {
+	m := &Member{self: self, state: state, waits: make(map[uint64]*wait)}
+	for slot := range m.holders {
+		o := state.Owners[slot]
+		m.holders[slot].Assigned(o.Owner, o.Epoch)
+	}
+	owned := state.SlotsOf(self)
+	for _, epoch := range slices.Sorted(maps.Keys(owned)) {
+		m.take(epoch, owned[epoch], now)
+	}
+	return m
+}
+
+// State returns the replicated State. The caller must not change it.
+func (m *Member) State() *State { return m.state }
+
+// Lease returns the session's lease, which the caller keeps confirmed.
+func (m *Member) Lease() *Lease { return &m.lease }
+
+// Take returns what is to be done, and forgets it.
+func (m *Member) Take() Effects {
+	e := m.effects
+	m.effects = Effects{}
+	return e
+}
+
+// Idle reports whether there is nothing to be done.
+func (m *Member) Idle() bool {
+	return len(m.effects.Send) == 0 && len(m.effects.Wake) == 0 && !m.effects.Lost && len(m.effects.Violations) == 0
+}
+
+// Apply applies an entry of the log.
+func (m *Member) Apply(index uint64, c Command, now time.Duration) Result {
+	before := m.state.Owners
+	result := m.state.Apply(index, c)
+	switch c := c.(type) {
+	case OpenSession, MoveSlots:
+		m.reassign(&before, now)
+	case EndSession:
+		if result.Outcome == Done {
+			m.ended(c.Session)
+		}
+		m.reassign(&before, now)
+	}
+	m.notice()
+	return result
+}
+
+// Install replaces the State by a later one, as a node does that was too far
+// behind to be sent the entries between.
+func (m *Member) Install(later *State, now time.Duration) {
+	before, known := m.state.Owners, m.state.SessionIDs()
+	m.state = later
+	for _, sid := range known {
+		if later.Standing(sid) == Gone {
+			m.ended(sid)
+		}
+	}
+	m.reassign(&before, now)
+	m.notice()
+}
+
+// notice notices the end of the own session.
+func (m *Member) notice() {
+	if m.state.Standing(m.self) != Live {
+		m.effects.Lost = true
+	}
+}
+
+// ended is what the end of a session means for those who knew it.
+func (m *Member) ended(session SID) {
+	for _, t := range m.takeovers {
+		t.Gone(session)
+	}
+	for slot := range m.owners {
+		m.deliver(Slot(slot), m.owners[slot].Reap(session, nil)) //nolint:gosec // below Slots
+	}
+	m.finish()
+}
+
+// reassign takes note of the slots that changed hands.
+func (m *Member) reassign(before *[Slots]Ownership, now time.Duration) {
+	gained := make(map[Epoch][]Slot)
+	for i := range m.state.Owners {
+		have := m.state.Owners[i]
+		if have == before[i] {
+			continue
+		}
+		slot := Slot(i) //nolint:gosec // below Slots
+		if m.owners[i].Epoch() != 0 {
+			m.deliver(slot, m.owners[i].Resign(nil))
+		}
+		if have.Owner == m.self {
+			gained[have.Epoch] = append(gained[have.Epoch], slot)
+		}
+		for _, id := range m.holders[i].Assigned(have.Owner, have.Epoch) {
+			m.ask(id, now)
+		}
+	}
+	for _, epoch := range slices.Sorted(maps.Keys(gained)) {
+		m.take(epoch, gained[epoch], now)
+	}
+	m.finish()
+}
+
+// take begins to take over slots.
+func (m *Member) take(epoch Epoch, slots []Slot, now time.Duration) {
+	t := NewTakeover(epoch, slots, m.state.SessionIDs())
+	own := make(map[Slot][]Held)
+	for _, slot := range slots {
+		m.owners[slot].Assign(epoch)
+		own[slot], _ = m.holders[slot].Assert(m.self, m.self, epoch)
+	}
+	t.Answer(m.self, own)
+	m.takeovers = append(m.takeovers, t)
+	m.assert(t)
+	m.nextAsk = now + askAgain
+	m.finish()
+}
+
+// assert asks the sessions that have not answered.
+func (m *Member) assert(t *Takeover) {
+	for _, sid := range t.Open() {
+		m.send(sid, Assert{Epoch: t.Epoch, Slots: t.Slots})
+	}
+}
+
+// finish activates the slots of takeovers that are over.
+func (m *Member) finish() {
+	m.takeovers = slices.DeleteFunc(m.takeovers, func(t *Takeover) bool {
+		if !t.Done() {
+			return false
+		}
+		for _, slot := range t.Slots {
+			o := &m.owners[slot]
+			if o.Epoch() != t.Epoch || o.Active() {
+				continue
+			}
+			replies, err := o.Activate(t.Held(slot), nil)
+			if err != nil {
+				m.effects.Violations = append(m.effects.Violations, fmt.Errorf("slot %d, epoch %d: %w", slot, t.Epoch, err))
+			}
+			m.deliver(slot, replies)
+		}
+		return true
+	})
+}
+
+func (m *Member) send(to SID, message Message) {
+	m.effects.Send = append(m.effects.Send, Envelope{From: m.self, To: to, Message: message})
+}
+
+// deliver passes on an owner's replies, those to this session itself at once.
+func (m *Member) deliver(slot Slot, replies []Reply) {
+	for _, r := range replies {
+		answer := Answer{Slot: slot, Request: r.ID.Request, Verdict: r.Verdict, Epoch: r.Epoch, Sequence: r.Sequence}
+		if r.ID.Session != m.self {
+			m.send(r.ID.Session, answer)
+			continue
+		}
+		m.answered(m.self, answer)
+	}
+}
+
+// Acquire asks for items of one slot. If they are granted at once it returns
+// the decision; otherwise one comes with the Effects later, and until then
+// Release takes the request back.
+func (m *Member) Acquire(slot Slot, items []Item, try bool, now time.Duration) (Decision, bool) {
+	m.last++
+	id := m.last
+	m.holders[slot].Ask(id, items)
+	o := &m.owners[slot]
+	if !o.Active() || !m.lease.Valid(now) {
+		m.waits[id] = &wait{slot: slot, since: now, try: try}
+		m.ask(id, now)
+		return Decision{Request: id}, false
+	}
+	m.replies = o.Acquire(Request{ID: ReqID{m.self, id}, Items: items, Since: now, Try: try}, m.replies[:0])
+	if len(m.replies) == 0 {
+		m.waits[id] = &wait{slot: slot, since: now, try: try}
+		return Decision{Request: id}, false
+	}
+	r := m.replies[0]
+	if r.Verdict != Granted {
+		m.holders[slot].Drop(id)
+		return Decision{Request: id, Verdict: Busy}, true
+	}
+	m.holders[slot].Accept(id, r.Epoch, r.Sequence)
+	return Decision{Request: id, Verdict: Granted, Epoch: r.Epoch, Sequence: r.Sequence}, true
+}
+
+// ask sends a waiting request to the owner of its slot.
+func (m *Member) ask(id uint64, now time.Duration) {
+	w := m.waits[id]
+	if w == nil {
+		return
+	}
+	w.again = 0
+	h := &m.holders[w.slot]
+	owner, _ := h.Owner()
+	switch {
+	case owner == 0:
+		m.later(w, now)
+	case owner != m.self:
+		m.send(owner, Acquire{Slot: w.slot, Request: id, Items: h.Items(id), Waited: now - w.since, Try: w.try})
+	case !m.lease.Valid(now):
+		m.later(w, now)
+	default:
+		m.deliver(w.slot, m.owners[w.slot].Acquire(Request{ID: ReqID{m.self, id}, Items: h.Items(id), Since: w.since, Try: w.try}, nil))
+	}
+}
+
+// later has a request be asked for again, each time a while later.
+func (m *Member) later(w *wait, now time.Duration) {
+	w.delay = min(max(2*w.delay, retryFirst), retryGreatest)
+	w.again = now + w.delay
+}
+
+// Release gives back what a request holds, or takes it back while it waits.
+func (m *Member) Release(slot Slot, id uint64) {
+	delete(m.waits, id)
+	if !m.holders[slot].Drop(id) {
+		return
+	}
+	m.giveBack(slot, id)
+}
+
+// giveBack tells the owner of a slot that a request is over.
+func (m *Member) giveBack(slot Slot, id uint64) {
+	switch owner, _ := m.holders[slot].Owner(); owner {
+	case 0:
+	case m.self:
+		m.deliver(slot, m.owners[slot].Release(ReqID{m.self, id}, nil))
+	default:
+		m.send(owner, Release{Slot: slot, Request: id})
+	}
+}
+
+// Connected says that a new connection to a session is up: what was sent over
+// earlier ones may be lost.
+func (m *Member) Connected(peer SID, now time.Duration) {
+	resync := Resync{Last: m.last}
+	for i := range m.holders {
+		h := &m.holders[i]
+		if owner, epoch := h.Owner(); owner == peer {
+			resync.Slots = append(resync.Slots, Listing{Slot: Slot(i), Epoch: epoch, Requests: h.Listed()}) //nolint:gosec // below Slots
+		}
+	}
+	if len(resync.Slots) > 0 {
+		m.send(peer, resync)
+	}
+	for _, id := range m.waiting() {
+		if owner, _ := m.holders[m.waits[id].slot].Owner(); owner == peer {
+			m.ask(id, now)
+		}
+	}
+	for _, t := range m.takeovers {
+		if slices.Contains(t.Open(), peer) {
+			m.send(peer, Assert{Epoch: t.Epoch, Slots: t.Slots})
+		}
+	}
+}
+
+func (m *Member) waiting() []uint64 {
+	ids := make([]uint64, 0, len(m.waits))
+	for id := range m.waits {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Tick lets time pass: what got no answer is asked for again.
+func (m *Member) Tick(now time.Duration) {
+	if len(m.takeovers) > 0 && now >= m.nextAsk {
+		for _, t := range m.takeovers {
+			m.assert(t)
+		}
+		m.nextAsk = now + askAgain
+	}
+	if len(m.waits) == 0 {
+		return
+	}
+	for _, id := range m.waiting() {
+		if w := m.waits[id]; w != nil && w.again != 0 && now >= w.again {
+			m.ask(id, now)
+		}
+	}
+}
+
+// Busy reports whether Tick has to be called often: every few milliseconds, and
+// not only now and then.
+func (m *Member) Busy() bool { return len(m.takeovers) > 0 || len(m.waits) > 0 }
+
+// Receive takes a message from another session. One that is for an earlier
+// session of this node, or from a session that has ended, is void.
+func (m *Member) Receive(e Envelope, now time.Duration) {
+	if e.To != m.self {
+		return
+	}
+	standing := m.state.Standing(e.From)
+	if standing == Gone {
+		return
+	}
+	switch msg := e.Message.(type) {
+	case Acquire:
+		m.serve(e.From, standing, msg, now)
+	case Release:
+		m.deliver(msg.Slot, m.owners[msg.Slot].Release(ReqID{e.From, msg.Request}, nil))
+	case Refuse:
+		m.deliver(msg.Slot, m.owners[msg.Slot].Refused(ReqID{e.From, msg.Request}, msg.Epoch, msg.Sequence, nil))
+	case Resync:
+		for _, l := range msg.Slots {
+			if o := &m.owners[l.Slot]; o.Epoch() == l.Epoch && l.Epoch != 0 {
+				m.deliver(l.Slot, o.Resync(e.From, msg.Last, l.Requests, nil))
+			}
+		}
+	case Answer:
+		m.answered(e.From, msg)
+		if w := m.waits[msg.Request]; w != nil && msg.Verdict == Retry {
+			m.later(w, now)
+		}
+	case Assert:
+		m.report(e.From, msg, now)
+	case Holds:
+		for _, t := range m.takeovers {
+			if t.Epoch == msg.Epoch {
+				t.Answer(e.From, msg.Held)
+			}
+		}
+		m.finish()
+	}
+}
+
+// report tells a new owner what this session holds of its slots. Where this
+// session was the owner so far, it is no longer, whether or not it has applied
+// the entry that says so.
+func (m *Member) report(owner SID, msg Assert, now time.Duration) {
+	all := make(map[Slot][]Held)
+	for _, slot := range msg.Slots {
+		if o := &m.owners[slot]; o.Epoch() != 0 && o.Epoch() < msg.Epoch {
+			m.deliver(slot, o.Resign(nil))
+		}
+		held, ask := m.holders[slot].Assert(m.self, owner, msg.Epoch)
+		if len(held) > 0 {
+			all[slot] = held
+		}
+		for _, id := range ask {
+			m.ask(id, now)
+		}
+	}
+	m.send(owner, Holds{Epoch: msg.Epoch, Held: all})
+}
+
+// serve answers a request as the owner of its slot.
+func (m *Member) serve(from SID, standing Standing, msg Acquire, now time.Duration) {
+	id := ReqID{from, msg.Request}
+	if standing != Live || !m.lease.Valid(now) {
+		// A session that is not heard of yet may be all right: it has to ask again.
+		m.send(from, Answer{Slot: msg.Slot, Request: msg.Request, Verdict: Retry})
+		return
+	}
+	request := Request{ID: id, Items: msg.Items, Since: now - msg.Waited, Try: msg.Try}
+	m.deliver(msg.Slot, m.owners[msg.Slot].Acquire(request, nil))
+}
+
+// answered takes an owner's answer.
+func (m *Member) answered(from SID, msg Answer) {
+	switch msg.Verdict {
+	case Granted:
+		_, waits := m.waits[msg.Request]
+		if !m.holders[msg.Slot].Accept(msg.Request, msg.Epoch, msg.Sequence) {
+			m.refuse(from, msg)
+			return
+		}
+		if !waits {
+			return // a grant that was sent again
+		}
+	case Busy:
+		if _, waits := m.waits[msg.Request]; !waits {
+			return
+		}
+		m.holders[msg.Slot].Drop(msg.Request)
+	case Retry:
+		if w := m.waits[msg.Request]; w != nil && w.again == 0 {
+			w.again = 1 // at the next tick; Receive knows a better time
+		}
+		return
+	}
+	delete(m.waits, msg.Request)
+	m.effects.Wake = append(m.effects.Wake, Decision{Request: msg.Request, Verdict: msg.Verdict, Epoch: msg.Epoch, Sequence: msg.Sequence})
+}
+
+// refuse gives back a grant that is not wanted to who sent it.
+func (m *Member) refuse(from SID, msg Answer) {
+	if from == m.self {
+		m.deliver(msg.Slot, m.owners[msg.Slot].Refused(ReqID{m.self, msg.Request}, msg.Epoch, msg.Sequence, nil))
+		return
+	}
+	m.send(from, Refuse{Slot: msg.Slot, Request: msg.Request, Epoch: msg.Epoch, Sequence: msg.Sequence})
+}
+
+// Counts is what a Member knows of itself.
+type Counts struct {
+	Owned, Recovering int // slots
+	Granted, Queued   int // requests in them
+	Holding, Waiting  int // requests of this session
+}
+
+// Counts counts. It looks at every slot.
+func (m *Member) Counts() Counts {
+	c := Counts{Waiting: len(m.waits)}
+	for i := range m.owners {
+		o := &m.owners[i]
+		if o.Epoch() != 0 {
+			c.Owned++
+			if !o.Active() {
+				c.Recovering++
+			}
+			held, waiting := o.Counts()
+			c.Granted, c.Queued = c.Granted+held, c.Queued+waiting
+		}
+		c.Holding += m.holders[i].granted()
+	}
+	return c
+}
+
+// SortSlots sorts pairs of slot and item into the order in which every request
+// takes them over all slots.
+func SortSlots[T any](list []T, slot func(T) Slot) {
+	slices.SortStableFunc(list, func(a, b T) int { return cmp.Compare(slot(a), slot(b)) })
+}

@@ -1,0 +1,273 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+)
+
+// Message is what one session says to another. Messages between two sessions
+// arrive in order or, when their connection breaks, not at all; after that both
+// compare notes (Resync).
+type Message interface {
+	append(b []byte) []byte
+}
+
+// The messages.
+type (
+	// Acquire asks the owner of a slot for locks. Waited is how long the request
+	// has been waiting, which is what its place in the queue goes by.
+	Acquire struct {
+		Slot    Slot
+		Request uint64
+		Items   []Item
+		Waited  time.Duration
+		Try     bool
+	}
+
+	// Answer tells what became of a request, and with Granted its grant.
+	Answer struct {
+		Slot     Slot
+		Request  uint64
+		Verdict  Verdict
+		Epoch    Epoch
+		Sequence uint64
+	}
+
+	// Release gives locks back, or takes back a request.
+	Release struct {
+		Slot    Slot
+		Request uint64
+	}
+
+	// Refuse gives back one grant that was not accepted. The request itself may
+	// be under way again, and be granted by the same session in a later epoch.
+	Refuse struct {
+		Slot     Slot
+		Request  uint64
+		Epoch    Epoch
+		Sequence uint64
+	}
+
+	// Assert is a new owner's question for all that is held of its slots.
+	Assert struct {
+		Epoch Epoch
+		Slots []Slot
+	}
+
+	// Holds answers Assert.
+	Holds struct {
+		Epoch Epoch
+		Held  map[Slot][]Held
+	}
+
+	// Resync lists, for every slot that its sender takes the receiver for the
+	// owner of, the requests that it still wants of those up to Last. So it says
+	// nothing about a request that was made later and overtook it.
+	Resync struct {
+		Last  uint64
+		Slots []Listing
+	}
+)
+
+// Listing is one slot in a Resync.
+type Listing struct {
+	Slot     Slot
+	Epoch    Epoch
+	Requests []uint64
+}
+
+// The numbers of the messages.
+const (
+	numAcquire byte = iota + 1
+	numAnswer
+	numRelease
+	numAssert
+	numHolds
+	numResync
+	numRefuse
+)
+
+// AppendMessage appends the bytes of a message.
+func AppendMessage(b []byte, m Message) []byte { return m.append(b) }
+
+func (m Acquire) append(b []byte) []byte {
+	b = appendSlot(append(b, numAcquire), m.Slot)
+	b = binary.AppendUvarint(b, m.Request)
+	b = appendItems(b, m.Items)
+	b = binary.AppendUvarint(b, uint64(max(m.Waited, 0)))
+	return appendBool(b, m.Try)
+}
+
+func (m Answer) append(b []byte) []byte {
+	b = appendSlot(append(b, numAnswer), m.Slot)
+	b = binary.AppendUvarint(b, m.Request)
+	b = append(b, byte(m.Verdict))
+	b = binary.AppendUvarint(b, uint64(m.Epoch))
+	return binary.AppendUvarint(b, m.Sequence)
+}
+
+func (m Release) append(b []byte) []byte {
+	return binary.AppendUvarint(appendSlot(append(b, numRelease), m.Slot), m.Request)
+}
+
+func (m Refuse) append(b []byte) []byte {
+	b = binary.AppendUvarint(appendSlot(append(b, numRefuse), m.Slot), m.Request)
+	b = binary.AppendUvarint(b, uint64(m.Epoch))
+	return binary.AppendUvarint(b, m.Sequence)
+}
+
+func (m Assert) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, numAssert), uint64(m.Epoch))
+	b = binary.AppendUvarint(b, uint64(len(m.Slots)))
+	for _, s := range m.Slots {
+		b = appendSlot(b, s)
+	}
+	return b
+}
+
+func (m Holds) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, numHolds), uint64(m.Epoch))
+	b = binary.AppendUvarint(b, uint64(len(m.Held)))
+	for slot, held := range m.Held {
+		b = appendSlot(b, slot)
+		b = binary.AppendUvarint(b, uint64(len(held)))
+		for _, h := range held {
+			b = binary.AppendUvarint(b, uint64(h.ID.Session))
+			b = binary.AppendUvarint(b, h.ID.Request)
+			b = appendItems(b, h.Items)
+			b = binary.AppendUvarint(b, uint64(h.Epoch))
+			b = binary.AppendUvarint(b, h.Sequence)
+		}
+	}
+	return b
+}
+
+func (m Resync) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, numResync), m.Last)
+	b = binary.AppendUvarint(b, uint64(len(m.Slots)))
+	for _, l := range m.Slots {
+		b = appendSlot(b, l.Slot)
+		b = binary.AppendUvarint(b, uint64(l.Epoch))
+		b = binary.AppendUvarint(b, uint64(len(l.Requests)))
+		for _, id := range l.Requests {
+			b = binary.AppendUvarint(b, id)
+		}
+	}
+	return b
+}
+
+func appendSlot(b []byte, s Slot) []byte { return binary.AppendUvarint(b, uint64(s)) }
+
+func appendItems(b []byte, items []Item) []byte {
+	b = binary.AppendUvarint(b, uint64(len(items)))
+	for _, item := range items {
+		b = append(appendString(b, item.Name), byte(item.Mode))
+	}
+	return b
+}
+
+// ParseMessage is the inverse of AppendMessage: ErrUnknown for a message of a
+// later version, ErrMalformed for what is none.
+func ParseMessage(b []byte) (Message, error) {
+	if len(b) == 0 {
+		return nil, ErrMalformed
+	}
+	r := &reader{b: b[1:]}
+	var m Message
+	switch b[0] {
+	case numAcquire:
+		m = Acquire{Slot: r.slot(), Request: r.uint(), Items: r.items(), Waited: r.duration(), Try: r.bool()}
+	case numAnswer:
+		m = Answer{Slot: r.slot(), Request: r.uint(), Verdict: r.verdict(), Epoch: Epoch(r.uint()), Sequence: r.uint()}
+	case numRelease:
+		m = Release{Slot: r.slot(), Request: r.uint()}
+	case numRefuse:
+		m = Refuse{Slot: r.slot(), Request: r.uint(), Epoch: Epoch(r.uint()), Sequence: r.uint()}
+	case numAssert:
+		a := Assert{Epoch: Epoch(r.uint())}
+		for range r.count(1) {
+			a.Slots = append(a.Slots, r.slot())
+		}
+		m = a
+	case numHolds:
+		m = r.holds()
+	case numResync:
+		m = r.resync()
+	default:
+		return nil, ErrUnknown
+	}
+	return m, r.end()
+}
+
+func (r *reader) holds() Holds {
+	h := Holds{Epoch: Epoch(r.uint())}
+	for range r.count(2) {
+		slot := r.slot()
+		for range r.count(5) {
+			held := Held{ID: ReqID{Session: SID(r.uint()), Request: r.uint()}, Items: r.items(), Epoch: Epoch(r.uint()), Sequence: r.uint()}
+			if h.Held == nil {
+				h.Held = make(map[Slot][]Held)
+			}
+			h.Held[slot] = append(h.Held[slot], held)
+		}
+	}
+	return h
+}
+
+func (r *reader) resync() Resync {
+	m := Resync{Last: r.uint()}
+	for range r.count(3) {
+		l := Listing{Slot: r.slot(), Epoch: Epoch(r.uint())}
+		for range r.count(1) {
+			l.Requests = append(l.Requests, r.uint())
+		}
+		m.Slots = append(m.Slots, l)
+	}
+	return m
+}
+
+func (r *reader) items() []Item {
+	n := r.count(2)
+	items := make([]Item, 0, n)
+	for range n {
+		items = append(items, Item{Name: r.string(), Mode: r.mode()})
+	}
+	return items
+}
+
+func (r *reader) mode() lock.Mode {
+	m := lock.Mode(r.byte())
+	if m != lock.Shared && m != lock.Exclusive {
+		r.bad = true
+	}
+	return m
+}
+
+func (r *reader) verdict() Verdict {
+	v := Verdict(r.byte())
+	if v < Granted || v > Busy {
+		r.bad = true
+	}
+	return v
+}
+
+func (r *reader) duration() time.Duration {
+	v := r.uint()
+	if v > 1<<62 {
+		r.bad = true
+		return 0
+	}
+	return time.Duration(v) //nolint:gosec // bounded
+}
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}

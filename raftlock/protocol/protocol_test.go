@@ -1,0 +1,92 @@
+package protocol
+
+import (
+	"flag"
+	"testing"
+	"time"
+)
+
+var (
+	seeds = flag.Int("seeds", 60, "how many fault schedules the simulation runs, with -short a fifth")
+	first = flag.Uint64("seed", 1, "the first of them")
+)
+
+// runSim runs one schedule: faults, then peace in which everybody has to get
+// on, then silence in which nothing may be left held.
+func runSim(seed uint64, m mutant) *sim {
+	s := newSim(seed, 3+int(seed%3), m)
+	s.run(20 * time.Second)
+	s.faults = false
+	s.run(26 * time.Second)
+	for _, n := range s.nodes {
+		for _, c := range n.clients {
+			c.done = 0
+		}
+	}
+	s.run(29 * time.Second)
+	for _, n := range s.nodes {
+		for _, c := range n.clients {
+			if c.done == 0 && len(s.bad) == 0 {
+				s.fail("client %d of node %d does not get on, %d commits in all", c.id, n.id, s.commits)
+			}
+		}
+	}
+	s.stopped = true
+	s.run(40 * time.Second)
+	for _, n := range s.nodes {
+		if n.member == nil || len(s.bad) > 0 {
+			continue
+		}
+		if c := n.member.Counts(); c.Granted+c.Queued+c.Holding+c.Waiting+c.Recovering > 0 {
+			s.fail("node %d still has %+v when nobody wants anything", n.id, c)
+		}
+	}
+	return s
+}
+
+// schedules returns how many of n schedules a test runs: with -short a fifth.
+func schedules(n int) uint64 {
+	if testing.Short() {
+		n = (n + 4) / 5
+	}
+	return uint64(n)
+}
+
+func TestNoScheduleOfFaultsBreaksTheLocks(t *testing.T) {
+	commits, fenced, expired := 0, 0, 0
+	for seed := *first; seed < *first+schedules(*seeds); seed++ {
+		s := runSim(seed, "")
+		for _, b := range s.bad {
+			t.Errorf("-seed %d -seeds 1: %s", seed, b)
+		}
+		commits, fenced, expired = commits+s.commits, fenced+s.fenced, expired+s.expired
+	}
+	t.Logf("%d commits, %d refused by the fence, %d sessions expired", commits, fenced, expired)
+}
+
+// A seed that is told is of use only if it leads to the same end again.
+func TestASeedGivesOneHistory(t *testing.T) {
+	for seed := *first; seed < *first+schedules(12); seed++ {
+		one, two := runSim(seed, ""), runSim(seed, "")
+		if one.serial != two.serial || one.commits != two.commits || one.rng.Uint64() != two.rng.Uint64() {
+			t.Errorf("seed %d: %d commits by event %d, then %d by %d", seed, one.commits, one.serial, two.commits, two.serial)
+		}
+	}
+}
+
+// Each rule is there for something: without it some schedule ends badly. The
+// search begins where one was found before.
+func TestEveryRuleIsNeeded(t *testing.T) {
+	for m, from := range map[mutant]uint64{noFence: 1, oldEpochGrants: 111, noAssert: 1, noResync: 1, noTombstones: 1} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			for seed := from; seed < from+300; seed++ {
+				if s := runSim(seed, m); len(s.bad) > 0 {
+					t.Logf("seed %d: %s", seed, s.bad[0])
+					return
+				}
+			}
+			t.Error("no schedule notices")
+		})
+	}
+}

@@ -1,0 +1,227 @@
+package raftlock
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// session is one life of this node as the others know it: what it holds it
+// holds in it, and what it stages is in a directory of its own.
+type session struct {
+	life    *life
+	sid     protocol.SID
+	dir     string
+	id      string
+	opened  time.Time
+	ctx     context.Context
+	end     context.CancelCauseFunc
+	waiters map[uint64]*waiter // guarded by the life's mutex
+}
+
+// waiter waits for the decision on a request.
+type waiter struct {
+	decided chan protocol.Decision // has room for the one
+}
+
+// ID implements lock.Session.
+func (s *session) ID() string { return s.id }
+
+// Done implements lock.Session.
+func (s *session) Done() <-chan struct{} { return s.ctx.Done() }
+
+// wake hands a decision to who waits for it. The caller holds the life's mutex.
+func (s *session) wake(d protocol.Decision) {
+	if w := s.waiters[d.Request]; w != nil {
+		delete(s.waiters, d.Request)
+		w.decided <- d
+	}
+}
+
+// sessions opens a session and keeps it, again and again.
+func (l *life) sessions() {
+	for l.ctx.Err() == nil && !l.isLeaving() {
+		s, err := l.openSession(l.ctx)
+		if err != nil {
+			if l.ctx.Err() == nil {
+				l.log.Warn("no session could be opened yet", "generation", l.generation, "error", err)
+				sleep(l.ctx, redialMost)
+			}
+			continue
+		}
+		l.log.Info("session opened", "session", s.id, "generation", l.generation, "node", l.id)
+		l.node.publish(s)
+		l.keep(s)
+		if l.ctx.Err() == nil && !l.isLeaving() {
+			l.log.Warn("session lost: what was under way in it fails", "session", s.id)
+			l.node.metrics.sessionsLost.Add(1)
+		}
+	}
+}
+
+func (l *life) isLeaving() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leaving
+}
+
+// openSession makes a session. Its directory is made before the fleet hears of
+// it, and never again: one that a fence has removed stays away.
+func (l *life) openSession(ctx context.Context) (*session, error) {
+	dir := strings.ToLower(rand.Text())
+	storage, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if err := l.node.cfg.Arbiter.Begin(storage, l.generation, dir); err != nil {
+		return nil, l.storageFailed("make the directory of a session", err)
+	}
+	open := protocol.OpenSession{Node: string(l.id), Nonce: dir, Address: l.node.cfg.Address, Dir: dir, Feature: feature}
+	result, _, err := l.propose(ctx, open)
+	if err != nil {
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	if result.Outcome != protocol.Done {
+		l.end(errTooOld)
+		return nil, errTooOld
+	}
+	sid := result.Session
+	if err := l.await(ctx, func(s *protocol.State) bool { return s.Applied >= uint64(sid) }); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx.Err() != nil || l.state.Standing(sid) != protocol.Live {
+		return nil, errors.New("the session ended at once")
+	}
+	s := &session{
+		life: l, sid: sid, dir: dir, id: fmt.Sprintf("%08x-%s", l.generation, dir), opened: time.Now(),
+		waiters: make(map[uint64]*waiter),
+	}
+	s.ctx, s.end = context.WithCancelCause(l.node.root)
+	l.session, l.member = s, protocol.NewMember(sid, l.state, l.now())
+	l.connect()
+	l.settle()
+	return s, nil
+}
+
+// storageFailed ends the life when the storage says that the generation is over.
+func (l *life) storageFailed(what string, err error) error {
+	if isOver(err) {
+		l.end(errOver)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// keep tells the leader that the session is alive until it ends, and lets the
+// Member's time pass.
+func (l *life) keep(s *session) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	l.group.Go(func() { l.tick(ctx, s) })
+	var number uint64
+	for s.ctx.Err() == nil && l.ctx.Err() == nil {
+		number++
+		sent := l.now()
+		alive, err := l.keepAlive(ctx, s.sid, number)
+		switch {
+		case err != nil:
+			l.log.Debug("not known to be alive", "session", s.id, "error", err)
+		case !alive:
+			l.lose(s)
+			return
+		default:
+			l.mu.Lock()
+			if l.session == s {
+				l.member.Lease().Confirm(sent)
+			}
+			l.mu.Unlock()
+		}
+		rest := keepEvery - (l.now() - sent)
+		if err != nil {
+			rest = max(rest, retryAfter)
+		}
+		waitFor(ctx, l.ctx, rest)
+	}
+}
+
+// retryAfter is the least time between two attempts to be heard by the leader.
+const retryAfter = 50 * time.Millisecond
+
+// waitFor waits until one of the contexts is done, at most for a time.
+func waitFor(a, b context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-a.Done():
+	case <-b.Done():
+	}
+}
+
+// lose ends a session that the fleet holds to be over.
+func (l *life) lose(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session == s {
+		l.dropSession()
+	}
+}
+
+// How often the Member's time passes: often while it waits for something.
+const (
+	tickBusy = 5 * time.Millisecond
+	tickIdle = 250 * time.Millisecond
+)
+
+func (l *life) tick(ctx context.Context, s *session) {
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		rest := tickIdle
+		if l.session == s {
+			l.member.Tick(l.now())
+			l.settle()
+			if l.member != nil && l.member.Busy() {
+				rest = tickBusy
+			}
+		}
+		l.mu.Unlock()
+		t := time.NewTimer(rest)
+		select {
+		case <-t.C:
+		case <-l.busy:
+			sleep(ctx, tickBusy)
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// closeSession gives the session up in an orderly way: nothing may be under way
+// in it any more.
+func (l *life) closeSession(ctx context.Context) error {
+	l.mu.Lock()
+	l.leaving = true
+	s := l.session
+	l.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := l.node.cfg.Arbiter.Fence(ctx, l.generation, s.dir); err != nil {
+		return fmt.Errorf("remove the session's directory: %w", err)
+	}
+	if _, _, err := l.propose(ctx, protocol.EndSession{Session: s.sid, Own: true}); err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	l.lose(s)
+	return nil
+}
+
+var _ lock.Session = (*session)(nil)

@@ -1,0 +1,392 @@
+package raftlock
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// Errors of the control plane.
+var (
+	// ErrChanged is returned by Set where the setting has another revision than
+	// was expected.
+	ErrChanged = errors.New("raftlock: the setting was changed meanwhile")
+	// ErrTooMuch is returned by Set for a value, name, or number of settings
+	// above the bounds.
+	ErrTooMuch = errors.New("raftlock: the setting is too large, or there are too many")
+)
+
+// Setting is a value that all nodes follow.
+type Setting struct {
+	Value    []byte
+	Revision uint64 // grows with every change, over all generations
+}
+
+// Change is what Set makes of a setting.
+type Change struct {
+	Name   string
+	Value  []byte
+	Delete bool
+	If     *uint64 // only if this is the setting's revision; 0: if there is none
+}
+
+// Get returns a setting as this node knows it, which is as it is on all nodes
+// once Set has returned.
+func (n *Node) Get(name string) (Setting, bool) {
+	var found Setting
+	var there bool
+	n.lookSettings(func(all map[string]protocol.Setting) {
+		s, ok := all[name]
+		found, there = Setting{Value: s.Value, Revision: s.Revision}, ok
+	})
+	return found, there
+}
+
+// List returns the settings whose names begin with prefix. The caller must not
+// change the values.
+func (n *Node) List(prefix string) map[string]Setting {
+	found := make(map[string]Setting)
+	n.lookSettings(func(all map[string]protocol.Setting) {
+		for name, s := range all {
+			if len(name) >= len(prefix) && name[:len(prefix)] == prefix {
+				found[name] = Setting{Value: s.Value, Revision: s.Revision}
+			}
+		}
+	})
+	return found
+}
+
+// lookSettings runs f on the settings of the last life that had a session.
+func (n *Node) lookSettings(f func(map[string]protocol.Setting)) {
+	n.mu.Lock()
+	l := n.settings
+	n.mu.Unlock()
+	if l != nil {
+		l.look(func(s *protocol.State) { f(s.Settings) })
+	}
+}
+
+// Changed returns a channel that is closed at the next change of any setting.
+func (n *Node) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+func (n *Node) settingsChanged() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// Set changes a setting and returns its revision. When it returns without an
+// error the change is on the shared storage, and in force on every node that
+// has a session: one that cannot be reached has lost its session first.
+//
+// ErrChanged says that Change.If did not hold. After any other error but
+// ErrNoLeader and ErrTooMuch the change may have been made, or be made yet.
+func (n *Node) Set(ctx context.Context, c Change) (uint64, error) {
+	if len(c.Name) > protocol.MaxSettingName || len(c.Value) > protocol.MaxSettingValue {
+		return 0, ErrTooMuch
+	}
+	l, err := n.awaitLife(ctx)
+	if err != nil {
+		return 0, err
+	}
+	command := protocol.SetSetting{Name: c.Name, Value: c.Value, Delete: c.Delete}
+	if c.If != nil {
+		command.Compare, command.Expect = true, *c.If
+	}
+	result, index, err := l.propose(ctx, command)
+	if err != nil {
+		return 0, fmt.Errorf("set %q: %w", c.Name, err)
+	}
+	switch result.Outcome {
+	case protocol.Done:
+	case protocol.Mismatch:
+		return result.Revision, ErrChanged
+	case protocol.SettingsFull:
+		return result.Revision, ErrTooMuch
+	case protocol.Refused, protocol.Unsupported:
+		return 0, fmt.Errorf("set %q: refused", c.Name)
+	}
+	if err := l.everywhere(ctx, index); err != nil {
+		return result.Revision, fmt.Errorf("set %q: %w", c.Name, err)
+	}
+	return result.Revision, nil
+}
+
+// everywhere waits until every live session has applied an entry.
+func (l *life) everywhere(ctx context.Context, index uint64) error {
+	if err := l.await(ctx, func(s *protocol.State) bool { return s.Applied >= index }); err != nil {
+		return err
+	}
+	// Sessions that are opened by later entries apply this one first.
+	var peers []protocol.Session
+	l.look(func(s *protocol.State) {
+		for _, session := range s.Sessions {
+			if session.Node != string(l.id) {
+				peers = append(peers, *session)
+			}
+		}
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error, len(peers))
+	for _, peer := range peers {
+		go func() { errs <- l.appliedAt(ctx, peer, index) }()
+	}
+	for range peers {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appliedAt waits until a session has applied an entry, or is no more.
+func (l *life) appliedAt(ctx context.Context, peer protocol.Session, index uint64) error {
+	to := raftAddress(raft.ServerID(peer.Node), peer.Address)
+	for {
+		a, err := l.calls.ask(ctx, to, request{Generation: l.generation, Applied: index})
+		if err == nil && a.Error == "" && !a.NotLeader {
+			return nil
+		}
+		gone := false
+		l.look(func(s *protocol.State) { gone = s.Sessions[peer.ID] == nil })
+		if gone {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("node %s has not followed: %w", nodeOf(raft.ServerID(peer.Node)), context.Cause(ctx))
+		case <-l.ctx.Done():
+			return context.Cause(l.ctx)
+		default:
+			sleep(ctx, retryAfter)
+		}
+	}
+}
+
+// change is a committed change of a setting on its way to the storage.
+type change struct {
+	index   uint64
+	content []byte
+}
+
+// noteChange takes note of an entry that has been applied. The caller holds mu.
+func (l *life) noteChange(entry *raft.Log, c protocol.Command, result protocol.Result) {
+	set, ok := c.(protocol.SetSetting)
+	if !ok || result.Outcome != protocol.Done {
+		return
+	}
+	if l.term != nil {
+		content := protocol.SettingChange{Revision: result.Revision, Name: set.Name, Value: set.Value, Delete: set.Delete}
+		l.term.archive.note(change{index: entry.Index, content: protocol.AppendChanges(nil, []protocol.SettingChange{content})})
+	}
+	go l.node.settingsChanged() // it takes another lock
+}
+
+// saved waits until a change that this leader has committed is on the storage.
+func (l *life) saved(ctx context.Context, c protocol.Command, result protocol.Result, index uint64) error {
+	if _, ok := c.(protocol.SetSetting); !ok || result.Outcome != protocol.Done {
+		return nil
+	}
+	l.mu.Lock()
+	t := l.term
+	l.mu.Unlock()
+	if t == nil {
+		return errUnknown
+	}
+	for {
+		saved, again := t.archive.state()
+		if saved >= index {
+			return nil
+		}
+		select {
+		case <-again:
+		case <-t.ctx.Done():
+			return errUnknown
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", errUnknown, context.Cause(ctx))
+		}
+	}
+}
+
+// archive is the leader's part of keeping the settings on the storage: all of
+// them when it begins to lead, and then each change in the order of the log,
+// staged in the directory of its own session: when it is fenced it can save no
+// more, and the next generation reads what is there.
+type archive struct {
+	term    *term
+	mu      sync.Mutex
+	pending []change
+	saved   uint64        // up to this entry all is on the storage
+	again   chan struct{} // closed when saved has grown
+	wake    chan struct{}
+	since   int // changes since all was saved
+}
+
+// compactAfter is how many changes are saved one by one before all are again.
+const compactAfter = 256
+
+func (a *archive) init(t *term) {
+	a.term, a.again, a.wake = t, make(chan struct{}), make(chan struct{}, 1)
+}
+
+func (a *archive) note(c change) {
+	a.mu.Lock()
+	a.pending = append(a.pending, c)
+	a.mu.Unlock()
+	signal(a.wake)
+}
+
+func (a *archive) state() (saved uint64, again <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.saved, a.again
+}
+
+// reached says that all entries up to index are saved.
+func (a *archive) reached(index uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.saved = max(a.saved, index)
+	close(a.again)
+	a.again = make(chan struct{})
+}
+
+func (a *archive) next() (change, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.pending) > 0 {
+		c := a.pending[0]
+		a.pending = a.pending[1:]
+		if c.index > a.saved {
+			return c, true
+		}
+	}
+	return change{}, false
+}
+
+func (a *archive) run() {
+	a.since = compactAfter // begin with all
+	for a.term.ctx.Err() == nil {
+		if a.since >= compactAfter {
+			if !a.retry("all settings", a.saveAll) {
+				return
+			}
+			a.since = 0
+		}
+		c, ok := a.next()
+		if !ok {
+			select {
+			case <-a.wake:
+			case <-a.term.ctx.Done():
+			}
+			continue
+		}
+		if !a.retry("a changed setting", func(ctx context.Context, dir string) error {
+			return a.term.life.node.cfg.Arbiter.SaveChange(ctx, a.term.life.generation, dir, c.index, c.content)
+		}) {
+			return
+		}
+		a.reached(c.index)
+		a.since++
+	}
+}
+
+// retry saves until it succeeds or the term is over.
+func (a *archive) retry(what string, save func(ctx context.Context, dir string) error) bool {
+	l := a.term.life
+	for a.term.ctx.Err() == nil {
+		l.mu.Lock()
+		s := l.session
+		l.mu.Unlock()
+		if s != nil {
+			ctx, cancel := context.WithTimeout(a.term.ctx, storageTimeout)
+			err := save(ctx, s.dir)
+			cancel()
+			if err == nil {
+				return true
+			}
+			if a.term.ctx.Err() == nil {
+				l.log.Warn("settings could not be saved yet: changes wait", "what", what, "error", err)
+			}
+		}
+		sleep(a.term.ctx, retryAfter)
+	}
+	return false
+}
+
+func (a *archive) saveAll(ctx context.Context, dir string) error {
+	l := a.term.life
+	var index uint64
+	var all []byte
+	l.look(func(s *protocol.State) {
+		index = s.Applied
+		all = binary.AppendUvarint(nil, s.Base+index)
+		all = protocol.AppendChanges(all, protocol.ChangesOf(s.Settings))
+	})
+	if err := l.node.cfg.Arbiter.SaveAll(ctx, l.generation, dir, index, all); err != nil {
+		return err
+	}
+	a.reached(index)
+	return nil
+}
+
+// loadSettings reads what earlier generations have saved.
+func (n *Node) loadSettings(ctx context.Context) (base uint64, settings map[string]protocol.Setting, err error) {
+	all, changes, err := n.cfg.Arbiter.Load(ctx)
+	if err != nil {
+		return 0, nil, fmt.Errorf("load settings: %w", err)
+	}
+	settings = make(map[string]protocol.Setting)
+	if len(all) > 0 {
+		size := 0
+		if base, size = binary.Uvarint(all); size <= 0 {
+			return 0, nil, errors.New("load settings: the whole copy has no head")
+		}
+		changes = append([][]byte{all[size:]}, changes...)
+	}
+	for _, content := range changes {
+		list, err := protocol.ParseChanges(content)
+		if err != nil {
+			return 0, nil, fmt.Errorf("load settings: %w", err)
+		}
+		for _, c := range list {
+			c.ApplyTo(settings)
+			base = max(base, c.Revision)
+		}
+	}
+	return base, settings, nil
+}
+
+// restoreStep bounds the settings in one entry of the log, in bytes.
+const restoreStep = 1 << 20
+
+// restore gives a new generation the settings of the ones before.
+func (l *life) restore(ctx context.Context, base uint64, settings map[string]protocol.Setting) error {
+	command, size := protocol.RestoreSettings{Base: base}, 0
+	send := func() error {
+		_, _, err := l.commit(ctx, command)
+		command.Settings, size = nil, 0
+		return err
+	}
+	for _, c := range protocol.ChangesOf(settings) {
+		command.Settings = append(command.Settings, c)
+		if size += len(c.Name) + len(c.Value); size >= restoreStep {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	return send()
+}

@@ -1,0 +1,411 @@
+package raftlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/raftlock/mesh"
+	"github.com/shoal-storage/shoal/raftlock/mount"
+)
+
+// world is a fleet in one process and one bubble of time: real nodes with a real
+// Raft over a network of memory, and a mount of memory.
+type world struct {
+	t       *testing.T
+	rand    *rand.Rand
+	root    vfs.Dir
+	net     *memoryNet
+	log     *slog.Logger
+	started int
+	running map[string]*process
+	group   sync.WaitGroup
+	mutate  func(Arbiter) Arbiter // nil: the storage does what it says
+}
+
+// process is one run of a node.
+type process struct {
+	name  string
+	node  *Node
+	mount *mount.Mount
+	kill  context.CancelFunc
+	net   *endpoint
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	t.Helper()
+	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), net: newMemoryNet(seed), log: testLog(), running: make(map[string]*process)}
+	w.root = vfs.NewMemory().Root()
+	return w
+}
+
+// start starts a node at an address that is the name's.
+func (w *world) start(name string) *process {
+	w.t.Helper()
+	w.started++
+	ctx, kill := context.WithCancel(context.Background())
+	uuid := fmt.Sprintf("%s-%d", name, w.started)
+	log := w.log.With("on", uuid)
+	m, err := mount.Open(ctx, w.root, log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := &process{name: name, mount: m, kill: kill, net: w.net.endpoint(name, uuid)}
+	var arbiter Arbiter = m
+	if w.mutate != nil {
+		arbiter = w.mutate(m)
+	}
+	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: p.net, Arbiter: arbiter, Logger: log})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.net.listen(p.net)
+	w.running[name] = p
+	return p
+}
+
+// crash ends a process at once: its connections break and nobody is at its
+// address any more.
+func (w *world) crash(p *process) {
+	delete(w.running, p.name)
+	w.kill(p)
+}
+
+func (w *world) kill(p *process) {
+	w.net.remove(p.net)
+	p.kill()
+	w.group.Go(func() {
+		p.node.group.Wait()
+		_ = p.mount.Close()
+	})
+}
+
+// leave ends a process in an orderly way, in the background.
+func (w *world) leave(p *process) {
+	delete(w.running, p.name)
+	w.group.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = p.node.Close(ctx) // it may be cut off
+		w.kill(p)
+	})
+}
+
+// end ends all, and waits for what Raft leaves to run out.
+func (w *world) end() {
+	for _, p := range w.running {
+		w.crash(p)
+	}
+	w.group.Wait()
+	time.Sleep(30 * time.Second)
+}
+
+// memoryNet is a network whose links can be cut one way, and which delays what
+// it carries.
+type memoryNet struct {
+	mu    sync.Mutex
+	rand  *rand.Rand
+	at    map[string]*endpoint
+	cut   map[[2]string]bool // from, to
+	conns map[*memoryConn]struct{}
+	heal  chan struct{} // closed when the cuts have changed
+}
+
+func newMemoryNet(seed uint64) *memoryNet {
+	return &memoryNet{
+		rand: rand.New(rand.NewPCG(seed, 1)), at: make(map[string]*endpoint), cut: make(map[[2]string]bool),
+		conns: make(map[*memoryConn]struct{}), heal: make(chan struct{}),
+	}
+}
+
+// endpoint is one process's Network.
+type endpoint struct {
+	net      *memoryNet
+	name     string
+	uuid     string
+	handlers map[string]func(net.Conn, string)
+}
+
+func (n *memoryNet) endpoint(name, uuid string) *endpoint {
+	return &endpoint{net: n, name: name, uuid: uuid, handlers: make(map[string]func(net.Conn, string))}
+}
+
+func (n *memoryNet) listen(e *endpoint) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.at[e.name] = e
+}
+
+func (n *memoryNet) remove(e *endpoint) {
+	n.mu.Lock()
+	var broken []*memoryConn
+	if n.at[e.name] == e {
+		delete(n.at, e.name)
+	}
+	for c := range n.conns {
+		if c.end[0] == e || c.end[1] == e {
+			broken = append(broken, c)
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range broken {
+		c.reset()
+	}
+}
+
+// set cuts or mends the way from one node to another.
+func (n *memoryNet) set(from, to string, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[[2]string{from, to}] = cut
+	close(n.heal)
+	n.heal = make(chan struct{})
+}
+
+// mend mends all.
+func (n *memoryNet) mend() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cut)
+	close(n.heal)
+	n.heal = make(chan struct{})
+}
+
+func (n *memoryNet) isCut(from, to string) (bool, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cut[[2]string{from, to}], n.heal
+}
+
+func (n *memoryNet) delay() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := 100*time.Microsecond + time.Duration(n.rand.Int64N(int64(time.Millisecond)))
+	if n.rand.IntN(100) == 0 {
+		d *= 20
+	}
+	return d
+}
+
+func (e *endpoint) Handle(protocol string, h func(net.Conn, string)) { e.handlers[protocol] = h }
+
+func (e *endpoint) Dial(ctx context.Context, address, node, protocol string) (net.Conn, error) {
+	to, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		one, heal := e.net.isCut(e.name, to)
+		other, _ := e.net.isCut(to, e.name)
+		if !one && !other {
+			break
+		}
+		select {
+		case <-heal:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	time.Sleep(e.net.delay())
+	e.net.mu.Lock()
+	peer, self := e.net.at[to], e.net.at[e.name]
+	e.net.mu.Unlock()
+	if peer == nil {
+		return nil, fmt.Errorf("dial %s: %w", address, syscall.ECONNREFUSED)
+	}
+	if self != e {
+		return nil, errors.New("this process is dead")
+	}
+	if node != "" && peer.uuid != node {
+		return nil, mesh.ErrOtherNode
+	}
+	c := newMemoryConn(e.net, e, peer)
+	h := peer.handlers[protocol]
+	go h(c.side(1), e.uuid)
+	return c.side(0), nil
+}
+
+// memoryConn is a connection: two queues.
+type memoryConn struct {
+	net    *memoryNet
+	end    [2]*endpoint
+	sides  [2]*side
+	broken chan struct{}
+	once   sync.Once
+}
+
+type side struct {
+	conn    *memoryConn
+	from    *endpoint // who writes to the peer's queue
+	to      *endpoint
+	mu      sync.Mutex
+	ready   []byte        // has arrived here
+	arrived chan struct{} // one token
+	queue   chan []byte   // on its way here
+	eof     bool
+	closed  chan struct{}
+	once    sync.Once
+	readBy  time.Time
+	moved   chan struct{} // the deadline was
+}
+
+func newMemoryConn(n *memoryNet, a, b *endpoint) *memoryConn {
+	c := &memoryConn{net: n, end: [2]*endpoint{a, b}, broken: make(chan struct{})}
+	for i := range c.sides {
+		c.sides[i] = &side{
+			conn: c, from: c.end[i], to: c.end[1-i], arrived: make(chan struct{}, 1), queue: make(chan []byte, 4096), closed: make(chan struct{}),
+			moved: make(chan struct{}, 1),
+		}
+	}
+	n.mu.Lock()
+	n.conns[c] = struct{}{}
+	n.mu.Unlock()
+	for i := range c.sides {
+		go c.carry(c.sides[i])
+	}
+	return c
+}
+
+func (c *memoryConn) side(i int) *side { return c.sides[i] }
+
+// carry moves what was written to a side, after a while, and not while the way
+// is cut.
+func (c *memoryConn) carry(s *side) {
+	for {
+		select {
+		case b := <-s.queue:
+			time.Sleep(c.net.delay())
+			for {
+				cut, heal := c.net.isCut(s.to.name, s.from.name) // towards s
+				if !cut {
+					break
+				}
+				select {
+				case <-heal:
+				case <-c.broken:
+					return
+				}
+			}
+			s.mu.Lock()
+			if b == nil {
+				s.eof = true
+			}
+			s.ready = append(s.ready, b...)
+			s.mu.Unlock()
+			signal(s.arrived)
+			if b == nil {
+				return
+			}
+		case <-c.broken:
+			return
+		}
+	}
+}
+
+// reset breaks the connection for both sides.
+func (c *memoryConn) reset() {
+	c.once.Do(func() { close(c.broken) })
+	c.net.mu.Lock()
+	delete(c.net.conns, c)
+	c.net.mu.Unlock()
+}
+
+func (s *side) Read(p []byte) (int, error) {
+	for {
+		s.mu.Lock()
+		if len(s.ready) > 0 {
+			n := copy(p, s.ready)
+			s.ready = s.ready[n:]
+			s.mu.Unlock()
+			return n, nil
+		}
+		eof, by := s.eof, s.readBy
+		s.mu.Unlock()
+		if eof {
+			return 0, io.EOF
+		}
+		var late <-chan time.Time
+		if !by.IsZero() {
+			d := time.Until(by)
+			if d <= 0 {
+				return 0, os.ErrDeadlineExceeded
+			}
+			t := time.NewTimer(d)
+			late = t.C
+			defer t.Stop()
+		}
+		select {
+		case <-s.arrived:
+		case <-s.moved:
+		case <-late:
+		case <-s.closed:
+			return 0, net.ErrClosed
+		case <-s.conn.broken:
+			return 0, syscall.ECONNRESET
+		}
+	}
+}
+
+func (s *side) Write(p []byte) (int, error) {
+	select {
+	case <-s.closed:
+		return 0, net.ErrClosed
+	case <-s.conn.broken:
+		return 0, syscall.ECONNRESET
+	case s.peer().queue <- append([]byte{}, p...):
+		return len(p), nil
+	}
+}
+
+func (s *side) peer() *side {
+	if s == s.conn.sides[0] {
+		return s.conn.sides[1]
+	}
+	return s.conn.sides[0]
+}
+
+func (s *side) Close() error {
+	s.once.Do(func() {
+		close(s.closed)
+		select {
+		case s.peer().queue <- nil:
+		default:
+			s.conn.reset()
+		}
+		if s.peer().isClosed() {
+			s.conn.reset()
+		}
+	})
+	return nil
+}
+
+func (s *side) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *side) SetDeadline(t time.Time) error { return s.SetReadDeadline(t) }
+func (s *side) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	s.readBy = t
+	s.mu.Unlock()
+	signal(s.moved)
+	return nil
+}
+func (s *side) SetWriteDeadline(time.Time) error { return nil }
+func (s *side) LocalAddr() net.Addr              { return streamAddr(s.from.name) }
+func (s *side) RemoteAddr() net.Addr             { return streamAddr(s.to.name) }
