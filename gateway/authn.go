@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// authenticate finds out who sent the request. Nobody is somebody too: what an
+// anonymous request may do is for authorise to say.
+func (s *Server) authenticate(r *request) error {
+	signed := sigv4.Request{Method: r.method, Path: r.path, Query: r.rawQuery, Header: r, Bucket: r.host}
+	auth, err := sigv4.Parse(signed)
+	if errors.Is(err, sigv4.ErrAnonymous) {
+		r.auth = auth
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := auth.CheckScope(s.Region); err != nil {
+		return err
+	}
+	identity, secret, ok := s.Authority.Lookup(auth.AccessKey)
+	if !ok {
+		return errInvalidAccessKey.detailed("AWSAccessKeyId", auth.AccessKey)
+	}
+	if auth.SecurityToken != "" {
+		return errInvalidToken // only temporary credentials have one
+	}
+	if err := s.verifier.Verify(auth, signed, secret, s.Now()); err != nil {
+		return err
+	}
+	r.auth, r.secret, r.identity = auth, secret, identity
+	return nil
+}
+
+// authorise asks whether the sender may do what the request is for. The form of
+// a POST upload brings its own signature, so the question waits for it.
+func (s *Server) authorise(r *request) error {
+	if r.op.name == "PostObject" {
+		return nil
+	}
+	return s.allow(r, r.op.action, r.bucket, r.key)
+}
+
+// allow returns nil if the sender may do action, errAccessDenied otherwise.
+func (s *Server) allow(r *request, action, bucket, key string) error {
+	if s.Authority.Allowed(iam.Request{Identity: r.identity, Action: action, Bucket: bucket, Key: key}) {
+		return nil
+	}
+	return errAccessDenied
+}
+
+// fromSignature is what the client is told of a signature, a chunk or a policy
+// that was refused. Of broken framing S3 does not say more than that.
+func fromSignature(e *sigv4.Error) *s3Error {
+	c := signatureCode(e)
+	if e.Reason != sigv4.IncompleteBody && e.Reason != sigv4.MalformedTrailer {
+		c = c.with(e.Message)
+	}
+	if e.Argument != "" {
+		c = c.detailed("ArgumentName", e.Argument).detailed("ArgumentValue", e.Value)
+	}
+	if e.Region != "" {
+		c = c.detailed("Region", e.Region)
+	}
+	return c.because(e)
+}
+
+func signatureCode(e *sigv4.Error) *s3Error {
+	switch e.Reason {
+	case sigv4.HeaderMalformed:
+		return errAuthorizationMalformed
+	case sigv4.QueryMalformed:
+		return errAuthorizationQuery
+	case sigv4.FormMalformed, sigv4.UnsupportedType, sigv4.SeveralMechanisms, sigv4.InvalidContentSHA256:
+		return errInvalidArgument
+	case sigv4.UnsupportedV2, sigv4.MissingContentSHA256:
+		return errInvalidRequest
+	case sigv4.MissingDate, sigv4.NotYetValid, sigv4.QueryV2Malformed:
+		return errAccessDenied
+	case sigv4.NotImplemented:
+		return errNotImplemented
+	case sigv4.UnsignedHeaders:
+		return errAccessDenied.detailed("HeadersNotSigned", strings.Join(e.Headers, ", "))
+	case sigv4.TimeTooSkewed:
+		return errTimeSkewed.
+			detailed("RequestTime", e.RequestTime.UTC().Format("20060102T150405Z")).
+			detailed("ServerTime", e.ServerTime.UTC().Format(time.RFC3339)).
+			detailed("MaxAllowedSkewMilliseconds", itoa(int(sigv4.MaxSkew.Milliseconds())))
+	case sigv4.Expired:
+		return errAccessDenied.
+			detailed("X-Amz-Expires", itoa(int(e.Expires.Seconds()))).
+			detailed("Expires", e.RequestTime.Add(e.Expires).UTC().Format(time.RFC3339)).
+			detailed("ServerTime", e.ServerTime.UTC().Format(time.RFC3339))
+	case sigv4.SignatureMismatch:
+		if e.StringToSign == "" {
+			return errSignatureDoesNotMatch
+		}
+		c := errSignatureDoesNotMatch.detailed("AWSAccessKeyId", e.AccessKey).
+			detailed("StringToSign", e.StringToSign).detailed("SignatureProvided", e.Signature).
+			detailed("StringToSignBytes", hexBytes(e.StringToSign))
+		if e.CanonicalRequest == "" {
+			return c
+		}
+		return c.detailed("CanonicalRequest", e.CanonicalRequest).detailed("CanonicalRequestBytes", hexBytes(e.CanonicalRequest))
+	case sigv4.IncompleteBody:
+		return errIncompleteBody
+	case sigv4.InvalidChunkSize:
+		return errInvalidChunkSize
+	case sigv4.MalformedTrailer:
+		return errMalformedTrailer
+	case sigv4.InvalidPolicy:
+		return errInvalidPolicy
+	case sigv4.PolicyExpired, sigv4.PolicyViolated:
+		return errAccessDenied
+	case sigv4.EntityTooSmall:
+		return errEntityTooSmall.detailed("ProposedSize", fmt.Sprint(e.Size)).detailed("MinSizeAllowed", fmt.Sprint(e.Bound))
+	case sigv4.EntityTooLarge:
+		return errEntityTooLarge.detailed("ProposedSize", fmt.Sprint(e.Size)).detailed("MaxSizeAllowed", fmt.Sprint(e.Bound))
+	}
+	return errAccessDenied
+}
+
+// hexBytes shows the bytes of s, as S3 does so that clients can find the one
+// that differs from theirs.
+func hexBytes(s string) string { return fmt.Sprintf("% x", s) }

@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// signedChunks returns an upload in signed chunks, and the wire form of its
+// body; spoil may change that form.
+func (f *fixture) signedChunks(content string, spoil func(string) string) string {
+	f.t.Helper()
+	now := time.Now()
+	c := call{
+		method: "PUT", path: "/bucket/k", payload: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", now: now,
+		header: map[string]string{"x-amz-decoded-content-length": fmt.Sprint(len(content)), "Content-Encoding": "aws-chunked"},
+	}
+	_, after, _ := strings.Cut(f.rawRequest(c, 0), "Signature=")
+	body := spoil(chunkFrames(now, after[:64], content, ""))
+	return f.rawRequest(c, len(body)) + body
+}
+
+func TestConnectionIsRightAfterEveryRefusal(t *testing.T) {
+	f := withBucket(t)
+	put := func(body string, header map[string]string) string {
+		return f.rawRequest(call{method: "PUT", path: "/bucket/k", header: header}, len(body)) + body
+	}
+	unsigned := func(decoded int, body string) string { return f.chunked(decoded, body, len(body)) }
+	long := strings.Repeat("c", 20_000)
+	keep := func(s string) string { return s }
+	for _, tt := range []struct{ name, code, text string }{
+		{"wrong MD5", "BadDigest", put("hello", map[string]string{"Content-MD5": md5Base64("other")})},
+		{"wrong MD5 of a long body", "BadDigest", put(long, map[string]string{"Content-MD5": md5Base64("other")})},
+		{"declarations that make no sense", "InvalidDigest", put(long, map[string]string{"Content-MD5": "x"})},
+		{"header that is not offered", "NotImplemented", put(long, map[string]string{"x-amz-server-side-encryption": "AES256"})},
+		{"wrong secret", "SignatureDoesNotMatch", f.rawRequest(call{method: "PUT", path: "/bucket/k", secret: "x"}, len(long)) + long},
+		{"no such bucket", "NoSuchBucket", f.rawRequest(call{method: "PUT", path: "/none/k"}, len(long)) + long},
+		{"no length", "MissingContentLength", f.rawRequest(call{method: "PUT", path: "/bucket/k"}, -1)},
+		{"document that is none", "MalformedXML", f.rawRequest(call{method: "PUT", path: "/bucket", query: "tagging="}, 5) + "<rub>"},
+		{"document with a tail", "MalformedXML", f.rawRequest(call{method: "PUT", path: "/bucket", query: "tagging="}, 53) + "<Tagging><TagSet></TagSet></Tagging><Tagging/><a></a>"},
+		{"wrong trailer", "BadDigest", unsigned(5, "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n")},
+		{"broken framing", "IncompleteBody", unsigned(5, "5\r\nhelloXX0\r\nx-amz-checksum-crc32:"+crcOfHello+"\r\n\r\n")},
+		{"framing that goes on", "MalformedTrailerError", unsigned(5, "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:"+crcOfHello+"\r\n\r\n"+long)},
+		{"more than was declared", "IncompleteBody", unsigned(4, "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:"+crcOfHello+"\r\n\r\n")},
+		{"altered chunk", "SignatureDoesNotMatch", f.signedChunks(long, func(s string) string { return strings.Replace(s, "cc", "cd", 1) })},
+		{"altered chunk signature", "SignatureDoesNotMatch", f.signedChunks(long, func(s string) string {
+			i := strings.Index(s, "chunk-signature=") + len("chunk-signature=")
+			return s[:i] + strings.Repeat("0", 64) + s[i+64:]
+		})},
+		{"chunk without a signature", "SignatureDoesNotMatch", f.signedChunks(long, func(s string) string { return strings.Replace(s, "chunk-signature", "chunk-extension", 1) })},
+		{"nothing wrong", "", f.signedChunks(long, keep)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, r := f.raw(tt.text + f.rawRequest(call{method: "GET", path: "/bucket", query: "location="}, -1))
+			if got := readReply(t, r); got.code() != tt.code {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+			if next := readReply(t, r); next.status != 200 || !strings.Contains(next.body, "LocationConstraint") {
+				t.Errorf("the next request: %d %s", next.status, next.body)
+			}
+			if tt.code != "" {
+				f.missing("k")
+			}
+		})
+	}
+}
+
+func TestSignedBodyThatEndsEarlyIsNotStored(t *testing.T) {
+	f := withBucket(t)
+	long := strings.Repeat("c", 20_000)
+	var whole string
+	text := f.signedChunks(long, func(s string) string { whole = s; return s })
+	head := text[:len(text)-len(whole)]
+	for _, cut := range []int{0, 10, 10_000, len(whole) - 100, len(whole) - 1} {
+		c, r := f.raw(head + whole[:cut])
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got := readReply(t, r); got.code() != "IncompleteBody" {
+			t.Errorf("cut at %d: %d %s", cut, got.status, got.body)
+		}
+		f.missing("k")
+	}
+}
+
+func TestBytesBehindABodyAreNotPartOfIt(t *testing.T) {
+	f := withBucket(t)
+	_, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 5) + "hello, and more\r\n\r\n")
+	if got := readReply(t, r); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	if got := readReply(t, r); got.code() != "BadRequest" {
+		t.Errorf("what follows: %d %s", got.status, got.body)
+	}
+	if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection goes on: %v", err)
+	}
+	if got := f.get("k"); got != "hello" {
+		t.Errorf("stored %q", got)
+	}
+}
+
+func TestAmbiguousFramingIsRefused(t *testing.T) {
+	f := withBucket(t)
+	put := f.rawRequest(call{method: "PUT", path: "/bucket/k"}, -1, "MARK")
+	smuggled := f.rawRequest(call{method: "PUT", path: "/bucket/smuggled"}, 0)
+	for name, lines := range map[string]string{
+		"length and chunked":    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+		"chunked and length":    "Transfer-Encoding: chunked\r\nContent-Length: 5",
+		"two lengths":           "Content-Length: 5\r\nContent-Length: 6",
+		"a list of lengths":     "Content-Length: 5, 5",
+		"a negative length":     "Content-Length: -5",
+		"a signed length":       "Content-Length: +5",
+		"an unknown coding":     "Transfer-Encoding: xchunked",
+		"space before a colon":  "Content-Length : 5",
+		"another host":          "Content-Length: 5\r\nHost: other",
+		"a length in a comment": "Content-Length: 5 (five)",
+	} {
+		_, r := f.raw(strings.Replace(put, "MARK", lines, 1) + "0\r\n\r\n" + smuggled)
+		if got := readReply(t, r); got.code() != "BadRequest" {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: the connection goes on: %v", name, err)
+		}
+		f.missing("k")
+		f.missing("smuggled")
+	}
+}
+
+func TestErrorsOfHeadHaveNoBody(t *testing.T) {
+	f := withBucket(t)
+	var text strings.Builder
+	for _, c := range []call{
+		{path: "/bucket/none"},
+		{path: "/no-such-bucket"},
+		{path: "/bucket/none", secret: "wrong"},
+		{path: "/bucket/none", query: "partNumber=0"},
+	} {
+		c.method = "HEAD"
+		text.WriteString(f.rawRequest(c, -1))
+	}
+	_, r := f.raw(text.String() + f.rawRequest(call{method: "GET", path: "/bucket", query: "location="}, -1))
+	for _, status := range []int{404, 404, 403, 400} {
+		line, err := r.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, fmt.Sprintf("HTTP/1.1 %d ", status)) {
+			t.Fatalf("%q, %v, want %d", line, err, status)
+		}
+		for line != "\r\n" {
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := readReply(t, r); got.status != 200 {
+		t.Errorf("the next request: %d %s", got.status, got.body)
+	}
+}
+
+func TestHeaderThatStandsStillIsBrokenOff(t *testing.T) {
+	f := serve(t, func(c *Config) { c.HeaderTimeout = 200 * time.Millisecond })
+	_, r := f.raw("GET /bucket HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	if got := readReply(t, r); got.code() != "RequestTimeout" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection goes on: %v", err)
+	}
+}
+
+func TestIdleConnectionIsClosedWithoutAWord(t *testing.T) {
+	f := serve(t, func(c *Config) { c.IdleTimeout = 200 * time.Millisecond })
+	_, r := f.raw("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got := readReply(t, r); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+func TestOldClientsAreServedAndLeft(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "v")
+	text := strings.Replace(f.rawRequest(call{method: "GET", path: "/bucket/k"}, -1), "HTTP/1.1", "HTTP/1.0", 1)
+	_, r := f.raw(text)
+	if got := readReply(t, r); got.status != 200 || got.body != "v" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection goes on: %v", err)
+	}
+}
+
+func TestRefusedBodyIsNotKeptInMemory(t *testing.T) {
+	f := withBucket(t)
+	const length = 32 << 20
+	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k", header: map[string]string{"Content-MD5": "x"}}, length))
+	piece := make([]byte, 64<<10)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range length / len(piece) {
+		if _, err := c.Write(piece); err != nil {
+			break // the server has listened long enough
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<20 {
+		t.Errorf("%d bytes were allocated for a body of %d that nobody wanted", grown, length)
+	}
+	if got := readReply(t, r); got.code() != "InvalidDigest" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}

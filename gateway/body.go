@@ -1,0 +1,314 @@
+package gateway
+
+import (
+	"crypto/md5" //nolint:gosec // S3 defines the ETag and Content-MD5 by MD5.
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strconv"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// body is the content of a request: it reads the connection, takes off the
+// aws-chunked framing, hashes, and gives io.EOF only when all that the client
+// declared of the content holds. It is an object.Body.
+type body struct {
+	r      *request
+	wire   *wireReader
+	source io.Reader          // the content: wire, or chunks
+	chunks *sigv4.ChunkReader // nil if the content is not framed
+	size   int64              // declared length of the content, -1 if unknown
+
+	sums       summer
+	wantMD5    []byte           // nil: not declared
+	sha256     hash.Hash        // nil: the payload's hash is not signed, or is sums.sum
+	wantSHA256 string           // lower-case hex as signed, or ""
+	declared   object.Algorithm // of the checksum that the client declares, or NoAlgorithm
+	check      hash.Hash        // computes it, or nil where sums does
+	want       string           // raw value of the checksum, or ""
+	trailer    string           // name of the trailer that will tell want, or ""
+
+	whole  bool // everything came and held
+	failed error
+	digest object.Digest
+}
+
+// wireReader reads a request's body as it comes over the connection.
+type wireReader struct {
+	stream   io.Reader
+	length   int64 // declared, -1 for a chunked transfer
+	read     int64
+	progress func()
+}
+
+// Read is needed because a stream that is cut off looks like one that ended
+// (FH5).
+func (w *wireReader) Read(p []byte) (int, error) {
+	n, err := w.stream.Read(p)
+	w.read += int64(n)
+	if n > 0 && w.progress != nil {
+		w.progress()
+	}
+	switch {
+	case errors.Is(err, io.EOF) && w.length >= 0 && w.read < w.length:
+		err = io.ErrUnexpectedEOF
+	case err == nil && w.length >= 0 && w.read == w.length:
+		err = io.EOF
+	}
+	return n, err
+}
+
+// bodyOptions say what a handler wants of a body beyond what the request
+// declares.
+type bodyOptions struct {
+	algorithm object.Algorithm // computed if the client declares no other; none if NoAlgorithm
+	fixed     bool             // algorithm is computed whatever the client declares
+	plain     bool             // no MD5 is needed: the body is a document, not content
+	foreign   bool             // checksum headers are about something else than the body
+	limit     int64            // bytes of content that are accepted
+}
+
+// openBody returns the body of the request. Malformed declarations are found
+// before the first byte is read.
+func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
+	b := &body{r: r, wire: &wireReader{stream: r.ctx.RequestBodyStream(), length: r.contentLength(), progress: r.progress}}
+	if b.wire.stream == nil {
+		b.wire.stream, b.wire.length = eofReader{}, 0
+	}
+	b.source, b.size = b.wire, b.wire.length
+	if err := b.declare(opt); err != nil {
+		return nil, err
+	}
+	if b.size > opt.limit && opt.plain {
+		return nil, errMessageTooLong.detailed("MaxMessageLengthBytes", fmt.Sprint(opt.limit))
+	}
+	if b.size > opt.limit {
+		return nil, errEntityTooLarge.detailed("ProposedSize", fmt.Sprint(b.size)).detailed("MaxSizeAllowed", fmt.Sprint(opt.limit))
+	}
+	if c := clientConn(r.ctx.Conn()); c != nil {
+		c.reading.Store(true)
+	}
+	r.body = b
+	return b, nil
+}
+
+// eofReader is the body of a request that has none.
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// declare reads what the headers say about the content.
+func (b *body) declare(opt bodyOptions) error {
+	if err := b.declareMD5(opt); err != nil {
+		return err
+	}
+	if !opt.foreign {
+		if err := b.declareChecksum(opt); err != nil {
+			return err
+		}
+	}
+	return b.declarePayload()
+}
+
+func (b *body) declareMD5(opt bodyOptions) error {
+	if b.r.hasHeader("Content-MD5") {
+		sum, err := base64.StdEncoding.DecodeString(b.r.header("Content-MD5"))
+		if err != nil || len(sum) != md5.Size {
+			return errInvalidDigest.detailed("Content-MD5", b.r.header("Content-MD5"))
+		}
+		b.wantMD5 = sum
+	}
+	if !opt.plain || b.wantMD5 != nil {
+		b.sums.md5 = md5.New() //nolint:gosec // as above
+	}
+	return nil
+}
+
+func (b *body) declareChecksum(opt bodyOptions) error {
+	d, err := declaredChecksum(b.r)
+	if err != nil {
+		return err
+	}
+	b.declared, b.want, b.trailer = d.algorithm, d.value, d.trailer
+	b.sums.algorithm = b.declared
+	if b.declared == object.NoAlgorithm || opt.fixed {
+		b.sums.algorithm = opt.algorithm
+	}
+	if b.declared != b.sums.algorithm {
+		b.check = newHash(b.declared)
+	}
+	b.sums.sum = newHash(b.sums.algorithm)
+	return nil
+}
+
+// declarePayload reads x-amz-content-sha256: whether the content is framed,
+// and whether its hash is signed.
+func (b *body) declarePayload() error {
+	payload, err := sigv4.ParsePayload(b.r.auth.PayloadHash)
+	if err != nil {
+		return err
+	}
+	if !payload.Mode.Framed() {
+		if payload.Mode == sigv4.Signed && !b.r.identity.Anonymous() {
+			b.wantSHA256 = payload.SHA256
+			if b.sums.algorithm != object.SHA256 {
+				b.sha256 = sha256.New()
+			}
+		}
+		if b.wire.length < 0 || !b.r.declaresLength() {
+			return errMissingContentLength
+		}
+		return nil
+	}
+	size, err := b.r.decodedLength()
+	if err != nil {
+		return err
+	}
+	b.size = size
+	cfg := sigv4.ChunkConfig{Mode: payload.Mode, DecodedLength: size, Auth: b.r.auth, Secret: b.r.secret}
+	if b.trailer != "" {
+		cfg.Trailers = []string{b.trailer}
+	}
+	b.chunks = sigv4.NewChunkReader(b.wire, cfg)
+	b.source = b.chunks
+	return nil
+}
+
+// decodedLength reads the length of framed content.
+func (r *request) decodedLength() (int64, error) {
+	n, err := strconv.ParseInt(r.header("x-amz-decoded-content-length"), 10, 64)
+	if err != nil || n < 0 {
+		return 0, errMissingContentLength
+	}
+	return n, nil
+}
+
+// Size returns the declared length of the content in bytes, -1 if unknown.
+func (b *body) Size() int64 { return b.size }
+
+// Digest describes the content; it is valid after io.EOF.
+func (b *body) Digest() object.Digest { return b.digest }
+
+// received returns how many bytes came over the wire.
+func (b *body) received() int64 { return b.wire.read }
+
+// Read reads content. After an error it returns that error for ever.
+func (b *body) Read(p []byte) (int, error) {
+	if b.failed != nil {
+		return 0, b.failed
+	}
+	n, err := b.source.Read(p)
+	b.sums.write(p[:n])
+	for _, h := range [...]hash.Hash{b.sha256, b.check} {
+		if h != nil {
+			h.Write(p[:n])
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		if err = b.verify(); err == nil {
+			b.whole = true
+			err = io.EOF
+		}
+	}
+	b.failed = err
+	return n, err
+}
+
+// verify holds what came against what was declared.
+func (b *body) verify() error {
+	if b.size >= 0 && b.sums.size != b.size {
+		return errIncompleteBody
+	}
+	if err := b.wire.end(); err != nil {
+		return err
+	}
+	b.digest = b.sums.digest()
+	if err := b.verifySHA256(); err != nil {
+		return err
+	}
+	if b.wantMD5 != nil && string(b.wantMD5) != string(b.digest.MD5[:]) {
+		return errBadDigest.with("The Content-MD5 you specified did not match what we received.").
+			detailed("ExpectedDigest", base64.StdEncoding.EncodeToString(b.wantMD5)).
+			detailed("CalculatedDigest", base64.StdEncoding.EncodeToString(b.digest.MD5[:]))
+	}
+	return b.verifyChecksum()
+}
+
+func (b *body) verifySHA256() error {
+	if b.wantSHA256 == "" {
+		return nil
+	}
+	sum := hex.EncodeToString([]byte(b.digest.Checksum.Value))
+	if b.sha256 != nil {
+		sum = hex.EncodeToString(b.sha256.Sum(nil))
+	}
+	if subtle.ConstantTimeCompare([]byte(sum), []byte(b.wantSHA256)) != 1 {
+		return errSHA256Mismatch.detailed("ClientComputedContentSHA256", b.wantSHA256).detailed("S3ComputedContentSHA256", sum)
+	}
+	return nil
+}
+
+func (b *body) verifyChecksum() error {
+	if b.trailer != "" {
+		raw, err := decodeChecksum(b.declared, b.trailer+" trailing", b.chunks.Trailer(b.trailer))
+		if err != nil {
+			return err
+		}
+		b.want = raw
+	}
+	sum := b.digest.Checksum.Value
+	if b.check != nil {
+		sum = string(b.check.Sum(nil))
+	}
+	if b.want != "" && b.want != sum {
+		return errBadDigest.with(fmt.Sprintf("The %s you specified did not match the calculated checksum.", b.declared))
+	}
+	return nil
+}
+
+// end makes sure that the wire has no more than was read from it.
+func (w *wireReader) end() error {
+	if w.length >= 0 && w.read == w.length {
+		return nil
+	}
+	var one [1]byte
+	switch n, err := w.Read(one[:]); {
+	case n > 0:
+		return errIncompleteBody.with("The request body is longer than its framing says.")
+	case errors.Is(err, io.EOF):
+		return nil
+	case err == nil:
+		return io.ErrNoProgress
+	default:
+		return err
+	}
+}
+
+// drain reads what the handler left of a body of the declared length, if that
+// is little; it reports whether the body is at its end.
+func (r *request) drain(stream io.Reader, length int64) bool {
+	var read int64
+	if r.body != nil {
+		read = r.body.wire.read
+	}
+	left := length - read
+	if left == 0 {
+		return true
+	}
+	if left > drainLimit {
+		return false
+	}
+	if c := clientConn(r.ctx.Conn()); c != nil {
+		c.reading.Store(true)
+		defer c.reading.Store(false)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(stream, left))
+	return err == nil && n == left
+}

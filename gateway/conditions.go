@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// conditions are the four preconditions of a read, as headers give them
+// (RFC 9110 section 13, with S3's rules for combining them:
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-reads.html).
+type conditions struct {
+	match, noneMatch string
+	modified         time.Time // If-Modified-Since; zero: not given
+	unmodified       time.Time // If-Unmodified-Since; zero: not given
+}
+
+// readConditions reads the headers with the prefix, which is "" or
+// "x-amz-copy-source-".
+func (r *request) readConditions(prefix string) conditions {
+	return conditions{
+		match:      r.header(prefix + "if-match"),
+		noneMatch:  r.header(prefix + "if-none-match"),
+		modified:   parseDate(r.header(prefix + "if-modified-since")),
+		unmodified: parseDate(r.header(prefix + "if-unmodified-since")),
+	}
+}
+
+// parseDate returns the zero time for what is no HTTP date: such a condition
+// is to be ignored.
+func parseDate(s string) time.Time {
+	if s == "" {
+		return time.Time{}
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return t
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t
+	}
+	return time.Time{}
+}
+
+// evaluate returns nil if the object may be read, errNotModified or
+// errPreconditionFailed.
+func (c conditions) evaluate(etag string, modified time.Time) error {
+	modified = modified.Truncate(time.Second)
+	switch {
+	case c.match != "":
+		if !object.MatchETag(c.match, etag) {
+			return errPreconditionFailed.detailed("Condition", "If-Match")
+		}
+	case !c.unmodified.IsZero() && modified.After(c.unmodified):
+		return errPreconditionFailed.detailed("Condition", "If-Unmodified-Since")
+	}
+	switch {
+	case c.noneMatch != "":
+		if object.MatchETag(c.noneMatch, etag) {
+			return errNotModified
+		}
+	case !c.modified.IsZero() && !modified.After(c.modified):
+		return errNotModified
+	}
+	return nil
+}
+
+// sourceCheck is the check of a copy's source: what a read would answer with
+// "not modified" is a failed precondition here.
+func (c conditions) sourceCheck() object.Check {
+	if c == (conditions{}) {
+		return nil
+	}
+	return func(current *object.Info) error {
+		if current == nil {
+			return errNoSuchKey
+		}
+		if err := c.evaluate(current.ETag, current.Modified); err != nil {
+			return errPreconditionFailed
+		}
+		return nil
+	}
+}
+
+// writeCheck reads the preconditions of a write: If-Match with an ETag or "*",
+// If-None-Match with "*"
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+func (r *request) writeCheck() (object.Check, error) {
+	match, noneMatch := r.header("if-match"), r.header("if-none-match")
+	if noneMatch != "" && noneMatch != "*" {
+		return nil, errNotImplemented.detailed("Header", "If-None-Match")
+	}
+	if match != "" && noneMatch != "" {
+		return nil, errNotImplemented.with("If-Match and If-None-Match cannot be used together.")
+	}
+	var checks []object.Check
+	if match != "" {
+		checks = append(checks, object.IfMatch(match, object.NoSuchKey))
+	}
+	if noneMatch != "" {
+		checks = append(checks, object.IfNoneMatch(noneMatch))
+	}
+	return object.All(checks...), nil
+}

@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// conn is a client's connection. fasthttp's own timeouts span a whole body
+// (FH7), so while a body moves the deadlines are set here, anew for every
+// piece: a client must make progress, and may take all day.
+type conn struct {
+	*net.TCPConn
+	stall   time.Duration // how long one read or write may take while a body moves
+	reading atomic.Bool   // a request body is being read
+	linger  atomic.Bool   // the client may still be sending when we close
+	closed  atomic.Bool
+	heard   atomic.Bool               // a byte has come
+	asked   func()                    // to be called when the first request has come
+	last    atomic.Pointer[time.Time] // until when a request may still come; nil: no matter
+}
+
+// SetReadDeadline sets a deadline, which for the first request is the last
+// call's at the latest: fasthttp sets its own when it begins with a connection,
+// and that may be after the call.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if err := c.TCPConn.SetReadDeadline(t); err != nil {
+		return err
+	}
+	// Looked at after the deadline was set, so that of two at once the earlier stays.
+	if last := c.last.Load(); last != nil && last.Before(t) {
+		return c.TCPConn.SetReadDeadline(*last)
+	}
+	return nil
+}
+
+// Read reads with a fresh deadline while a request body is read. A client that
+// has not said anything in time has no request that an answer could be for: to
+// the reader it has gone.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.reading.Load() {
+		if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.TCPConn.Read(p)
+	if n > 0 {
+		c.heard.Store(true)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.heard.Load() {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Write writes with a fresh deadline.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.Write(p)
+}
+
+// sendStep is how much sendfile may move under one deadline. A client must take
+// so much within the stall time.
+const sendStep = 4 << 20
+
+// ReadFrom sends r, by sendfile(2) where it is a file, in steps each with its
+// own deadline.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		return c.TCPConn.ReadFrom(r)
+	}
+	var sent int64
+	for limited.N > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+			return sent, err
+		}
+		step := &io.LimitedReader{R: limited.R, N: min(limited.N, sendStep)}
+		n, err := c.TCPConn.ReadFrom(step)
+		sent += n
+		limited.N -= n
+		if err != nil || n == 0 {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// Bounds of a lingering close: how much, and how long, a client that is still
+// sending is listened to so that it can read our answer.
+const (
+	lingerBytes = 16 << 20
+	lingerTime  = 5 * time.Second
+)
+
+// Close closes the connection. If the client may be sending still, closing at
+// once would make the kernel answer with a reset, and the client would never
+// see the error it was sent; so the rest is discarded for a while.
+func (c *conn) Close() error {
+	c.asked()
+	if c.closed.Swap(true) || !c.linger.Load() {
+		return c.TCPConn.Close()
+	}
+	if err := errors.Join(c.CloseWrite(), c.SetReadDeadline(time.Now().Add(lingerTime))); err != nil {
+		return errors.Join(err, c.TCPConn.Close())
+	}
+	_, err := io.CopyN(io.Discard, c.TCPConn, lingerBytes)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, c.TCPConn.Close())
+}
+
+// listener hands out conns, and knows those on which no request has come yet:
+// clients open connections in advance.
+type listener struct {
+	*net.TCPListener
+	stall time.Duration
+	mu    sync.Mutex
+	fresh map[*conn]struct{}
+	last  *time.Time // the last call, nil before it
+}
+
+// Accept waits for the next client.
+func (l *listener) Accept() (net.Conn, error) {
+	tcp, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{TCPConn: tcp, stall: l.stall}
+	c.asked = sync.OnceFunc(func() { l.forget(c) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh[c] = struct{}{}
+	c.last.Store(l.last)
+	return c, nil
+}
+
+func (l *listener) forget(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.fresh, c)
+	c.last.Store(nil)
+}
+
+// lastCall is how long a client that has connected may still ask after no
+// others are taken.
+const lastCall = time.Second
+
+// Close takes no more clients. Those that have asked for nothing are let go
+// soon: fasthttp would wait for them as for requests under way.
+func (l *listener) Close() error {
+	err := l.TCPListener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := time.Now().Add(lastCall)
+	l.last = &last
+	for c := range l.fresh {
+		c.last.Store(l.last)
+		// A connection that takes no deadline is broken, and ends by itself.
+		_ = c.SetReadDeadline(last)
+	}
+	return err
+}
+
+// clientConn returns the conn below what fasthttp hands out, or nil where a
+// test gave it another connection.
+func clientConn(c net.Conn) *conn {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	found, _ := c.(*conn)
+	return found
+}
+
+// clientGone reports whether err is a client's going away.
+func clientGone(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, os.ErrDeadlineExceeded)
+}

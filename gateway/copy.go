@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// copySource reads the x-amz-copy-source header: "bucket/key", perhaps with a
+// leading slash and "?versionId=", URL-encoded.
+func (r *request) copySource() (object.Ref, error) {
+	return parseCopySource(r.header("x-amz-copy-source"))
+}
+
+func parseCopySource(header string) (object.Ref, error) {
+	invalid := func(message string) error {
+		return errInvalidArgument.with(message).detailed("ArgumentName", "x-amz-copy-source").detailed("ArgumentValue", header)
+	}
+	raw, version, versioned := strings.Cut(header, "?versionId=")
+	decoded, ok := unescape(raw, false)
+	if !ok {
+		return object.Ref{}, invalid("Invalid copy source encoding")
+	}
+	// The slash between bucket and key may be encoded too.
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(decoded, "/"), "/")
+	switch {
+	case !validBucketName(bucket):
+		return object.Ref{}, invalid("Invalid copy source bucket name")
+	case key == "":
+		return object.Ref{}, invalid("Invalid copy source object key")
+	case len(key) > object.MaxKeyLen:
+		return object.Ref{}, errKeyTooLong
+	case versioned:
+		if err := checkVersion(version); err != nil {
+			return object.Ref{}, err
+		}
+	}
+	return object.Ref{Bucket: bucket, Key: key}, nil
+}
+
+// copyObject serves CopyObject
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html).
+func (s *Server) copyObject(_ context.Context, r *request) error {
+	src, err := r.copySource()
+	if err != nil {
+		return err
+	}
+	if err := s.allow(r, "s3:GetObject", src.Bucket, src.Key); err != nil {
+		return err
+	}
+	check, err := r.writeCheck()
+	if err != nil {
+		return err
+	}
+	c := copying{src: src, dst: r.ref(), check: check, source: r.readConditions("x-amz-copy-source-").sourceCheck()}
+	if err := c.directives(r); err != nil {
+		return err
+	}
+	return s.answerSlowly(r, func(ctx context.Context) ([]byte, error) {
+		info, err := s.copyOne(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		w := newXML("CopyObjectResult")
+		w.time("LastModified", info.Modified)
+		w.etag(info.ETag)
+		w.checksum(info.Checksum)
+		return w.end("CopyObjectResult"), nil
+	})
+}
+
+// copying is what a CopyObject request asks for.
+type copying struct {
+	src, dst  object.Ref
+	source    object.Check
+	check     object.Check
+	meta      object.Meta
+	replace   bool             // meta stands for the source's, tags apart
+	tags      bool             // meta.Tags stands for the source's
+	redirect  string           // never copied
+	class     string           // never copied
+	algorithm object.Algorithm // asked for, or NoAlgorithm for the source's
+}
+
+// directives reads what the request says of the copy's metadata.
+func (c *copying) directives(r *request) error {
+	var err error
+	if c.meta, err = r.readMeta(); err != nil {
+		return err
+	}
+	if c.replace, err = directive(r, "x-amz-metadata-directive"); err != nil {
+		return err
+	}
+	if c.tags, err = directive(r, "x-amz-tagging-directive"); err != nil {
+		return err
+	}
+	c.redirect, c.class = c.meta.WebsiteRedirect, c.meta.StorageClass
+	if name := r.header("x-amz-checksum-algorithm"); name != "" {
+		var ok bool
+		if c.algorithm, ok = object.ParseAlgorithm(name); !ok {
+			return errInvalidRequest.with("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		}
+	}
+	if c.src == c.dst && !c.replace && !c.tags && c.class == "" && c.redirect == "" {
+		return errInvalidRequest.with("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
+	return nil
+}
+
+// directive reads a header that says COPY (or nothing) or REPLACE.
+func directive(r *request, name string) (replace bool, err error) {
+	switch v := r.header(name); v {
+	case "", "COPY":
+		return false, nil
+	case "REPLACE":
+		return true, nil
+	default:
+		what := "metadata"
+		if strings.Contains(name, "tagging") {
+			what = "tagging"
+		}
+		return false, errInvalidArgument.with("Unknown "+what+" directive.").detailed("ArgumentName", name).detailed("ArgumentValue", v)
+	}
+}
+
+// metaOf returns the metadata of the copy of an object.
+func (c *copying) metaOf(source *object.Info) object.Meta {
+	m := source.Meta.Clone()
+	if c.replace {
+		tags := m.Tags
+		m = c.meta.Clone()
+		m.Tags = tags
+	}
+	if c.tags {
+		m.Tags = c.meta.Tags
+	}
+	m.WebsiteRedirect, m.StorageClass = c.redirect, c.class
+	return m
+}
+
+// errSourceChanged says that the source is no longer what the copy was decided
+// on.
+var errSourceChanged = errors.New("source changed")
+
+// copyAttempts bounds how often a copy starts again because its source changes.
+const copyAttempts = 5
+
+// copyOne copies within the Store where the copy's ETag and checksum are the
+// source's, otherwise through the gateway.
+func (s *Server) copyOne(ctx context.Context, c copying) (object.Info, error) {
+	for range copyAttempts {
+		info, err := s.tryCopy(ctx, c)
+		if !errors.Is(err, errSourceChanged) {
+			return info, err
+		}
+	}
+	return object.Info{}, errConflict
+}
+
+func (s *Server) tryCopy(ctx context.Context, c copying) (info object.Info, err error) {
+	h, err := s.Store.Open(ctx, c.src)
+	if err != nil {
+		return object.Info{}, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	source := h.Info()
+	if c.source != nil {
+		if err := c.source(&source); err != nil {
+			return object.Info{}, err
+		}
+	}
+	if source.Size > object.MaxPartSize {
+		return object.Info{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))
+	}
+	meta := c.metaOf(&source)
+	if copier, ok := s.Store.(object.Copier); ok && c.copiesAsIs(&source) {
+		return copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, SourceCheck: func(now *object.Info) error {
+			if now == nil || now.ETag != source.ETag || !now.Modified.Equal(source.Modified) {
+				return errSourceChanged
+			}
+			return nil
+		}})
+	}
+	algorithm := c.algorithm
+	if algorithm == object.NoAlgorithm {
+		algorithm = source.Checksum.Algorithm
+	}
+	if algorithm == object.NoAlgorithm {
+		algorithm = object.CRC64NVME
+	}
+	content := newContent(h.Range(0, source.Size), source.Size, algorithm)
+	return s.Store.Put(ctx, c.dst, object.PutInput{Body: content, Meta: meta, Check: c.check})
+}
+
+// copiesAsIs reports whether S3 gives the copy the source's own ETag and
+// checksum: not if the source was made of parts or by somebody else, since the
+// ETag of a copy is its MD5.
+func (c *copying) copiesAsIs(source *object.Info) bool {
+	return len(source.ETag) == 32 && source.Checksum.Algorithm != object.NoAlgorithm && source.Checksum.Type == object.FullObject &&
+		(c.algorithm == object.NoAlgorithm || c.algorithm == source.Checksum.Algorithm)
+}
+
+// uploadPartCopy serves UploadPartCopy
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html).
+func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
+	number, err := partNumber(r.query.get("partNumber"))
+	if err != nil {
+		return err
+	}
+	src, err := r.copySource()
+	if err != nil {
+		return err
+	}
+	if err := s.allow(r, "s3:GetObject", src.Bucket, src.Key); err != nil {
+		return err
+	}
+	up, err := s.Store.StatUpload(ctx, r.uploadRef())
+	if err != nil {
+		return err
+	}
+	c := partCopying{src: src, up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range")}
+	return s.answerSlowly(r, func(ctx context.Context) ([]byte, error) {
+		part, err := s.copyPart(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		w := newXML("CopyPartResult")
+		w.time("LastModified", part.Modified)
+		w.etag(part.ETag)
+		if !up.Implied {
+			w.text("Checksum"+up.Algorithm.String(), encodeChecksum(object.Checksum{Algorithm: up.Algorithm, Value: part.Checksum}))
+		}
+		return w.end("CopyPartResult"), nil
+	})
+}
+
+// partCopying is what an UploadPartCopy request asks for.
+type partCopying struct {
+	src    object.Ref
+	up     object.Upload
+	number int
+	check  object.Check // of the source
+	span   string       // x-amz-copy-source-range
+}
+
+func (s *Server) copyPart(ctx context.Context, c partCopying) (part object.Part, err error) {
+	h, err := s.Store.Open(ctx, c.src)
+	if err != nil {
+		return object.Part{}, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	source := h.Info()
+	if c.check != nil {
+		if err := c.check(&source); err != nil {
+			return object.Part{}, err
+		}
+	}
+	offset, length, err := copyRange(c.span, source.Size)
+	if err != nil {
+		return object.Part{}, err
+	}
+	if length > object.MaxPartSize {
+		return object.Part{}, errEntityTooLarge
+	}
+	return s.Store.PutPart(ctx, c.up.UploadRef, c.number, newContent(h.Range(offset, length), length, c.up.Algorithm))
+}
+
+// copyRange reads x-amz-copy-source-range, which must be "bytes=first-last"
+// within the source.
+func copyRange(header string, size int64) (offset, length int64, err error) {
+	if header == "" {
+		return 0, size, nil
+	}
+	invalid := errInvalidArgument.with("The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy").
+		detailed("ArgumentName", "x-amz-copy-source-range").detailed("ArgumentValue", header)
+	spec, ok := strings.CutPrefix(header, "bytes=")
+	first, last, dash := strings.Cut(spec, "-")
+	if !ok || !dash || first == "" || last == "" {
+		return 0, 0, invalid
+	}
+	begin, err1 := parseOffset(first)
+	end, err2 := parseOffset(last)
+	if err1 != nil || err2 != nil || begin > end {
+		return 0, 0, invalid
+	}
+	if end >= size {
+		return 0, 0, errInvalidArgument.with(fmt.Sprintf("Range specified is not valid for source object of size: %d", size)).
+			detailed("ArgumentName", "x-amz-copy-source-range").detailed("ArgumentValue", header)
+	}
+	return begin, end - begin + 1, nil
+}
+
+// content is an object.Body of content that is in the Store already.
+type content struct {
+	source io.Reader
+	size   int64
+	sums   summer
+}
+
+func newContent(source io.Reader, size int64, a object.Algorithm) *content {
+	return &content{source: source, size: size, sums: newSummer(a)}
+}
+
+// Read reads and hashes.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.source.Read(p)
+	c.sums.write(p[:n])
+	if errors.Is(err, io.EOF) && c.sums.size != c.size {
+		err = errSourceChanged
+	}
+	return n, err
+}
+
+// Size returns the length in bytes.
+func (c *content) Size() int64 { return c.size }
+
+// Digest describes the content; it is valid after io.EOF.
+func (c *content) Digest() object.Digest { return c.sums.digest() }

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"context"
+	"encoding/xml"
+	"sync"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Bounds of DeleteObjects.
+const (
+	maxDeleteKeys     = 1000
+	maxDeleteDocument = 2 << 20
+	deleteWorkers     = 16 // deletions of one request at a time
+)
+
+// deleteRequest is the body of DeleteObjects.
+type deleteRequest struct {
+	XMLName xml.Name       `xml:"Delete"`
+	Quiet   bool           `xml:"Quiet"`
+	Object  []deleteObject `xml:"Object"`
+}
+
+// deleteObject is one object in it, with the preconditions of its deletion.
+type deleteObject struct {
+	Key              string
+	VersionID        string `xml:"VersionId"`
+	ETag             string
+	Size             *int64
+	LastModifiedTime string
+}
+
+// deleteObjects serves DeleteObjects
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html).
+func (s *Server) deleteObjects(ctx context.Context, r *request) error {
+	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxDeleteDocument})
+	if err != nil {
+		return err
+	}
+	if b.wantMD5 == nil && b.sums.algorithm == object.NoAlgorithm {
+		return errInvalidRequest.with("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+	}
+	var in deleteRequest
+	if err := readXML(b, maxDeleteDocument, &in); err != nil {
+		return err
+	}
+	if len(in.Object) == 0 || len(in.Object) > maxDeleteKeys {
+		return errMalformedXML
+	}
+	if _, err := s.Store.StatBucket(ctx, r.bucket); err != nil {
+		return err
+	}
+	failures := s.deleteAll(ctx, r, in.Object)
+	w := newXML("DeleteResult")
+	for i := range in.Object {
+		o := &in.Object[i]
+		if failures[i] == nil {
+			if !in.Quiet {
+				w.open("Deleted")
+				w.text("Key", o.Key)
+				w.optional("VersionId", o.VersionID)
+				w.close("Deleted")
+			}
+			continue
+		}
+		e := toS3(failures[i])
+		w.open("Error")
+		w.text("Key", o.Key)
+		w.optional("VersionId", o.VersionID)
+		w.text("Code", e.code)
+		w.text("Message", e.message)
+		w.close("Error")
+	}
+	r.answerXML(w.end("DeleteResult"))
+	return nil
+}
+
+// deleteAll deletes the objects, some at a time, and returns the error of each.
+func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObject) []error {
+	failures := make([]error, len(objects))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(deleteWorkers, len(objects)) {
+		workers.Go(func() {
+			for i := range next {
+				failures[i] = s.deleteOne(ctx, r, &objects[i])
+			}
+		})
+	}
+	for i := range objects {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return failures
+}
+
+func (s *Server) deleteOne(ctx context.Context, r *request, o *deleteObject) error {
+	if o.Key == "" {
+		return errInvalidArgument.with("A key must be specified.")
+	}
+	if len(o.Key) > object.MaxKeyLen {
+		return errKeyTooLong
+	}
+	if err := checkVersion(o.VersionID); err != nil {
+		return err
+	}
+	if err := s.allow(r, "s3:DeleteObject", r.bucket, o.Key); err != nil {
+		return err
+	}
+	var checks []object.Check
+	if o.ETag != "" {
+		checks = append(checks, object.IfMatch(o.ETag, object.NoSuchKey))
+	}
+	if o.Size != nil {
+		checks = append(checks, ifSize(*o.Size))
+	}
+	if o.LastModifiedTime != "" {
+		want := parseDate(o.LastModifiedTime)
+		if want.IsZero() {
+			return errInvalidArgument.with("LastModifiedTime is not a date")
+		}
+		checks = append(checks, ifModified(want.Unix()))
+	}
+	return s.Store.Delete(ctx, object.Ref{Bucket: r.bucket, Key: o.Key}, object.All(checks...))
+}

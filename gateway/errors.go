@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// s3Error is an error as S3's clients see it. Values are made from the codes
+// below, the only place where codes, statuses and messages stand
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+type s3Error struct {
+	code    string
+	status  int
+	message string
+	detail  []detail // further elements of the body
+	header  []detail // further response headers
+	cause   error    // for the log only
+}
+
+// detail is a named value in an error body.
+type detail struct{ name, value string }
+
+func (e *s3Error) Error() string {
+	if e.cause != nil {
+		return e.code + ": " + e.cause.Error()
+	}
+	return e.code + ": " + e.message
+}
+
+func (e *s3Error) Unwrap() error { return e.cause }
+
+// with returns the error with another message.
+func (e *s3Error) with(message string) *s3Error {
+	c := *e
+	c.message = message
+	return &c
+}
+
+// because returns the error with a cause for the log.
+func (e *s3Error) because(err error) *s3Error {
+	c := *e
+	c.cause = err
+	return &c
+}
+
+// detailed returns the error with a further element in its body.
+func (e *s3Error) detailed(name, value string) *s3Error {
+	c := *e
+	c.detail = append(c.detail[:len(c.detail):len(c.detail)], detail{name, value})
+	return &c
+}
+
+// The codes.
+var (
+	errAccessDenied           = &s3Error{code: "AccessDenied", status: 403, message: "Access Denied"}
+	errAuthorizationMalformed = &s3Error{code: "AuthorizationHeaderMalformed", status: 400, message: "The authorization header that you provided is not valid."}
+	errAuthorizationQuery     = &s3Error{code: "AuthorizationQueryParametersError", status: 400, message: "The authorization query parameters that you provided are not valid."}
+	errBadDigest              = &s3Error{code: "BadDigest", status: 400, message: "The Content-MD5 or checksum value that you specified did not match what the server received."}
+	errBadRequest             = &s3Error{code: "BadRequest", status: 400, message: "An error occurred when parsing the HTTP request."}
+	errBucketACL              = &s3Error{code: "InvalidBucketAclWithObjectOwnership", status: 400, message: "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"}
+	errBucketExists           = &s3Error{code: "BucketAlreadyOwnedByYou", status: 409, message: "Your previous request to create the named bucket succeeded and you already own it."}
+	errBucketNotEmpty         = &s3Error{code: "BucketNotEmpty", status: 409, message: "The bucket you tried to delete is not empty."}
+	errConflict               = &s3Error{code: "OperationAborted", status: 409, message: "A conflicting conditional operation is currently in progress against this resource. Try again."}
+	errCORSForbidden          = &s3Error{code: "AccessForbidden", status: 403, message: "CORSResponse: CORS is not enabled for this bucket."}
+	errEntityTooLarge         = &s3Error{code: "EntityTooLarge", status: 400, message: "Your proposed upload exceeds the maximum allowed object size."}
+	errEntityTooSmall         = &s3Error{code: "EntityTooSmall", status: 400, message: "Your proposed upload is smaller than the minimum allowed size"}
+	errHeaderTooLarge         = &s3Error{code: "RequestHeaderSectionTooLarge", status: 400, message: "Your request header section exceeds the maximum allowed size."}
+	errIllegalLocation        = &s3Error{code: "IllegalLocationConstraintException", status: 400, message: "The location constraint is incompatible for the region specific endpoint this request was sent to."}
+	errIncompleteBody         = &s3Error{code: "IncompleteBody", status: 400, message: "You did not provide the number of bytes specified by the Content-Length HTTP header"}
+	errInternal               = &s3Error{code: "InternalError", status: 500, message: "We encountered an internal error. Please try again."}
+	errInvalidAccessKey       = &s3Error{code: "InvalidAccessKeyId", status: 403, message: "The AWS Access Key Id you provided does not exist in our records."}
+	errInvalidArgument        = &s3Error{code: "InvalidArgument", status: 400, message: "Invalid Argument"}
+	errInvalidBucketName      = &s3Error{code: "InvalidBucketName", status: 400, message: "The specified bucket is not valid."}
+	errInvalidChunkSize       = &s3Error{code: "InvalidChunkSizeError", status: 403, message: "Only the last chunk is allowed to have a size less than 8192 bytes"}
+	errInvalidDigest          = &s3Error{code: "InvalidDigest", status: 400, message: "The Content-Md5 you specified is not valid."}
+	errInvalidLocation        = &s3Error{code: "InvalidLocationConstraint", status: 400, message: "The specified location-constraint is not valid"}
+	errInvalidPart            = &s3Error{code: "InvalidPart", status: 400, message: "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."}
+	errInvalidPartNumber      = &s3Error{code: "InvalidPartNumber", status: 416, message: "The requested partnumber is not satisfiable"}
+	errInvalidPartOrder       = &s3Error{code: "InvalidPartOrder", status: 400, message: "The list of parts was not in ascending order. Parts must be ordered by part number."}
+	errInvalidPolicy          = &s3Error{code: "InvalidPolicyDocument", status: 400, message: "The content of the form does not meet the conditions specified in the policy document."}
+	errInvalidRange           = &s3Error{code: "InvalidRange", status: 416, message: "The requested range is not satisfiable"}
+	errInvalidRedirect        = &s3Error{code: "InvalidRedirectLocation", status: 400, message: "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."}
+	errInvalidRequest         = &s3Error{code: "InvalidRequest", status: 400, message: "Invalid Request"}
+	errInvalidStorageClass    = &s3Error{code: "InvalidStorageClass", status: 400, message: "The storage class that you specified is not valid."}
+	errInvalidTag             = &s3Error{code: "InvalidTag", status: 400, message: "The tag provided was not a valid tag. This error can occur if the tag did not pass input validation."}
+	errInvalidToken           = &s3Error{code: "InvalidToken", status: 400, message: "The provided token is malformed or otherwise invalid."}
+	errInvalidURI             = &s3Error{code: "InvalidURI", status: 400, message: "The specified URI couldn't be parsed."}
+	errKeyTooLong             = &s3Error{code: "KeyTooLongError", status: 400, message: "Your key is too long."}
+	errACLNotSupported        = &s3Error{code: "AccessControlListNotSupported", status: 400, message: "The bucket does not allow ACLs"}
+	errMalformedPOST          = &s3Error{code: "MalformedPOSTRequest", status: 400, message: "The body of your POST request is not well-formed multipart/form-data."}
+	errMalformedTrailer       = &s3Error{code: "MalformedTrailerError", status: 400, message: "The request contained trailing data that was not well-formed or did not conform to our published schema."}
+	errMalformedXML           = &s3Error{code: "MalformedXML", status: 400, message: "The XML you provided was not well-formed or did not validate against our published schema."}
+	errMessageTooLong         = &s3Error{code: "MaxMessageLengthExceeded", status: 400, message: "Your request was too big."}
+	errMetadataTooLarge       = &s3Error{code: "MetadataTooLarge", status: 400, message: "Your metadata headers exceed the maximum allowed metadata size"}
+	errMethodNotAllowed       = &s3Error{code: "MethodNotAllowed", status: 405, message: "The specified method is not allowed against this resource."}
+	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
+	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
+	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
+	errNoSuchUpload           = &s3Error{code: "NoSuchUpload", status: 404, message: "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
+	errNoSuchVersion          = &s3Error{code: "NoSuchVersion", status: 404, message: "The specified version does not exist."}
+	errNotImplemented         = &s3Error{code: "NotImplemented", status: 501, message: "A header you provided implies functionality that is not implemented."}
+	errNotModified            = &s3Error{code: "NotModified", status: 304, message: "Not Modified"}
+	errPreconditionFailed     = &s3Error{code: "PreconditionFailed", status: 412, message: "At least one of the pre-conditions you specified did not hold."}
+	errRequestTimeout         = &s3Error{code: "RequestTimeout", status: 400, message: "Your socket connection to the server was not read from or written to within the timeout period."}
+	errSHA256Mismatch         = &s3Error{code: "XAmzContentSHA256Mismatch", status: 400, message: "The provided 'x-amz-content-sha256' header does not match what was computed."}
+	errSignatureDoesNotMatch  = &s3Error{code: "SignatureDoesNotMatch", status: 403, message: "The request signature we calculated does not match the signature you provided. Check your key and signing method."}
+	errSlowDown               = &s3Error{code: "SlowDown", status: 503, message: "Please reduce your request rate."}
+	errStorageFull            = &s3Error{code: "InsufficientStorage", status: 507, message: "The storage behind this endpoint has no space left."}
+	errTimeSkewed             = &s3Error{code: "RequestTimeTooSkewed", status: 403, message: "The difference between the request time and the current time is too large."}
+	errUnavailable            = &s3Error{code: "ServiceUnavailable", status: 503, message: "Service is unable to handle request. Please try again."}
+)
+
+// toS3 turns any error into what the client is told. It is the one place where
+// a Kind becomes a code.
+func toS3(err error) *s3Error {
+	if e, ok := errors.AsType[*s3Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*sigv4.Error](err); ok {
+		return fromSignature(e)
+	}
+	if e := fromTransport(err); e != nil {
+		return e
+	}
+	return fromKind(object.KindOf(err), err)
+}
+
+// fromTransport recognises what a client did to its connection.
+func fromTransport(err error) *s3Error {
+	var netErr net.Error
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errIncompleteBody.because(err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout() && !errors.Is(err, context.DeadlineExceeded):
+		return errRequestTimeout.because(err)
+	}
+	return nil
+}
+
+func fromKind(kind object.Kind, err error) *s3Error {
+	switch kind {
+	case object.Internal:
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return errUnavailable.because(err)
+		}
+		return errInternal.because(err)
+	case object.Unknown:
+		return errInternal.because(err)
+	case object.Unavailable, object.ReadOnly:
+		return errUnavailable.because(err)
+	case object.Full:
+		return errStorageFull.because(err)
+	case object.AccessDenied:
+		return errAccessDenied.because(err)
+	case object.BadName:
+		return errInvalidArgument.with("The storage cannot hold an object of this name.").because(err)
+	case object.NoSuchBucket:
+		return errNoSuchBucket.because(err)
+	case object.NoSuchKey:
+		return errNoSuchKey.because(err)
+	case object.NoSuchUpload:
+		return errNoSuchUpload.because(err)
+	case object.BucketExists:
+		return errBucketExists.because(err)
+	case object.BucketNotEmpty:
+		return errBucketNotEmpty.because(err)
+	case object.PreconditionFailed:
+		return errPreconditionFailed.because(err)
+	case object.Conflict:
+		return errConflict.because(err)
+	case object.InvalidPart:
+		return errInvalidPart.ofPart(err)
+	case object.InvalidPartOrder:
+		return errInvalidPartOrder.because(err)
+	case object.PartTooSmall:
+		return errEntityTooSmall.detailed("MinSizeAllowed", itoa(object.MinPartSize)).ofPart(err)
+	case object.TooLarge:
+		return errEntityTooLarge.because(err)
+	case object.BadDigest:
+		return errBadDigest.explained(err)
+	case object.InvalidRequest:
+		return errInvalidRequest.explained(err)
+	case object.NotImplemented:
+		return errNotImplemented.because(err)
+	}
+	return errInternal.because(err)
+}
+
+// explained returns the error with what the Store found wrong as its message.
+func (e *s3Error) explained(err error) *s3Error {
+	found, ok := errors.AsType[*object.Error](err)
+	if !ok || found.Err == nil {
+		return e.because(err)
+	}
+	message := found.Err.Error()
+	return e.with(strings.ToUpper(message[:1]) + message[1:]).because(err)
+}
+
+// ofPart returns the error with the part that the Store refused.
+func (e *s3Error) ofPart(err error) *s3Error {
+	part, ok := errors.AsType[*object.PartError](err)
+	if !ok {
+		return e.because(err)
+	}
+	if part.Size > 0 {
+		e = e.detailed("ProposedSize", itoa(int(part.Size)))
+	}
+	return e.detailed("PartNumber", itoa(part.Number)).detailed("ETag", part.ETag).because(err)
+}

@@ -1,0 +1,650 @@
+package gateway
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+const (
+	testUser   = "tester"
+	testSecret = "secret-of-tester"
+)
+
+// fixture is a Server over a memory Store.
+type fixture struct {
+	t      *testing.T
+	addr   string
+	store  object.Store
+	server *Server
+	client *http.Client
+}
+
+func serve(t *testing.T, change func(*Config)) *fixture {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Store = objecttest.NewMemory()
+	cfg.Authority = iam.NewRoot(testUser, testSecret)
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	if change != nil {
+		change(&cfg)
+	}
+	before := runtime.NumGoroutine()
+	s, err := New(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	transport := &http.Transport{DisableCompression: true}
+	f := &fixture{t: t, addr: ln.Addr().String(), store: cfg.Store, server: s, client: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := errors.Join(s.Shutdown(ctx), <-served); err != nil {
+			t.Error(err)
+		}
+		noLeak(t, before)
+	})
+	return f
+}
+
+// noLeak waits until no more goroutines run than before.
+func noLeak(t *testing.T, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if runtime.NumGoroutine() <= before+2 { // fasthttp keeps a clock
+			return
+		}
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Errorf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+			return
+		}
+	}
+}
+
+// call is one request of a test.
+type call struct {
+	method, path, query string
+	header              map[string]string
+	body                string
+	payload             string // x-amz-content-sha256; "" signs the body
+	anonymous           bool
+	secret              string // "" is the right one
+	now                 time.Time
+}
+
+// reply is the answer to a call.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// code returns the code of an error answer.
+func (r reply) code() string {
+	var e struct{ Code string }
+	if xml.Unmarshal([]byte(r.body), &e) != nil {
+		return ""
+	}
+	return e.Code
+}
+
+// request makes the signed HTTP request of a call.
+func (f *fixture) request(c call) *http.Request {
+	f.t.Helper()
+	url := "http://" + f.addr + c.path
+	if c.query != "" {
+		url += "?" + c.query
+	}
+	req, err := http.NewRequest(c.method, url, strings.NewReader(c.body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	req.URL.Opaque = c.path // as it is: tests send odd paths
+	for k, v := range c.header {
+		req.Header.Set(k, v)
+		if strings.EqualFold(k, "Host") {
+			req.Host = v
+		}
+	}
+	if c.anonymous {
+		return req
+	}
+	if c.payload == "" {
+		sum := sha256.Sum256([]byte(c.body))
+		c.payload = hex.EncodeToString(sum[:])
+	}
+	if c.secret == "" {
+		c.secret = testSecret
+	}
+	if c.now.IsZero() {
+		c.now = time.Now()
+	}
+	fields := sigv4.Fields{{Name: "Host", Value: req.Host}}
+	for k := range req.Header {
+		fields = append(fields, sigv4.Field{Name: k, Value: req.Header.Get(k)})
+	}
+	creds := sigv4.Credentials{AccessKey: testUser, Secret: c.secret, Region: object.DefaultRegion}
+	for _, h := range creds.Sign(sigv4.Request{Method: c.method, Path: c.path, Query: c.query, Header: fields}, c.payload, c.now) {
+		req.Header.Set(h.Name, h.Value)
+	}
+	return req
+}
+
+// do sends a call.
+func (f *fixture) do(c call) reply {
+	f.t.Helper()
+	resp, err := f.client.Do(f.request(c))
+	if err != nil {
+		f.t.Fatalf("%s %s: %v", c.method, c.path, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		f.t.Fatalf("%s %s: %v", c.method, c.path, err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(body)}
+}
+
+// ok sends a call that must succeed.
+func (f *fixture) ok(c call) reply {
+	f.t.Helper()
+	r := f.do(c)
+	if r.status >= 300 {
+		f.t.Fatalf("%s %s?%s: %d %s", c.method, c.path, c.query, r.status, r.body)
+	}
+	return r
+}
+
+// refused sends a call that must be refused with the code.
+func (f *fixture) refused(code string, c call) reply {
+	f.t.Helper()
+	r := f.do(c)
+	if r.code() != code {
+		f.t.Errorf("%s %s?%s: %d %s, want %s", c.method, c.path, c.query, r.status, r.body, code)
+	}
+	return r
+}
+
+// withBucket serves with a bucket named "bucket".
+func withBucket(t *testing.T) *fixture {
+	f := serve(t, nil)
+	f.ok(call{method: "PUT", path: "/bucket"})
+	return f
+}
+
+func (f *fixture) put(key, body string) {
+	f.t.Helper()
+	f.ok(call{method: "PUT", path: "/bucket/" + key, body: body})
+}
+
+func (f *fixture) get(key string) string {
+	f.t.Helper()
+	return f.ok(call{method: "GET", path: "/bucket/" + key}).body
+}
+
+func md5Base64(s string) string {
+	sum := md5.Sum([]byte(s))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// missing fails the test if the object is there.
+func (f *fixture) missing(key string) {
+	f.t.Helper()
+	if _, err := f.store.Stat(context.Background(), object.Ref{Bucket: "bucket", Key: key}); !errors.Is(err, object.NoSuchKey) {
+		f.t.Errorf("%s was stored: %v", key, err)
+	}
+}
+
+func TestObjectComesBackAsItWasPut(t *testing.T) {
+	f := withBucket(t)
+	put := f.ok(call{method: "PUT", path: "/bucket/a%20b/%C3%BC", body: "content", header: map[string]string{
+		"Content-Type": "text/plain", "Cache-Control": "no-store", "Content-Encoding": "gzip,aws-chunked", "Content-Language": "de",
+		"Content-Disposition": "inline", "Expires": "Thu, 01 Dec 2050 16:00:00 GMT", "x-amz-meta-Color": "blue", "x-amz-storage-class": "STANDARD_IA",
+		"x-amz-tagging": "a=1&b=2", "x-amz-website-redirect-location": "/x",
+	}})
+	const md5 = `"9a0364b9e99bb480dd25e1f0284c8555"`
+	if got := put.header.Get("ETag"); got != md5 {
+		t.Errorf("ETag %s", got)
+	}
+	if put.header.Get("x-amz-checksum-crc64nvme") == "" {
+		t.Error("no default checksum")
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		r := f.ok(call{method: method, path: "/bucket/a%20b/%C3%BC", header: map[string]string{"x-amz-checksum-mode": "ENABLED"}})
+		for name, want := range map[string]string{
+			"ETag": md5, "Content-Length": "7", "Content-Type": "text/plain", "Cache-Control": "no-store", "Content-Encoding": "gzip",
+			"Content-Language": "de", "Content-Disposition": "inline", "Expires": "Thu, 01 Dec 2050 16:00:00 GMT", "X-Amz-Meta-Color": "blue",
+			"X-Amz-Storage-Class": "STANDARD_IA", "X-Amz-Tagging-Count": "2", "X-Amz-Website-Redirect-Location": "/x", "Accept-Ranges": "bytes",
+			"X-Amz-Checksum-Crc64nvme": put.header.Get("x-amz-checksum-crc64nvme"), "X-Amz-Checksum-Type": "FULL_OBJECT",
+		} {
+			if got := r.header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", method, name, got, want)
+			}
+		}
+		if want := map[string]string{"GET": "content", "HEAD": ""}[method]; r.body != want {
+			t.Errorf("%s: body %q", method, r.body)
+		}
+	}
+}
+
+func TestRangesAndParts(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "0123456789")
+	for _, tt := range []struct {
+		header, body, contentRange string
+		status                     int
+	}{
+		{"bytes=2-4", "234", "bytes 2-4/10", 206},
+		{"bytes=-3", "789", "bytes 7-9/10", 206},
+		{"bytes=0-0,2-2", "0123456789", "", 200},
+		{"rubbish", "0123456789", "", 200},
+	} {
+		r := f.do(call{method: "GET", path: "/bucket/k", header: map[string]string{"Range": tt.header}})
+		if r.status != tt.status || r.body != tt.body || r.header.Get("Content-Range") != tt.contentRange {
+			t.Errorf("%s: %d %q %q", tt.header, r.status, r.body, r.header.Get("Content-Range"))
+		}
+	}
+	f.put("empty", "")
+	if r := f.do(call{method: "GET", path: "/bucket/empty", header: map[string]string{"Range": "bytes=-1"}}); r.status != 200 {
+		t.Errorf("the last byte of nothing: %d", r.status)
+	}
+	if r := f.refused("InvalidRange", call{method: "GET", path: "/bucket/empty", header: map[string]string{"Range": "bytes=0-0"}}); r.header.Get("Content-Range") != "bytes */0" {
+		t.Errorf("the first byte of nothing: %q", r.header.Get("Content-Range"))
+	}
+	f.refused("InvalidArgument", call{method: "GET", path: "/bucket/none", query: "partNumber=x"})
+	f.refused("InvalidRequest", call{method: "GET", path: "/bucket/k", query: "partNumber=1", header: map[string]string{"Range": "bytes=0-1"}})
+	r := f.refused("InvalidRange", call{method: "GET", path: "/bucket/k", header: map[string]string{"Range": "bytes=10-"}})
+	if r.status != 416 || r.header.Get("Content-Range") != "bytes */10" {
+		t.Errorf("%d, %q", r.status, r.header.Get("Content-Range"))
+	}
+	f.refused("InvalidPartNumber", call{method: "GET", path: "/bucket/k", query: "partNumber=2"})
+	f.refused("InvalidArgument", call{method: "GET", path: "/bucket/k", query: "partNumber=0"})
+	if got := f.ok(call{method: "GET", path: "/bucket/k", query: "response-content-type=text%2Fx"}).header.Get("Content-Type"); got != "text/x" {
+		t.Errorf("override gives %q", got)
+	}
+}
+
+func TestConditionalWritesAreDecidedByTheCurrentObject(t *testing.T) {
+	f := withBucket(t)
+	put := func(header map[string]string) call {
+		return call{method: "PUT", path: "/bucket/k", body: "v", header: header}
+	}
+	f.refused("NoSuchKey", put(map[string]string{"If-Match": `"x"`}))
+	f.ok(put(map[string]string{"If-None-Match": "*"}))
+	f.refused("PreconditionFailed", put(map[string]string{"If-None-Match": "*"}))
+	f.refused("PreconditionFailed", put(map[string]string{"If-Match": `"x"`}))
+	f.refused("NotImplemented", put(map[string]string{"If-None-Match": `"x"`}))
+	etag := f.ok(put(map[string]string{"If-Match": "*"})).header.Get("ETag")
+	f.ok(put(map[string]string{"If-Match": etag}))
+	f.refused("PreconditionFailed", call{method: "PUT", path: "/bucket/k", header: map[string]string{"x-amz-copy-source": "/bucket/k", "x-amz-metadata-directive": "REPLACE", "If-None-Match": "*"}})
+	f.refused("PreconditionFailed", call{method: "DELETE", path: "/bucket/k", header: map[string]string{"If-Match": `"x"`}})
+	f.ok(call{method: "DELETE", path: "/bucket/k", header: map[string]string{"If-Match": etag}})
+	f.refused("NoSuchKey", call{method: "DELETE", path: "/bucket/k", header: map[string]string{"If-Match": etag}})
+	f.ok(call{method: "DELETE", path: "/bucket/k"})
+}
+
+func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
+	f := withBucket(t)
+	for _, tt := range []struct {
+		code   string
+		header map[string]string
+		query  string
+	}{
+		{"NotImplemented", map[string]string{"x-amz-server-side-encryption": "AES256"}, ""},
+		{"NotImplemented", map[string]string{"x-amz-server-side-encryption-customer-algorithm": "AES256"}, ""},
+		{"InvalidRequest", map[string]string{"x-amz-object-lock-mode": "GOVERNANCE"}, ""},
+		{"AccessControlListNotSupported", map[string]string{"x-amz-acl": "public-read"}, ""},
+		{"AccessControlListNotSupported", map[string]string{"x-amz-grant-read": "id=x"}, ""},
+		{"InvalidStorageClass", map[string]string{"x-amz-storage-class": "GLACIER"}, ""},
+		{"NotImplemented", map[string]string{"x-amz-write-offset-bytes": "0"}, ""},
+		{"InvalidArgument", map[string]string{"x-amz-acl": "rubbish"}, ""},
+		{"InvalidRedirectLocation", map[string]string{"x-amz-website-redirect-location": "ftp://x"}, ""},
+		{"NotImplemented", nil, "retention"},
+		{"NotImplemented", nil, "legal-hold"},
+		{"NotImplemented", nil, "acl"},
+	} {
+		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", query: tt.query, header: tt.header, body: "x"})
+		f.missing("k")
+	}
+	for code, header := range map[string][2]string{
+		"InvalidBucketAclWithObjectOwnership": {"x-amz-acl", "public-read"},
+		"InvalidArgument":                     {"x-amz-object-ownership", "rubbish"},
+		"NotImplemented":                      {"x-amz-object-ownership", "ObjectWriter"},
+	} {
+		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
+		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
+	}
+	for _, sub := range []string{"policy", "cors", "lifecycle", "versioning", "encryption", "replication", "notification", "website", "logging", "object-lock", "acl", "publicAccessBlock", "ownershipControls"} {
+		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
+	}
+}
+
+func TestEveryRowOfTheOperationTableIsReached(t *testing.T) {
+	rows := newTable(operations())
+	for _, row := range operations() {
+		path := map[level]string{service: "/", bucketLevel: "/bucket", objectLevel: "/bucket/key"}[row.level]
+		if row.query != "" {
+			path += "?" + row.query
+		}
+		ctx := &fasthttp.RequestCtx{}
+		ctx.Request.Header.SetMethod(row.method)
+		ctx.Request.Header.SetRequestURI(path)
+		if row.header != "" {
+			ctx.Request.Header.Set(row.header, "bucket/key")
+		}
+		r := &request{ctx: ctx}
+		if err := r.parse(nil); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := rows.find(r); err != nil || found.name != row.name {
+			t.Errorf("%s %s: found %v, %v, want %s", row.method, path, found, err, row.name)
+		}
+	}
+}
+
+func TestUnsignedAndWronglySignedRequestsAreRefused(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "v")
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket/k", anonymous: true})
+	f.refused("AccessDenied", call{method: "GET", path: "/nobody-knows", anonymous: true})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k2", body: "x", anonymous: true})
+	f.refused("SignatureDoesNotMatch", call{method: "GET", path: "/bucket/k", secret: "wrong"})
+	f.refused("RequestTimeTooSkewed", call{method: "GET", path: "/bucket/k", now: time.Now().Add(-16 * time.Minute)})
+	f.refused("RequestTimeTooSkewed", call{method: "GET", path: "/bucket/k", now: time.Now().Add(16 * time.Minute)})
+	f.refused("XAmzContentSHA256Mismatch", call{method: "PUT", path: "/bucket/k2", body: "x", payload: strings.Repeat("0", 64)})
+	f.missing("k2")
+}
+
+func TestWrongDigestsAreRefusedAndNotStored(t *testing.T) {
+	f := withBucket(t)
+	for _, tt := range []struct{ code, name, value string }{
+		{"BadDigest", "Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg=="},
+		{"InvalidDigest", "Content-MD5", "rubbish"},
+		{"InvalidDigest", "Content-MD5", "YWJj"},
+		{"BadDigest", "x-amz-checksum-crc32", "AAAAAA=="},
+		{"BadDigest", "x-amz-checksum-crc32c", "AAAAAA=="},
+		{"BadDigest", "x-amz-checksum-crc64nvme", "AAAAAAAAAAA="},
+		{"BadDigest", "x-amz-checksum-sha1", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+		{"BadDigest", "x-amz-checksum-sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+		{"InvalidRequest", "x-amz-checksum-crc32", "AAAA"},
+		{"InvalidRequest", "x-amz-checksum-md5", "nUFQ4CdJ4AqPUS8YZW0Mug=="},
+		{"InvalidRequest", "x-amz-checksum-none", "AAAA"},
+		{"InvalidRequest", "x-amz-checksum-sha256", "not base64"},
+		{"InvalidRequest", "x-amz-sdk-checksum-algorithm", "CRC32"},
+		{"InvalidRequest", "x-amz-trailer", "x-amz-meta-x"},
+	} {
+		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{tt.name: tt.value}})
+		f.missing("k")
+	}
+}
+
+func TestMultipartUpload(t *testing.T) {
+	f := withBucket(t)
+	var up struct{ UploadId string }
+	create := f.ok(call{method: "POST", path: "/bucket/m", query: "uploads=", header: map[string]string{"x-amz-meta-a": "b"}})
+	if err := xml.Unmarshal([]byte(create.body), &up); err != nil || up.UploadId == "" {
+		t.Fatalf("%s: %v", create.body, err)
+	}
+	id := "uploadId=" + up.UploadId
+	part1, part2 := strings.Repeat("a", object.MinPartSize), "tail"
+	etag1 := f.ok(call{method: "PUT", path: "/bucket/m", query: "partNumber=1&" + id, body: part1}).header.Get("ETag")
+	etag2 := f.ok(call{method: "PUT", path: "/bucket/m", query: "partNumber=2&" + id, body: part2}).header.Get("ETag")
+	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/m", query: "partNumber=10001&" + id, body: "x"})
+	f.refused("NoSuchUpload", call{method: "PUT", path: "/bucket/m", query: "partNumber=1&uploadId=none", body: "x"})
+	if r := f.ok(call{method: "GET", path: "/bucket/m", query: id}); strings.Count(r.body, "<Part>") != 2 {
+		t.Errorf("parts: %s", r.body)
+	}
+	if r := f.ok(call{method: "GET", path: "/bucket", query: "uploads="}); !strings.Contains(r.body, up.UploadId) {
+		t.Errorf("uploads: %s", r.body)
+	}
+	complete := func(list string) call {
+		return call{method: "POST", path: "/bucket/m", query: id, body: "<CompleteMultipartUpload>" + list + "</CompleteMultipartUpload>"}
+	}
+	part := func(n, etag string) string {
+		return "<Part><PartNumber>" + n + "</PartNumber><ETag>" + etag + "</ETag></Part>"
+	}
+	f.refused("MalformedXML", complete(""))
+	f.refused("MalformedXML", complete("<Part><PartNumber>1</PartNumber></Part>"))
+	f.refused("InvalidPartOrder", complete(part("2", etag2)+part("1", etag1)))
+	f.refused("InvalidPart", complete(part("1", etag2)))
+	f.refused("EntityTooSmall", complete(part("2", etag2)+part("3", etag2)))
+	f.ok(complete(part("1", etag1) + part("2", etag2)))
+	if got := f.get("m"); got != part1+part2 {
+		t.Errorf("%d bytes", len(got))
+	}
+	r := f.ok(call{method: "GET", path: "/bucket/m", query: "partNumber=2"})
+	if r.body != part2 || r.header.Get("x-amz-mp-parts-count") != "2" || !strings.HasSuffix(r.header.Get("ETag"), `-2"`) {
+		t.Errorf("part 2: %q %v", r.body, r.header)
+	}
+	if r := f.ok(call{method: "GET", path: "/bucket/m", query: "attributes=", header: map[string]string{"x-amz-object-attributes": "ObjectParts,ObjectSize"}}); !strings.Contains(r.body, "<PartsCount>2</PartsCount>") {
+		t.Errorf("attributes: %s", r.body)
+	}
+}
+
+func TestListings(t *testing.T) {
+	f := withBucket(t)
+	for _, k := range []string{"a-b", "a/b", "a/c", "a0", "b%01%3C"} {
+		f.put(k, "x")
+	}
+	type listing struct {
+		IsTruncated           bool
+		NextContinuationToken string
+		NextMarker            string
+		Contents              []struct{ Key, ETag, StorageClass string }
+		CommonPrefixes        []struct{ Prefix string }
+	}
+	list := func(query string) (l listing) {
+		t.Helper()
+		if err := xml.Unmarshal([]byte(f.ok(call{method: "GET", path: "/bucket", query: query}).body), &l); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	names := func(l listing) string {
+		var out []string
+		for _, c := range l.Contents {
+			out = append(out, c.Key)
+		}
+		for _, p := range l.CommonPrefixes {
+			out = append(out, p.Prefix)
+		}
+		return strings.Join(out, " ")
+	}
+	if got := names(list("encoding-type=url&list-type=2")); got != "a-b a/b a/c a0 b%01%3C" {
+		t.Errorf("all: %s", got)
+	}
+	if got := names(list("delimiter=%2F&encoding-type=url")); got != "a-b a0 b%01%3C a/" {
+		t.Errorf("folders: %s", got)
+	}
+	var paged []string
+	token := ""
+	for range 10 {
+		q := "delimiter=%2F&encoding-type=url&list-type=2&max-keys=1"
+		if token != "" {
+			q = "continuation-token=" + token + "&" + q
+		}
+		l := list(q)
+		paged = append(paged, names(l))
+		if token = l.NextContinuationToken; !l.IsTruncated {
+			break
+		}
+	}
+	if got := strings.Join(paged, " "); got != "a-b a/ a0 b%01%3C" {
+		t.Errorf("pages: %s", got)
+	}
+	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "max-keys=-1"})
+	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "encoding-type=x"})
+	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "continuation-token=%21&list-type=2"})
+	f.refused("NoSuchBucket", call{method: "GET", path: "/no-such-bucket"})
+	if r := f.ok(call{method: "GET", path: "/bucket", query: "versions="}); strings.Count(r.body, "<VersionId>null</VersionId>") != 5 {
+		t.Errorf("versions: %s", r.body)
+	}
+}
+
+func TestDeleteObjects(t *testing.T) {
+	f := withBucket(t)
+	f.put("a", "x")
+	f.put("b", "y")
+	body := `<Delete><Object><Key>a</Key></Object><Object><Key>b</Key><ETag>"wrong"</ETag></Object><Object><Key>none</Key></Object></Delete>`
+	f.refused("InvalidRequest", call{method: "POST", path: "/bucket", query: "delete=", body: body})
+	r := f.ok(call{method: "POST", path: "/bucket", query: "delete=", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}})
+	if strings.Count(r.body, "<Deleted>") != 2 || !strings.Contains(r.body, "<Code>PreconditionFailed</Code>") {
+		t.Errorf("%s", r.body)
+	}
+	f.missing("a")
+	if got := f.get("b"); got != "y" {
+		t.Errorf("b is %q", got)
+	}
+	f.refused("MalformedXML", call{method: "POST", path: "/bucket", query: "delete=", body: "<Delete>", header: map[string]string{"Content-MD5": md5Base64("<Delete>")}})
+}
+
+func TestOwnPages(t *testing.T) {
+	f := serve(t, nil)
+	for _, path := range []string{"/minio/health/live", "/minio/health/ready", "/livez", "/readyz"} {
+		if r := f.do(call{method: "GET", path: path, anonymous: true}); r.status != 200 {
+			t.Errorf("%s: %d", path, r.status)
+		}
+	}
+	f.refused("AccessDenied", call{method: "GET", path: "/minio/v2/metrics/cluster", anonymous: true})
+	f.server.Drain()
+	if r := f.do(call{method: "GET", path: "/minio/health/ready", anonymous: true}); r.status != 503 {
+		t.Errorf("draining and ready: %d", r.status)
+	}
+	if r := f.do(call{method: "GET", path: "/minio/health/live", anonymous: true}); r.status != 200 {
+		t.Errorf("draining and not live: %d", r.status)
+	}
+}
+
+func TestCopies(t *testing.T) {
+	f := withBucket(t)
+	f.ok(call{method: "PUT", path: "/bucket/src%20x", body: "content", header: map[string]string{"x-amz-meta-a": "1", "x-amz-tagging": "t=1"}})
+	from := func(extra ...string) map[string]string {
+		h := map[string]string{"x-amz-copy-source": "/bucket/src%20x"}
+		for i := 0; i < len(extra); i += 2 {
+			h[extra[i]] = extra[i+1]
+		}
+		return h
+	}
+	f.ok(call{method: "PUT", path: "/bucket/dst", header: from()})
+	if r := f.ok(call{method: "GET", path: "/bucket/dst"}); r.body != "content" || r.header.Get("x-amz-meta-a") != "1" || r.header.Get("x-amz-tagging-count") != "1" {
+		t.Errorf("%q %v", r.body, r.header)
+	}
+	f.ok(call{method: "PUT", path: "/bucket/dst", header: from("x-amz-metadata-directive", "REPLACE", "x-amz-meta-b", "2", "x-amz-checksum-algorithm", "SHA256")})
+	r := f.ok(call{method: "GET", path: "/bucket/dst", header: map[string]string{"x-amz-checksum-mode": "ENABLED"}})
+	if r.header.Get("x-amz-meta-a") != "" || r.header.Get("x-amz-meta-b") != "2" || r.header.Get("x-amz-checksum-sha256") == "" {
+		t.Errorf("%v", r.header)
+	}
+	f.refused("PreconditionFailed", call{method: "PUT", path: "/bucket/dst", header: from("x-amz-copy-source-if-match", "x")})
+	f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/src%20x", header: from()})
+	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "bucket/none"}})
+	for _, source := range []string{"bucket", "bucket/", "Bad_Name/k", "bucket/%zz", "bucket/a%2"} {
+		f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": source}})
+	}
+	f.refused("NoSuchVersion", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "/bucket/src%20x?versionId=1"}})
+	f.ok(call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "bucket%2Fsrc%20x?versionId=null"}})
+	f.ok(call{method: "PUT", path: "/bucket/moved", query: "renameObject=", header: map[string]string{"x-amz-rename-source": "/src%20x"}})
+	f.missing("src x")
+	if got := f.get("moved"); got != "content" {
+		t.Errorf("moved is %q", got)
+	}
+}
+
+func TestConcurrentCreatorsHaveOneWinner(t *testing.T) {
+	f := withBucket(t)
+	results := make(chan int, 50)
+	for range cap(results) {
+		go func() {
+			resp, err := f.client.Do(f.request(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"If-None-Match": "*"}}))
+			if err != nil {
+				results <- 0
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			results <- resp.StatusCode
+		}()
+	}
+	count := map[int]int{}
+	for range cap(results) {
+		count[<-results]++
+	}
+	if count[200] != 1 || count[412] != cap(results)-1 {
+		t.Errorf("%v", count)
+	}
+}
+
+// slowStore completes nothing before it is told to.
+type slowStore struct {
+	object.Store
+	complete chan error
+}
+
+func (s slowStore) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
+	if err := <-s.complete; err != nil {
+		return object.Info{}, err
+	}
+	return s.Store.CompleteUpload(ctx, ref, in)
+}
+
+func TestLongCompletionKeepsTheClientAlive(t *testing.T) {
+	slow := slowStore{objecttest.NewMemory(), make(chan error)}
+	f := serve(t, func(c *Config) { c.Store, c.Patience = slow, 10*time.Millisecond })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	var up struct{ UploadId string }
+	create := f.ok(call{method: "POST", path: "/bucket/m", query: "uploads="})
+	if err := xml.Unmarshal([]byte(create.body), &up); err != nil {
+		t.Fatal(err)
+	}
+	id := "uploadId=" + up.UploadId
+	etag := f.ok(call{method: "PUT", path: "/bucket/m", query: "partNumber=1&" + id, body: "x"}).header.Get("ETag")
+	complete := call{method: "POST", path: "/bucket/m", query: id, body: "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + etag + "</ETag></Part></CompleteMultipartUpload>"}
+	for _, outcome := range []error{errSlowDown, nil} {
+		resp, err := f.client.Do(f.request(complete))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != 200 {
+			t.Fatalf("status %d before the outcome is known", resp.StatusCode)
+		}
+		slow.complete <- outcome
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := reply{resp.StatusCode, resp.Header, string(body)}
+		if outcome != nil && r.code() != "SlowDown" || outcome == nil && !strings.Contains(r.body, "<CompleteMultipartUploadResult") {
+			t.Errorf("%v: %q", outcome, r.body)
+		}
+	}
+}

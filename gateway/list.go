@@ -1,0 +1,226 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// encoding is how keys stand in an answer: as they are, or URL-encoded where
+// the client asks for it because XML cannot hold every key.
+type encoding struct{ url bool }
+
+func (r *request) encoding() (encoding, error) {
+	switch v := r.query.get("encoding-type"); {
+	case v == "":
+		return encoding{}, nil
+	case strings.EqualFold(v, "url"):
+		return encoding{url: true}, nil
+	default:
+		return encoding{}, errInvalidArgument.with("Invalid Encoding Method specified in Request").
+			detailed("ArgumentName", "encoding-type").detailed("ArgumentValue", v)
+	}
+}
+
+func (e encoding) apply(s string) string {
+	if e.url {
+		return escapeURL(s)
+	}
+	return s
+}
+
+// tell writes the element that says so.
+func (e encoding) tell(w *xmlWriter) {
+	if e.url {
+		w.text("EncodingType", "url")
+	}
+}
+
+// listQuery reads the parameters that the listings share.
+func (r *request) listQuery() (object.Query, encoding, error) {
+	enc, err := r.encoding()
+	if err != nil {
+		return object.Query{}, enc, err
+	}
+	limit, err := r.limit("max-keys")
+	if err != nil {
+		return object.Query{}, enc, err
+	}
+	return object.Query{
+		Bucket: r.bucket, Prefix: r.query.get("prefix"), Delimiter: r.query.get("delimiter"), Limit: limit,
+	}, enc, nil
+}
+
+// page asks the Store for a page; a page of nothing only asks for the bucket.
+func (s *Server) page(ctx context.Context, q object.Query) (object.Page, error) {
+	if q.Limit == 0 {
+		_, err := s.Store.StatBucket(ctx, q.Bucket)
+		return object.Page{}, err
+	}
+	return s.Store.List(ctx, q)
+}
+
+// listObjects serves ListObjects, version 1
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html).
+func (s *Server) listObjects(ctx context.Context, r *request) error {
+	q, enc, err := r.listQuery()
+	if err != nil {
+		return err
+	}
+	q.After = r.query.get("marker")
+	page, err := s.page(ctx, q)
+	if err != nil {
+		return err
+	}
+	w := newXML("ListBucketResult")
+	w.text("Name", r.bucket)
+	w.text("Prefix", enc.apply(q.Prefix))
+	w.text("Marker", enc.apply(q.After))
+	w.integer("MaxKeys", int64(q.Limit))
+	w.optional("Delimiter", enc.apply(q.Delimiter))
+	enc.tell(w)
+	w.boolean("IsTruncated", page.More)
+	if page.More && q.Delimiter != "" {
+		w.text("NextMarker", enc.apply(page.Next))
+	}
+	w.contents(page.Objects, enc, true)
+	w.commonPrefixes(page.Prefixes, enc)
+	r.answerXML(w.end("ListBucketResult"))
+	return nil
+}
+
+// listObjectsV2 serves ListObjectsV2
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
+func (s *Server) listObjectsV2(ctx context.Context, r *request) error {
+	if v := r.query.get("list-type"); v != "2" {
+		return errInvalidArgument.with("Invalid List Type specified in Request").
+			detailed("ArgumentName", "list-type").detailed("ArgumentValue", v)
+	}
+	q, enc, err := r.listQuery()
+	if err != nil {
+		return err
+	}
+	startAfter, token := r.query.get("start-after"), r.query.get("continuation-token")
+	if r.query.has("continuation-token") && token == "" {
+		return errInvalidArgument.with("The continuation token provided is incorrect").detailed("ArgumentName", "continuation-token")
+	}
+	if q.After, err = decodeToken(token); err != nil {
+		return err
+	}
+	if token == "" {
+		q.After = startAfter
+	}
+	page, err := s.page(ctx, q)
+	if err != nil {
+		return err
+	}
+	w := newXML("ListBucketResult")
+	w.text("Name", r.bucket)
+	w.text("Prefix", enc.apply(q.Prefix))
+	w.optional("StartAfter", enc.apply(startAfter))
+	w.optional("ContinuationToken", token)
+	if page.More {
+		w.text("NextContinuationToken", encodeToken(page.Next))
+	}
+	w.integer("KeyCount", int64(len(page.Objects)+len(page.Prefixes)))
+	w.integer("MaxKeys", int64(q.Limit))
+	w.optional("Delimiter", enc.apply(q.Delimiter))
+	enc.tell(w)
+	w.boolean("IsTruncated", page.More)
+	w.contents(page.Objects, enc, r.query.get("fetch-owner") == "true")
+	w.commonPrefixes(page.Prefixes, enc)
+	r.answerXML(w.end("ListBucketResult"))
+	return nil
+}
+
+// contents writes the objects of a page.
+func (w *xmlWriter) contents(objects []object.Info, enc encoding, owner bool) {
+	for i := range objects {
+		o := &objects[i]
+		w.open("Contents")
+		w.text("Key", enc.apply(o.Key))
+		w.time("LastModified", o.Modified)
+		w.etag(o.ETag)
+		w.checksumKind(o.Checksum)
+		w.integer("Size", o.Size)
+		if owner {
+			w.owner("Owner")
+		}
+		w.text("StorageClass", storageClass(o))
+		w.close("Contents")
+	}
+}
+
+// checksumKind writes what a listing tells of a checksum.
+func (w *xmlWriter) checksumKind(c object.Checksum) {
+	if !c.IsZero() {
+		w.text("ChecksumAlgorithm", c.Algorithm.String())
+		w.text("ChecksumType", c.Type.String())
+	}
+}
+
+func storageClass(o *object.Info) string {
+	if o.Meta.StorageClass == "" {
+		return object.StorageClass
+	}
+	return o.Meta.StorageClass
+}
+
+func (w *xmlWriter) commonPrefixes(prefixes []string, enc encoding) {
+	for _, p := range prefixes {
+		w.open("CommonPrefixes")
+		w.text("Prefix", enc.apply(p))
+		w.close("CommonPrefixes")
+	}
+}
+
+// listVersions serves ListObjectVersions for a bucket that was never versioned:
+// every object is the only version of its key, with the ID "null"
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html).
+func (s *Server) listVersions(ctx context.Context, r *request) error {
+	q, enc, err := r.listQuery()
+	if err != nil {
+		return err
+	}
+	q.After = r.query.get("key-marker")
+	versionMarker := r.query.get("version-id-marker")
+	if versionMarker != "" && q.After == "" {
+		return errInvalidArgument.with("A version-id marker cannot be specified without a key marker.").
+			detailed("ArgumentName", "version-id-marker").detailed("ArgumentValue", versionMarker)
+	}
+	page, err := s.page(ctx, q)
+	if err != nil {
+		return err
+	}
+	w := newXML("ListVersionsResult")
+	w.text("Name", r.bucket)
+	w.text("Prefix", enc.apply(q.Prefix))
+	w.text("KeyMarker", enc.apply(q.After))
+	w.text("VersionIdMarker", versionMarker)
+	if page.More {
+		w.text("NextKeyMarker", enc.apply(page.Next))
+		w.text("NextVersionIdMarker", object.NullVersion)
+	}
+	w.integer("MaxKeys", int64(q.Limit))
+	w.optional("Delimiter", enc.apply(q.Delimiter))
+	enc.tell(w)
+	w.boolean("IsTruncated", page.More)
+	for i := range page.Objects {
+		o := &page.Objects[i]
+		w.open("Version")
+		w.text("Key", enc.apply(o.Key))
+		w.text("VersionId", object.NullVersion)
+		w.boolean("IsLatest", true)
+		w.time("LastModified", o.Modified)
+		w.etag(o.ETag)
+		w.checksumKind(o.Checksum)
+		w.integer("Size", o.Size)
+		w.owner("Owner")
+		w.text("StorageClass", storageClass(o))
+		w.close("Version")
+	}
+	w.commonPrefixes(page.Prefixes, enc)
+	r.answerXML(w.end("ListVersionsResult"))
+	return nil
+}

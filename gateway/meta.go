@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"iter"
+	"maps"
+	"mime"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+const (
+	metaPrefix     = "x-amz-meta-"
+	maxUserMeta    = 2 << 10 // bytes of names and values together
+	defaultType    = "binary/octet-stream"
+	maxObjectTags  = 10
+	maxBucketTags  = 50
+	maxTagKeyLen   = 128 // characters
+	maxTagValueLen = 256 // characters
+)
+
+// readMeta reads what the headers say about a new object.
+func (r *request) readMeta() (object.Meta, error) {
+	m := object.Meta{
+		ContentType:        r.header("Content-Type"),
+		ContentEncoding:    contentEncoding(r.header("Content-Encoding")),
+		ContentDisposition: r.header("Content-Disposition"),
+		ContentLanguage:    r.header("Content-Language"),
+		CacheControl:       r.header("Cache-Control"),
+		Expires:            r.header("Expires"),
+		StorageClass:       r.header("x-amz-storage-class"),
+		WebsiteRedirect:    r.header("x-amz-website-redirect-location"),
+	}
+	if err := checkMeta(&m); err != nil {
+		return m, err
+	}
+	var err error
+	if m.User, err = r.userMeta(); err != nil {
+		return m, err
+	}
+	m.Tags, err = parseTagHeader(r.header("x-amz-tagging"))
+	return m, err
+}
+
+// checkMeta puts in the default content type and refuses what S3 does.
+func checkMeta(m *object.Meta) error {
+	if m.ContentType == "" {
+		m.ContentType = defaultType
+	}
+	if u := m.WebsiteRedirect; u != "" && !strings.HasPrefix(u, "/") && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
+		return errInvalidRedirect
+	}
+	return checkStorageClass(m.StorageClass)
+}
+
+// contentEncoding takes out aws-chunked, which is about the transfer.
+func contentEncoding(value string) string {
+	if !strings.Contains(value, "aws-chunked") {
+		return value
+	}
+	var kept []string
+	for item := range splitList(value) {
+		if item != "aws-chunked" {
+			kept = append(kept, item)
+		}
+	}
+	return strings.Join(kept, ",")
+}
+
+// splitList gives the items of a comma-separated header that are not empty.
+func splitList(value string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for item := range strings.SplitSeq(value, ",") {
+			if item = strings.TrimSpace(item); item != "" && !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// userMeta reads the x-amz-meta- headers; those of one name are joined.
+func (r *request) userMeta() (map[string]string, error) {
+	var user map[string]string
+	size := 0
+	for k, v := range r.ctx.Request.Header.All() {
+		if !hasPrefixFold(k, metaPrefix) {
+			continue
+		}
+		name, value := strings.ToLower(string(k[len(metaPrefix):])), decodeWords(string(v))
+		size += len(name) + len(value)
+		if user == nil {
+			user = make(map[string]string)
+		}
+		if old, twice := user[name]; twice {
+			value = old + "," + value
+		}
+		user[name] = value
+	}
+	if size > maxUserMeta {
+		return nil, errMetadataTooLarge.detailed("Size", itoa(size)).detailed("MaxSizeAllowed", itoa(maxUserMeta))
+	}
+	return user, nil
+}
+
+// hasPrefixFold reports whether a name begins with prefix, in any case.
+func hasPrefixFold(name []byte, prefix string) bool {
+	return len(name) >= len(prefix) && strings.EqualFold(string(name[:len(prefix)]), prefix)
+}
+
+// encodeWords is how a value of user metadata stands in an answer: as it is if
+// it is ASCII, otherwise by RFC 2047
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html).
+func encodeWords(value string) string {
+	charset := "UTF-8"
+	if !utf8.ValidString(value) {
+		charset = "ISO-8859-1"
+	}
+	return mime.BEncoding.Encode(charset, value)
+}
+
+// decodeWords is the value that a header means: one encoded by RFC 2047 is
+// decoded, any other stands for itself.
+func decodeWords(value string) string {
+	if !strings.Contains(value, "=?") {
+		return value
+	}
+	var d mime.WordDecoder
+	decoded, err := d.DecodeHeader(value)
+	if err != nil {
+		return value
+	}
+	return decoded
+}
+
+// checkStorageClass accepts the classes whose objects can be read at once. A
+// class that promises an archive would be a promise not kept.
+func checkStorageClass(name string) error {
+	switch name {
+	case "", "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR":
+		return nil
+	}
+	return errInvalidStorageClass.detailed("StorageClassRequested", name)
+}
+
+// setMeta sets the headers that tell an object's metadata.
+func (r *request) setMeta(info *object.Info) {
+	m := &info.Meta
+	if m.ContentType == "" {
+		r.set("Content-Type", defaultType)
+	}
+	r.set("Content-Type", m.ContentType)
+	r.set("Content-Encoding", m.ContentEncoding)
+	r.set("Content-Disposition", m.ContentDisposition)
+	r.set("Content-Language", m.ContentLanguage)
+	r.set("Cache-Control", m.CacheControl)
+	r.set("Expires", m.Expires)
+	r.set("x-amz-website-redirect-location", m.WebsiteRedirect)
+	if m.StorageClass != object.StorageClass {
+		r.set("x-amz-storage-class", m.StorageClass)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.User)) {
+		r.ctx.Response.Header.Set(metaPrefix+name, encodeWords(m.User[name]))
+	}
+	if len(m.Tags) > 0 {
+		r.set("x-amz-tagging-count", itoa(len(m.Tags)))
+	}
+}
+
+// parseTagHeader reads x-amz-tagging, which is encoded like a query string.
+func parseTagHeader(value string) ([]object.Tag, error) {
+	if value == "" {
+		return nil, nil
+	}
+	invalid := errInvalidArgument.with("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.").
+		detailed("ArgumentName", "x-amz-tagging").detailed("ArgumentValue", value)
+	q, err := parseQuery(value)
+	if err != nil {
+		return nil, invalid
+	}
+	tags := make([]object.Tag, len(q))
+	for i := range q {
+		if q[i].name == "" || q[:i].has(q[i].name) {
+			return nil, invalid
+		}
+		tags[i] = object.Tag{Key: q[i].name, Value: q[i].value}
+	}
+	return checkTags(tags, maxObjectTags)
+}
+
+// checkTags applies S3's rules for tag sets and returns the set sorted
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html).
+func checkTags(tags []object.Tag, limit int) ([]object.Tag, error) {
+	if len(tags) > limit {
+		what := "Object tags"
+		if limit == maxBucketTags {
+			what = "Bucket tag count"
+		}
+		return nil, errBadRequest.with(what + " cannot be greater than " + itoa(limit))
+	}
+	for _, t := range tags {
+		if t.Key == "" || utf8.RuneCountInString(t.Key) > maxTagKeyLen || !validTagText(t.Key) || strings.HasPrefix(t.Key, "aws:") {
+			return nil, errInvalidTag.with("The TagKey you have provided is invalid").detailed("TagKey", t.Key)
+		}
+		if utf8.RuneCountInString(t.Value) > maxTagValueLen || !validTagText(t.Value) {
+			return nil, errInvalidTag.with("The TagValue you have provided is invalid").detailed("TagValue", t.Value)
+		}
+	}
+	tags = slices.SortedFunc(slices.Values(tags), func(a, b object.Tag) int { return strings.Compare(a.Key, b.Key) })
+	for i := 1; i < len(tags); i++ {
+		if tags[i].Key == tags[i-1].Key {
+			return nil, errInvalidTag.with("Cannot provide multiple Tags with the same key").detailed("TagKey", tags[i].Key)
+		}
+	}
+	return tags, nil
+}
+
+func validTagText(s string) bool {
+	for _, c := range s {
+		if !unicode.In(c, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", c) {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}

@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"log/slog"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metrics counts what the gateway does. Each Server has its own registry.
+type Metrics struct {
+	Registry *prometheus.Registry // further collectors may be registered
+
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	received prometheus.Counter
+	sent     prometheus.Counter
+	inflight prometheus.Gauge
+}
+
+// NewMetrics returns metrics in a registry of their own.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shoal_s3_requests_total", Help: "Requests answered, by operation and HTTP status.",
+		}, []string{"operation", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "shoal_s3_request_seconds", Help: "Time from a request's header to its answer's header.",
+			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60},
+		}, []string{"operation"}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "shoal_s3_received_bytes_total", Help: "Bytes of request bodies.",
+		}),
+		sent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "shoal_s3_sent_bytes_total", Help: "Bytes of response bodies.",
+		}),
+		inflight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "shoal_s3_requests_inflight", Help: "Requests being served.",
+		}),
+	}
+	m.Registry.MustRegister(m.requests, m.seconds, m.received, m.sent, m.inflight,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// operation returns the name of the request's operation.
+func (r *request) operation() string {
+	if r.op == nil {
+		return "Unknown"
+	}
+	return r.op.name
+}
+
+// record counts the request and writes its access line.
+func (s *Server) record(r *request) {
+	status := r.ctx.Response.StatusCode()
+	took := s.Now().Sub(r.started)
+	sent := int64(max(0, r.ctx.Response.Header.ContentLength()))
+	if !r.ctx.Response.IsBodyStream() {
+		sent = int64(len(r.ctx.Response.Body()))
+	}
+	if r.method == "HEAD" {
+		sent = 0
+	}
+	var received int64
+	if r.body != nil {
+		received = r.body.received()
+	}
+	s.Metrics.requests.WithLabelValues(r.operation(), strconv.Itoa(status)).Inc()
+	s.Metrics.seconds.WithLabelValues(r.operation()).Observe(took.Seconds())
+	s.Metrics.received.Add(float64(received))
+	s.Metrics.sent.Add(float64(sent))
+	if !s.AccessLog || !s.Logger.Enabled(s.root, slog.LevelInfo) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("request", r.id), slog.String("remote", r.remoteIP()), slog.String("user", r.identity.AccessKey),
+		slog.String("operation", r.operation()), slog.String("bucket", r.bucket), slog.String("key", r.key),
+		slog.Int("status", status), slog.Int64("received", received), slog.Int64("sent", sent),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+	}
+	if r.failure != nil {
+		attrs = append(attrs, slog.String("code", r.failure.code))
+	}
+	s.Logger.LogAttrs(s.root, slog.LevelInfo, "access", attrs...)
+}

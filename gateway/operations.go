@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"context"
+)
+
+// level says what an operation is about.
+type level uint8
+
+const (
+	service level = iota
+	bucketLevel
+	objectLevel
+)
+
+// class says how long an operation may take.
+type class uint8
+
+const (
+	quick   class = iota // metadata: a fixed time
+	listing              // reading directories: a longer fixed time
+	data                 // moving a body: as long as it makes progress
+	long                 // moving data inside the store: bounded, but generously
+)
+
+// handler carries out an operation and sets the answer, or returns an error.
+type handler func(s *Server, ctx context.Context, r *request) error
+
+// operation is one row of the operation table: everything the gateway needs to
+// know of an S3 operation. Name also names it in metrics and in the log.
+type operation struct {
+	name   string
+	level  level
+	method string
+	query  string // parameter that tells it from others of the method, or ""
+	header string // header that does, or ""
+	action string // IAM action
+	class  class
+	handle handler
+}
+
+// operations is the operation table. Of the rows that fit a request the first
+// is taken, so those with a query or header stand before those without.
+func operations() []*operation {
+	return []*operation{
+		{"ListBuckets", service, "GET", "", "", "s3:ListAllMyBuckets", listing, (*Server).listBuckets},
+
+		{"GetBucketLocation", bucketLevel, "GET", "location", "", "s3:GetBucketLocation", quick, (*Server).getBucketLocation},
+		{"GetBucketTagging", bucketLevel, "GET", "tagging", "", "s3:GetBucketTagging", quick, (*Server).getBucketTagging},
+		{"PutBucketTagging", bucketLevel, "PUT", "tagging", "", "s3:PutBucketTagging", quick, (*Server).putBucketTagging},
+		{"DeleteBucketTagging", bucketLevel, "DELETE", "tagging", "", "s3:PutBucketTagging", quick, (*Server).deleteBucketTagging},
+		{"GetBucketVersioning", bucketLevel, "GET", "versioning", "", "s3:GetBucketVersioning", quick, (*Server).getBucketVersioning},
+		{"GetBucketAcl", bucketLevel, "GET", "acl", "", "s3:GetBucketAcl", quick, (*Server).getACL},
+		{"GetBucketOwnershipControls", bucketLevel, "GET", "ownershipControls", "", "s3:GetBucketOwnershipControls", quick, (*Server).getOwnershipControls},
+		{"GetBucketRequestPayment", bucketLevel, "GET", "requestPayment", "", "s3:GetBucketRequestPayment", quick, (*Server).getRequestPayment},
+		{"GetBucketAccelerateConfiguration", bucketLevel, "GET", "accelerate", "", "s3:GetAccelerateConfiguration", quick, emptyDocument("AccelerateConfiguration")},
+		{"GetBucketLogging", bucketLevel, "GET", "logging", "", "s3:GetBucketLogging", quick, emptyDocument("BucketLoggingStatus")},
+		{"GetBucketNotificationConfiguration", bucketLevel, "GET", "notification", "", "s3:GetBucketNotification", quick, emptyDocument("NotificationConfiguration")},
+		{"GetBucketPolicy", bucketLevel, "GET", "policy", "", "s3:GetBucketPolicy", quick, absent("NoSuchBucketPolicy", "The bucket policy does not exist")},
+		{"GetBucketPolicyStatus", bucketLevel, "GET", "policyStatus", "", "s3:GetBucketPolicyStatus", quick, absent("NoSuchBucketPolicy", "The bucket policy does not exist")},
+		{"GetBucketCors", bucketLevel, "GET", "cors", "", "s3:GetBucketCORS", quick, absent("NoSuchCORSConfiguration", "The CORS configuration does not exist")},
+		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, absent("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")},
+		{"GetBucketEncryption", bucketLevel, "GET", "encryption", "", "s3:GetEncryptionConfiguration", quick, absent("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
+		{"GetBucketReplication", bucketLevel, "GET", "replication", "", "s3:GetReplicationConfiguration", quick, absent("ReplicationConfigurationNotFoundError", "The replication configuration was not found")},
+		{"GetBucketWebsite", bucketLevel, "GET", "website", "", "s3:GetBucketWebsite", quick, absent("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")},
+		{"GetObjectLockConfiguration", bucketLevel, "GET", "object-lock", "", "s3:GetBucketObjectLockConfiguration", quick, absent("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")},
+		{"GetPublicAccessBlock", bucketLevel, "GET", "publicAccessBlock", "", "s3:GetBucketPublicAccessBlock", quick, absent("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")},
+		{"ListMultipartUploads", bucketLevel, "GET", "uploads", "", "s3:ListBucketMultipartUploads", listing, (*Server).listUploads},
+		{"ListObjectVersions", bucketLevel, "GET", "versions", "", "s3:ListBucketVersions", listing, (*Server).listVersions},
+		{"ListObjectsV2", bucketLevel, "GET", "list-type", "", "s3:ListBucket", listing, (*Server).listObjectsV2},
+		{"DeleteObjects", bucketLevel, "POST", "delete", "", "s3:DeleteObject", long, (*Server).deleteObjects},
+		{"ListObjects", bucketLevel, "GET", "", "", "s3:ListBucket", listing, (*Server).listObjects},
+		{"HeadBucket", bucketLevel, "HEAD", "", "", "s3:ListBucket", quick, (*Server).headBucket},
+		{"CreateBucket", bucketLevel, "PUT", "", "", "s3:CreateBucket", quick, (*Server).createBucket},
+		{"DeleteBucket", bucketLevel, "DELETE", "", "", "s3:DeleteBucket", long, (*Server).deleteBucket},
+		{"PostObject", bucketLevel, "POST", "", "", "s3:PutObject", data, (*Server).postObject},
+
+		{"GetObjectTagging", objectLevel, "GET", "tagging", "", "s3:GetObjectTagging", quick, (*Server).getObjectTagging},
+		{"PutObjectTagging", objectLevel, "PUT", "tagging", "", "s3:PutObjectTagging", quick, (*Server).putObjectTagging},
+		{"DeleteObjectTagging", objectLevel, "DELETE", "tagging", "", "s3:DeleteObjectTagging", quick, (*Server).deleteObjectTagging},
+		{"GetObjectAcl", objectLevel, "GET", "acl", "", "s3:GetObjectAcl", quick, (*Server).getACL},
+		{"GetObjectAttributes", objectLevel, "GET", "attributes", "", "s3:GetObjectAttributes", quick, (*Server).getObjectAttributes},
+		{"ListParts", objectLevel, "GET", "uploadId", "", "s3:ListMultipartUploadParts", listing, (*Server).listParts},
+		{"CreateMultipartUpload", objectLevel, "POST", "uploads", "", "s3:PutObject", quick, (*Server).createUpload},
+		{"CompleteMultipartUpload", objectLevel, "POST", "uploadId", "", "s3:PutObject", long, (*Server).completeUpload},
+		{"AbortMultipartUpload", objectLevel, "DELETE", "uploadId", "", "s3:AbortMultipartUpload", quick, (*Server).abortUpload},
+		{"UploadPartCopy", objectLevel, "PUT", "uploadId", "x-amz-copy-source", "s3:PutObject", long, (*Server).uploadPartCopy},
+		{"UploadPart", objectLevel, "PUT", "uploadId", "", "s3:PutObject", data, (*Server).uploadPart},
+		{"RenameObject", objectLevel, "PUT", "renameObject", "", "s3:PutObject", quick, (*Server).renameObject},
+		{"CopyObject", objectLevel, "PUT", "", "x-amz-copy-source", "s3:PutObject", long, (*Server).copyObject},
+		{"GetObject", objectLevel, "GET", "", "", "s3:GetObject", data, (*Server).getObject},
+		{"HeadObject", objectLevel, "HEAD", "", "", "s3:GetObject", quick, (*Server).headObject},
+		{"PutObject", objectLevel, "PUT", "", "", "s3:PutObject", data, (*Server).putObject},
+		{"DeleteObject", objectLevel, "DELETE", "", "", "s3:DeleteObject", quick, (*Server).deleteObject},
+	}
+}
+
+// subresources are the parameters by which S3 knows further operations. A
+// request that has one and fits no row is for something Shoal does not do, and
+// must not be taken for the plain operation of its method.
+func subresources() []string {
+	return []string{
+		"accelerate", "acl", "analytics", "append", "attributes", "cors", "delete", "encryption", "events",
+		"intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
+		"metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
+		"publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select",
+		"session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
+	}
+}
+
+// table finds the row of a request.
+type table struct {
+	rows         map[string][]*operation // by method and level
+	subresources map[string]bool
+}
+
+func newTable(rows []*operation) *table {
+	t := &table{rows: map[string][]*operation{}, subresources: map[string]bool{}}
+	for _, row := range rows {
+		k := row.method + string('0'+byte(row.level))
+		t.rows[k] = append(t.rows[k], row)
+	}
+	for _, name := range subresources() {
+		t.subresources[name] = true
+	}
+	return t
+}
+
+// find returns the operation that the request asks for.
+func (t *table) find(r *request) (*operation, error) {
+	at := service
+	switch {
+	case r.key != "":
+		at = objectLevel
+	case r.bucket != "":
+		at = bucketLevel
+	}
+	rows := t.rows[r.method+string('0'+byte(at))]
+	sub := ""
+	for i := range r.query {
+		if t.subresources[r.query[i].name] {
+			sub = r.query[i].name
+			break
+		}
+	}
+	for _, row := range rows {
+		switch {
+		case row.query == "" && sub != "", row.query != "" && !r.query.has(row.query):
+		case row.header != "" && r.header(row.header) == "":
+		default:
+			return row, nil
+		}
+	}
+	if sub != "" {
+		return nil, errNotImplemented.detailed("Method", r.method).detailed("ResourceType", sub)
+	}
+	return nil, errMethodNotAllowed.detailed("Method", r.method)
+}

@@ -1,0 +1,200 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// ownBucket is the name under which the gateway's own pages stand, as they did
+// in MinIO; no bucket may have it.
+const ownBucket = "minio"
+
+// serveOwn answers requests that are for the gateway itself and not for S3:
+// health, metrics, and browsers that look for the console. It reports whether
+// the request was one.
+func (s *Server) serveOwn(r *request) bool {
+	h := &r.ctx.Request.Header
+	if !h.IsGet() && !h.IsHead() {
+		return false
+	}
+	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
+	answer := s.ownPage(r, string(path))
+	if answer == nil {
+		return false
+	}
+	s.Metrics.inflight.Dec()
+	answer()
+	return true
+}
+
+// ownPage returns what answers a GET of the path, nil if it is S3's.
+func (s *Server) ownPage(r *request, path string) func() {
+	switch path {
+	case "/minio/health/live":
+		return func() {}
+	case "/livez", "/readyz":
+		// These could be buckets: only what carries no signature is a probe.
+		if r.header(fasthttp.HeaderAuthorization) != "" || bytes.Contains(r.ctx.Request.Header.RequestURI(), []byte("X-Amz-")) {
+			return nil
+		}
+		if path == "/livez" {
+			return func() {}
+		}
+		return func() { s.answerReady(r) }
+	case "/minio/health/ready", "/minio/health/cluster", "/minio/health/cluster/read":
+		return func() { s.answerReady(r) }
+	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/prometheus/metrics":
+		return func() { s.answerMetrics(r) }
+	case StatusPath:
+		if s.Status != nil {
+			return func() { s.answerStatus(r) }
+		}
+	case "/", "/minio", "/minio/", "/minio/login", "/index.html", "/favicon.ico":
+		if s.ConsoleURL != "" && isBrowser(r) {
+			return func() { r.ctx.Redirect(s.ConsoleURL, fasthttp.StatusTemporaryRedirect) }
+		}
+	}
+	return nil
+}
+
+func isBrowser(r *request) bool {
+	return strings.Contains(r.header(fasthttp.HeaderUserAgent), "Mozilla") &&
+		r.header(fasthttp.HeaderAuthorization) == "" && !bytes.Contains(r.ctx.Request.Header.RequestURI(), []byte("X-Amz-"))
+}
+
+// answerReady answers 200 if requests can be served here and now, 503 if not.
+func (s *Server) answerReady(r *request) {
+	why := ""
+	if s.draining.Load() {
+		why = "draining"
+	} else if h, ok := s.Store.(object.Health); ok {
+		if err := h.Healthy(); err != nil {
+			why = err.Error()
+		}
+	}
+	if why == "" && s.Ready != nil {
+		if err := s.Ready(); err != nil {
+			why = err.Error()
+		}
+	}
+	if why == "" {
+		return
+	}
+	r.ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+	r.set("x-minio-server-status", "offline")
+	r.set("Retry-After", "1")
+	r.set("Content-Type", "text/plain; charset=utf-8")
+	r.ctx.Response.SetBodyString(why + "\n")
+}
+
+// answerMetrics answers in Prometheus' format.
+func (s *Server) answerMetrics(r *request) {
+	if !s.PublicMetrics && !s.validToken(r.header(fasthttp.HeaderAuthorization)) {
+		r.answerError(errAccessDenied)
+		return
+	}
+	fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(s.Metrics.Registry, promhttp.HandlerOpts{}))(r.ctx)
+}
+
+// StatusPath is the page that "shoal status" asks for.
+const StatusPath = "/minio/shoal/status"
+
+// statusTimeout is how long nodes are waited for that are asked for theirs.
+const statusTimeout = 3 * time.Second
+
+// answerStatus answers with the state of the fleet, for those who may see the
+// metrics by a token: it names addresses.
+func (s *Server) answerStatus(r *request) {
+	if !s.validToken(r.header(fasthttp.HeaderAuthorization)) {
+		r.answerError(errAccessDenied)
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
+	defer cancel()
+	document, err := json.Marshal(s.Status(ctx))
+	if err != nil {
+		r.answerError(errInternal.because(err))
+		return
+	}
+	r.set("Content-Type", "application/json")
+	r.ctx.Response.SetBody(document)
+}
+
+// Token makes a token for the gateway's own pages, good until a time.
+func Token(accessKey, secret string, until time.Time) (string, error) {
+	claims, err := json.Marshal(map[string]any{"sub": accessKey, "iss": tokenIssuer, "exp": until.Unix()})
+	if err != nil {
+		return "", err
+	}
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS512","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(claims)
+	return signed + "." + base64.RawURLEncoding.EncodeToString(tokenMAC(signed, secret)), nil
+}
+
+func tokenMAC(signed, secret string) []byte {
+	mac := hmac.New(sha512.New, []byte(secret))
+	mac.Write([]byte(signed))
+	return mac.Sum(nil)
+}
+
+// tokenIssuer is what MinIO's tools put into their tokens.
+const tokenIssuer = "prometheus"
+
+// maxTokenBytes bounds a bearer token.
+const maxTokenBytes = 4 << 10
+
+// validToken verifies the token that "mc admin prometheus generate" makes: a
+// JWT (RFC 7519) with HS512 under the secret of the access key that it names.
+func (s *Server) validToken(authorization string) bool {
+	token, ok := strings.CutPrefix(authorization, "Bearer ")
+	if !ok || len(token) > maxTokenBytes {
+		return false
+	}
+	signed, signature, ok := cutLast(token, ".")
+	if !ok {
+		return false
+	}
+	header, claims, ok := strings.Cut(signed, ".")
+	if !ok {
+		return false
+	}
+	var head struct{ Alg string }
+	var body struct {
+		Sub, Iss string
+		Exp      float64 // seconds since 1970
+	}
+	if !decodeSegment(header, &head) || !decodeSegment(claims, &body) || head.Alg != "HS512" || body.Iss != tokenIssuer {
+		return false
+	}
+	identity, secret, ok := s.Authority.Lookup(body.Sub)
+	if !ok || !identity.Root {
+		return false
+	}
+	given, err := base64.RawURLEncoding.DecodeString(signature)
+	return err == nil && hmac.Equal(given, tokenMAC(signed, secret)) && s.Now().Before(time.Unix(int64(body.Exp), 0))
+}
+
+func decodeSegment(segment string, v any) bool {
+	raw, err := base64.RawURLEncoding.DecodeString(segment)
+	return err == nil && json.Unmarshal(raw, v) == nil
+}
+
+// cutLast cuts s around the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// form is a browser's form: its fields in order, and the file.
+type form struct {
+	fields     [][2]string
+	file       string
+	conditions []string // of the policy, as JSON, beside those that fields need
+	secret     string   // "" is the right one
+	expires    time.Duration
+	unsigned   bool
+}
+
+// signed returns the fields with policy and signature.
+func (fm form) signed() [][2]string {
+	if fm.unsigned {
+		return fm.fields
+	}
+	if fm.secret == "" {
+		fm.secret = testSecret
+	}
+	if fm.expires == 0 {
+		fm.expires = time.Hour
+	}
+	now := time.Now().UTC()
+	scope := now.Format("20060102") + "/" + object.DefaultRegion + "/s3/aws4_request"
+	fields := append([][2]string{
+		{"x-amz-algorithm", "AWS4-HMAC-SHA256"}, {"x-amz-credential", testUser + "/" + scope}, {"x-amz-date", now.Format("20060102T150405Z")},
+	}, fm.fields...)
+	conditions := append([]string{`{"bucket":"bucket"}`}, fm.conditions...)
+	for _, field := range fields {
+		if !strings.Contains(strings.Join(fm.conditions, ""), `"$`+field[0]+`"`) && !strings.HasPrefix(field[0], "x-ignore-") && field[0] != "extra" {
+			conditions = append(conditions, fmt.Sprintf(`["starts-with","$%s",""]`, field[0]))
+		}
+	}
+	policy := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"expiration":%q,"conditions":[%s]}`, now.Add(fm.expires).Format(time.RFC3339), strings.Join(conditions, ",")))
+	creds := sigv4.Credentials{AccessKey: testUser, Secret: fm.secret, Region: object.DefaultRegion}
+	return append(fields, [2]string{"policy", policy}, [2]string{"x-amz-signature", creds.SignPolicy(policy, now)})
+}
+
+// post sends the form.
+func (f *fixture) post(fm form) reply {
+	f.t.Helper()
+	var body bytes.Buffer
+	w := multipart.NewWriter(&body)
+	for _, field := range fm.signed() {
+		if err := w.WriteField(field[0], field[1]); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	if fm.file != "none" {
+		part, err := w.CreateFormFile("file", `C:\dir\photo.jpg`)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		fmt.Fprint(part, fm.file)
+	}
+	if err := w.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	return f.do(call{method: "POST", path: "/bucket", body: body.String(), anonymous: true, header: map[string]string{"Content-Type": w.FormDataContentType()}})
+}
+
+func TestFormStoresItsFile(t *testing.T) {
+	f := withBucket(t)
+	r := f.post(form{file: "picture", fields: [][2]string{
+		{"key", "in//${filename}"},
+		{"Content-Type", "image/jpeg"},
+		{"Content-Language", "de"},
+		{"Cache-Control", "no-store"},
+		{"x-amz-meta-who", "me"},
+		{"tagging", "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"},
+		{"success_action_status", "201"},
+		{"x-ignore-this", "x"},
+	}})
+	if r.status != 201 || !strings.Contains(r.body, "<Key>in//photo.jpg</Key>") || !strings.HasSuffix(r.header.Get("Location"), "/bucket/in//photo.jpg") {
+		t.Fatalf("%d %s %v", r.status, r.body, r.header)
+	}
+	got := f.ok(call{method: "GET", path: "/bucket/in//photo.jpg"})
+	for name, want := range map[string]string{"Content-Type": "image/jpeg", "Content-Language": "de", "Cache-Control": "no-store", "x-amz-meta-who": "me", "x-amz-tagging-count": "1"} {
+		if v := got.header.Get(name); v != want {
+			t.Errorf("%s is %q, want %q", name, v, want)
+		}
+	}
+	if got.body != "picture" {
+		t.Errorf("stored %q", got.body)
+	}
+}
+
+func TestFormIsAnsweredAsItAsks(t *testing.T) {
+	f := withBucket(t)
+	for status, want := range map[string]int{"200": 200, "201": 201, "204": 204, "404": 204} {
+		if r := f.post(form{fields: [][2]string{{"key", "k"}, {"success_action_status", status}}}); r.status != want {
+			t.Errorf("%s: %d %s", status, r.status, r.body)
+		}
+	}
+	r := f.post(form{fields: [][2]string{{"key", "k k"}, {"success_action_redirect", "http://example.com/done?x=1"}}})
+	if got := r.header.Get("Location"); r.status != 303 || !strings.HasPrefix(got, "http://example.com/done?") || !strings.Contains(got, "key=k+k") || !strings.Contains(got, "x=1") {
+		t.Errorf("%d to %s", r.status, got)
+	}
+}
+
+func TestFormThatIsRefusedStoresNothing(t *testing.T) {
+	key := [2]string{"key", "k"}
+	for name, tt := range map[string]struct {
+		form form
+		code string
+	}{
+		"no key":                    {form{fields: [][2]string{{"Content-Type", "x"}}}, "InvalidArgument"},
+		"no file":                   {form{fields: [][2]string{key}, file: "none"}, "InvalidArgument"},
+		"unsigned":                  {form{fields: [][2]string{key}, unsigned: true}, "AccessDenied"},
+		"wrong secret":              {form{fields: [][2]string{key}, secret: "wrong"}, "SignatureDoesNotMatch"},
+		"expired":                   {form{fields: [][2]string{key}, expires: -time.Minute}, "AccessDenied"},
+		"a field not in the policy": {form{fields: [][2]string{key, {"extra", "x"}}}, "AccessDenied"},
+		"another value":             {form{fields: [][2]string{key}, conditions: []string{`["eq","$key","other"]`}}, "AccessDenied"},
+		"another prefix":            {form{fields: [][2]string{key}, conditions: []string{`["starts-with","$key","user/"]`}}, "AccessDenied"},
+		"another bucket":            {form{fields: [][2]string{key}, conditions: []string{`{"bucket":"other"}`}}, "AccessDenied"},
+		"an unknown condition":      {form{fields: [][2]string{key}, conditions: []string{`["like","$key","k"]`}}, "InvalidPolicyDocument"},
+		"too small":                 {form{fields: [][2]string{key}, file: "x", conditions: []string{`["content-length-range",2,9]`}}, "EntityTooSmall"},
+		"too large":                 {form{fields: [][2]string{key}, file: "0123456789", conditions: []string{`["content-length-range",2,9]`}}, "EntityTooLarge"},
+		"too many fields":           {form{fields: [][2]string{key, {"x-amz-meta-a", strings.Repeat("x", maxFormBytes)}}}, "MaxPostPreDataLengthExceeded"},
+		"too much metadata":         {form{fields: [][2]string{key, {"x-amz-meta-a", strings.Repeat("x", maxUserMeta)}}}, "MetadataTooLarge"},
+		"metadata without a name":   {form{fields: [][2]string{key, {"x-amz-meta-", "x"}}}, "MalformedPOSTRequest"},
+		"metadata that is no token": {form{fields: [][2]string{key, {"x-amz-meta-a b", "x"}}}, "MalformedPOSTRequest"},
+		"an ACL":                    {form{fields: [][2]string{key, {"acl", "public-read"}}}, "AccessControlListNotSupported"},
+		"encryption":                {form{fields: [][2]string{key, {"x-amz-server-side-encryption", "AES256"}}}, "NotImplemented"},
+		"a redirect to nowhere":     {form{fields: [][2]string{key, {"x-amz-website-redirect-location", "ftp://x"}}}, "InvalidRedirectLocation"},
+		"a wrong checksum":          {form{fields: [][2]string{key, {"x-amz-checksum-crc32", "AAAAAA=="}}, file: "hello"}, "BadDigest"},
+		"two checksums":             {form{fields: [][2]string{key, {"x-amz-checksum-crc32", crcOfHello}, {"x-amz-checksum-sha1", "qvTGHdzF6KLavt4PO0gs2a6pQ00="}}, file: "hello"}, "InvalidRequest"},
+		"a checksum that is none":   {form{fields: [][2]string{key, {"x-amz-checksum-crc32", "x"}}}, "InvalidRequest"},
+		"tags that are none":        {form{fields: [][2]string{key, {"tagging", "a=b"}}}, "MalformedXML"},
+		"a token nobody gave":       {form{fields: [][2]string{key, {"x-amz-security-token", "x"}}}, "InvalidToken"},
+		"a key that is too long":    {form{fields: [][2]string{{"key", strings.Repeat("k", 1025)}}}, "KeyTooLongError"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := withBucket(t)
+			if r := f.post(tt.form); r.code() != tt.code {
+				t.Errorf("%d %s, want %s", r.status, r.body, tt.code)
+			}
+			page, err := f.store.List(context.Background(), object.Query{Bucket: "bucket", Limit: 1})
+			if err != nil || len(page.Objects) != 0 {
+				t.Errorf("stored %v, %v", page.Objects, err)
+			}
+		})
+	}
+}
+
+func TestFormNeedsItsContentType(t *testing.T) {
+	f := withBucket(t)
+	for kind, code := range map[string]string{"": "PreconditionFailed", "application/json": "PreconditionFailed", "multipart/form-data": "MalformedPOSTRequest"} {
+		f.refused(code, call{method: "POST", path: "/bucket", body: "x", anonymous: true, header: map[string]string{"Content-Type": kind}})
+	}
+}
+
+func TestFormCannotPutLinesIntoAnswers(t *testing.T) {
+	f := withBucket(t)
+	if r := f.post(form{fields: [][2]string{{"key", "k"}, {"x-amz-meta-a", "x\r\nSet-Cookie: y"}, {"Content-Type", "text/x\r\nSet-Cookie: y"}}}); r.status != http.StatusNoContent {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if r := f.ok(call{method: "GET", path: "/bucket/k"}); r.header.Get("Set-Cookie") != "" {
+		t.Errorf("%v", r.header)
+	}
+}

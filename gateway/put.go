@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// putObject serves PutObject
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html).
+func (s *Server) putObject(ctx context.Context, r *request) error {
+	meta, err := r.readMeta()
+	if err != nil {
+		return err
+	}
+	check, err := r.writeCheck()
+	if err != nil {
+		return err
+	}
+	b, err := s.openBody(r, bodyOptions{algorithm: object.CRC64NVME, limit: object.MaxPartSize})
+	if err != nil {
+		return err
+	}
+	info, err := s.Store.Put(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: check})
+	if err != nil {
+		return err
+	}
+	r.setETag(info.ETag)
+	r.setChecksum(info.Checksum)
+	r.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
+	return nil
+}
+
+// deleteObject serves DeleteObject
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html).
+func (s *Server) deleteObject(ctx context.Context, r *request) error {
+	if err := checkVersion(r.query.get("versionId")); err != nil {
+		return err
+	}
+	check, err := r.deleteCheck()
+	if err != nil {
+		return err
+	}
+	if err := s.Store.Delete(ctx, r.ref(), check); err != nil {
+		return err
+	}
+	r.answerEmpty(204)
+	return nil
+}
+
+// deleteCheck reads the preconditions of a DELETE.
+func (r *request) deleteCheck() (object.Check, error) {
+	var checks []object.Check
+	if match := r.header("if-match"); match != "" {
+		checks = append(checks, object.IfMatch(match, object.NoSuchKey))
+	}
+	if size := r.header("x-amz-if-match-size"); size != "" {
+		want, err := strconv.ParseInt(size, 10, 64)
+		if err != nil {
+			return nil, errInvalidArgument.with("x-amz-if-match-size is not a number")
+		}
+		checks = append(checks, ifSize(want))
+	}
+	if date := r.header("x-amz-if-match-last-modified-time"); date != "" {
+		want := parseDate(date)
+		if want.IsZero() {
+			return nil, errInvalidArgument.with("x-amz-if-match-last-modified-time is not a date")
+		}
+		checks = append(checks, ifModified(want.Unix()))
+	}
+	return object.All(checks...), nil
+}
+
+func ifSize(want int64) object.Check {
+	return func(current *object.Info) error {
+		if current != nil && current.Size != want {
+			return errPreconditionFailed
+		}
+		return nil
+	}
+}
+
+func ifModified(want int64) object.Check {
+	return func(current *object.Info) error {
+		if current != nil && current.Modified.Unix() != want {
+			return errPreconditionFailed
+		}
+		return nil
+	}
+}
+
+// checkVersion accepts the version IDs that an object without versions has.
+func checkVersion(id string) error {
+	if id == "" || id == object.NullVersion {
+		return nil
+	}
+	return errNoSuchVersion.detailed("VersionId", id)
+}
+
+// refuseUnsupported answers what a request asks for beside its operation and
+// Shoal does not do, instead of doing only half of it.
+func refuseUnsupported(r *request) error {
+	for k, v := range r.ctx.Request.Header.All() {
+		if !hasPrefixFold(k, "x-amz-") {
+			continue
+		}
+		err := refuseHeader(strings.ToLower(string(k)), string(v))
+		if errors.Is(err, errACLNotSupported) && r.op.level == bucketLevel {
+			return errBucketACL
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseHeader does so for one header or field, whose name is in lower case.
+func refuseHeader(name, value string) error {
+	switch {
+	case strings.HasPrefix(name, "x-amz-server-side-encryption"),
+		strings.HasPrefix(name, "x-amz-copy-source-server-side-encryption"),
+		name == "x-amz-write-offset-bytes":
+		return errNotImplemented.detailed("Header", name)
+	case strings.HasPrefix(name, "x-amz-object-lock-"):
+		return errInvalidRequest.with("Bucket is missing Object Lock Configuration")
+	case name == "x-amz-bucket-object-lock-enabled" && strings.EqualFold(value, "true"):
+		return errNotImplemented.detailed("Header", name)
+	case strings.HasPrefix(name, checksumHeader) && !isChecksumHeader(name):
+		return errInvalidRequest.with("The algorithm type you specified in x-amz-checksum- header is invalid.")
+	case name == "x-amz-acl":
+		return checkACL(value)
+	case strings.HasPrefix(name, "x-amz-grant-"):
+		return errACLNotSupported
+	case name == "x-amz-object-ownership":
+		return checkOwnership(value)
+	case name == "x-amz-expected-bucket-owner" && value != ownerID, name == "x-amz-source-expected-bucket-owner" && value != ownerID:
+		return errAccessDenied
+	}
+	return nil
+}
+
+// checkACL accepts the canned ACLs that say what is so anyway: the owner has
+// everything, and nobody else has anything.
+func checkACL(name string) error {
+	switch name {
+	case "private", "bucket-owner-full-control":
+		return nil
+	case "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read", "log-delivery-write":
+		return errACLNotSupported
+	}
+	return errInvalidArgument.detailed("ArgumentName", "x-amz-acl").detailed("ArgumentValue", name)
+}
+
+// checkOwnership accepts the one ownership that buckets have.
+func checkOwnership(name string) error {
+	switch name {
+	case "BucketOwnerEnforced":
+		return nil
+	case "BucketOwnerPreferred", "ObjectWriter":
+		return errNotImplemented.detailed("Header", "x-amz-object-ownership")
+	}
+	return errInvalidArgument.with("Invalid x-amz-object-ownership header: "+name).detailed("ArgumentName", "x-amz-object-ownership")
+}

@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// renameObject serves RenameObject
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_RenameObject.html).
+func (s *Server) renameObject(ctx context.Context, r *request) error {
+	renamer, ok := s.Store.(object.Renamer)
+	if !ok {
+		return errNotImplemented
+	}
+	check, err := r.writeCheck()
+	if err != nil {
+		return err
+	}
+	src, err := s.renameSource(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := s.allow(r, "s3:DeleteObject", src.Bucket, src.Key); err != nil {
+		return err
+	}
+	if src == r.ref() {
+		return errInvalidRequest.with("The source and the destination of a rename must differ.")
+	}
+	return renamer.Rename(ctx, src, r.ref(), object.CopyInput{
+		SourceCheck: r.readConditions("x-amz-rename-source-").sourceCheck(),
+		Check:       check,
+	})
+}
+
+// renameSource reads x-amz-rename-source: the URL-encoded key, which clients
+// send with or without a leading slash and the bucket's name.
+func (s *Server) renameSource(ctx context.Context, r *request) (object.Ref, error) {
+	raw := r.header("x-amz-rename-source")
+	key, ok := unescape(raw, false)
+	if !ok || key == "" || key == "/" {
+		return object.Ref{}, errInvalidArgument.with("The x-amz-rename-source header must name the source object.").detailed("ArgumentName", "x-amz-rename-source")
+	}
+	if key[0] == '/' {
+		key = key[1:]
+	}
+	whole := object.Ref{Bucket: r.bucket, Key: key}
+	short := object.Ref{Bucket: r.bucket, Key: key[min(len(key), len(r.bucket)+1):]}
+	if short.Key == "" || key[:len(r.bucket)+1] != r.bucket+"/" {
+		return whole, nil
+	}
+	if _, err := s.Store.Stat(ctx, whole); errors.Is(err, object.NoSuchKey) {
+		return short, nil
+	} else if err != nil {
+		return object.Ref{}, err
+	}
+	return whole, nil
+}

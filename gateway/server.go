@@ -1,0 +1,432 @@
+// Package gateway speaks S3 over HTTP: it reads a request, finds out who sent
+// it and whether they may, runs one row of the operation table against an
+// object.Store, and answers. HTTP, XML and S3's error codes are known here and
+// nowhere else, and so is fasthttp.
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// Authority decides who may do what; iam.Root is one.
+type Authority interface {
+	// Lookup returns the identity and the secret of an access key.
+	Lookup(accessKey string) (id iam.Identity, secret string, ok bool)
+	// Allowed reports whether the request may go on.
+	Allowed(req iam.Request) bool
+}
+
+// Config says how to serve.
+type Config struct {
+	Store     object.Store
+	Authority Authority
+	Logger    *slog.Logger // for errors, and for the access lines if AccessLog is set
+	AccessLog bool         // log a line for each request
+	Region    string       // that clients must sign for
+	Domains   []string     // of virtual-host style requests, lower case
+	Metrics   *Metrics     // nil: none are kept
+	TLS       *tls.Config  // nil: plain HTTP
+	// ConsoleURL is where browsers that come to / are sent, or "".
+	ConsoleURL string
+	// PublicMetrics serves metrics without a token.
+	PublicMetrics bool
+	// Ready returns why requests cannot be served now, beside what the Store says,
+	// or nil; nil: there is nothing else.
+	Ready func() error
+	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
+	// there is no such page.
+	Status func(ctx context.Context) any
+
+	MaxRequests    int           // served at once; more wait, then get SlowDown
+	AdmissionWait  time.Duration // how long they wait
+	HeaderTimeout  time.Duration // for a request's header to arrive
+	IdleTimeout    time.Duration // between requests of a connection
+	StallTimeout   time.Duration // for the next piece of a body to move
+	QuickTimeout   time.Duration // of operations on metadata
+	ListingTimeout time.Duration // of listings
+	LongTimeout    time.Duration // of copies and completions
+	Patience       time.Duration // after which a client that waits for one of those is kept alive
+
+	Now func() time.Time
+}
+
+// DefaultConfig returns a Config to which Store, Authority and Logger have to
+// be added.
+func DefaultConfig() Config {
+	return Config{
+		Region:         object.DefaultRegion,
+		AccessLog:      true,
+		MaxRequests:    1024,
+		AdmissionWait:  5 * time.Second,
+		HeaderTimeout:  30 * time.Second,
+		IdleTimeout:    2 * time.Minute,
+		StallTimeout:   30 * time.Second,
+		QuickTimeout:   20 * time.Second,
+		ListingTimeout: 60 * time.Second,
+		LongTimeout:    2 * time.Hour,
+		Patience:       10 * time.Second,
+		Now:            time.Now,
+	}
+}
+
+// Validate reports everything that is wrong with the configuration.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Store == nil || c.Authority == nil || c.Logger == nil || c.Now == nil {
+		errs = append(errs, errors.New("gateway: Store, Authority, Logger and Now are required"))
+	}
+	if c.Region == "" {
+		errs = append(errs, errors.New("gateway: Region is required"))
+	}
+	if c.MaxRequests < 1 {
+		errs = append(errs, fmt.Errorf("gateway: MaxRequests is %d, must be at least 1", c.MaxRequests))
+	}
+	for _, d := range []time.Duration{c.AdmissionWait, c.HeaderTimeout, c.IdleTimeout, c.StallTimeout, c.QuickTimeout, c.ListingTimeout, c.LongTimeout, c.Patience} {
+		if d <= 0 {
+			errs = append(errs, errors.New("gateway: every timeout must be positive"))
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Server serves S3. Make it with New.
+type Server struct {
+	Config
+	root     context.Context
+	cancel   context.CancelFunc
+	table    *table
+	http     *fasthttp.Server
+	slots    chan struct{} // one for each request being served
+	ids      *requestIDs
+	verifier sigv4.Verifier
+	draining atomic.Bool
+}
+
+// maxHeaderBytes is the longest request header that is read. S3 allows 8 KiB,
+// presigned URLs and proxies want more.
+const maxHeaderBytes = 32 << 10
+
+// connectionsPerRequest is how many connections are kept open for each request
+// that may be served. It also bounds the threads that sendfile can leave inside
+// a file system that hangs, well below the 10,000 at which Go gives up.
+const connectionsPerRequest = 4
+
+// New returns a Server whose requests end when root does.
+func New(root context.Context, cfg Config) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	ids, err := newRequestIDs()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
+	s := &Server{Config: cfg, table: newTable(operations()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
+	s.root, s.cancel = context.WithCancel(root)
+	s.http = &fasthttp.Server{
+		Handler:                      s.serve,
+		ExpectHandler:                s.expect,
+		ErrorHandler:                 s.broken,
+		Name:                         "Shoal",
+		ReadBufferSize:               maxHeaderBytes,
+		WriteBufferSize:              8 << 10,
+		ReadTimeout:                  cfg.HeaderTimeout,
+		IdleTimeout:                  cfg.IdleTimeout,
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           8 << 10, // from here on bodies are streamed (FH8)
+		DisablePreParseMultipartForm: true,
+		NoDefaultContentType:         true,
+		CloseOnShutdown:              true,
+		Concurrency:                  connectionsPerRequest * cfg.MaxRequests,
+		Logger:                       quietLogger{cfg.Logger},
+	}
+	return s, nil
+}
+
+// quietLogger takes what fasthttp logs: mostly clients that broke off.
+type quietLogger struct{ log *slog.Logger }
+
+// Printf logs at debug level.
+func (q quietLogger) Printf(format string, args ...any) {
+	q.log.Debug("http", "detail", fmt.Sprintf(format, args...))
+}
+
+// Serve serves clients that come to ln, until Shutdown. It closes ln.
+func (s *Server) Serve(ln *net.TCPListener) error {
+	var l net.Listener = &listener{TCPListener: ln, stall: s.StallTimeout, fresh: map[*conn]struct{}{}}
+	if s.TLS != nil {
+		l = tls.NewListener(l, s.TLS)
+	}
+	return s.http.Serve(l)
+}
+
+// Drain makes the readiness check fail, so that load balancers turn away while
+// requests are still served.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Shutdown takes no new connections, lets requests end until ctx does, and
+// then breaks off those that are left.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	err := s.http.ShutdownWithContext(ctx)
+	s.cancel()
+	return err
+}
+
+// expect decides on a request that waits for "100 Continue" before it sends its
+// body: only one that is let in is told to go on. fasthttp then calls serve; of
+// a refused request it sends the answer made here and closes the connection.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	r := s.begin(ctx)
+	if err := s.prepare(r); err != nil {
+		s.refuse(r, err)
+		s.finish(r)
+		return ctx.Response.StatusCode()
+	}
+	ctx.SetUserValue(preparedKey{}, r)
+	return fasthttp.StatusContinue
+}
+
+// preparedKey is where expect leaves the request for serve.
+type preparedKey struct{}
+
+// serve handles one request.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	r, prepared := ctx.UserValue(preparedKey{}).(*request)
+	if !prepared {
+		r = s.begin(ctx)
+		if s.serveOwn(r) {
+			return
+		}
+	}
+	defer s.finish(r)
+	defer func() {
+		if p := recover(); p != nil {
+			s.Logger.Error("panic", "request", r.id, "panic", p, "stack", string(debug.Stack()))
+			s.refuse(r, errInternal)
+			ctx.SetConnectionClose()
+		}
+	}()
+	if !prepared {
+		if err := s.prepare(r); err != nil {
+			s.refuse(r, err)
+			s.settleBody(r)
+			return
+		}
+	}
+	s.run(r)
+	s.settleBody(r)
+}
+
+// begin makes the request and the headers that every answer has.
+func (s *Server) begin(ctx *fasthttp.RequestCtx) *request {
+	if c := clientConn(ctx.Conn()); c != nil {
+		c.asked()
+	}
+	r := &request{ctx: ctx, id: s.ids.next(), started: s.Now()}
+	h := &ctx.Response.Header
+	h.DisableNormalizing()
+	h.Set("x-amz-request-id", r.id)
+	h.Set("x-amz-id-2", r.id)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("X-Content-Type-Options", "nosniff")
+	s.Metrics.inflight.Inc()
+	return r
+}
+
+// prepare does everything that needs no body: it reads the request line, finds
+// the operation, authenticates, authorises and admits.
+func (s *Server) prepare(r *request) error {
+	if err := r.checkFraming(); err != nil {
+		return err
+	}
+	if err := r.parse(s.Domains); err != nil {
+		return err
+	}
+	op, err := s.table.find(r)
+	if err != nil {
+		return s.unlessDenied(r, err)
+	}
+	r.op = op
+	if err := s.authenticate(r); err != nil {
+		return err
+	}
+	if err := s.authorise(r); err != nil {
+		return err
+	}
+	if err := r.checkNames(); err != nil {
+		return err
+	}
+	if err := refuseUnsupported(r); err != nil {
+		return err
+	}
+	return s.admit(r)
+}
+
+// unlessDenied returns err, but to a stranger no more than that he is one.
+func (s *Server) unlessDenied(r *request, err error) error {
+	if r.method == fasthttp.MethodOptions {
+		return errCORSForbidden
+	}
+	r.op = &operation{name: "Unknown", level: service, action: "s3:Unknown"}
+	if authErr := s.authenticate(r); authErr != nil {
+		return authErr
+	}
+	if r.identity.Anonymous() {
+		return errAccessDenied
+	}
+	return err
+}
+
+// admit takes a slot; what it took is given back by finish.
+func (s *Server) admit(r *request) error {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		timer := time.NewTimer(s.AdmissionWait)
+		defer timer.Stop()
+		select {
+		case s.slots <- struct{}{}:
+		case <-timer.C:
+			return errSlowDown
+		case <-s.root.Done():
+			return errUnavailable
+		}
+	}
+	r.release = func() { <-s.slots }
+	return nil
+}
+
+// run carries out the operation within its time.
+func (s *Server) run(r *request) {
+	ctx, cancel := s.deadline(r)
+	defer cancel()
+	if err := r.op.handle(s, ctx, r); err != nil {
+		switch kind := object.KindOf(err); {
+		case kind == object.Internal && ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case kind == object.NoSuchUpload:
+			// S3 looks for the bucket first; here that costs only who asks in vain.
+			if _, missing := s.Store.StatBucket(ctx, r.bucket); errors.Is(missing, object.NoSuchBucket) {
+				err = missing
+			}
+		}
+		s.refuse(r, err)
+	}
+}
+
+// errStalled is why the context of a request ends whose body stands still.
+var errStalled = object.E("serve", "", object.Unavailable, errors.New("no progress within the stall timeout"))
+
+// deadline returns the context of a request. That of an operation that moves a
+// body lives on as long as the body does: reading it winds the clock.
+func (s *Server) deadline(r *request) (context.Context, context.CancelFunc) {
+	switch r.op.class {
+	case quick:
+		return context.WithTimeoutCause(s.root, s.QuickTimeout, errStalled)
+	case listing:
+		return context.WithTimeoutCause(s.root, s.ListingTimeout, errStalled)
+	case long:
+		return context.WithTimeoutCause(s.root, s.LongTimeout, errStalled)
+	case data:
+	}
+	ctx, cancel := context.WithCancelCause(s.root)
+	// Twice the stall time: the client's own stall is noticed on the
+	// connection first, and answered as what it is.
+	timer := time.AfterFunc(2*s.StallTimeout, func() { cancel(errStalled) })
+	r.progress = func() { timer.Reset(2 * s.StallTimeout) }
+	return ctx, func() {
+		timer.Stop()
+		cancel(context.Canceled)
+	}
+}
+
+// refuse answers with the error, and logs what is our fault.
+func (s *Server) refuse(r *request, err error) {
+	e := toS3(err)
+	if e.status >= 500 && e.status != fasthttp.StatusNotImplemented && e.cause != nil {
+		s.Logger.Error("request failed", "request", r.id, "operation", r.operation(), "bucket", r.bucket, "key", r.key, "error", err)
+	}
+	r.answerError(e)
+}
+
+// broken answers what fasthttp could not read as a request.
+func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
+	r := s.begin(ctx)
+	defer s.finish(r)
+	var netErr net.Error
+	var tooLong *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.As(err, &tooLong):
+		r.answerError(errHeaderTooLarge)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		r.answerError(errIncompleteBody) // within the part that is read ahead (FH8)
+	case errors.As(err, &netErr) && netErr.Timeout():
+		r.answerError(errRequestTimeout)
+	default:
+		r.answerError(errBadRequest.because(err))
+	}
+	s.lingerOn(ctx)
+}
+
+// drainLimit is how much of an unread body is read and dropped so that the
+// connection can serve on; of a longer one the connection is closed.
+const drainLimit = 256 << 10
+
+// settleBody sees that what the handler left of the body is not taken for the
+// next request (FH6).
+func (s *Server) settleBody(r *request) {
+	stream := r.ctx.RequestBodyStream()
+	if c := clientConn(r.ctx.Conn()); c != nil {
+		c.reading.Store(false)
+	}
+	if stream == nil || r.body != nil && r.body.whole {
+		return
+	}
+	length := r.contentLength()
+	if length == 0 {
+		return
+	}
+	if length > 0 {
+		if r.drain(stream, length) {
+			return
+		}
+	}
+	r.ctx.SetConnectionClose()
+	s.lingerOn(r.ctx)
+}
+
+func (s *Server) lingerOn(ctx *fasthttp.RequestCtx) {
+	if c := clientConn(ctx.Conn()); c != nil {
+		c.linger.Store(true)
+	}
+}
+
+// finish logs and counts the request and gives back its slot. A body that is
+// still to be sent is counted by its declared length.
+func (s *Server) finish(r *request) {
+	if r.release != nil {
+		r.release()
+		r.release = nil
+	}
+	s.Metrics.inflight.Dec()
+	s.record(r)
+}

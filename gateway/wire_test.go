@@ -1,0 +1,302 @@
+package gateway
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// rawRequest returns the text of a signed request that declares length bytes of
+// body.
+func (f *fixture) rawRequest(c call, length int, extra ...string) string {
+	f.t.Helper()
+	if c.payload == "" {
+		c.payload = "UNSIGNED-PAYLOAD"
+	}
+	req := f.request(c)
+	var b strings.Builder
+	target := c.path
+	if c.query != "" {
+		target += "?" + c.query
+	}
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", c.method, target, req.Host)
+	if length >= 0 {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", length)
+	}
+	for k, v := range req.Header {
+		fmt.Fprintf(&b, "%s: %s\r\n", k, v[0])
+	}
+	for _, line := range extra {
+		b.WriteString(line + "\r\n")
+	}
+	return b.String() + "\r\n"
+}
+
+func hmacHex(key []byte, text string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// raw sends text over a new connection.
+func (f *fixture) raw(text string) (*net.TCPConn, *bufio.Reader) {
+	f.t.Helper()
+	return dial(f.t, f.addr, text)
+}
+
+// readReply reads one answer from a raw connection.
+func readReply(t *testing.T, r *bufio.Reader) reply {
+	t.Helper()
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(body)}
+}
+
+func TestContinueIsSentOnlyToRequestsThatAreLetIn(t *testing.T) {
+	f := withBucket(t)
+	for _, tt := range []struct {
+		name string
+		c    call
+		code string
+	}{
+		{"anonymous", call{method: "PUT", path: "/bucket/k", anonymous: true}, "AccessDenied"},
+		{"wrong secret", call{method: "PUT", path: "/bucket/k", secret: "wrong"}, "SignatureDoesNotMatch"},
+		{"encryption", call{method: "PUT", path: "/bucket/k", header: map[string]string{"x-amz-server-side-encryption": "AES256"}}, "NotImplemented"},
+	} {
+		_, r := f.raw(f.rawRequest(tt.c, 10, "Expect: 100-continue"))
+		if got := readReply(t, r); got.code() != tt.code {
+			t.Errorf("%s: %d %s", tt.name, got.status, got.body)
+		}
+		if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: the connection goes on: %v", tt.name, err)
+		}
+	}
+	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 2, "Expect: 100-continue"))
+	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100") {
+		t.Fatalf("%q %v", line, err)
+	}
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, "hi"); err != nil {
+		t.Fatal(err)
+	}
+	if got := readReply(t, r); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if got := f.get("k"); got != "hi" {
+		t.Errorf("stored %q", got)
+	}
+}
+
+func TestConnectionServesOnAfterAnEarlyError(t *testing.T) {
+	f := withBucket(t)
+	body := "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x", 100_000)
+	bad := f.rawRequest(call{method: "PUT", path: "/bucket/k", secret: "wrong"}, len(body))
+	good := f.rawRequest(call{method: "PUT", path: "/bucket/k2"}, 2)
+	_, r := f.raw(bad + body + good + "ok")
+	if got := readReply(t, r); got.code() != "SignatureDoesNotMatch" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if got := readReply(t, r); got.status != 200 {
+		t.Errorf("the next request: %d %s", got.status, got.body)
+	}
+	if got := f.get("k2"); got != "ok" {
+		t.Errorf("stored %q", got)
+	}
+}
+
+func TestErrorReachesAClientThatIsStillSending(t *testing.T) {
+	f := withBucket(t)
+	const length = 8 << 20
+	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k", secret: "wrong"}, length))
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		chunk := make([]byte, 64<<10)
+		for range length / len(chunk) {
+			if _, err := c.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	<-sent
+	if got := readReply(t, r); got.code() != "SignatureDoesNotMatch" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestBodyThatEndsEarlyIsNotStored(t *testing.T) {
+	f := withBucket(t)
+	for name, text := range map[string]string{
+		"plain": f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 100_000) + strings.Repeat("x", 50_000),
+		"form": f.rawRequest(call{method: "POST", path: "/bucket", header: map[string]string{"Content-Type": "multipart/form-data; boundary=b"}}, 1000) +
+			"--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhalf",
+		"chunked": f.chunked(20, "a\r\n0123456789\r\n", 100),
+	} {
+		c, r := f.raw(text)
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got := readReply(t, r); got.code() != "IncompleteBody" {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		f.missing("k")
+	}
+}
+
+// chunked returns the text of an upload in unsigned chunks with a trailer.
+func (f *fixture) chunked(decoded int, body string, length int) string {
+	return f.rawRequest(call{
+		method: "PUT", path: "/bucket/k", payload: "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+		header: map[string]string{"x-amz-decoded-content-length": fmt.Sprint(decoded), "x-amz-trailer": "x-amz-checksum-crc32", "Content-Encoding": "aws-chunked"},
+	}, length) + body
+}
+
+func TestUnsignedTrailerUpload(t *testing.T) {
+	f := withBucket(t)
+	const crc = "NhCmhg==" // of "hello"
+	for _, tt := range []struct {
+		name, body, code string
+		decoded          int
+	}{
+		{"right", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", "", 5},
+		{"wrong checksum", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", "BadDigest", 5},
+		{"no trailer", "5\r\nhello\r\n0\r\n\r\n", "MalformedTrailerError", 5},
+		{"wrong length", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", "IncompleteBody", 6},
+		{"broken framing", "zz\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", "IncompleteBody", 5},
+	} {
+		_, r := f.raw(f.chunked(tt.decoded, tt.body, len(tt.body)))
+		if got := readReply(t, r); got.code() != tt.code {
+			t.Errorf("%s: %d %s", tt.name, got.status, got.body)
+		}
+		if tt.code != "" {
+			f.missing("k")
+			continue
+		}
+		if got := f.get("k"); got != "hello" {
+			t.Errorf("%s: stored %q", tt.name, got)
+		}
+		f.ok(call{method: "DELETE", path: "/bucket/k"})
+	}
+}
+
+// chunkFrames returns the contents framed in signed chunks that follow the
+// seed signature.
+func chunkFrames(now time.Time, previous string, contents ...string) string {
+	date := now.UTC().Format("20060102T150405Z")
+	key := sigv4.DeriveKey(testSecret, date[:8], object.DefaultRegion, "s3")
+	empty := sha256.Sum256(nil)
+	var b strings.Builder
+	for _, data := range contents {
+		sum := sha256.Sum256([]byte(data))
+		previous = hmacHex(key[:], "AWS4-HMAC-SHA256-PAYLOAD\n"+date+"\n"+date[:8]+"/us-east-1/s3/aws4_request\n"+previous+"\n"+
+			hex.EncodeToString(empty[:])+"\n"+hex.EncodeToString(sum[:]))
+		fmt.Fprintf(&b, "%x;chunk-signature=%s\r\n%s\r\n", len(data), previous, data)
+	}
+	return b.String()
+}
+
+func TestSignedChunksAreVerified(t *testing.T) {
+	f := withBucket(t)
+	content := strings.Repeat("c", 10_000)
+	_, r := f.raw(f.signedChunks(content, func(s string) string { return s }))
+	if got := readReply(t, r); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	if got := f.get("k"); got != content {
+		t.Errorf("stored %d bytes", len(got))
+	}
+}
+
+func TestBodyThatStandsStillIsBrokenOff(t *testing.T) {
+	f := serve(t, func(c *Config) { c.StallTimeout = 300 * time.Millisecond })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	_, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 100_000) + strings.Repeat("x", 50_000))
+	if got := readReply(t, r); got.code() != "RequestTimeout" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.missing("k")
+}
+
+func TestSteadyBodyMayTakeLongerThanTheStallTimeout(t *testing.T) {
+	f := serve(t, func(c *Config) { c.StallTimeout = 400 * time.Millisecond })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 20_000))
+	for range 20 {
+		if _, err := io.WriteString(c, strings.Repeat("x", 1000)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if got := readReply(t, r); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestOverlongHeadersAreRefused(t *testing.T) {
+	f := withBucket(t)
+	_, r := f.raw("GET /bucket HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", maxHeaderBytes) + "\r\n\r\n")
+	if got := readReply(t, r); got.code() != "RequestHeaderSectionTooLarge" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.refused("MetadataTooLarge", call{method: "PUT", path: "/bucket/k", header: map[string]string{"x-amz-meta-a": strings.Repeat("x", 2048)}})
+	f.refused("KeyTooLongError", call{method: "PUT", path: "/bucket/" + strings.Repeat("k", 1025)})
+	_, r = f.raw("GET /bucket/%zz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got := readReply(t, r); got.code() != "InvalidURI" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.refused("InvalidBucketName", call{method: "PUT", path: "/Bad_Name"})
+	_, r = f.raw(f.rawRequest(call{method: "PUT", path: "//bucket/k"}, 0))
+	if got := readReply(t, r); got.code() != "InvalidBucketName" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.refused("MalformedXML", call{method: "PUT", path: "/new-bucket", body: "<rubbish"})
+}
+
+func TestPutWithoutLengthIsRefused(t *testing.T) {
+	f := withBucket(t)
+	_, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, -1))
+	if got := readReply(t, r); got.code() != "MissingContentLength" || got.status != 411 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.missing("k")
+}
+
+func TestRequestsBeyondTheLimitGetSlowDown(t *testing.T) {
+	f := serve(t, func(c *Config) { c.MaxRequests, c.AdmissionWait = 1, 50*time.Millisecond })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 20_000) + strings.Repeat("x", 10_000))
+	for deadline := time.Now().Add(10 * time.Second); len(f.server.slots) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the upload is not served")
+		}
+	}
+	f.refused("SlowDown", call{method: "GET", path: "/bucket/x"})
+	if _, err := io.WriteString(c, strings.Repeat("x", 10_000)); err != nil {
+		t.Fatal(err)
+	}
+	if got := readReply(t, r); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.refused("NoSuchKey", call{method: "GET", path: "/bucket/x"})
+}
