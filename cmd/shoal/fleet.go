@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/uuid"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/raftlock"
+	"github.com/shoal-storage/shoal/raftlock/mesh"
+	"github.com/shoal-storage/shoal/raftlock/mount"
+)
+
+// defaultClusterPort is where gateways look for each other.
+const defaultClusterPort = "9002"
+
+// leaveTime is how long a gateway that stops may take to leave its fleet.
+const leaveTime = 10 * time.Second
+
+// fleet is this gateway's place among those that serve the same tree.
+type fleet struct {
+	root   vfs.Dir
+	mount  *mount.Mount
+	mesh   *mesh.Mesh
+	node   *raftlock.Node
+	joined atomic.Pointer[raftlock.Node] // node, for who may look before there is one
+	log    *slog.Logger
+	ended  chan error // what serving the cluster port came to
+}
+
+// joinFleet joins the gateways that serve the tree at path, or begins the fleet
+// if there is none.
+func (f *serverFlags) joinFleet(ctx context.Context, path string, env *environment, log *slog.Logger) (_ *fleet, err error) {
+	fl := &fleet{log: log, ended: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, fl.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if fl.root, err = vfs.OpenShared(path, fl.byTime); err != nil {
+		return nil, openFailure(path, err)
+	}
+	if fl.mount, err = mount.Open(ctx, fl.root, log); err != nil {
+		return nil, openFailure(path, err)
+	}
+	secret, err := fl.secret(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := f.listenCluster()
+	if err != nil {
+		return nil, err
+	}
+	node := uuid.New()
+	if fl.mesh, err = mesh.New(mesh.Config{Cluster: fl.mount.Cluster(), Node: node, Secrets: [][]byte{secret}, Logger: log}); err != nil {
+		return nil, errors.Join(failed("cannot talk to other gateways", err, "a cluster secret has at least 16 characters"), ln.Close())
+	}
+	address := f.advertised(ctx, fl.mount, ln.Addr())
+	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
+		Node: node, Address: address, Lookup: f.lookup, Version: version,
+		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: fl.mount, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(failed("cannot join the fleet", err, ""), ln.Close())
+	}
+	go func() { fl.ended <- fl.mesh.Serve(ln) }()
+	log.Info("joining the gateways of this tree", "node", node, "cluster_address", address)
+	if _, err := fl.node.AwaitSession(ctx); err != nil {
+		return nil, failed("cannot join the gateways of "+path, err, "the log says what stands in the way")
+	}
+	fl.joined.Store(fl.node)
+	if err := fl.tellByTime(ctx); err != nil {
+		return nil, failed("cannot tell the gateways of "+path+" how this one has mounted it", err, "")
+	}
+	return fl, nil
+}
+
+// byTimeSetting is there if any gateway ever sees changes by time (NFSv3): all
+// others see to it, from then on, that theirs show so.
+const byTimeSetting = "mount/by-time"
+
+func (fl *fleet) byTime() bool {
+	node := fl.joined.Load()
+	if node == nil {
+		return false
+	}
+	_, there := node.Get(byTimeSetting)
+	return there
+}
+
+// tellByTime tells the others, before this gateway reads anything, if it sees
+// changes by time.
+func (fl *fleet) tellByTime(ctx context.Context) error {
+	if !vfs.SeesByTime(fl.root) || fl.byTime() {
+		return nil
+	}
+	_, err := fl.node.Set(ctx, raftlock.Change{Name: byTimeSetting, Value: []byte("nfs3")})
+	return err
+}
+
+// secret returns what gateways know one another by.
+func (fl *fleet) secret(ctx context.Context, env *environment) ([]byte, error) {
+	given, from, err := env.secret([]string{clusterSecret})
+	if err != nil {
+		return nil, err
+	}
+	if given != "" {
+		fl.log.Debug("cluster secret", "from", from)
+		return []byte(given), nil
+	}
+	secret, err := fl.mount.Secret(ctx)
+	if err != nil {
+		return nil, failed("cannot read the gateways' secret", err, "give one by "+clusterSecret+"_FILE")
+	}
+	return secret, nil
+}
+
+// show has the gateway show the fleet, if it is in one.
+func (fl *fleet) show(cfg *gateway.Config) error {
+	if fl == nil {
+		return nil
+	}
+	if err := cfg.Metrics.Registry.Register(fleetCollector{fl.node}); err != nil {
+		return failed("cannot measure the fleet", err, "")
+	}
+	cfg.Ready = fl.node.Ready
+	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
+	return nil
+}
+
+// close leaves the fleet. What is not open is left out.
+func (fl *fleet) close(ctx context.Context) error {
+	var err error
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	if fl.node != nil {
+		if leaving := fl.node.Close(ctx); leaving != nil {
+			fl.log.Warn("the other gateways will find out by themselves that this one has gone", "error", leaving)
+		}
+		err = fl.mesh.Close()
+		if served := <-fl.ended; served != nil {
+			err = errors.Join(err, served)
+		}
+	}
+	if fl.mount != nil {
+		err = errors.Join(err, fl.mount.Close())
+	}
+	if fl.root != nil {
+		err = errors.Join(err, fl.root.Close())
+	}
+	return err
+}
+
+// listenCluster listens for other gateways: where it was told to, or beside the
+// S3 port, on another port if that one is taken.
+func (f *serverFlags) listenCluster() (net.Listener, error) {
+	address := f.clusterAddress
+	if address == "" {
+		host, _, err := net.SplitHostPort(f.address)
+		if err != nil {
+			return nil, usage("--address "+f.address+" is not host:port", "take one such as :9000")
+		}
+		address = net.JoinHostPort(host, defaultClusterPort)
+	}
+	ln, err := net.Listen("tcp", address)
+	if f.clusterAddress == "" && errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(address) // joined above
+		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, failed("cannot listen on "+address+" for other gateways", err, "take another --cluster-address")
+	}
+	return ln, nil
+}
+
+// advertised returns the address at which other gateways reach this one: as
+// given, or that of the interface towards the others.
+func (f *serverFlags) advertised(ctx context.Context, m *mount.Mount, listening net.Addr) string {
+	tcp, ok := listening.(*net.TCPAddr)
+	if !ok {
+		return listening.String()
+	}
+	port := fmt.Sprint(tcp.Port)
+	if f.advertise != "" {
+		if _, _, err := net.SplitHostPort(f.advertise); err == nil {
+			return f.advertise
+		}
+		return net.JoinHostPort(f.advertise, port)
+	}
+	if !tcp.IP.IsUnspecified() {
+		return net.JoinHostPort(tcp.IP.String(), port)
+	}
+	towards := f.lookup(ctx)
+	if members, err := m.Members(ctx); err == nil {
+		for _, other := range members {
+			towards = append(towards, other.Addresses...)
+		}
+	}
+	// Addresses of the documentation's networks route as the whole world does.
+	for _, at := range append(towards, "192.0.2.1:9", "[2001:db8::1]:9") {
+		if ip := sourceTowards(at); ip != nil {
+			return net.JoinHostPort(ip.String(), port)
+		}
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+// sourceTowards returns the address that this host would send from, nil where
+// there is no way. Nothing is sent.
+func sourceTowards(at string) net.IP {
+	c, err := net.Dial("udp", at)
+	if err != nil {
+		return nil
+	}
+	defer c.Close() //nolint:errcheck // nothing was sent
+	udp, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok || udp.IP.IsLoopback() {
+		return nil
+	}
+	return udp.IP
+}
+
+// lookup returns where --peers says that other gateways may be; a name is looked
+// up each time, and stands for all of its addresses.
+func (f *serverFlags) lookup(ctx context.Context) []string {
+	var all []string
+	for _, peer := range domains(f.peers) {
+		host, port, err := net.SplitHostPort(peer)
+		if err != nil {
+			host, port = peer, defaultClusterPort
+		}
+		ips, err := net.DefaultResolver.LookupHost(ctx, host)
+		if err != nil {
+			continue // it may have an address later
+		}
+		for _, ip := range ips {
+			all = append(all, net.JoinHostPort(ip, port))
+		}
+	}
+	return all
+}
+
+// fleetCollector is the fleet for Prometheus.
+type fleetCollector struct{ node *raftlock.Node }
+
+// Describe implements prometheus.Collector; the metrics are not known before
+// they are collected.
+func (fleetCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c fleetCollector) Collect(out chan<- prometheus.Metric) {
+	for _, m := range c.node.Measure() {
+		kind := prometheus.GaugeValue
+		if m.Counter {
+			kind = prometheus.CounterValue
+		}
+		desc := prometheus.NewDesc("shoal_fleet_"+m.Name, m.Help, nil, nil)
+		out <- prometheus.MustNewConstMetric(desc, kind, m.Value)
+	}
+}

@@ -1,0 +1,150 @@
+// Command shoal turns storage that people own already into one S3 endpoint.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build (-ldflags "-X main.version=...").
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing but a package variable
+
+// Exit codes, stable for scripts.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitFindings    = 3   // what was asked about is not as it should be
+	exitUnsafe      = 4   // a check before the start found that going on would be unsafe
+	exitInterrupted = 130 // by a signal, before the work was done
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes the command line and returns the exit code.
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	var failure *failure
+	if !errors.As(err, &failure) {
+		failure = usage(err.Error(), "shoal --help shows the commands")
+	}
+	fmt.Fprintln(os.Stderr, failure.text())
+	return failure.code
+}
+
+// failure is an error as the person at the command line sees it: what failed
+// and why, and what to do about it.
+type failure struct {
+	code   int
+	what   string
+	remedy string
+	cause  error
+}
+
+func (f *failure) Error() string { return f.what }
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// text is "shoal: what: why; what to do", on one line.
+func (f *failure) text() string {
+	s := "shoal: " + f.what
+	if f.cause != nil {
+		s += ": " + f.cause.Error()
+	}
+	if f.remedy != "" {
+		s += "; " + f.remedy
+	}
+	return s
+}
+
+func usage(what, remedy string) *failure {
+	return &failure{code: exitUsage, what: what, remedy: remedy}
+}
+
+func failed(what string, cause error, remedy string) *failure {
+	return &failure{code: exitFailed, what: what, cause: cause, remedy: remedy}
+}
+
+func unsafe(what, remedy string) *failure {
+	return &failure{code: exitUnsafe, what: what, remedy: remedy}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "shoal",
+		Short: "One S3 endpoint over the storage you own",
+		Long: `Shoal serves a directory as S3: every object stays a plain file.
+
+  shoal server              serve the default data directory on 127.0.0.1:9000
+  shoal server /mnt/nas     serve a directory or a mounted share
+  shoal status              show the gateways that serve one tree
+  shoal health              ask whether a gateway can serve
+  shoal doctor /mnt/nas     look whether a mount is fit to be served
+  shoal bench               measure an S3 endpoint
+
+Every flag of the server can be given as an environment variable: --certs-dir is
+SHOAL_CERTS_DIR. Flags go before variables, and those before MINIO_* variables,
+which are understood too. Credentials come from SHOAL_ROOT_USER and
+SHOAL_ROOT_PASSWORD, or from files named by SHOAL_ROOT_USER_FILE and
+SHOAL_ROOT_PASSWORD_FILE.`,
+		Version:       versionLine(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(err.Error(), cmd.CommandPath()+" --help shows the flags")
+	})
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
+			return err
+		},
+	}
+}
+
+// versionLine tells the version, the commit it was built from, and by what.
+func versionLine() string {
+	line := "shoal " + version
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return line
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			line += " commit " + s.Value[:12]
+		}
+	}
+	return line + " " + info.GoVersion
+}

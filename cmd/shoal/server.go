@@ -1,0 +1,412 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/certs"
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/nasfs"
+)
+
+// serverFlags are the flags of "shoal server".
+type serverFlags struct {
+	address        string
+	consoleAddress string
+	clusterAddress string
+	advertise      string
+	peers          string
+	singleGateway  bool
+	stateDir       string
+	certsDir       string
+	region         string
+	domain         string
+	serverURL      string
+	logFormat      string
+	logLevel       string
+	metricsAuth    string
+	metadata       string
+	durability     string
+	maxRequests    int
+	shutdownDelay  time.Duration
+	drain          time.Duration
+	quiet          bool
+	anonymous      bool
+	jsonLog        bool
+}
+
+func newServerCommand() *cobra.Command {
+	var f serverFlags
+	cmd := &cobra.Command{
+		Use:   "server [flags] [PATH]",
+		Short: "Serve a directory as S3",
+		Long: `Serve the directory PATH, or a default one in the home directory, as S3.
+
+Directories in PATH are buckets, the files in them objects: what is there can be
+read at once, and what S3 clients write can be read as files. Only the directory
+.shoal.sys in PATH belongs to shoal.
+
+Without credentials one pair is made and printed, and only 127.0.0.1 is listened
+on. To serve other machines, set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD.`,
+		Example: `  shoal server
+  SHOAL_ROOT_USER=admin SHOAL_ROOT_PASSWORD_FILE=/etc/shoal/password shoal server /mnt/nas
+  shoal server --certs-dir /etc/shoal/certs --domain s3.example.com /mnt/nas`,
+		RunE: func(cmd *cobra.Command, args []string) error { return serve(cmd, &f, args) },
+	}
+	f.declare(cmd)
+	return cmd
+}
+
+// newGatewayCommand offers the old command line of MinIO's NAS gateway.
+func newGatewayCommand() *cobra.Command {
+	gatewayCmd := &cobra.Command{
+		Use: "gateway", Short: "Old name of server: gateway nas PATH", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	nas := newServerCommand()
+	nas.Use = "nas [flags] PATH"
+	nas.Short = "The same as shoal server PATH"
+	gatewayCmd.AddCommand(nas)
+	return gatewayCmd
+}
+
+func (f *serverFlags) declare(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.address, "address", "", "`host:port` to serve S3 on (default \":9000\", without credentials \"127.0.0.1:9000\")")
+	fl.StringVar(&f.consoleAddress, "console-address", "", "`host:port` of the web console (not in this version)")
+	fl.StringVar(&f.clusterAddress, "cluster-address", "", "`host:port` where the gateways of one tree talk to each other (default port 9002 of the S3 address's host)")
+	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address (default: this host's address towards them)")
+	fl.StringVar(&f.peers, "peers", "", "comma-separated `hosts` where other gateways may be, beside those that the tree names; tasks.NAME finds those of a Swarm service")
+	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH: needed where clients of the storage do not show what others have changed, as with SMB")
+	fl.StringVar(&f.stateDir, "state-dir", "", "`directory` for what this host keeps (default ~/.local/state/shoal)")
+	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
+	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
+	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
+	fl.StringVar(&f.serverURL, "server-url", "", "`URL` that clients reach this endpoint at, for the start-up text")
+	fl.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
+	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; info and lower log a line for each request")
+	fl.StringVar(&f.metricsAuth, "metrics-auth", "jwt", "who may read the metrics: jwt (\"mc admin prometheus generate\" makes tokens) or public")
+	fl.StringVar(&f.metadata, "metadata", "auto", "where metadata goes: xattr, sidecar, or auto: xattr where the file system has them")
+	fl.StringVar(&f.durability, "durability", "strict", "strict: a 200 survives a power cut; relaxed: it survives a crash of shoal")
+	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
+	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")
+	fl.DurationVar(&f.drain, "drain", 30*time.Second, "how long requests may take to end after SIGTERM")
+	fl.BoolVar(&f.quiet, "quiet", false, "print no start-up text")
+	fl.BoolVar(&f.jsonLog, "json", false, "the same as --log-format json")
+	fl.BoolVar(&f.anonymous, "anonymous", false, "leave keys and user names out of the log")
+	for _, hidden := range []string{"json", "anonymous"} {
+		if err := fl.MarkHidden(hidden); err != nil {
+			panic(err) // a misspelt name above
+		}
+	}
+}
+
+// serve runs the server until the command's context ends.
+func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
+	env := readEnvironment(os.Environ())
+	if err := errors.Join(env.check(cmd.Flags()), env.apply(cmd.Flags())); err != nil {
+		return err
+	}
+	if err := f.validate(); err != nil {
+		return err
+	}
+	creds, err := env.credentials()
+	if err != nil {
+		return err
+	}
+	log, err := f.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	path, err := dataPath(args, env)
+	if err != nil {
+		return err
+	}
+	state, err := openState(f.stateDir)
+	if err != nil {
+		return err
+	}
+	if creds, err = f.chooseAddress(creds, state); err != nil {
+		return err
+	}
+	f.warn(log, env)
+	return f.start(cmd.Context(), cmd.OutOrStdout(), log, path, state, env, creds)
+}
+
+// validate refuses values that their types allow.
+func (f *serverFlags) validate() error {
+	_, _, err := net.SplitHostPort(f.address)
+	switch {
+	case f.address != "" && err != nil:
+		return usage("--address "+f.address+" is not host:port", "take one such as :9000 or 127.0.0.1:9000")
+	case f.metricsAuth != "jwt" && f.metricsAuth != "public":
+		return usage("--metrics-auth "+f.metricsAuth+" is neither jwt nor public", "take jwt")
+	case f.maxRequests < 1:
+		return usage(fmt.Sprintf("--max-requests %d is less than 1", f.maxRequests), "take 1024, or what the storage bears")
+	case f.region == "":
+		return usage("--region is empty", "take us-east-1, which clients sign for by default")
+	case f.drain < 0 || f.shutdownDelay < 0:
+		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
+	}
+	return nil
+}
+
+// warn tells which variables of MinIO count, and what was given and does not.
+func (f *serverFlags) warn(log *slog.Logger, env *environment) {
+	if names := env.honoured(); len(names) > 0 {
+		log.Info("these variables of MinIO are in force", "names", strings.Join(names, " "))
+	}
+	if names := env.ignored(); len(names) > 0 {
+		log.Warn("these variables are not used by shoal", "names", strings.Join(names, " "))
+	}
+	if f.consoleAddress != "" {
+		log.Warn("there is no web console in this version; --console-address has no effect")
+	}
+}
+
+// start opens everything, serves, and closes everything in turn.
+func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, path string, state *state, env *environment, creds credentials) (err error) {
+	ln, err := listen(f.address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ln.Close() }() // closed already if it was served
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	if err := state.checkMount(path); err != nil {
+		return err
+	}
+	var fleet *fleet
+	if !f.singleGateway {
+		if fleet, err = f.joinFleet(ctx, path, env, log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, fleet.close(context.WithoutCancel(ctx))) }()
+	}
+	store, err := f.openStore(ctx, path, state, fleet, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	cfg := gateway.DefaultConfig()
+	cfg.Store, cfg.Authority, cfg.Logger = store, iam.NewRoot(creds.user, creds.password), log
+	cfg.Region, cfg.Domains, cfg.MaxRequests = f.region, domains(f.domain), f.maxRequests
+	cfg.PublicMetrics = f.metricsAuth == "public"
+	if f.certsDir != "" {
+		pairs, err := certs.Load(f.certsDir, log)
+		if err != nil {
+			return failed("cannot use --certs-dir "+f.certsDir, err, "put public.crt and private.key (PEM) into it")
+		}
+		defer pairs.Close()
+		cfg.TLS = pairs.Config()
+	}
+	cfg.Metrics = gateway.NewMetrics()
+	if err := fleet.show(&cfg); err != nil {
+		return err
+	}
+	server, err := gateway.New(context.WithoutCancel(ctx), cfg)
+	if err != nil {
+		return usage(err.Error(), "shoal server --help says what the flags take")
+	}
+	if !f.quiet {
+		f.banner(out, ln.Addr(), path, creds)
+	}
+	log.Info("serving", "address", ln.Addr().String(), "path", path, "version", version)
+	return f.serveUntilDone(ctx, log, server, ln)
+}
+
+// serveUntilDone serves until ctx ends, and then lets what is under way end.
+func (f *serverFlags) serveUntilDone(ctx context.Context, log *slog.Logger, server *gateway.Server, ln *net.TCPListener) error {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	select {
+	case err := <-served:
+		return failed("cannot serve", err, "")
+	case <-ctx.Done():
+	}
+	server.Drain()
+	if f.shutdownDelay > 0 {
+		log.Info("stopping: not ready any more", "serving_on_for", f.shutdownDelay.String())
+		select {
+		case err := <-served:
+			return failed("cannot serve", err, "")
+		case <-time.After(f.shutdownDelay):
+		}
+	}
+	log.Info("stopping: requests under way may end", "within", f.drain.String())
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.drain)
+	defer cancel()
+	switch err := server.Shutdown(grace); {
+	case errors.Is(err, context.DeadlineExceeded):
+		log.Warn("requests were broken off that did not end in time", "within", f.drain.String())
+	case err != nil:
+		return failed("cannot stop cleanly", err, "")
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// store is what serves a tree, alone or in a fleet.
+type store interface {
+	object.Store
+	Close() error
+}
+
+func (f *serverFlags) openStore(ctx context.Context, path string, state *state, fleet *fleet, log *slog.Logger) (store, error) {
+	cfg := nasfs.DefaultConfig()
+	cfg.Path, cfg.Logger = path, log
+	var ok bool
+	if cfg.Metadata, ok = map[string]nasfs.MetadataMode{"auto": nasfs.Auto, "xattr": nasfs.Xattr, "sidecar": nasfs.Sidecar}[f.metadata]; !ok {
+		return nil, usage("--metadata "+f.metadata+" is none of auto, xattr and sidecar", "take auto")
+	}
+	if cfg.Durability, ok = map[string]nasfs.Durability{"strict": nasfs.Strict, "relaxed": nasfs.Relaxed}[f.durability]; !ok {
+		return nil, usage("--durability "+f.durability+" is neither strict nor relaxed", "take strict")
+	}
+	var opened store
+	var err error
+	if fleet == nil {
+		opened, err = nasfs.Open(cfg)
+	} else {
+		cfg.Path, cfg.Root = "", fleet.root
+		opened, err = nasfs.OpenFleet(ctx, cfg, fleet.node)
+	}
+	if err != nil {
+		return nil, openFailure(path, err)
+	}
+	if err := state.rememberMount(path); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return opened, nil
+}
+
+// logger returns the log of the process.
+func (f *serverFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, usage("--log-level "+f.logLevel+" is not valid", "take debug, info, warn or error")
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if f.anonymous {
+		opts.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == "key" || a.Key == "user" {
+				a.Value = slog.StringValue("-")
+			}
+			return a
+		}
+	}
+	format := f.logFormat
+	if f.jsonLog {
+		format = "json"
+	}
+	switch {
+	case format == "text", format == "auto" && isTerminal(w):
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case format == "json", format == "auto":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, usage("--log-format "+f.logFormat+" is not valid", "take text, json or auto")
+}
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+func domains(list string) []string {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.ToLower(strings.Trim(strings.TrimSpace(name), ".")); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// chooseAddress settles where to listen and with which credentials: those that
+// were made here are for this machine only.
+func (f *serverFlags) chooseAddress(creds credentials, state *state) (credentials, error) {
+	if creds.user != "" {
+		if f.address == "" {
+			f.address = ":9000"
+		}
+		return creds, nil
+	}
+	if f.address == "" {
+		f.address = "127.0.0.1:9000"
+	}
+	if !isLoopback(f.address) {
+		return creds, unsafe("no credentials for serving other machines on "+f.address,
+			"set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE), or use --address 127.0.0.1:9000")
+	}
+	return state.ownCredentials()
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func listen(address string) (*net.TCPListener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, failed("cannot listen on "+address, err, "choose another with --address host:port, or stop what uses it")
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil, failed("cannot listen on "+address, fmt.Errorf("not TCP"), "")
+	}
+	return tcp, nil
+}
+
+// dataPath returns the directory to serve.
+func dataPath(args []string, env *environment) (string, error) {
+	if len(args) == 0 {
+		args = env.volumes()
+	}
+	switch {
+	case len(args) > 1:
+		return "", usage("several paths are given", "this version serves one directory; erasure mode over several drives is not in it")
+	case len(args) == 0:
+		return defaultPath()
+	case strings.Contains(args[0], "://") || strings.Contains(args[0], "{"):
+		return "", usage(args[0]+" names several nodes or drives", "this version serves one directory; erasure mode is not in it")
+	}
+	return filepath.Abs(args[0])
+}
+
+// defaultPath makes and returns the directory that is served where none is
+// named.
+func defaultPath() (string, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", failed("cannot find a default data directory", err, "name one: shoal server PATH")
+	}
+	path := filepath.Join(home, "shoal-data")
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return "", failed("cannot make the default data directory", err, "name another: shoal server PATH")
+	}
+	return path, nil
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
+)
+
+// code returns the exit code that an error leads to.
+func code(t *testing.T, err error) int {
+	t.Helper()
+	var f *failure
+	if !errors.As(err, &f) {
+		t.Fatalf("%v is no failure", err)
+	}
+	if text := f.text(); strings.Contains(text, "\n") || !strings.HasPrefix(text, "shoal: ") {
+		t.Errorf("not one line: %q", text)
+	}
+	return f.code
+}
+
+func testState(t *testing.T) *state {
+	t.Helper()
+	s, err := openState(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestWithoutCredentialsOnlyThisMachineIsServed(t *testing.T) {
+	state := testState(t)
+	for _, address := range []string{":9000", "0.0.0.0:9000", "192.0.2.1:9000", "[::]:9000"} {
+		f := serverFlags{address: address}
+		if _, err := f.chooseAddress(credentials{}, state); code(t, err) != exitUnsafe {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	var f serverFlags
+	made, err := f.chooseAddress(credentials{}, state)
+	if err != nil || f.address != "127.0.0.1:9000" || len(made.password) < 20 {
+		t.Fatalf("%+v, %s, %v", made, f.address, err)
+	}
+	if again, err := f.chooseAddress(credentials{}, state); err != nil || again.password != made.password {
+		t.Errorf("another pair at the next start: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(state.dir, ownCredentialsFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	given := serverFlags{}
+	if _, err := given.chooseAddress(credentials{user: "admin", password: "long-enough"}, state); err != nil || given.address != ":9000" {
+		t.Errorf("%s, %v", given.address, err)
+	}
+}
+
+func TestATreeThatIsGoneIsTakenForAMissingMount(t *testing.T) {
+	state, path := testState(t), t.TempDir()
+	if err := state.checkMount(path); err != nil {
+		t.Fatalf("a path that was never served: %v", err)
+	}
+	root, err := vfs.OpenRoot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	cfg := nasfs.DefaultConfig()
+	cfg.Root = root
+	store, err := nasfs.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(store.Close(), state.rememberMount(path), state.checkMount(path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(path, ".shoal.sys")); err != nil {
+		t.Fatal(err)
+	}
+	if err := state.checkMount(path); code(t, err) != exitUnsafe {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, file + ".none"} {
+		if err := checkPath(path); code(t, err) != exitUnsafe {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, args := range [][]string{{"/a", "/b"}, {"http://node1/data"}, {"/mnt/d{1...4}"}} {
+		if _, err := dataPath(args, readEnvironment(nil)); code(t, err) != exitUsage {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	got, err := dataPath(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x"}))
+	if err != nil || got != "/mnt/x" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
+	good := serverFlags{address: ":9000", metricsAuth: "jwt", maxRequests: 1, region: "r"}
+	if err := good.validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*serverFlags){
+		"an address without port": func(f *serverFlags) { f.address = "nas" },
+		"another metrics auth":    func(f *serverFlags) { f.metricsAuth = "none" },
+		"no requests":             func(f *serverFlags) { f.maxRequests = 0 },
+		"no region":               func(f *serverFlags) { f.region = "" },
+		"a negative drain":        func(f *serverFlags) { f.drain = -time.Second },
+	} {
+		f := good
+		change(&f)
+		if err := f.validate(); code(t, err) != exitUsage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCommandLinesEndWithTheirCodes(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"version"}, exitOK},
+		{[]string{"--version"}, exitOK},
+		{[]string{"server", "--help"}, exitOK},
+		{[]string{"completion", "bash"}, exitOK},
+		{[]string{"nonsense"}, exitUsage},
+		{[]string{"server", "--nonsense"}, exitUsage},
+		{[]string{"server", "/a", "/b"}, exitUsage},
+		{[]string{"bench", "--size", "big"}, exitUsage},
+	} {
+		if got := run(t.Context(), tt.args); got != tt.want {
+			t.Errorf("shoal %s ends with %d, not %d", strings.Join(tt.args, " "), got, tt.want)
+		}
+	}
+}
+
+func TestWhatCannotBeSharedIsRefusedWithItsCure(t *testing.T) {
+	err := openFailure("/mnt/nas", fmt.Errorf("open: %w", &vfs.IncoherentError{Why: "why", Cure: "mount it otherwise"}))
+	if code(t, err) != exitUnsafe {
+		t.Errorf("%v", err)
+	}
+	for _, word := range []string{"/mnt/nas", "why", "mount it otherwise", "--single-gateway"} {
+		if f, ok := errors.AsType[*failure](err); !ok || !strings.Contains(f.text(), word) {
+			t.Errorf("%v does not say %q", err, word)
+		}
+	}
+}
