@@ -1,0 +1,124 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// callsOf returns how many calls of each kind a mount of NFSv4 has made, by what
+// the kernel tells in /proc/self/mountstats.
+func callsOf(t *testing.T, mount string) map[string]int {
+	t.Helper()
+	table, err := os.ReadFile("/proc/self/mountstats")
+	must(t, err)
+	calls, ours := make(map[string]int), false
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) > 4 && fields[0] == "device":
+			ours = fields[4] == mount && slices.Contains(fields, "nfs4")
+		case ours && len(fields) > 8 && strings.ToUpper(fields[0]) == fields[0]: // a call's name
+			n, err := strconv.Atoi(fields[1])
+			must(t, err)
+			calls[strings.TrimSuffix(fields[0], ":")] = n
+		}
+	}
+	return calls
+}
+
+// callsFor returns the least that do took on a mount of eleven times, and what
+// it consisted of: what the gateways do of themselves falls into some of them.
+func callsFor(t *testing.T, mount string, do func(i int)) (least int, kinds string) {
+	t.Helper()
+	least = -1
+	for i := range 11 {
+		before := callsOf(t, mount)
+		do(i)
+		after, sum, list := callsOf(t, mount), 0, ""
+		for _, kind := range slices.Sorted(maps.Keys(after)) {
+			if n := after[kind] - before[kind]; n > 0 {
+				sum += n
+				list += fmt.Sprintf(" %s:%d", kind, n)
+			}
+		}
+		if least < 0 || sum < least {
+			least, kinds = sum, list
+		}
+	}
+	return least, kinds
+}
+
+// TestCallsOfTheFileServer bounds what an operation costs over the network. On
+// NFSv3 there is no bound: it has no attributes, and a clock that is waited for.
+func TestCallsOfTheFileServer(t *testing.T) {
+	mounts := list("SHOAL_TEST_MOUNTS")
+	if len(mounts) == 0 || len(callsOf(t, mounts[0])) == 0 {
+		t.Skip("not on NFSv4")
+	}
+	fleet := startFleet(t, 2)
+	ctx, bucket := t.Context(), aws.String("bucket")
+	c := newS3(fleet[0], noRetry)
+	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	content := random(4 << 10)
+	put := func(key string) {
+		_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: bytes.NewReader(content)})
+		must(t, err)
+	}
+	for i := range 1000 {
+		put(fmt.Sprintf("list/key%d", i))
+	}
+	for _, op := range []struct {
+		name  string
+		bound int
+		do    func(i int)
+	}{
+		{"PUT", 8, func(i int) { put(fmt.Sprintf("new%d", i)) }},
+		{"PUT over another", 12, func(int) { put("new0") }},
+		{"GET", 5, func(int) {
+			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("new1")}))
+			must(t, err)
+		}},
+		{"GET four directories down", 5, func(i int) {
+			if i == 0 {
+				put("a/b/c/d/e")
+			}
+			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("a/b/c/d/e")}))
+			must(t, err)
+		}},
+		{"HEAD", 5, func(int) {
+			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("new1")})
+			must(t, err)
+		}},
+		{"HEAD of nothing", 10, func(int) {
+			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("nothing")})
+			wantCode(t, err, "NotFound")
+		}},
+		{"LIST 1000", 8, func(int) {
+			page, err := c.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket, Prefix: aws.String("list/")})
+			must(t, err)
+			if len(page.Contents) != 1000 {
+				t.Errorf("%d objects", len(page.Contents))
+			}
+		}},
+		{"DELETE", 14, func(i int) {
+			_, err := c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprintf("list/key%d", i))})
+			must(t, err)
+		}},
+	} {
+		n, kinds := callsFor(t, mounts[0], op.do)
+		t.Logf("%-26s %3d of %d:%s", op.name, n, op.bound, kinds)
+		if n > op.bound {
+			t.Errorf("%s took %d calls, the bound is %d", op.name, n, op.bound)
+		}
+	}
+}

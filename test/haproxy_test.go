@@ -1,0 +1,139 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// startHAProxy starts HAProxy with the configuration that we ship, in front of
+// gateways, and returns its URL.
+func startHAProxy(t *testing.T, ports []int) string {
+	t.Helper()
+	shipped, err := os.ReadFile("../deploy/haproxy/haproxy.cfg")
+	must(t, err)
+	port := freePort(t)
+	cfg := strings.Replace(string(shipped), "bind :80", fmt.Sprintf("bind 127.0.0.1:%d", port), 1)
+	n := 0
+	cfg = regexp.MustCompile(`192\.0\.2\.\d+:9000`).ReplaceAllStringFunc(cfg, func(string) string {
+		n++
+		return fmt.Sprintf("127.0.0.1:%d", ports[n-1])
+	})
+	path := filepath.Join(t.TempDir(), "haproxy.cfg")
+	must(t, os.WriteFile(path, []byte(cfg), 0o600))
+	cmd := exec.Command("haproxy", "-f", path)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin")
+	if cmd.Path, err = exec.LookPath("haproxy"); err != nil {
+		cmd.Path, cmd.Err = "/usr/sbin/haproxy", nil
+	}
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			lines := strings.Split(log.String(), "\n")
+			t.Log(strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		}
+	})
+	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	eventually(t, "HAProxy has a gateway", func() bool {
+		resp, err := http.Get(url + "/minio/health/ready")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return url
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// TestGatewaysDieBehindHAProxy lets clients read and write through HAProxy while
+// the gateways behind it are killed and stopped one after the other. A read, and
+// a write that the SDK may repeat, never fails.
+func TestGatewaysDieBehindHAProxy(t *testing.T) {
+	dir := t.TempDir()
+	ports := []int{freePort(t), freePort(t), freePort(t)}
+	gateways := make([]*server, len(ports))
+	at := func(i int) *server {
+		return startOn(t, dir, "--address", fmt.Sprintf("127.0.0.1:%d", ports[i]), "--shutdown-delay", "2s")
+	}
+	for i := range ports {
+		gateways[i] = at(i)
+	}
+	proxied := &server{url: startHAProxy(t, ports)}
+	c := newS3(proxied)
+	bucket := aws.String("bucket")
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	content := random(100 << 10)
+	for i := range 8 {
+		_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprint("read-", i)), Body: bytes.NewReader(content)})
+		must(t, err)
+	}
+	var reads, writes atomic.Int64
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for id := range 4 {
+		group.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				got, err := readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprint("read-", n%8))}))
+				if err != nil || !bytes.Equal(got, content) {
+					t.Errorf("read: %d bytes, %v", len(got), err)
+				}
+				reads.Add(1)
+				key := aws.String(fmt.Sprintf("write-%d-%d", id, n%10))
+				if _, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key, Body: bytes.NewReader(content[:n%1000])}); err != nil {
+					t.Errorf("write: %v", err)
+				}
+				writes.Add(1)
+				got, err = readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: key}))
+				if err != nil || !bytes.Equal(got, content[:n%1000]) {
+					t.Errorf("read one's own write: %d bytes of %d, %v", len(got), n%1000, err)
+				}
+			}
+		})
+	}
+	for i := range gateways {
+		time.Sleep(2 * time.Second)
+		if i == 1 {
+			gateways[i].stop(t)
+		} else {
+			gateways[i].kill(t)
+		}
+		time.Sleep(time.Second)
+		gateways[i] = at(i)
+	}
+	time.Sleep(2 * time.Second)
+	close(stop)
+	group.Wait()
+	t.Logf("%d reads, %d writes", reads.Load(), writes.Load())
+}

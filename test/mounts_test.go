@@ -1,0 +1,131 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// place is where a gateway runs.
+type place struct {
+	host  string // address that it serves on
+	netns string // file of its network namespace, "" for that of the tests
+}
+
+// command is a command to be run there, as the process that is started.
+func (p place) command(args ...string) *exec.Cmd {
+	if p.netns != "" {
+		args = append([]string{"nsenter", "--net=" + p.netns, "--"}, args...)
+	}
+	return exec.Command(args[0], args[1:]...) //nolint:gosec // the tests' own words
+}
+
+// mountOf is a directory as one client of its file server sees it.
+type mountOf struct {
+	place
+	dir string
+}
+
+// mountsOfOneTree makes a directory and returns it as it is seen on each of the
+// mounts that SHOAL_TEST_MOUNTS names, with the address and the network
+// namespace of each that SHOAL_TEST_HOSTS and SHOAL_TEST_NETNS name in the same
+// order. Without them it is one directory of this machine.
+func mountsOfOneTree(t *testing.T) []mountOf {
+	t.Helper()
+	roots := list("SHOAL_TEST_MOUNTS")
+	if len(roots) == 0 {
+		return []mountOf{{place{host: "127.0.0.1"}, t.TempDir()}}
+	}
+	hosts, spaces := list("SHOAL_TEST_HOSTS"), list("SHOAL_TEST_NETNS")
+	dir, err := os.MkdirTemp(roots[0], "tree-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // the bed goes with all that is on it
+	var mounts []mountOf
+	for i, root := range roots {
+		m := mountOf{place{host: "127.0.0.1"}, filepath.Join(root, filepath.Base(dir))}
+		if len(hosts) > 0 {
+			m.host = hosts[i]
+		}
+		if len(spaces) > 0 {
+			m.netns = spaces[i]
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts
+}
+
+// list returns the elements of a variable that is a list like PATH.
+func list(variable string) []string {
+	value := os.Getenv(variable)
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ":")
+}
+
+// TestReadsSeeWhatOthersWrote has one gateway change an object, and others look
+// at once that have just seen, and so know, what it was before.
+func TestReadsSeeWhatOthersWrote(t *testing.T) {
+	rounds := 300
+	if full() {
+		rounds = 3000
+	}
+	fleet := startFleet(t, 2)
+	ctx, bucket := t.Context(), aws.String("bucket")
+	var c []*s3.Client
+	for _, s := range fleet {
+		c = append(c, newS3(s, noRetry))
+	}
+	_, err := c[0].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	wrong := 0
+	look := func(round int, key *string, want string) {
+		got, err := readS3(c[1].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key}))
+		switch {
+		case errorCode(err) == "NoSuchKey" && want == "":
+		case err != nil || string(got) != want:
+			wrong++
+			t.Logf("round %d: %s is %q, %v, and not %q", round, *key, got, err, want)
+		}
+	}
+	for round := range rounds {
+		key, content := aws.String(fmt.Sprintf("dir/key%d", round%3)), fmt.Sprint("content ", round)
+		if round%10 == 9 {
+			key = aws.String(fmt.Sprintf("new%d/key", round)) // in a directory that is not there
+			look(round, key, "")
+		}
+		_, err := c[0].PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader(content)})
+		must(t, err)
+		look(round, key, content)
+		if round%5 == 4 {
+			_, err := c[0].DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key})
+			must(t, err)
+			look(round, key, "")
+		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d of %d rounds read something else than what was written", wrong, rounds)
+	}
+}
+
+func TestASingleGatewayServesWithoutAFleet(t *testing.T) {
+	s := start(t, "--single-gateway")
+	c, bucket, key := newS3(s, noRetry), aws.String("bucket"), aws.String("key")
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader("text")})
+	must(t, err)
+	got, err := readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: key}))
+	if err != nil || string(got) != "text" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if strings.Contains(s.log(t), "joining the gateways") {
+		t.Error("it has joined a fleet")
+	}
+}

@@ -1,0 +1,126 @@
+package test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// lab is network namespaces for gateways: each is reached from here over a link
+// of its own, and they reach each other over a bridge that can be pulled.
+type lab struct {
+	id  string
+	hub string
+}
+
+// newLab makes the namespaces. They go with the test.
+func newLab(t *testing.T, n int) (*lab, []place) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces are made by root only")
+	}
+	l := &lab{id: fmt.Sprintf("sh%d", os.Getpid()%100000)}
+	l.hub = l.id + "hub"
+	t.Cleanup(func() {
+		for i := range n {
+			// The link too: the kernel may keep the namespace for a while.
+			_ = exec.Command("ip", "link", "del", l.outside(i)).Run()
+			_ = exec.Command("ip", "netns", "del", l.space(i)).Run()
+		}
+		_ = exec.Command("ip", "netns", "del", l.hub).Run()
+	})
+	if out, err := exec.Command("ip", "netns", "add", l.hub).CombinedOutput(); err != nil {
+		t.Skipf("network namespaces cannot be made here: %v: %s", err, out)
+	}
+	l.ip(t, "-n "+l.hub+" link add br0 type bridge")
+	l.ip(t, "-n "+l.hub+" link set br0 up")
+	var places []place
+	for i := range n {
+		ns, outside := l.space(i), l.outside(i)
+		l.ip(t, "netns add "+ns)
+		l.ip(t, "-n "+ns+" link set lo up")
+		l.ip(t, fmt.Sprintf("link add %s type veth peer name m0 netns %s", outside, ns))
+		l.ip(t, fmt.Sprintf("addr add 10.213.%d.1/30 dev %s", i, outside))
+		l.ip(t, fmt.Sprintf("link set %s up", outside))
+		l.ip(t, fmt.Sprintf("-n %s addr add 10.213.%d.2/30 dev m0", ns, i))
+		l.ip(t, fmt.Sprintf("-n %s link set m0 up", ns))
+		l.ip(t, fmt.Sprintf("-n %s link add c%d type veth peer name c0 netns %s", l.hub, i, ns))
+		l.ip(t, fmt.Sprintf("-n %s link set c%d master br0 up", l.hub, i))
+		l.ip(t, fmt.Sprintf("-n %s addr add 10.214.0.%d/24 dev c0", ns, i+1))
+		l.ip(t, fmt.Sprintf("-n %s link set c0 up", ns))
+		places = append(places, place{host: fmt.Sprintf("10.213.%d.2", i), netns: "/run/netns/" + ns})
+	}
+	return l, places
+}
+
+func (l *lab) space(i int) string { return fmt.Sprintf("%sg%d", l.id, i) }
+
+func (l *lab) outside(i int) string { return fmt.Sprintf("%sm%d", l.id, i) }
+
+func (l *lab) ip(t *testing.T, words string) {
+	t.Helper()
+	if out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v: %s", words, err, out)
+	}
+}
+
+// cut takes a gateway off the others' network, or puts it back.
+func (l *lab) cut(t *testing.T, i int, cut bool) {
+	t.Helper()
+	state := "up"
+	if cut {
+		state = "down"
+	}
+	l.ip(t, fmt.Sprintf("-n %s link set c%d %s", l.hub, i, state))
+}
+
+// TestAGatewayThatIsCutOffWritesNothing cuts gateways off the others one by one,
+// the leader among them, while the storage stays in everybody's reach. Who is
+// cut off says that it is not ready and accepts no write; the others go on; and
+// when the cut is mended all is as before.
+func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
+	l, places := newLab(t, 3)
+	dir := t.TempDir()
+	var fleet []*server
+	for i, p := range places {
+		fleet = append(fleet, startAt(t, p, dir, "--cluster-address", fmt.Sprintf("10.214.0.%d:9002", i+1)))
+	}
+	w := gather(t, fleet, rand.Uint64())
+	for i := range fleet {
+		// With one voter that one would go on alone: the storage is in its reach.
+		eventually(t, "all three vote", func() bool {
+			st, _ := fleet[0].status(t)
+			votes := 0
+			for _, m := range st.Members {
+				if m.Role != "follower" {
+					votes++
+				}
+			}
+			return votes == 3
+		})
+		l.cut(t, i, true)
+		eventually(t, "who is cut off is not ready", func() bool { return fleet[i].probe("/minio/health/ready") == http.StatusServiceUnavailable })
+		other := newS3(fleet[(i+1)%3], noRetry)
+		eventually(t, "the others go on", func() bool {
+			_, err := other.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(fmt.Sprint("during ", i)), Body: strings.NewReader("x")})
+			return err == nil
+		})
+		time.Sleep(4 * time.Second)
+		if code := fleet[i].probe("/minio/health/ready"); code != http.StatusServiceUnavailable {
+			t.Errorf("cut off for long, and readiness is %d", code)
+		}
+		l.cut(t, i, false)
+		eventually(t, "who was cut off is back", func() bool { return fleet[i].probe("/minio/health/ready") == http.StatusOK })
+		_, err := newS3(fleet[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(fmt.Sprint("after ", i)), Body: strings.NewReader("x")})
+		must(t, err)
+	}
+	w.check(t)
+}

@@ -1,0 +1,85 @@
+package test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+func TestTerminationLetsRequestsEnd(t *testing.T) {
+	s := start(t)
+	c := newS3(s)
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+	content := random(64 << 20) // more than the buffers between us hold
+	_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: bytes.NewReader(content)})
+	must(t, err)
+
+	download, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k")})
+	must(t, err)
+	link, err := s3.NewPresignClient(c).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("slow")})
+	must(t, err)
+	upload, body := io.Pipe()
+	uploaded := make(chan struct{})
+	go func() {
+		defer close(uploaded)
+		send(t, link.URL, upload, 8<<20)
+	}()
+	_, err = body.Write(content[:4<<20])
+	must(t, err)
+
+	sessions := filepath.Join(s.dir, ".shoal.sys", "sessions")
+	eventually(t, "the upload is under way", func() bool { return len(filesIn(t, sessions)) > 0 })
+
+	s.terminate(t)
+	eventually(t, "no new connection is taken", func() bool { return s.probe("/minio/health/live") == 0 })
+	_, err = body.Write(content[4<<20 : 8<<20])
+	must(t, err)
+	must(t, body.Close())
+	<-uploaded
+	got, err := readS3(download, nil)
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the download under way: %d bytes, %v", len(got), err)
+	}
+	<-s.exited
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if left := filesIn(t, sessions); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestLoadBalancersHearOfTerminationFirst(t *testing.T) {
+	s := start(t, "--shutdown-delay", "3s")
+	s.terminate(t)
+	eventually(t, "the readiness check answers 503", func() bool { return s.probe("/minio/health/ready") == http.StatusServiceUnavailable })
+	if status := s.probe("/minio/health/live"); status != http.StatusOK {
+		t.Errorf("liveness: %d", status)
+	}
+	if _, err := newS3(s, noRetry).ListBuckets(t.Context(), &s3.ListBucketsInput{}); err != nil {
+		t.Errorf("a request in the delay: %v", err)
+	}
+}
+
+func TestDrainEndsAtItsLimit(t *testing.T) {
+	s := start(t, "--drain", "1s")
+	c := newS3(s)
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+	_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: bytes.NewReader(random(64 << 20))})
+	must(t, err)
+	download, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k")})
+	must(t, err)
+	defer download.Body.Close()
+	s.stop(t)
+	if !strings.Contains(s.log(t), "broken off") {
+		t.Errorf("the log does not tell that a request was broken off:\n%s", s.log(t))
+	}
+}
