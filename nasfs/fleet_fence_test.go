@@ -142,9 +142,7 @@ func fencedAt(t *testing.T, kind, name string, change func(context.Context, *sta
 	t.Helper()
 	w := threeOn(t, kind)
 	s := setStage(t, w)
-	for i, g := range w.gateways { // a sweep would end what the fenced one completed, in the middle of looking
-		nasfs.Swept(g, w.members[i].current().id)
-	}
+	w.swept() // or the upload that the fenced one completes could end in the middle of our looking
 	before := everything(t, w.gateways[1])
 	made, tell := 0, func() {}
 	remove := w.faults[0].Inject(func(c vfs.OpCall) error {
@@ -244,9 +242,7 @@ func TestWithoutASessionReadsGoOnAndChangesWait(t *testing.T) {
 func TestTheNextSessionEndsWhatTheLastOneLeft(t *testing.T) {
 	onEachKind(t, func(t *testing.T, w *world) {
 		s, m := setStage(t, w), w.members[0]
-		for i, g := range w.gateways { // whose first sweep could end the upload instead
-			nasfs.Swept(g, w.members[i].current().id)
-		}
+		w.swept() // whose first sweep could end the upload instead
 		tell := func() {}
 		remove := w.faults[0].Inject(func(c vfs.OpCall) error {
 			if c.Op == vfs.OpRename && strings.HasSuffix(c.Path, "/upload") {

@@ -31,6 +31,13 @@ type world struct {
 	faults     []*vfs.Fault // what each gateway sees the tree through
 }
 
+// swept waits until each gateway has swept what earlier sessions left.
+func (w *world) swept() {
+	for i, g := range w.gateways {
+		nasfs.Swept(g, w.members[i].current().id)
+	}
+}
+
 // newWorld opens n gateways, all at the same time, each with a configuration of
 // its own from cfg.
 func newWorld(t *testing.T, n int, cfg func() nasfs.Config) *world {
