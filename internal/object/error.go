@@ -22,6 +22,9 @@ const (
 	BadName                 // the storage cannot hold such a key or bucket name
 	NoSuchBucket            // the bucket does not exist
 	NoSuchKey               // the object does not exist
+	NoSuchVersion           // the version does not exist
+	BadVersion              // no version can have such an ID
+	DeleteMarker            // the named version is a delete marker
 	NoSuchUpload            // the upload does not exist or has ended
 	BucketExists            // a bucket of the name exists
 	BucketNotEmpty          // the bucket holds objects
@@ -41,6 +44,7 @@ func (k Kind) Error() string {
 		Internal: "internal error", Unknown: "outcome unknown", Unavailable: "storage unavailable",
 		Full: "no space left", ReadOnly: "storage is read-only", AccessDenied: "access denied by the storage",
 		BadName: "name cannot be stored", NoSuchBucket: "no such bucket", NoSuchKey: "no such key",
+		NoSuchVersion: "no such version", BadVersion: "not a version ID", DeleteMarker: "version is a delete marker",
 		NoSuchUpload: "no such upload", BucketExists: "bucket exists", BucketNotEmpty: "bucket not empty",
 		PreconditionFailed: "precondition failed", Conflict: "conflicting operation", InvalidPart: "invalid part",
 		InvalidPartOrder: "invalid part order", PartTooSmall: "part too small", TooLarge: "object too large", BadDigest: "digest mismatch",

@@ -11,8 +11,9 @@ import (
 
 // Ref names one version of one object.
 type Ref struct {
-	Bucket string
-	Key    string // any non-empty byte string of at most MaxKeyLen bytes
+	Bucket  string
+	Key     string // any non-empty byte string of at most MaxKeyLen bytes
+	Version string // a version's ID, or NullVersion; empty for the current version
 }
 
 // Limits of S3, in the units of its documentation
@@ -24,7 +25,7 @@ const (
 	MaxPartSize   = 5 << 30     // bytes, of one part and of one PUT
 	MaxObjectSize = 5 << 40     // bytes (5 TiB)
 	MaxListLimit  = 1000        // entries of one page
-	NullVersion   = "null"      // the version ID of what an unversioned bucket holds
+	NullVersion   = "null"      // the ID of the version that was made without versioning
 	StorageClass  = "STANDARD"  // the default storage class
 	DefaultRegion = "us-east-1" // the region whose location constraint is empty
 )
@@ -36,10 +37,11 @@ type Tag struct {
 
 // Bucket is a bucket's own record.
 type Bucket struct {
-	Name    string
-	Created time.Time
-	Region  string
-	Tags    []Tag
+	Name       string
+	Created    time.Time
+	Region     string
+	Tags       []Tag
+	Versioning Versioning
 }
 
 // Meta is what the writer of an object says about it beside its bytes.
@@ -73,6 +75,7 @@ func (m Meta) Clone() Meta {
 type Info struct {
 	Bucket   string
 	Key      string
+	Version  string    // NullVersion for what was made without versioning
 	Size     int64     // bytes
 	Modified time.Time // S3's Last-Modified: when the object was made, to the nanosecond
 	ETag     string    // without quotes: hex MD5, "<hex>-<parts>", or a Store's own for foreign content
@@ -151,7 +154,7 @@ type Query struct {
 
 // Page is one page of a listing in ascending byte order.
 type Page struct {
-	Objects  []Info // without Meta but for its StorageClass, and without Parts
+	Objects  []Info // without Version and Parts, and of Meta with the StorageClass alone
 	Prefixes []string
 	More     bool   // there is at least one more key or common prefix
 	Next     string // with More: the After of the next page

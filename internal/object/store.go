@@ -38,10 +38,18 @@ type Buckets interface {
 
 // Objects is the part of a Store that holds objects. Every method answers
 // NoSuchBucket where the bucket is not there.
+//
+// A Ref with a Version names that version, for Open, Stat, Update, Delete and
+// the source of a copy; the others make or take current versions and ignore it.
+// A version that does not exist is NoSuchVersion, an ID that cannot exist
+// BadVersion, a delete marker DeleteMarker. Where the current version is a
+// delete marker the object does not exist. Errors about a delete marker hold a
+// *Marker.
 type Objects interface {
 	// Put makes in.Body the current version of ref. It reads Body to io.EOF
 	// and commits only then: any other error from Body is returned wrapped and
-	// leaves no trace.
+	// leaves no trace. What was current before is kept or replaced as the
+	// bucket's Versioning says.
 	Put(ctx context.Context, ref Ref, in PutInput) (Info, error)
 	// Open returns the object for reading, or NoSuchKey; the caller closes it.
 	Open(ctx context.Context, ref Ref) (Handle, error)
@@ -50,12 +58,19 @@ type Objects interface {
 	// Update runs fn on the object's mutable metadata under its lock, now its
 	// tags; NoSuchKey without an object. Bytes, ETag and Modified do not change.
 	Update(ctx context.Context, ref Ref, fn func(*Meta) error) (Info, error)
-	// Delete removes ref. That the key does not exist is not an error, but
-	// check is called with nil then and may make it one.
-	Delete(ctx context.Context, ref Ref, check Check) error
-	// List returns one page in ascending byte order of the key. Its cost
-	// follows the page, not the bucket.
+	// Delete removes ref. That it does not exist is not an error, but check is
+	// called with nil then and may make it one. Without a Version, in a bucket
+	// with versioning, it makes a delete marker the current version, even where
+	// there is no object. With one it removes that version for good; if it was
+	// the current one, the newest that is left becomes current. Check is called
+	// with the version that is to be removed, nil for a delete marker.
+	Delete(ctx context.Context, ref Ref, check Check) (Deleted, error)
+	// List returns one page of the current versions in ascending byte order of
+	// the key. Its cost follows the page, not the bucket.
 	List(ctx context.Context, q Query) (Page, error)
+	// ListVersions returns one page of all versions, in ascending byte order of
+	// the key and of each key the newest first.
+	ListVersions(ctx context.Context, q VersionQuery) (VersionPage, error)
 }
 
 // Copier is implemented by a Store that can copy an object without its bytes

@@ -49,7 +49,7 @@ func bucketTests() []test {
 		}},
 		{"an empty bucket can be deleted and made again, empty", func(c *suite) {
 			c.put("k", "v")
-			c.ok("delete", c.Delete(c.Context(), ref("k"), nil))
+			c.ok("delete", c.delete(ref("k"), nil))
 			c.ok("delete bucket", c.DeleteBucket(c.Context(), bucketName))
 			_, err := c.StatBucket(c.Context(), bucketName)
 			c.fails("stat", err, object.NoSuchBucket)
@@ -61,7 +61,7 @@ func bucketTests() []test {
 				c.put(key, "v")
 				c.fails("delete bucket with "+key, c.DeleteBucket(c.Context(), bucketName), object.BucketNotEmpty)
 				c.holds(key, "v")
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 			}
 			c.ok("delete bucket", c.DeleteBucket(c.Context(), bucketName))
 		}},
@@ -117,7 +117,7 @@ func bucketTests() []test {
 			c.put("k", "v")
 			_, err := c.Stat(c.Context(), object.Ref{Bucket: otherBucket, Key: "k"})
 			c.fails("stat", err, object.NoSuchKey)
-			c.ok("delete", c.Delete(c.Context(), object.Ref{Bucket: otherBucket, Key: "k"}, nil))
+			c.ok("delete", c.delete(object.Ref{Bucket: otherBucket, Key: "k"}, nil))
 			c.holds("k", "v")
 		}},
 	}
@@ -140,8 +140,12 @@ func noBucket(c *suite) {
 		"Open":   func() error { _, err := c.Open(ctx, nowhere); return err },
 		"Stat":   func() error { _, err := c.Stat(ctx, nowhere); return err },
 		"Update": func() error { _, err := c.Update(ctx, nowhere, func(*object.Meta) error { return nil }); return err },
-		"Delete": func() error { return c.Delete(ctx, nowhere, nil) },
-		"List":   func() error { _, err := c.List(ctx, object.Query{Bucket: nowhere.Bucket, Limit: 1}); return err },
+		"Delete": func() error { _, err := c.Delete(ctx, nowhere, nil); return err },
+		"ListVersions": func() error {
+			_, err := c.ListVersions(ctx, object.VersionQuery{Bucket: nowhere.Bucket, Limit: 1})
+			return err
+		},
+		"List": func() error { _, err := c.List(ctx, object.Query{Bucket: nowhere.Bucket, Limit: 1}); return err },
 		"CreateUpload": func() error {
 			_, err := c.CreateUpload(ctx, object.Upload{UploadRef: object.UploadRef{Ref: nowhere}, Algorithm: object.CRC32})
 			return err
@@ -215,7 +219,8 @@ func cancelTests() []test {
 			c.refused("put", err)
 			_, err = c.PutPart(ctx, up.UploadRef, 1, NewBody([]byte("new"), object.CRC32))
 			c.refused("put part", err)
-			c.refused("delete", c.Delete(ctx, ref("k"), nil))
+			_, err = c.Delete(ctx, ref("k"), nil)
+			c.refused("delete", err)
 			c.refused("delete bucket", c.DeleteBucket(ctx, bucketName))
 			c.refused("create bucket", c.CreateBucket(ctx, object.Bucket{Name: otherBucket}))
 			c.refused("abort", c.AbortUpload(ctx, up.UploadRef))

@@ -23,11 +23,11 @@ func checkTests() []test {
 				c.Fatal("the second put saw nothing")
 			}
 			c.same("Check", *seen, first)
-			c.ok("delete", c.Delete(c.Context(), ref("k"), look))
+			c.ok("delete", c.delete(ref("k"), look))
 			if seen == nil || seen.Size != 3 {
 				c.Errorf("delete saw %+v", seen)
 			}
-			c.ok("delete", c.Delete(c.Context(), ref("k"), look))
+			c.ok("delete", c.delete(ref("k"), look))
 			if seen != nil {
 				c.Errorf("delete of nothing saw %+v", seen)
 			}
@@ -40,9 +40,9 @@ func checkTests() []test {
 			c.put("k", "old")
 			_, err = c.Put(c.Context(), ref("k"), object.PutInput{Body: NewBody([]byte("x"), object.CRC32), Check: refuse})
 			c.is("put", err, errRefused)
-			c.is("delete", c.Delete(c.Context(), ref("k"), refuse), errRefused)
+			c.is("delete", c.delete(ref("k"), refuse), errRefused)
 			c.holds("k", "old")
-			c.is("delete of nothing", c.Delete(c.Context(), ref("none"), refuse), errRefused)
+			c.is("delete of nothing", c.delete(ref("none"), refuse), errRefused)
 			c.strings("keys", c.keys(10), []string{"k"})
 		}},
 		{"a refused put into a new place leaves nothing", func(c *suite) {
@@ -88,7 +88,7 @@ func checkTests() []test {
 		{"of many who delete one version one succeeds", func(c *suite) {
 			etag := c.put("a/k", "v").ETag
 			c.won(winners(20, func(int) error {
-				return c.Delete(c.Context(), ref("a/k"), object.IfMatch(etag, object.NoSuchKey))
+				return c.delete(ref("a/k"), object.IfMatch(etag, object.NoSuchKey))
 			}, object.NoSuchKey))
 			c.lacks("a/k")
 		}},
@@ -161,7 +161,7 @@ func siblings(c *suite) {
 					return
 				}
 				c.holds(key, content)
-				if err := c.Delete(c.Context(), ref(key), nil); err != nil {
+				if err := c.delete(ref(key), nil); err != nil {
 					c.Errorf("delete %s: %v", key, err)
 				}
 				c.lacks(key)

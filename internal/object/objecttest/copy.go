@@ -91,7 +91,7 @@ func copies(c *suite) {
 		c.slice(h, 0, int64(len(content)), content)
 		c.ok("close", h.Close())
 	}
-	c.ok("delete the source", c.Delete(c.Context(), ref("source"), nil))
+	c.ok("delete the source", c.delete(ref("source"), nil))
 	c.holds("deep/copy", string(content))
 }
 

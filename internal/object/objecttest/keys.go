@@ -33,7 +33,7 @@ func keyTests() []test {
 				c.put(key, "content of "+key)
 				c.holds(key, "content of "+key)
 				c.strings("the only key", c.keys(10), []string{key})
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 				c.lacks(key)
 			}
 			c.strings("keys", c.keys(10), nil)
@@ -52,7 +52,7 @@ func keyTests() []test {
 			c.strings("keys", c.keys(1000), sortedKeys(want))
 			c.strings("keys by pages of 7", c.keys(7), sortedKeys(want))
 			for _, key := range oddKeys() {
-				c.ok(fmt.Sprintf("delete %.60q", key), c.Delete(c.Context(), ref(key), nil))
+				c.ok(fmt.Sprintf("delete %.60q", key), c.delete(ref(key), nil))
 				c.lacks(key)
 				delete(want, key)
 			}
@@ -67,7 +67,7 @@ func keyTests() []test {
 			keys := slices.Clone(oddKeys())
 			slices.Reverse(keys)
 			for i, key := range keys {
-				c.ok(fmt.Sprintf("delete %.60q", key), c.Delete(c.Context(), ref(key), nil))
+				c.ok(fmt.Sprintf("delete %.60q", key), c.delete(ref(key), nil))
 				delete(want, key)
 				if i%10 == 0 {
 					c.strings("keys", c.keys(1000), sortedKeys(want))
@@ -80,7 +80,7 @@ func keyTests() []test {
 			c.put("a/b/c", "v")
 			for _, key := range []string{"a", "a/", "a/b", "a/b/", "a/b/c/", "a/b/c/d", "a//b/c", "/a/b/c"} {
 				c.lacks(key)
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 			}
 			c.holds("a/b/c", "v")
 		}},
@@ -107,7 +107,7 @@ func keyAndBelow(c *suite) {
 				c.there(there)
 			}
 			for _, key := range deletes {
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 				delete(there, key)
 				c.lacks(key)
 				c.there(there)

@@ -105,7 +105,7 @@ func listTests() []test {
 				if len(page.Objects) != 1 || page.Objects[0].Key != key || page.Objects[0].ETag != info.ETag {
 					c.Fatalf("after the put of %s: %+v", key, page.Objects)
 				}
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 				c.strings("keys", c.keys(10), nil)
 			}
 		}},
@@ -167,9 +167,9 @@ func betweenPages(c *suite) {
 			break
 		}
 		q.After = page.Next
-		c.ok("delete the key the page ended at", c.Delete(c.Context(), ref(page.Next), nil))
+		c.ok("delete the key the page ended at", c.delete(ref(page.Next), nil))
 		if at := len(seen); at < 40 {
-			c.ok("delete the next key", c.Delete(c.Context(), ref(all[at]), nil))
+			c.ok("delete the next key", c.delete(ref(all[at]), nil))
 			all = slices.Delete(all, at, at+1)
 		}
 		c.put(fmt.Sprintf("a%02d", round), "before")

@@ -25,19 +25,21 @@ type Memory struct {
 	mu      sync.Mutex
 	buckets map[string]*bucket
 	uploads int       // how many there ever were
+	ids     int       // how many versions ever got one
 	last    time.Time // the newest time given out
 }
 
 type bucket struct {
-	record  object.Bucket
-	objects map[string]*stored
-	uploads map[string]*upload // by ID
+	record   object.Bucket
+	versions map[string][]*stored // of each key the newest first; no empty lists
+	uploads  map[string]*upload   // by ID
 }
 
-// stored is one object. It is never changed but replaced, so that a Handle
-// keeps what it opened.
+// stored is one version of an object. It is never changed but replaced, so that
+// a Handle keeps what it opened.
 type stored struct {
-	info    object.Info
+	info    object.Info // its Version is always set
+	marker  bool
 	content []byte
 	upload  string                 // the ID of the upload it was completed from
 	named   []object.CompletedPart // what that upload was completed with
@@ -82,7 +84,7 @@ func (m *Memory) CreateBucket(ctx context.Context, b object.Bucket) error {
 	case object.KindOf(err) != object.NoSuchBucket:
 		return err
 	}
-	m.buckets[b.Name] = &bucket{record: cloneBucket(b), objects: map[string]*stored{}, uploads: map[string]*upload{}}
+	m.buckets[b.Name] = &bucket{record: cloneBucket(b), versions: map[string][]*stored{}, uploads: map[string]*upload{}}
 	return nil
 }
 
@@ -137,7 +139,7 @@ func (m *Memory) DeleteBucket(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if len(b.objects) > 0 {
+	if len(b.versions) > 0 {
 		return object.E("delete bucket", name, object.BucketNotEmpty, nil)
 	}
 	delete(m.buckets, name)
@@ -150,16 +152,20 @@ func cloneInfo(i object.Info) object.Info {
 	return i
 }
 
-// check runs check on what the bucket holds under key.
+// check runs check on the current version of a key.
 func (b *bucket) check(key string, check object.Check) error {
-	if check == nil {
+	return b.checkOne(b.current(key), check)
+}
+
+// checkOne runs check on a version, which is nil if there is none.
+func (b *bucket) checkOne(s *stored, check object.Check) error {
+	switch {
+	case check == nil:
 		return nil
-	}
-	s := b.objects[key]
-	if s == nil {
+	case s == nil || s.marker:
 		return check(nil)
 	}
-	info := cloneInfo(s.info)
+	info := b.info(s)
 	return check(&info)
 }
 
@@ -202,11 +208,11 @@ func (m *Memory) Put(ctx context.Context, ref object.Ref, in object.PutInput) (o
 		return object.Info{}, err
 	}
 	s := &stored{content: content, info: object.Info{
-		Bucket: ref.Bucket, Key: ref.Key, Size: int64(len(content)), Modified: m.now(),
+		Bucket: ref.Bucket, Key: ref.Key, Version: m.newID(b), Size: int64(len(content)), Modified: m.now(),
 		ETag: hex.EncodeToString(digest.MD5[:]), Checksum: digest.Checksum, Meta: in.Meta.Clone(),
 	}}
-	b.objects[ref.Key] = s
-	return cloneInfo(s.info), nil
+	b.add(s)
+	return b.info(s), nil
 }
 
 // find locks the store and returns the object; the caller unlocks it.
@@ -215,17 +221,20 @@ func (m *Memory) find(ctx context.Context, op string, ref object.Ref) (*bucket, 
 	if err != nil {
 		return nil, nil, err
 	}
-	s := b.objects[ref.Key]
-	if s == nil {
-		return nil, nil, object.E(op, ref.Bucket+"/"+ref.Key, object.NoSuchKey, nil)
+	s, err := b.find(ref)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", op, err)
 	}
 	return b, s, nil
 }
 
 // handle is an open object.
-type handle struct{ s *stored }
+type handle struct {
+	s    *stored
+	info object.Info
+}
 
-func (h handle) Info() object.Info { return cloneInfo(h.s.info) }
+func (h handle) Info() object.Info { return cloneInfo(h.info) }
 func (h handle) Close() error      { return nil }
 func (h handle) Range(offset, length int64) io.Reader {
 	return io.NewSectionReader(bytes.NewReader(h.s.content), offset, length)
@@ -233,22 +242,22 @@ func (h handle) Range(offset, length int64) io.Reader {
 
 // Open implements object.Objects.
 func (m *Memory) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
-	_, s, err := m.find(ctx, "open", ref)
+	b, s, err := m.find(ctx, "open", ref)
 	defer m.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return handle{s}, nil
+	return handle{s, b.info(s)}, nil
 }
 
 // Stat implements object.Objects.
 func (m *Memory) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
-	_, s, err := m.find(ctx, "stat", ref)
+	b, s, err := m.find(ctx, "stat", ref)
 	defer m.mu.Unlock()
 	if err != nil {
 		return object.Info{}, err
 	}
-	return cloneInfo(s.info), nil
+	return b.info(s), nil
 }
 
 // Update implements object.Objects.
@@ -264,22 +273,9 @@ func (m *Memory) Update(ctx context.Context, ref object.Ref, fn func(*object.Met
 	}
 	changed := *s
 	changed.info.Meta.Tags = slices.Clone(meta.Tags)
-	b.objects[ref.Key] = &changed
-	return cloneInfo(changed.info), nil
-}
-
-// Delete implements object.Objects.
-func (m *Memory) Delete(ctx context.Context, ref object.Ref, check object.Check) error {
-	b, err := m.in(ctx, "delete", ref.Bucket)
-	defer m.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if err := b.check(ref.Key, check); err != nil {
-		return err
-	}
-	delete(b.objects, ref.Key)
-	return nil
+	all := b.versions[ref.Key]
+	all[slices.Index(all, s)] = &changed
+	return b.info(&changed), nil
 }
 
 // commonPrefix returns what a listing shows for a key in its place, if it is
@@ -304,8 +300,8 @@ func (m *Memory) List(ctx context.Context, q object.Query) (object.Page, error) 
 	}
 	var page object.Page
 	last := ""
-	for _, key := range slices.Sorted(maps.Keys(b.objects)) {
-		if !strings.HasPrefix(key, q.Prefix) {
+	for _, key := range slices.Sorted(maps.Keys(b.versions)) {
+		if !strings.HasPrefix(key, q.Prefix) || b.current(key) == nil {
 			continue
 		}
 		entry, common := commonPrefix(key, q.Prefix, q.Delimiter)
@@ -324,9 +320,9 @@ func (m *Memory) List(ctx context.Context, q object.Query) (object.Page, error) 
 			page.Prefixes = append(page.Prefixes, entry)
 			continue
 		}
-		info := b.objects[key].info
+		info := b.info(b.current(key))
 		info.Meta = object.Meta{StorageClass: info.Meta.StorageClass}
-		info.Parts = nil
+		info.Version, info.Parts = "", nil
 		page.Objects = append(page.Objects, info)
 	}
 	return page, nil
@@ -343,34 +339,38 @@ func (m *Memory) Copy(ctx context.Context, src, dst object.Ref, in object.CopyIn
 	if to == nil {
 		return object.Info{}, object.E("copy", dst.Bucket, object.NoSuchBucket, nil)
 	}
-	if err := cmp.Or(from.check(src.Key, in.SourceCheck), to.check(dst.Key, in.Check)); err != nil {
+	if err := cmp.Or(from.checkOne(s, in.SourceCheck), to.check(dst.Key, in.Check)); err != nil {
 		return object.Info{}, err
 	}
 	c := &stored{content: s.content, info: cloneInfo(s.info)}
-	c.info.Bucket, c.info.Key, c.info.Modified = dst.Bucket, dst.Key, m.now()
+	c.info.Bucket, c.info.Key, c.info.Version, c.info.Modified = dst.Bucket, dst.Key, m.newID(to), m.now()
 	if in.Meta != nil {
 		c.info.Meta = in.Meta.Clone()
 	}
-	to.objects[dst.Key] = c
-	return cloneInfo(c.info), nil
+	to.add(c)
+	return to.info(c), nil
 }
 
 // Rename implements object.Renamer.
 func (m *Memory) Rename(ctx context.Context, src, dst object.Ref, in object.CopyInput) error {
-	b, s, err := m.find(ctx, "rename", src)
+	b, err := m.in(ctx, "rename", src.Bucket)
 	defer m.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if src.Bucket != dst.Bucket {
+	if src.Bucket != dst.Bucket || b.record.Versioning != object.Unversioned {
 		return object.E("rename", dst.Bucket, object.InvalidRequest, nil)
+	}
+	s, err := b.find(src)
+	if err != nil {
+		return err
 	}
 	if err := cmp.Or(b.check(src.Key, in.SourceCheck), b.check(dst.Key, in.Check)); err != nil {
 		return err
 	}
-	delete(b.objects, src.Key)
 	moved := *s
 	moved.info.Key = dst.Key
-	b.objects[dst.Key] = &moved
+	delete(b.versions, src.Key)
+	b.add(&moved)
 	return nil
 }

@@ -126,8 +126,8 @@ func (m *Memory) CompleteUpload(ctx context.Context, ref object.UploadRef, in ob
 	defer m.mu.Unlock()
 	if err != nil {
 		if b != nil {
-			if s := b.objects[ref.Key]; s != nil && s.upload == ref.ID && slices.Equal(s.named, in.Parts) {
-				return cloneInfo(s.info), nil
+			if s := b.current(ref.Key); s != nil && s.upload == ref.ID && slices.Equal(s.named, in.Parts) {
+				return b.info(s), nil
 			}
 		}
 		return object.Info{}, err
@@ -140,14 +140,14 @@ func (m *Memory) CompleteUpload(ctx context.Context, ref object.UploadRef, in ob
 		return object.Info{}, err
 	}
 	s := &stored{upload: ref.ID, named: slices.Clone(in.Parts), info: object.Info{
-		Bucket: ref.Bucket, Key: ref.Key, Size: a.Size, Modified: m.now(), ETag: a.ETag, Checksum: a.Checksum, Parts: a.Infos, Meta: u.Meta,
+		Bucket: ref.Bucket, Key: ref.Key, Version: m.newID(b), Size: a.Size, Modified: m.now(), ETag: a.ETag, Checksum: a.Checksum, Parts: a.Infos, Meta: u.Meta,
 	}}
 	for _, p := range a.Parts {
 		s.content = append(s.content, u.parts[p.Number].content...)
 	}
-	b.objects[ref.Key] = s
+	b.add(s)
 	delete(b.uploads, ref.ID)
-	return cloneInfo(s.info), nil
+	return b.info(s), nil
 }
 
 // AbortUpload implements object.Uploads.

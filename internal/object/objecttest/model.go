@@ -47,10 +47,14 @@ type model struct {
 	memory  object.Store
 	rng     *rand.Rand
 	step    int
-	uploads []pair // whatever was created, ended or not; the first is none
-	big     []byte // one part that need not be the last
+	uploads []pair     // whatever was created, ended or not; the first is none
+	made    []versions // whatever versions there were
+	big     []byte     // one part that need not be the last
 	log     []string
 }
+
+// versions is one version, by its names in the store and in memory.
+type versions struct{ real, memory object.Ref }
 
 // pair is one upload in the store and in memory.
 type pair struct{ real, memory object.UploadRef }
@@ -77,6 +81,11 @@ func (m *model) operations() []func() {
 		{4, m.listUploads},
 		{5, m.copy},
 		{5, m.rename},
+		{2, m.setVersioning},
+		{20, m.getVersion},
+		{20, m.removeVersion},
+		{4, m.updateVersion},
+		{20, m.listVersions},
 	} {
 		for range o.weight {
 			all = append(all, o.run)
@@ -184,6 +193,7 @@ func (m *model) put() {
 	want, wantErr := m.memory.Put(m.Context(), r, in())
 	if m.agree("put", err, wantErr) {
 		m.info("put", got, want)
+		m.remember(got, want)
 	}
 }
 
@@ -216,7 +226,11 @@ func (m *model) remove() {
 	r := m.ref()
 	name, check := m.check(r)
 	m.note("delete %q, %s", r, name)
-	m.agree("delete", m.Delete(m.Context(), r, check), m.memory.Delete(m.Context(), r, check))
+	got, err := m.Delete(m.Context(), r, check)
+	want, wantErr := m.memory.Delete(m.Context(), r, check)
+	if m.agree("delete", err, wantErr) {
+		m.deleted(r, got, want)
+	}
 }
 
 func (m *model) update() {
@@ -277,6 +291,7 @@ func (m *model) compareAll() {
 	}
 	for _, b := range want {
 		m.compareList(object.Query{Bucket: b.Name, Limit: 1000})
+		m.compareVersions(object.VersionQuery{Bucket: b.Name, Limit: 1000})
 		page, err := m.memory.List(m.Context(), object.Query{Bucket: b.Name, Limit: 1000})
 		m.ok("list", err)
 		for _, o := range page.Objects {
@@ -284,7 +299,7 @@ func (m *model) compareAll() {
 		}
 	}
 	if !slices.EqualFunc(got, want, func(x, y object.Bucket) bool {
-		return x.Name == y.Name && x.Region == y.Region && slices.Equal(x.Tags, y.Tags)
+		return x.Name == y.Name && x.Region == y.Region && slices.Equal(x.Tags, y.Tags) && x.Versioning == y.Versioning
 	}) {
 		m.Errorf("buckets %+v, want %+v", got, want)
 	}
@@ -310,6 +325,7 @@ func (m *model) copy() {
 	want, wantErr := m.memory.(object.Copier).Copy(m.Context(), from, to, in)
 	if m.agree("copy", err, wantErr) {
 		m.info("copy", got, want)
+		m.remember(got, want)
 	}
 }
 
@@ -412,6 +428,7 @@ func (m *model) complete() {
 		return
 	}
 	m.info("complete", got, want)
+	m.remember(got, want)
 	again, err := m.CompleteUpload(m.Context(), u.real, in)
 	if m.agree("complete again", err, nil) {
 		m.same("complete again", again, got)

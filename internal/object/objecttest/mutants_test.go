@@ -50,6 +50,9 @@ func mutants() map[string]string {
 		"lets an aborted upload live":               "uploads/an_aborted",
 		"finds uploads without regard to the key":   "uploads/an_upload_is_known",
 		"lists parts without a limit":               "uploads/parts_are_listed",
+		"forgets what is overwritten":               "versions/every_write",
+		"deletes for good":                          "versions/a_delete_makes",
+		"takes every version for the current":       "versions/every_write",
 	}
 }
 
@@ -72,6 +75,8 @@ func (m mutant) key(ref object.Ref) object.Ref {
 		ref.Key = path.Clean(ref.Key)
 	case m.is("folds the case of keys"):
 		ref.Key = strings.ToLower(ref.Key)
+	case m.is("takes every version for the current"):
+		ref.Version = ""
 	}
 	return ref
 }
@@ -102,6 +107,11 @@ func (m mutant) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 			runtime.Gosched()
 		}
 		in.Check = nil
+	case m.is("forgets what is overwritten"):
+		if info, err := m.Store.Stat(ctx, ref); err == nil && info.Version != "" {
+			ref.Version = info.Version
+			_, _ = m.Store.Delete(ctx, ref, nil) // what it answers is not the point
+		}
 	}
 	return m.Store.Put(ctx, ref, in)
 }
@@ -140,16 +150,23 @@ func (m mutant) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 	return info, err
 }
 
-func (m mutant) Delete(ctx context.Context, ref object.Ref, check object.Check) error {
+func (m mutant) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
 	switch {
 	case m.is("ignores the check of delete"):
 		check = nil
 	case m.is("refuses to delete what is not there"):
 		if _, err := m.Store.Stat(ctx, ref); err != nil {
-			return err
+			return object.Deleted{}, err
 		}
 	}
-	return m.Store.Delete(ctx, m.key(ref), check)
+	done, err := m.Store.Delete(ctx, m.key(ref), check)
+	if err == nil && done.Marker && m.is("deletes for good") {
+		page, _ := m.ListVersions(ctx, object.VersionQuery{Bucket: ref.Bucket, Prefix: ref.Key, Limit: object.MaxListLimit})
+		for _, v := range page.Versions {
+			_, err = m.Store.Delete(ctx, object.Ref{Bucket: ref.Bucket, Key: v.Key, Version: v.Version}, nil)
+		}
+	}
+	return done, err
 }
 
 func (m mutant) List(ctx context.Context, q object.Query) (object.Page, error) {

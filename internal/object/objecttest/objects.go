@@ -115,12 +115,12 @@ func objectTests() []test {
 		{"an object that was deleted is gone, and can be deleted again", func(c *suite) {
 			for _, key := range []string{"k", "a/b/c"} {
 				c.put(key, "v")
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 				c.lacks(key)
-				c.ok("delete again", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete again", c.delete(ref(key), nil))
 				c.put(key, "w")
 				c.holds(key, "w")
-				c.ok("delete", c.Delete(c.Context(), ref(key), nil))
+				c.ok("delete", c.delete(ref(key), nil))
 			}
 			c.strings("keys", c.keys(10), nil)
 		}},
@@ -196,9 +196,9 @@ func handleKeepsVersion(c *suite) {
 	for name, change := range map[string]func(){
 		"overwritten":         func() { c.putIn(object.PutInput{}, "k", pattern(2, 400000)) },
 		"overwritten shorter": func() { c.put("k", "short") },
-		"deleted":             func() { c.ok("delete", c.Delete(c.Context(), ref("k"), nil)) },
+		"deleted":             func() { c.ok("delete", c.delete(ref("k"), nil)) },
 		"deleted and made again": func() {
-			c.ok("delete", c.Delete(c.Context(), ref("k"), nil))
+			c.ok("delete", c.delete(ref("k"), nil))
 			c.putIn(object.PutInput{}, "k", pattern(3, 400000))
 		},
 	} {
@@ -240,7 +240,7 @@ func failingBodies(c *suite) {
 			}
 		}
 	}
-	c.ok("delete", c.Delete(c.Context(), ref("there"), nil))
+	c.ok("delete", c.delete(ref("there"), nil))
 	c.ok("nothing is left in the bucket", c.DeleteBucket(c.Context(), bucketName))
 }
 

@@ -34,6 +34,7 @@ func Run(t *testing.T, newStore func(t *testing.T) object.Store) {
 		{"uploads", uploadTests()},
 		{"complete", completeTests()},
 		{"copy", copyTests()},
+		{"versions", versionTests()},
 		{"cancel", cancelTests()},
 	} {
 		t.Run(family.name, func(t *testing.T) {
@@ -118,6 +119,13 @@ func (c *suite) holds(key, content string) {
 	c.same("Stat after Open", info, h.Info())
 }
 
+// delete is Delete for tests that look at nothing but its error.
+func (c *suite) delete(r object.Ref, check object.Check) error {
+	c.Helper()
+	_, err := c.Delete(c.Context(), r, check)
+	return err
+}
+
 // lacks checks that there is no object under key.
 func (c *suite) lacks(key string) {
 	c.Helper()
@@ -136,12 +144,16 @@ func (c *suite) same(what string, got, want object.Info) {
 	if !got.Modified.Equal(want.Modified) {
 		c.Errorf("%s: modified %v, want %v", what, got.Modified, want.Modified)
 	}
+	if got.Version != want.Version {
+		c.Errorf("%s: version %q, want %q", what, got.Version, want.Version)
+	}
 	if d := differ(got, want); d != "" {
 		c.Errorf("%s: %s", what, d)
 	}
 }
 
-// differ tells how two Infos differ but for Modified; "" if they do not.
+// differ tells how two Infos differ but for Modified and what ID a version has;
+// "" if they do not.
 func differ(got, want object.Info) string {
 	g, w := normal(got), normal(want)
 	if reflect.DeepEqual(g, w) {
@@ -153,6 +165,9 @@ func differ(got, want object.Info) string {
 // normal makes Infos that mean the same equal, but takes away Modified.
 func normal(i object.Info) object.Info {
 	i.Modified = time.Time{}
+	if i.Version != "" && i.Version != object.NullVersion {
+		i.Version = "an ID"
+	}
 	i.Meta = i.Meta.Clone()
 	if i.Meta.StorageClass == "" {
 		i.Meta.StorageClass = object.StorageClass
