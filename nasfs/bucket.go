@@ -24,6 +24,8 @@ type bucketRecord struct {
 	Created time.Time    `json:"created"`
 	Region  string       `json:"region,omitempty"`
 	Tags    []object.Tag `json:"tags,omitempty"`
+
+	Versioning object.Versioning `json:"versioning,omitempty"`
 }
 
 // bucketRecords are the records that were read or written. They are the
@@ -121,7 +123,7 @@ func (s *Store) loadBucket(name string) (object.Bucket, error) {
 	if r.Created.IsZero() {
 		r.Created = st.Mtime.UTC()
 	}
-	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: slices.Clone(r.Tags)}, nil
+	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: slices.Clone(r.Tags), Versioning: r.Versioning}, nil
 }
 
 func (s *Store) readBucket(name string) (r bucketRecord, err error) {
@@ -147,7 +149,7 @@ func (s *Store) remember(name string, r bucketRecord) {
 
 // saveBucket publishes a bucket's record.
 func (s *Store) saveBucket(b object.Bucket) error {
-	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: slices.Clone(b.Tags)}
+	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: slices.Clone(b.Tags), Versioning: b.Versioning}
 	content, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode record of bucket: %w", err)
@@ -271,6 +273,11 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 			return refused{err}
 		}
 		b.Name = name
+		if b.Versioning != object.Unversioned {
+			if err := s.useVersions(ctx); err != nil {
+				return err
+			}
+		}
 		return s.saveBucket(b)
 	}, nil)
 	if r, ok := errors.AsType[refused](err); ok {
@@ -291,7 +298,10 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		if err := s.bucketThere(name); err != nil {
 			return err
 		}
-		dirs, err := s.emptyDirs(ctx, name)
+		if err := s.noHistories(ctx, name); err != nil {
+			return err
+		}
+		dirs, err := s.emptyDirs(ctx, name, name)
 		if err != nil {
 			return err
 		}
@@ -300,10 +310,10 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 	return fail(op, name, err)
 }
 
-// emptyDirs returns the directories of a bucket without files, each after the
-// one it lies in; BucketNotEmpty if there is a file.
-func (s *Store) emptyDirs(ctx context.Context, name string) ([]string, error) {
-	dirs := []string{name}
+// emptyDirs returns a directory of a bucket without files and those below it, each
+// after the one it lies in; BucketNotEmpty if there is a file.
+func (s *Store) emptyDirs(ctx context.Context, name, top string) ([]string, error) {
+	dirs := []string{top}
 	for i := 0; i < len(dirs); i++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -390,6 +400,9 @@ func (s *Store) dropRest(name string) error {
 	s.buckets.remove(name)
 	if err := s.dropUploads(name); err != nil {
 		return fmt.Errorf("remove uploads: %w", err)
+	}
+	if err := s.dropHistories(name); err != nil {
+		return fmt.Errorf("remove versions: %w", err)
 	}
 	dir, err := s.root.OpenDir(bucketsDir)
 	if err != nil {

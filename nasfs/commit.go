@@ -31,6 +31,20 @@ func (b blockedError) Error() string { return fmt.Sprintf("object %q is in the w
 // publish moves the staged file to its key. If it fails, nothing has changed
 // that anybody sees, unless the error is unknown.
 func (s *Store) publish(p *publication) error {
+	err := s.makeRoom(p)
+	if err != nil {
+		return err
+	}
+	for range maxTries {
+		if err = s.tryPublish(p); isUnknown(err) || !errors.Is(err, errAgain) && !errors.Is(err, syscall.ESTALE) {
+			return err
+		}
+	}
+	return err
+}
+
+// makeRoom moves the files aside that are in the way.
+func (s *Store) makeRoom(p *publication) error {
 	for _, key := range p.aside {
 		err := retryStaleErr(func() error { return s.moveAside(object.Ref{Bucket: p.ref.Bucket, Key: key}) })
 		if err != nil {
@@ -38,13 +52,7 @@ func (s *Store) publish(p *publication) error {
 		}
 	}
 	p.aside = nil
-	var err error
-	for range maxTries {
-		if err = s.tryPublish(p); isUnknown(err) || !errors.Is(err, errAgain) && !errors.Is(err, syscall.ESTALE) {
-			return err
-		}
-	}
-	return err
+	return nil
 }
 
 // tryPublish checks and publishes once.
@@ -60,9 +68,27 @@ func (s *Store) tryPublish(p *publication) error {
 		}
 		free = current == nil
 	}
+	mode, err := s.versioning(p.ref.Bucket)
+	if err != nil {
+		return err
+	}
+	if err := s.keepVersions(p, mode); err != nil {
+		return err
+	}
 	if err := p.valid(); err != nil {
 		return err
 	}
+	if err := s.placeAnywhere(p, free); err != nil {
+		return err
+	}
+	if mode == object.Suspended {
+		s.dropNulls(p.ref, past{})
+	}
+	return nil
+}
+
+// placeAnywhere moves the staged file to the slot of its key that it can have.
+func (s *Store) placeAnywhere(p *publication, free bool) error {
 	slot := keypath.Plain
 	err := s.place(p, slot, free)
 	if isTaken(err) {

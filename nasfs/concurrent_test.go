@@ -58,7 +58,7 @@ func churn(ctx context.Context, sc *scene, key, want string) error {
 	if err != nil || len(page.Objects) != 1 {
 		return fmt.Errorf("listed %+v: %w", page, err)
 	}
-	if err := sc.Delete(ctx, ref(key), object.IfMatch("*", object.NoSuchKey)); err != nil {
+	if _, err := sc.Delete(ctx, ref(key), object.IfMatch("*", object.NoSuchKey)); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	return nil
@@ -80,7 +80,7 @@ func TestAFileAndADirectoryOfOneNameComeAndGoWithoutARace(t *testing.T) {
 					t.Errorf("%s, round %d: %v", key, round, err)
 					return
 				}
-				_ = sc.Delete(t.Context(), ref(key), nil) // what a round that met a conflict has left
+				_, _ = sc.Delete(t.Context(), ref(key), nil) // what a round that met a conflict has left
 			}
 		})
 	}
@@ -231,7 +231,7 @@ func TestABucketIsDeletedWholeOrNotAtAll(t *testing.T) {
 			if got, err := content(t.Context(), s, r); got != "x" || err != nil {
 				t.Fatalf("round %d: %q, %v", round, got, err)
 			}
-			if err := s.Delete(t.Context(), r, nil); err != nil {
+			if _, err := s.Delete(t.Context(), r, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

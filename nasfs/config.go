@@ -1,6 +1,7 @@
 package nasfs
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -53,6 +54,17 @@ const (
 	DetachNever                // a call that hangs keeps its request
 )
 
+// Facts are what all gateways of a fleet know of their tree. A fact that holds
+// holds for ever. Its methods may be called concurrently.
+type Facts interface {
+	// Holds reports whether a fact was established. It is asked often, and
+	// touches neither storage nor network.
+	Holds(fact string) bool
+	// Establish returns when a fact holds on every gateway that may change
+	// anything.
+	Establish(ctx context.Context, fact string) error
+}
+
 // Config is what Open needs. Start from DefaultConfig.
 type Config struct {
 	Path       string       // the directory to serve
@@ -61,6 +73,7 @@ type Config struct {
 	Metadata   MetadataMode
 	Durability Durability
 	Detach     Detach
+	Facts      Facts            // of a fleet; nil: its buckets cannot have versioning
 	Now        func() time.Time // the time that objects are given as Modified
 
 	Slots         int           // runs of metadata calls at a time

@@ -11,25 +11,45 @@ import (
 )
 
 // Delete implements object.Objects.
-func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) error {
-	h, err := s.lockNames(ctx, ref.Bucket, keyLock(ref.Bucket, ref.Key))
+func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
+	var done object.Deleted
+	// What may have to be put in its place is staged later.
+	err := s.commitLocked(ctx, &staged{}, ref, nil, func(p *publication) (err error) {
+		done, err = s.deleteLocked(p, check)
+		return err
+	}, nil)
 	if err != nil {
-		return fail("delete", ref.Bucket+"/"+ref.Key, err)
+		return object.Deleted{}, failChecked("delete", ref, err)
 	}
-	err = s.locked(ctx, h, func() error { return s.deleteLocked(ref, check) }, nil)
-	return failChecked("delete", ref, err)
+	return done, nil
 }
 
-func (s *Store) deleteLocked(ref object.Ref, check object.Check) error {
-	var err error
+func (s *Store) deleteLocked(p *publication, check object.Check) (done object.Deleted, err error) {
+	ref := p.ref
+	mode, err := s.versioning(ref.Bucket)
+	if err == nil {
+		err = s.makeRoom(p)
+	}
+	if err != nil {
+		return done, err
+	}
 	for range maxTries {
-		if err = s.tryDelete(ref, check); !errors.Is(err, errAgain) {
-			return err
+		switch {
+		case ref.Version != "":
+			done, err = s.deleteVersion(ref, check)
+		case mode != object.Unversioned:
+			done, err = s.deleteToMarker(ref, mode, check)
+		default:
+			err = s.tryDelete(ref, check)
+		}
+		if !errors.Is(err, errAgain) {
+			break
 		}
 	}
-	return err
+	return done, err
 }
 
+// tryDelete is what a delete does where there are no versions.
 func (s *Store) tryDelete(ref object.Ref, check object.Check) error {
 	var want *vfs.Stat
 	if check != nil {

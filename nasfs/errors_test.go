@@ -79,7 +79,7 @@ func TestDeletesWorkOnAFullFileSystem(t *testing.T) {
 			failing(fault, op, syscall.ENOSPC)
 		}
 		for _, key := range []string{"file", "dir/one", "deep/er/one", "both", "both/below"} {
-			if err := sc.Delete(t.Context(), ref(key), nil); err != nil {
+			if _, err := sc.Delete(t.Context(), ref(key), nil); err != nil {
 				t.Errorf("delete %s: %v", key, err)
 			}
 		}

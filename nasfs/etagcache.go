@@ -36,6 +36,7 @@ type etagEntry struct {
 	algorithm   object.Algorithm
 	kind        object.ChecksumType
 	foreign     bool
+	version     version
 }
 
 // storageClasses are the classes that S3 names
@@ -84,6 +85,7 @@ func (c *etagCache) put(st stamp, r *record) {
 // describe takes over what a record says, and reports whether it could.
 func (e *etagEntry) describe(r *record) bool {
 	e.modified, e.algorithm, e.kind = r.modified.UnixNano(), r.checksum.Algorithm, r.checksum.Type
+	e.version = r.version
 	found := false
 	for i, class := range storageClasses() {
 		if class == r.meta.StorageClass {
@@ -126,5 +128,8 @@ func (c *etagCache) get(ref object.Ref, st stamp, deployment string) (object.Inf
 	info.ETag, info.Modified = string(b), unixTime(e.modified)
 	info.Meta.StorageClass = storageClasses()[e.class]
 	info.Checksum = object.Checksum{Algorithm: e.algorithm, Type: e.kind}
+	if !e.version.isZero() {
+		info.Version = e.version.String()
+	}
 	return info, true
 }

@@ -91,10 +91,10 @@ func operations() map[string]func(ctx context.Context, sc *scene) error {
 		"put below a file":      func(ctx context.Context, sc *scene) error { return sc.put(ctx, "file/below", "new", nil) },
 		"put over a directory":  func(ctx context.Context, sc *scene) error { return sc.put(ctx, "dir", "new", nil) },
 		"put over an alias":     func(ctx context.Context, sc *scene) error { return sc.put(ctx, "both", "new", nil) },
-		"delete":                func(ctx context.Context, sc *scene) error { return sc.Delete(ctx, ref("file"), nil) },
-		"delete the last below": func(ctx context.Context, sc *scene) error { return sc.Delete(ctx, ref("deep/er/one"), nil) },
+		"delete":                func(ctx context.Context, sc *scene) error { return drop(ctx, sc, ref("file"), nil) },
+		"delete the last below": func(ctx context.Context, sc *scene) error { return drop(ctx, sc, ref("deep/er/one"), nil) },
 		"delete an alias": func(ctx context.Context, sc *scene) error {
-			return sc.Delete(ctx, ref("both"), object.IfMatch("*", object.NoSuchKey))
+			return drop(ctx, sc, ref("both"), object.IfMatch("*", object.NoSuchKey))
 		},
 		"copy": func(ctx context.Context, sc *scene) error {
 			_, err := sc.Copy(ctx, ref("file"), ref("dir/copy"), object.CopyInput{})

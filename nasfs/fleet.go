@@ -113,6 +113,9 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	if s.session, err = s.openSession(b.session.ID()); err != nil {
 		return err
 	}
+	if err := s.loadVersioned(); err != nil {
+		return err
+	}
 	f, err := s.agreeFormat(ctx)
 	if err != nil {
 		return err

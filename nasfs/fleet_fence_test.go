@@ -35,9 +35,9 @@ func changes() map[string]func(ctx context.Context, s *stage) error {
 		"put below an object": func(ctx context.Context, s *stage) error {
 			return putIn(ctx, s, "old/below", "new", nil)
 		},
-		"delete": func(ctx context.Context, s *stage) error { return s.Delete(ctx, ref("old"), nil) },
+		"delete": func(ctx context.Context, s *stage) error { return drop(ctx, s, ref("old"), nil) },
 		"delete what was checked": func(ctx context.Context, s *stage) error {
-			return s.Delete(ctx, ref("old"), object.IfMatch("*", object.NoSuchKey))
+			return drop(ctx, s, ref("old"), object.IfMatch("*", object.NoSuchKey))
 		},
 		"copy": func(ctx context.Context, s *stage) error {
 			_, err := s.Copy(ctx, ref("old"), ref("copy"), object.CopyInput{})
@@ -226,7 +226,7 @@ func TestWithoutASessionReadsGoOnAndChangesWait(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		is(t, "put until the context ends", putIn(ended, g, "k", "late", nil), object.Unavailable)
-		is(t, "delete until the context ends", g.Delete(ended, ref("k"), nil), object.Unavailable)
+		is(t, "delete until the context ends", drop(ended, g, ref("k"), nil), object.Unavailable)
 		done := make(chan error)
 		go func() { done <- putIn(t.Context(), g, "k", "next", nil) }()
 		m.begin()

@@ -343,7 +343,7 @@ func TestWhatOneGatewayWroteTheOthersRead(t *testing.T) {
 					t.Errorf("round %d, gateway %d lists %+v, %v", round, i, page.Objects, err)
 				}
 			}
-			must(t, w.gateways[(round+1)%3].Delete(ctx, ref(key), nil))
+			must(t, drop(ctx, w.gateways[(round+1)%3], ref(key), nil))
 			for i, g := range w.gateways {
 				_, err := g.Stat(ctx, ref(key))
 				is(t, fmt.Sprintf("round %d, gateway %d: deleted", round, i), err, object.NoSuchKey)
@@ -375,9 +375,9 @@ func TestAFileAndADirectoryOfOneNameAreReadThroughTheWholeFleet(t *testing.T) {
 			}
 		}
 		must(t, putIn(ctx, w.gateways[2], "a", "again", nil))
-		must(t, w.gateways[0].Delete(ctx, ref("a/b"), nil))
+		must(t, drop(ctx, w.gateways[0], ref("a/b"), nil))
 		must(t, putIn(ctx, w.gateways[1], "a", "plain", nil)) // with the alias still there
-		must(t, w.gateways[2].Delete(ctx, ref("a"), nil))
+		must(t, drop(ctx, w.gateways[2], ref("a"), nil))
 		for i, g := range w.gateways {
 			_, err := g.Stat(ctx, ref("a"))
 			is(t, fmt.Sprintf("gateway %d: after", i), err, object.NoSuchKey)
@@ -402,7 +402,7 @@ func TestParentsThatOneGatewayPrunesAreMadeByAnother(t *testing.T) {
 					if got, _, err := read(t.Context(), other, key); err != nil || got != text {
 						t.Errorf("gateway %d, round %d: read %q, %v", worker, round, got, err)
 					}
-					if err := other.Delete(t.Context(), ref(key), object.IfMatch("*", object.NoSuchKey)); err != nil {
+					if _, err := other.Delete(t.Context(), ref(key), object.IfMatch("*", object.NoSuchKey)); err != nil {
 						t.Errorf("gateway %d, round %d: delete: %v", worker, round, err)
 					}
 				}
@@ -435,7 +435,7 @@ func TestABucketOfAFleetIsDeletedWholeOrNotAtAll(t *testing.T) {
 				t.Fatalf("round %d: put %v, delete %v, create upload %v", round, put, deleted, created)
 			}
 			if put == nil {
-				must(t, w.gateways[1].Delete(t.Context(), r, nil))
+				must(t, drop(t.Context(), w.gateways[1], r, nil))
 			}
 		}
 	})

@@ -29,6 +29,19 @@ type world struct {
 	members    []*member
 	gateways   []*nasfs.Fleet
 	faults     []*vfs.Fault // what each gateway sees the tree through
+	facts      facts
+}
+
+// facts are those of all gateways of a world.
+type facts struct{ known sync.Map }
+
+// Holds implements nasfs.Facts.
+func (f *facts) Holds(fact string) bool { _, ok := f.known.Load(fact); return ok }
+
+// Establish implements nasfs.Facts.
+func (f *facts) Establish(_ context.Context, fact string) error {
+	f.known.Store(fact, true)
+	return nil
 }
 
 // swept waits until each gateway has swept what earlier sessions left.
@@ -64,6 +77,7 @@ func newWorld(t *testing.T, n int, cfg func() nasfs.Config) *world {
 		own := cfg()
 		w.faults = append(w.faults, vfs.NewFault(own.Root))
 		own.Root = w.faults[i].Root()
+		own.Facts = &w.facts
 		group.Go(func() {
 			f, err := nasfs.OpenFleet(t.Context(), own, m)
 			if err != nil {
@@ -388,8 +402,12 @@ func (r *robin) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 	return r.next().Update(ctx, ref, fn)
 }
 
-func (r *robin) Delete(ctx context.Context, ref object.Ref, check object.Check) error {
+func (r *robin) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
 	return r.next().Delete(ctx, ref, check)
+}
+
+func (r *robin) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
+	return r.next().ListVersions(ctx, q)
 }
 
 func (r *robin) List(ctx context.Context, q object.Query) (object.Page, error) {

@@ -78,8 +78,8 @@ func (f *Fleet) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 }
 
 // Delete implements object.Objects.
-func (f *Fleet) Delete(ctx context.Context, ref object.Ref, check object.Check) error {
-	return changeErr(ctx, f, "delete", ref.Bucket+"/"+ref.Key, func(s *Store) error { return s.Delete(ctx, ref, check) })
+func (f *Fleet) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
+	return change(ctx, f, "delete", ref.Bucket+"/"+ref.Key, func(s *Store) (object.Deleted, error) { return s.Delete(ctx, ref, check) })
 }
 
 // List implements object.Objects.
@@ -87,6 +87,13 @@ func (f *Fleet) List(ctx context.Context, q object.Query) (object.Page, error) {
 	t := f.read()
 	defer f.leave(t)
 	return t.List(ctx, q)
+}
+
+// ListVersions implements object.Objects.
+func (f *Fleet) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
+	t := f.read()
+	defer f.leave(t)
+	return t.ListVersions(ctx, q)
 }
 
 // Copy implements object.Copier.

@@ -193,7 +193,7 @@ func TestAnObjectKeepsItsMetadataWhereAUserMovesOrLinksIt(t *testing.T) {
 		if got := sh.same("link", "content"); got.ETag != want.ETag || len(got.Meta.Tags) != 1 {
 			sh.Errorf("after an overwrite of the other name: %+v", got)
 		}
-		sh.ok(sh.Delete(sh.Context(), ref("other/k"), nil))
+		sh.ok(drop(sh.Context(), sh, ref("other/k"), nil))
 		sh.same("link", "content")
 		sh.put("dir/k", "again")
 		sh.same("dir/k", "again")
@@ -269,7 +269,7 @@ func TestLinksFIFOsSocketsAndDevicesAreNeverObjects(t *testing.T) {
 		}
 		for _, key := range append(specials, "middle/file", "outdir/secret", "fifo/x") {
 			sh.absent(key)
-			sh.ok(sh.Delete(sh.Context(), ref(key), nil))
+			sh.ok(drop(sh.Context(), sh, ref(key), nil))
 		}
 		if l := sh.listed(); len(l) != 1 {
 			sh.Errorf("listed %v", l)
@@ -328,7 +328,7 @@ func TestADirectoryMadeByHandIsABucketAndAPrefix(t *testing.T) {
 		}
 		_, err = sh.Put(sh.Context(), object.Ref{Bucket: "by-hand", Key: "empty/k"}, object.PutInput{Body: body("x")})
 		sh.ok(err)
-		sh.ok(sh.Delete(sh.Context(), object.Ref{Bucket: "by-hand", Key: "empty/k"}, nil))
+		sh.ok(drop(sh.Context(), sh, object.Ref{Bucket: "by-hand", Key: "empty/k"}, nil))
 		sh.ok(sh.DeleteBucket(sh.Context(), "by-hand"))
 	})
 }
@@ -341,7 +341,7 @@ func TestHiddenNamesAreNotShownAndTheirKeysHavePlacesOfTheirOwn(t *testing.T) {
 			sh.absent(name)
 			sh.put(name, "an object's")
 			sh.same(name, "an object's")
-			sh.ok(sh.Delete(sh.Context(), ref(name), nil))
+			sh.ok(drop(sh.Context(), sh, ref(name), nil))
 			sh.absent(name)
 			if got, err := os.ReadFile(sh.path(name)); err != nil || string(got) != "the server's own" {
 				sh.Errorf("%s: %q, %v", name, got, err)

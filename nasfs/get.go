@@ -69,6 +69,12 @@ func (s *Store) openFile(path string) (o *opened, missing bool, err error) {
 		}
 		return nil, false, err
 	}
+	return s.describeFile(f)
+}
+
+// describeFile finds out what there is to know of an open file, and closes it if
+// that fails. missing says that a record is not where it should, or might, be.
+func (s *Store) describeFile(f vfs.File) (o *opened, missing bool, err error) {
 	o = &opened{file: f}
 	if o.stat, err = f.Stat(); err == nil && !o.stat.Mode.IsRegular() {
 		err = errNoKey
@@ -101,13 +107,12 @@ func (s *Store) current(ref object.Ref) (*object.Info, error) {
 	return &info, nil
 }
 
-// find is openObject, with NoSuchBucket where that is why there is no object.
-func (s *Store) find(ref object.Ref) (*opened, error) {
-	o, err := s.openObject(ref)
-	if errors.Is(err, errNoKey) {
-		if missing := s.bucketThere(ref.Bucket); missing != nil {
-			return nil, missing
-		}
+// find opens the version that ref names. If there is none it says why.
+func (s *Store) find(ref object.Ref) (o *opened, err error) {
+	if ref.Version != "" {
+		o, err = s.findVersion(ref)
+	} else if o, err = s.openObject(ref); errors.Is(err, errNoKey) {
+		return nil, s.missing(ref)
 	}
 	if err == nil {
 		s.etags.put(o.stamp(), o.rec)

@@ -250,6 +250,7 @@ func (w *walk) flush(dir vfs.Dir) error {
 			w.page.More = true
 			return errPageFull
 		}
+		c.info.Version = ""
 		w.page.Objects = append(w.page.Objects, c.info)
 		w.page.Next = c.key
 	}
@@ -353,10 +354,7 @@ func (s *Store) describeOpen(ref object.Ref, dir vfs.Dir, name string, st vfs.St
 		}
 	}
 	s.etags.put(stampOf(st), rec)
-	info := s.info(ref, stampOf(st), rec, nil)
-	info.Parts, info.Meta = nil, object.Meta{StorageClass: info.Meta.StorageClass}
-	info.Checksum = object.Checksum{Algorithm: info.Checksum.Algorithm, Type: info.Checksum.Type}
-	c.info, c.ok = info, true
+	c.info, c.ok = s.listed(ref, st, rec), true
 	return false
 }
 

@@ -270,7 +270,22 @@ func (s *Store) info(ref object.Ref, st stamp, r, state *record) object.Info {
 	if state != nil {
 		info.Meta.Tags = state.meta.Tags
 	}
+	if s.mayVersion() {
+		info.Version = s.shownVersion(ref.Bucket, r)
+	}
 	return info
+}
+
+// shownVersion returns the ID of a version, or nothing in a bucket without
+// versioning.
+func (s *Store) shownVersion(bucket string, r *record) string {
+	id := versionID(r)
+	if id == object.NullVersion {
+		if mode, err := s.versioning(bucket); err != nil || mode == object.Unversioned {
+			return "" // where the bucket cannot be asked, what comes next will fail
+		}
+	}
+	return id
 }
 
 // typeByName guesses the type of foreign content by its name. The table is

@@ -40,6 +40,7 @@ type record struct {
 	parts    []object.PartInfo
 	meta     object.Meta
 	modified time.Time // of an upload: when it was initiated
+	version  version   // of an object, and of a delete marker
 	uploadID string    // upload that the object was assembled from
 	implied  bool      // of an upload
 	spilled  bool      // the whole record is in the sidecar of the stamp
@@ -71,6 +72,7 @@ const (
 	fieldUploadID
 	fieldImplied
 	fieldSpilled
+	fieldVersion
 )
 
 // etagOf returns the object's ETag.
@@ -142,6 +144,10 @@ func (r *record) encode() []byte {
 	b = appendText(b, fieldUploadID, r.uploadID)
 	b = appendInt(b, fieldImplied, protowire.EncodeBool(r.implied))
 	b = appendInt(b, fieldSpilled, protowire.EncodeBool(r.spilled))
+	if !r.version.isZero() {
+		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
+		b = protowire.AppendBytes(b, r.version[:])
+	}
 	return seal(b)
 }
 
@@ -267,6 +273,10 @@ func (r *record) field(n protowire.Number, v uint64, s []byte) (err error) {
 		r.implied = v != 0
 	case fieldSpilled:
 		r.spilled = v != 0
+	case fieldVersion:
+		if copy(r.version[:], s) != len(s) || len(s) != len(r.version) {
+			return errRecord
+		}
 	case fieldUser, fieldTag:
 		return r.pair(n, s)
 	default:

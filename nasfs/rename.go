@@ -32,6 +32,12 @@ func (s *Store) Rename(ctx context.Context, src, dst object.Ref, in object.CopyI
 
 // renameLocked renames under the leases of both keys.
 func (s *Store) renameLocked(p *publication, src object.Ref, check object.Check) error {
+	switch mode, err := s.versioning(src.Bucket); {
+	case err != nil:
+		return err
+	case mode != object.Unversioned:
+		return object.E("rename", src.Bucket, object.InvalidRequest, errors.New("the bucket has versioning"))
+	}
 	o, err := s.find(src)
 	if err != nil {
 		return err
@@ -46,7 +52,7 @@ func (s *Store) renameLocked(p *publication, src object.Ref, check object.Check)
 	if src == p.ref {
 		return s.checkOnly(p)
 	}
-	if err := retryStaleErr(func() error { return s.linkSource(p, src, o) }); err != nil {
+	if err := retryStaleErr(func() error { return s.linkSource(p.staged, src, o) }); err != nil {
 		return err
 	}
 	if err := s.publish(p); err != nil {
@@ -79,8 +85,8 @@ func (s *Store) checkOnly(p *publication) error {
 	return nil
 }
 
-// linkSource makes the link, as the staged file of the publication.
-func (s *Store) linkSource(p *publication, src object.Ref, o *opened) error {
+// linkSource links the file of an object into the session, as a staged one.
+func (s *Store) linkSource(st *staged, src object.Ref, o *opened) error {
 	for _, slot := range s.slots() {
 		dir, leaf, err := s.openParent(s.path(src, slot))
 		if isAbsent(err) {
@@ -89,7 +95,7 @@ func (s *Store) linkSource(p *publication, src object.Ref, o *opened) error {
 		if err != nil {
 			return err
 		}
-		err = s.linkFile(p.staged, dir, leaf, o)
+		err = s.linkFile(st, dir, leaf, o)
 		closeDir(dir)
 		if !isAbsent(err) && !errors.Is(err, errNoKey) {
 			return err
@@ -110,7 +116,7 @@ func (s *Store) linkFile(st *staged, dir vfs.Dir, leaf string, o *opened) error 
 	if err := s.ofSession(dir.Link(leaf, s.session, st.name)); err != nil {
 		s.removeTemp(st.name) // there is one if only the answer was lost
 		if noLinks(err) {
-			return fmt.Errorf("rename needs hard links: %w", object.NotImplemented)
+			return fmt.Errorf("the file system has no hard links: %w", object.NotImplemented)
 		}
 		return err
 	}

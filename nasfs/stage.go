@@ -14,6 +14,8 @@ import (
 // staged is a file in the session's directory that is to become an object or
 // part. It belongs to one phase, or to nobody else, at a time.
 type staged struct {
+	bucket string // that it is to become an object of; empty for a part
+
 	name string
 	file vfs.File // nil once it is closed
 	size int64    // bytes written
@@ -89,7 +91,9 @@ func fill(body io.Reader, buf []byte) (n int, end bool, err error) {
 // stage writes a body to a file of the session, and when it has ended seals the
 // file with the record that describe makes of its digest. A body in one buffer
 // takes one phase; of a longer one each buffer takes one.
-func (s *Store) stage(ctx context.Context, body object.Body, describe func(object.Digest) record) (*staged, error) {
+//
+// bucket is the one that the file is to become an object of, if it is.
+func (s *Store) stage(ctx context.Context, bucket string, body object.Body, describe func(object.Digest) record) (*staged, error) {
 	buf := s.buffers.get(body.Size())
 	keep := true
 	defer func() {
@@ -97,7 +101,7 @@ func (s *Store) stage(ctx context.Context, body object.Body, describe func(objec
 			s.buffers.put(buf)
 		}
 	}()
-	st := &staged{}
+	st := &staged{bucket: bucket}
 	for {
 		n, end, err := fill(body, *buf)
 		if err != nil {
@@ -167,6 +171,9 @@ func (s *Store) seal(st *staged, rec record) error {
 		return fmt.Errorf("wrote %d bytes, and the file has %d", st.size, st.stat.Size)
 	}
 	rec.stamp, rec.writer = stampOf(st.stat), s.locker.Session().ID()
+	if rec.version, err = s.draftVersion(st.bucket); err != nil {
+		return err
+	}
 	st.rec = rec
 	if err := s.saveRecord(st.file, &st.rec); err != nil {
 		return err

@@ -62,16 +62,18 @@ type tree struct {
 	temps    atomic.Uint64 // names given out in sessions
 	aliases  atomic.Bool   // the tree may hold a file in an alias slot; in a fleet, unless another gateway's came first
 	marked   atomic.Bool   // the tree says so
+	versions atomic.Bool   // a bucket may have versioning
 	haveMeta haveBins
 	haveTags haveBins
 	stamped  atomic.Bool // one of haveMeta and haveTags is set
 	fresh    freshDirs
 	stripes  [64]sync.Mutex // of directories being made and removed
 
-	etags   *etagCache
-	snaps   *dirsnap.Cache
-	buckets bucketRecords
-	uploads uploadIndex
+	etags     *etagCache
+	snaps     *dirsnap.Cache // of the buckets
+	histories *dirsnap.Cache // of versionsDir
+	buckets   bucketRecords
+	uploads   uploadIndex
 
 	started time.Time
 	lastUse atomic.Int64 // ticks of the last phase

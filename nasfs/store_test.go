@@ -1,6 +1,7 @@
 package nasfs_test
 
 import (
+	"context"
 	"iter"
 	"log/slog"
 	"math/rand/v2"
@@ -56,6 +57,12 @@ func config(t testing.TB, root vfs.Dir) nasfs.Config {
 	cfg.Root = root
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	return cfg
+}
+
+// drop is Delete for tests that look at nothing but its error.
+func drop(ctx context.Context, s object.Store, r object.Ref, check object.Check) error {
+	_, err := s.Delete(ctx, r, check)
+	return err
 }
 
 // open opens a Store that is closed at the end of the test.

@@ -27,10 +27,12 @@ const (
 	trashDir    = systemDir + "/trash"
 	uploadsDir  = systemDir + "/uploads"
 	bucketsDir  = systemDir + "/buckets"
+	versionsDir = systemDir + "/versions"
 
 	fleetGenerationsDir = systemDir + "/fleet/gen" // of package raftlock
 	claimFile           = "claim"
-	aliasMarker         = "aliases" // is there before the first file in an alias slot is
+	aliasMarker         = "aliases"   // is there before the first file in an alias slot is
+	versionMarker       = "versioned" // is there before the first bucket has versioning
 )
 
 // formatVersion is the version of the layout.
@@ -205,6 +207,8 @@ func (t *tree) prepare() {
 		snaps.Large = math.MaxInt
 	}
 	t.snaps = dirsnap.NewCache(snaps)
+	snaps.AliasDirs = true
+	t.histories = dirsnap.NewCache(snaps)
 }
 
 // refuseMinIO refuses a directory that MinIO has formatted.
@@ -225,7 +229,7 @@ func refuseMinIO(root vfs.Dir) error {
 
 // layOut makes the directories of the system.
 func (s *Store) layOut() error {
-	for _, path := range []string{systemDir, sessionsDir, trashDir, uploadsDir, bucketsDir, metaDir, stateDir} {
+	for _, path := range []string{systemDir, sessionsDir, trashDir, uploadsDir, bucketsDir, versionsDir, metaDir, stateDir} {
 		if err := s.root.Mkdir(path, systemMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make %s: %w", path, err)
 		}
@@ -398,6 +402,9 @@ func (s *Store) recover() error {
 	}
 	s.aliases.Store(err == nil)
 	s.marked.Store(err == nil)
+	if err := s.loadVersioned(); err != nil {
+		return err
+	}
 	for path, have := range map[string]*haveBins{metaDir: &s.haveMeta, stateDir: &s.haveTags} {
 		if err := s.loadBins(path, have); err != nil {
 			return fmt.Errorf("read %s: %w", path, err)

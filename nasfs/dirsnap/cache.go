@@ -3,6 +3,7 @@ package dirsnap
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -12,11 +13,12 @@ import (
 
 // Config says how a Cache works. Zero values mean the defaults.
 type Config struct {
-	Codec    keypath.Codec
-	MaxBytes int64         // of all snapshots together; default 256 MiB
-	Large    int           // entries from which on a directory is not read anew for every change; default 10,000
-	Racy     time.Duration // within which two changes of a directory may leave equal times; default 2 s
-	Reread   time.Duration // how old a large directory's snapshot gets before changes of others are looked for; default 3 s
+	Codec     keypath.Codec
+	MaxBytes  int64         // of all snapshots together; default 256 MiB
+	Large     int           // entries from which on a directory is not read anew for every change; default 10,000
+	Racy      time.Duration // within which two changes of a directory may leave equal times; default 2 s
+	AliasDirs bool          // directories in the alias slot are shown, as files are; others are somebody else's
+	Reread    time.Duration // how old a large directory's snapshot gets before changes of others are looked for; default 3 s
 }
 
 // The defaults of Config.
@@ -114,6 +116,20 @@ func (c *Cache) Bytes() int64 {
 // Get calls dir and so can take as long as the file system does. While another
 // Get reads the same directory it waits, until ctx ends.
 func (c *Cache) Get(ctx context.Context, id string, dir vfs.Dir) (*View, error) {
+	v, err := c.get(ctx.Done(), id, dir)
+	if errors.Is(err, errEnded) {
+		err = context.Cause(ctx)
+	}
+	return v, err
+}
+
+// Look is Get for a caller who waits for the file system as long as it takes.
+func (c *Cache) Look(id string, dir vfs.Dir) (*View, error) { return c.get(nil, id, dir) }
+
+// errEnded says that a caller does not wait any longer.
+var errEnded = errors.New("the wait has ended")
+
+func (c *Cache) get(ended <-chan struct{}, id string, dir vfs.Dir) (*View, error) {
 	st, err := dir.Stat(".")
 	if err != nil {
 		return nil, err
@@ -143,8 +159,8 @@ func (c *Cache) Get(ctx context.Context, id string, dir vfs.Dir) (*View, error) 
 		c.mu.Unlock()
 		select {
 		case <-r.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		case <-ended:
+			return nil, errEnded
 		}
 		if r.number > came && r.view != nil {
 			return r.view, nil
@@ -201,7 +217,7 @@ func (c *Cache) read(d *directory, r *reading, dir vfs.Dir) (v *View, err error)
 	if before, err = statDir(dir); err != nil {
 		return nil, err
 	}
-	if base, err = Read(dir, c.cfg.Codec); err != nil {
+	if base, err = read(dir, c.cfg); err != nil {
 		return nil, err
 	}
 	return &View{base: base}, nil

@@ -76,11 +76,15 @@ func (s *Snapshot) Size() int { return len(s.arena) + 4*len(s.offsets) + 64 }
 // name from the directories that hold it, and what Codec hides, links and
 // devices are not. If a file is in both slots the plain one counts.
 func Read(dir vfs.Dir, codec keypath.Codec) (*Snapshot, error) {
+	return read(dir, Config{Codec: codec})
+}
+
+func read(dir vfs.Dir, cfg Config) (*Snapshot, error) {
 	entries, err := dir.ReadDir()
 	if err != nil {
 		return nil, err
 	}
-	b := builder{codec: codec, dir: dir, refs: make([]ref, 0, len(entries))}
+	b := builder{codec: cfg.Codec, aliasDirs: cfg.AliasDirs, dir: dir, refs: make([]ref, 0, len(entries))}
 	for _, e := range entries {
 		if err := b.entry(e); err != nil {
 			return nil, err
@@ -91,11 +95,12 @@ func Read(dir vfs.Dir, codec keypath.Codec) (*Snapshot, error) {
 
 // builder collects entries in the order in which they are read.
 type builder struct {
-	codec keypath.Codec
-	dir   vfs.Dir
-	arena []byte
-	refs  []ref
-	long  bool
+	codec     keypath.Codec
+	aliasDirs bool
+	dir       vfs.Dir
+	arena     []byte
+	refs      []ref
+	long      bool
 }
 
 // ref is one entry: its key is arena[start:end], and prefix the first bytes of
@@ -185,7 +190,10 @@ func typeOf(dir vfs.Dir, path string, t fs.FileMode) (fs.FileMode, error) {
 
 func (b *builder) add(component string, slot keypath.Slot, isDir bool) {
 	if isDir && slot != keypath.Plain {
-		return // directories have no alias: somebody else's, which no key can name
+		if !b.aliasDirs {
+			return // directories have no alias: somebody else's, which no key can name
+		}
+		isDir = false
 	}
 	start := len(b.arena)
 	b.arena = append(b.arena, component...)

@@ -1,0 +1,443 @@
+package nasfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// factVersioned says that a bucket of the tree may have versioning. Until it holds
+// no operation pays for that.
+const factVersioned = "versioned"
+
+// mayVersion reports whether a bucket of the tree may have versioning.
+func (t *tree) mayVersion() bool {
+	if t.versions.Load() {
+		return true
+	}
+	if t.cfg.Facts == nil || !t.cfg.Facts.Holds(factVersioned) {
+		return false
+	}
+	t.versions.Store(true) // it holds for ever, also while the fleet cannot be asked
+	return true
+}
+
+// loadVersioned finds out what the tree says of it.
+func (s *Store) loadVersioned() error {
+	_, err := s.root.Stat(systemDir + "/" + versionMarker)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for versions: %w", err)
+	}
+	s.versions.Store(err == nil)
+	return nil
+}
+
+// useVersions has all who serve the tree look for versions, before the first
+// bucket has versioning.
+func (s *Store) useVersions(ctx context.Context) error {
+	if s.versions.Load() {
+		return nil
+	}
+	if s.fleet && s.cfg.Facts == nil {
+		return object.E("use versions", "", object.NotImplemented, errors.New("the gateways cannot agree on it"))
+	}
+	if err := s.publishFile(systemDir, versionMarker, nil); err != nil {
+		return err
+	}
+	if s.cfg.Facts != nil {
+		if err := s.cfg.Facts.Establish(ctx, factVersioned); err != nil {
+			return fmt.Errorf("tell the other gateways: %w", err)
+		}
+	}
+	s.versions.Store(true)
+	return nil
+}
+
+// versioning returns the state of a bucket.
+func (s *Store) versioning(bucket string) (object.Versioning, error) {
+	if !s.mayVersion() {
+		return object.Unversioned, nil
+	}
+	b, err := s.loadBucket(bucket)
+	return b.Versioning, err
+}
+
+// draftVersion returns the ID that a file about to be sealed will have, as far as
+// can be told before its key is locked.
+func (s *Store) draftVersion(bucket string) (version, error) {
+	if bucket == "" {
+		return version{}, nil
+	}
+	mode, err := s.versioning(bucket)
+	if err != nil || mode != object.Versioned {
+		return version{}, err
+	}
+	return newVersion(s.cfg.Now().UnixNano(), 0), nil
+}
+
+// keepVersions readies a publication for what its bucket's state is, under the
+// key's lock: it gives the staged file its ID, later than those of all versions
+// before, and keeps the current version if that has to be.
+func (s *Store) keepVersions(p *publication, mode object.Versioning) error {
+	if mode == object.Unversioned {
+		return s.giveVersion(p.staged, version{})
+	}
+	o, err := retryStale(func() (*opened, error) { return s.openObject(p.ref) })
+	if err != nil && !errors.Is(err, errNoKey) {
+		return err
+	}
+	if o != nil {
+		closeFile(o.file)
+	}
+	last, err := s.lastMade(p.ref, o)
+	if err != nil {
+		return err
+	}
+	id := p.staged.rec.version
+	if id.isZero() || id.made() <= last {
+		id = newVersion(s.cfg.Now().UnixNano(), last)
+	}
+	if o != nil && (mode == object.Versioned || !versionOf(o.rec).isZero()) {
+		if err := s.archive(p.ref, o, id.made()); err != nil {
+			return err
+		}
+	}
+	if mode == object.Suspended {
+		id = version{}
+	}
+	return s.giveVersion(p.staged, id)
+}
+
+// lastMade returns when the newest version of a key that has an ID was made, in
+// ns; o is the current one, or nil.
+func (s *Store) lastMade(ref object.Ref, o *opened) (int64, error) {
+	if o != nil && !versionOf(o.rec).isZero() {
+		return o.madeAt(), nil
+	}
+	h, err := s.openHistory(ref)
+	if err != nil {
+		return 0, err
+	}
+	defer h.close()
+	return h.newest(), nil
+}
+
+// giveVersion makes id the ID of a staged file. That it has not got it yet is rare:
+// another write of the key came between the sealing and the lock, or the clocks of
+// two gateways differ.
+func (s *Store) giveVersion(st *staged, id version) error {
+	if st.rec.version == id {
+		return nil
+	}
+	f, err := s.session.Open(st.name)
+	if err != nil {
+		return s.ofSession(err)
+	}
+	defer closeFile(f)
+	st.rec.version = id
+	if err := s.saveRecord(f, &st.rec); err != nil {
+		return err
+	}
+	if !s.strict {
+		return nil
+	}
+	return f.Sync()
+}
+
+// restore makes a version of a key's history the current one, in place of what is
+// current now; o describes its file.
+func (s *Store) restore(ref object.Ref, h history, p past) error {
+	o, err := s.openPast(h, p)
+	if err != nil {
+		return err
+	}
+	closeFile(o.file)
+	st := &staged{}
+	if err := s.linkFile(st, h.dir, p.name(), o); err != nil {
+		return again(err)
+	}
+	err = s.placeAnywhere(&publication{ref: ref, staged: st}, false)
+	s.removeTemp(st.name) // there still if it failed, or if it is current already
+	if err != nil {
+		return err
+	}
+	// From here on it is current, and the file in the history is not shown.
+	if err := s.drop(h, p); err != nil {
+		s.log.Warn("a version that is current again is in the history still", "bucket", ref.Bucket, "key", ref.Key, "error", err)
+	}
+	return nil
+}
+
+// deleteToMarker is a delete where there are versions: a marker becomes the newest
+// one. It counts when the current version is gone from the key.
+func (s *Store) deleteToMarker(ref object.Ref, mode object.Versioning, check object.Check) (object.Deleted, error) {
+	o, err := s.checkedCurrent(ref, check)
+	if err != nil {
+		return object.Deleted{}, err
+	}
+	last, err := s.lastMade(ref, o)
+	if err != nil {
+		return object.Deleted{}, err
+	}
+	marker := past{id: newVersion(s.cfg.Now().UnixNano(), last), marker: true, null: mode == object.Suspended}
+	if o != nil && (mode == object.Versioned || !versionOf(o.rec).isZero()) {
+		if err := s.archive(ref, o, marker.id.made()); err != nil {
+			return object.Deleted{}, err
+		}
+	}
+	h, err := s.addMarker(ref, marker)
+	if err != nil {
+		return object.Deleted{}, err
+	}
+	defer h.close()
+	if o != nil {
+		if err := s.deleteSlots(ref, &o.stat); err != nil {
+			return object.Deleted{}, errors.Join(err, s.unmark(h, marker, err))
+		}
+	}
+	if marker.null {
+		s.dropNulls(ref, marker)
+	}
+	return object.Deleted{Version: marker.version(), Marker: true}, nil
+}
+
+// checkedCurrent returns the current version, closed, if check allows to change
+// it; nil if there is none.
+func (s *Store) checkedCurrent(ref object.Ref, check object.Check) (*opened, error) {
+	o, err := s.openObject(ref)
+	var info *object.Info
+	switch {
+	case err == nil:
+		closeFile(o.file)
+		i := s.info(ref, o.stamp(), o.rec, o.state)
+		info = &i
+	case !errors.Is(err, errNoKey):
+		return nil, err
+	}
+	if check != nil {
+		if err := check(info); err != nil {
+			return nil, s.refuse(ref, info, err)
+		}
+	}
+	if o == nil {
+		return nil, s.bucketThere(ref.Bucket)
+	}
+	return o, nil
+}
+
+// addMarker adds a delete marker to the history of a key.
+func (s *Store) addMarker(ref object.Ref, p past) (history, error) {
+	h, err := s.makeHistory(ref)
+	if err != nil {
+		return h, err
+	}
+	rec := record{key: ref.Key, modified: s.cfg.Now().UTC(), writer: s.locker.Session().ID()}
+	f, err := s.writeTemp("m", rec.encode())
+	if err == nil {
+		err = s.publishTemp(f, h.dir, p.name())
+	}
+	if err != nil {
+		h.close()
+		return h, again(err)
+	}
+	s.noteVersion(h, p, true)
+	return h, nil
+}
+
+// unmark takes back the marker of a delete that has not happened.
+func (s *Store) unmark(h history, p past, cause error) error {
+	if isUnknown(cause) {
+		return nil // then the marker is to count, should the object be gone
+	}
+	return s.drop(h, p)
+}
+
+// deleteVersion removes one version for good.
+func (s *Store) deleteVersion(ref object.Ref, check object.Check) (object.Deleted, error) {
+	done := object.Deleted{Version: ref.Version}
+	if err := validVersion(ref); err != nil {
+		return done, err
+	}
+	o, err := s.openObject(ref)
+	if err == nil {
+		closeFile(o.file)
+	} else if !errors.Is(err, errNoKey) {
+		return done, err
+	}
+	h, err := s.openHistory(ref)
+	if err != nil {
+		return done, err
+	}
+	defer h.close()
+	if o != nil && versionID(o.rec) == ref.Version {
+		return done, s.deleteCurrent(ref, h, o, check)
+	}
+	p, ok := h.find(ref.Version, o)
+	if err := s.checkPast(ref, h, p, ok, check); err != nil {
+		return done, err
+	}
+	if !ok {
+		return done, s.bucketThere(ref.Bucket)
+	}
+	done.Marker = p.marker
+	return done, s.deletePast(ref, h, p, o)
+}
+
+// checkPast runs a check on a version of a history; ok says that it is there.
+func (s *Store) checkPast(ref object.Ref, h history, p past, ok bool, check object.Check) error {
+	if check == nil {
+		return nil
+	}
+	var info *object.Info
+	if ok && !p.marker {
+		o, err := s.openPast(h, p)
+		if err != nil {
+			return err
+		}
+		closeFile(o.file)
+		i := s.info(ref, o.stamp(), o.rec, o.state)
+		info = &i
+	}
+	if err := check(info); err != nil {
+		return s.refuse(ref, info, err)
+	}
+	return nil
+}
+
+// deleteCurrent removes the current version: the newest one that is left becomes
+// current, in the same step.
+func (s *Store) deleteCurrent(ref object.Ref, h history, o *opened, check object.Check) error {
+	if check != nil {
+		info := s.info(ref, o.stamp(), o.rec, o.state)
+		if err := check(&info); err != nil {
+			return s.refuse(ref, &info, err)
+		}
+	}
+	if err := s.dropHidden(h, o); err != nil {
+		return err
+	}
+	next, ok := h.latest(o)
+	if ok && !next.marker {
+		if err := s.restore(ref, h, next); err != nil {
+			return err
+		}
+	} else if err := s.deleteSlots(ref, &o.stat); err != nil {
+		return err
+	}
+	s.pruneHistory(h.path)
+	return nil
+}
+
+// dropHidden removes from a history what would count once the current version is
+// gone, and did not come to be or is replaced.
+func (s *Store) dropHidden(h history, o *opened) error {
+	v := showing(o)
+	for p := range h.all() {
+		switch {
+		case !v.counts(p):
+			if err := s.drop(h, p); err != nil {
+				return err
+			}
+		case !v.null: // a null version that is replaced can be anywhere
+			return nil
+		}
+	}
+	return nil
+}
+
+// deletePast removes a version of a history; o is the current version, or nil.
+func (s *Store) deletePast(ref object.Ref, h history, p past, o *opened) error {
+	restored := false
+	if latest, ok := h.latest(o); o == nil && ok && latest == p && p.marker {
+		if next, ok := h.after(p); ok && !next.marker {
+			if err := s.restore(ref, h, next); err != nil {
+				return err
+			}
+			restored = true
+		}
+	}
+	if err := s.drop(h, p); err != nil {
+		if restored {
+			return unknown{err} // nobody sees the marker any more, until the next write
+		}
+		return err
+	}
+	if p.null {
+		s.dropNulls(ref, past{})
+	}
+	s.pruneHistory(h.path)
+	return nil
+}
+
+// after returns the version that follows another one where there is no current
+// version.
+func (h history) after(p past) (past, bool) {
+	v := showing(nil)
+	for q := range h.all() {
+		if v.counts(q) && q.name() > p.name() {
+			return q, true
+		}
+	}
+	return past{}, false
+}
+
+// noHistories removes the directories of a bucket's histories; BucketNotEmpty if
+// there is a version in one.
+func (s *Store) noHistories(ctx context.Context, bucket string) error {
+	if !s.mayVersion() {
+		return nil
+	}
+	dirs, err := s.emptyDirs(ctx, bucket, versionsDir+"/"+bucket)
+	if err != nil {
+		return err
+	}
+	for i := len(dirs) - 1; i >= 0; i-- {
+		s.rmdirHistory(dirs[i])
+	}
+	return nil
+}
+
+// dropHistories removes what is left of the versions of a bucket that is gone,
+// file by file: a fence can stop that.
+func (s *Store) dropHistories(bucket string) error {
+	if !s.mayVersion() {
+		return nil
+	}
+	return s.dropTree(versionsDir + "/" + bucket)
+}
+
+func (s *Store) dropTree(path string) error {
+	dir, err := s.root.OpenDir(path)
+	if isAbsent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	entries, err := dir.ReadDir()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type.IsDir() {
+			if err := s.dropTree(path + "/" + e.Name); err != nil {
+				return err
+			}
+			continue
+		}
+		took, err := s.take(dir, e.Name, nil)
+		switch {
+		case err == nil:
+			s.letGo(took)
+		case !errors.Is(err, errNoKey):
+			return err
+		}
+	}
+	s.histories.Forget(path)
+	s.rmdirHistory(path)
+	return nil
+}
