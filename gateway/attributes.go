@@ -10,7 +10,8 @@ import (
 // getObjectAttributes serves GetObjectAttributes
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html).
 func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
-	if err := checkVersion(r.query.get("versionId")); err != nil {
+	ref, err := r.version()
+	if err != nil {
 		return err
 	}
 	wanted, err := r.wantedAttributes()
@@ -21,7 +22,7 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.Store.Stat(ctx, r.ref())
+	info, err := s.Store.Stat(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -48,6 +49,7 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if wanted["ObjectSize"] {
 		w.integer("ObjectSize", info.Size)
 	}
+	r.setVersion(info.Version)
 	r.set("Last-Modified", httpTime(info.Modified))
 	r.answerXML(w.end("GetObjectAttributesResponse"))
 	return nil

@@ -45,7 +45,7 @@ func (s *Server) authorise(r *request) error {
 	if r.op.name == "PostObject" {
 		return nil
 	}
-	return s.allow(r, r.op.action, r.bucket, r.key)
+	return s.allow(r, r.action(), r.bucket, r.key)
 }
 
 // allow returns nil if the sender may do action, errAccessDenied otherwise.

@@ -213,12 +213,6 @@ func (s *Server) getBucketLocation(ctx context.Context, r *request) error {
 	return nil
 }
 
-// getBucketVersioning answers that versioning was never enabled: an empty
-// document.
-func (s *Server) getBucketVersioning(ctx context.Context, r *request) error {
-	return emptyDocument("VersioningConfiguration")(s, ctx, r)
-}
-
 // emptyDocument answers for a bucket configuration that S3 gives as an empty
 // document while it is not set.
 func emptyDocument(root string) handler {
@@ -271,10 +265,12 @@ func (s *Server) exists(ctx context.Context, r *request) error {
 		_, err := s.Store.StatBucket(ctx, r.bucket)
 		return err
 	}
-	if err := checkVersion(r.query.get("versionId")); err != nil {
+	ref, err := r.version()
+	if err != nil {
 		return err
 	}
-	_, err := s.Store.Stat(ctx, r.ref())
+	info, err := s.Store.Stat(ctx, ref)
+	r.setVersion(info.Version)
 	return err
 }
 

@@ -20,7 +20,7 @@ func parseCopySource(header string) (object.Ref, error) {
 	invalid := func(message string) error {
 		return errInvalidArgument.with(message).detailed("ArgumentName", "x-amz-copy-source").detailed("ArgumentValue", header)
 	}
-	raw, version, versioned := strings.Cut(header, "?versionId=")
+	raw, version, named := strings.Cut(header, "?versionId=")
 	decoded, ok := unescape(raw, false)
 	if !ok {
 		return object.Ref{}, invalid("Invalid copy source encoding")
@@ -34,12 +34,10 @@ func parseCopySource(header string) (object.Ref, error) {
 		return object.Ref{}, invalid("Invalid copy source object key")
 	case len(key) > object.MaxKeyLen:
 		return object.Ref{}, errKeyTooLong
-	case versioned:
-		if err := checkVersion(version); err != nil {
-			return object.Ref{}, err
-		}
+	case named && version == "":
+		return object.Ref{}, invalid("Version id cannot be the empty string")
 	}
-	return object.Ref{Bucket: bucket, Key: key}, nil
+	return object.Ref{Bucket: bucket, Key: key, Version: version}, nil
 }
 
 // copyObject serves CopyObject
@@ -49,7 +47,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.allow(r, "s3:GetObject", src.Bucket, src.Key); err != nil {
+	if err := s.allow(r, readAction(src), src.Bucket, src.Key); err != nil {
 		return err
 	}
 	check, err := r.writeCheck()
@@ -60,16 +58,16 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := c.directives(r); err != nil {
 		return err
 	}
-	return s.answerSlowly(r, func(ctx context.Context) ([]byte, error) {
-		info, err := s.copyOne(ctx, c)
+	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
+		source, info, err := s.copyOne(ctx, c)
 		if err != nil {
-			return nil, err
+			return xmlAnswer{}, err
 		}
 		w := newXML("CopyObjectResult")
 		w.time("LastModified", info.Modified)
 		w.etag(info.ETag)
 		w.checksum(info.Checksum)
-		return w.end("CopyObjectResult"), nil
+		return xmlAnswer{w.end("CopyObjectResult"), []detail{{"x-amz-copy-source-version-id", source}, {"x-amz-version-id", info.Version}}}, nil
 	})
 }
 
@@ -150,40 +148,42 @@ var errSourceChanged = errors.New("source changed")
 const copyAttempts = 5
 
 // copyOne copies within the Store where the copy's ETag and checksum are the
-// source's, otherwise through the gateway.
-func (s *Server) copyOne(ctx context.Context, c copying) (object.Info, error) {
+// source's, otherwise through the gateway. It returns the version that was copied,
+// too.
+func (s *Server) copyOne(ctx context.Context, c copying) (version string, info object.Info, err error) {
 	for range copyAttempts {
-		info, err := s.tryCopy(ctx, c)
+		version, info, err = s.tryCopy(ctx, c)
 		if !errors.Is(err, errSourceChanged) {
-			return info, err
+			return version, info, err
 		}
 	}
-	return object.Info{}, errConflict
+	return "", object.Info{}, errConflict
 }
 
-func (s *Server) tryCopy(ctx context.Context, c copying) (info object.Info, err error) {
+func (s *Server) tryCopy(ctx context.Context, c copying) (version string, info object.Info, err error) {
 	h, err := s.Store.Open(ctx, c.src)
 	if err != nil {
-		return object.Info{}, err
+		return "", object.Info{}, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	source := h.Info()
 	if c.source != nil {
 		if err := c.source(&source); err != nil {
-			return object.Info{}, err
+			return "", object.Info{}, err
 		}
 	}
 	if source.Size > object.MaxPartSize {
-		return object.Info{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))
+		return "", object.Info{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))
 	}
 	meta := c.metaOf(&source)
 	if copier, ok := s.Store.(object.Copier); ok && c.copiesAsIs(&source) {
-		return copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, SourceCheck: func(now *object.Info) error {
-			if now == nil || now.ETag != source.ETag || !now.Modified.Equal(source.Modified) {
+		info, err = copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, SourceCheck: func(now *object.Info) error {
+			if now == nil || now.ETag != source.ETag || !now.Modified.Equal(source.Modified) || now.Version != source.Version {
 				return errSourceChanged
 			}
 			return nil
 		}})
+		return source.Version, info, err
 	}
 	algorithm := c.algorithm
 	if algorithm == object.NoAlgorithm {
@@ -193,7 +193,8 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (info object.Info, err 
 		algorithm = object.CRC64NVME
 	}
 	content := newContent(h.Range(0, source.Size), source.Size, algorithm)
-	return s.Store.Put(ctx, c.dst, object.PutInput{Body: content, Meta: meta, Check: c.check})
+	info, err = s.Store.Put(ctx, c.dst, object.PutInput{Body: content, Meta: meta, Check: c.check})
+	return source.Version, info, err
 }
 
 // copiesAsIs reports whether S3 gives the copy the source's own ETag and
@@ -215,7 +216,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.allow(r, "s3:GetObject", src.Bucket, src.Key); err != nil {
+	if err := s.allow(r, readAction(src), src.Bucket, src.Key); err != nil {
 		return err
 	}
 	up, err := s.Store.StatUpload(ctx, r.uploadRef())
@@ -223,10 +224,10 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 		return err
 	}
 	c := partCopying{src: src, up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range")}
-	return s.answerSlowly(r, func(ctx context.Context) ([]byte, error) {
-		part, err := s.copyPart(ctx, c)
+	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
+		source, part, err := s.copyPart(ctx, c)
 		if err != nil {
-			return nil, err
+			return xmlAnswer{}, err
 		}
 		w := newXML("CopyPartResult")
 		w.time("LastModified", part.Modified)
@@ -234,7 +235,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 		if !up.Implied {
 			w.text("Checksum"+up.Algorithm.String(), encodeChecksum(object.Checksum{Algorithm: up.Algorithm, Value: part.Checksum}))
 		}
-		return w.end("CopyPartResult"), nil
+		return xmlAnswer{w.end("CopyPartResult"), []detail{{"x-amz-copy-source-version-id", source}}}, nil
 	})
 }
 
@@ -247,26 +248,28 @@ type partCopying struct {
 	span   string       // x-amz-copy-source-range
 }
 
-func (s *Server) copyPart(ctx context.Context, c partCopying) (part object.Part, err error) {
+// copyPart returns the version that was copied, too.
+func (s *Server) copyPart(ctx context.Context, c partCopying) (version string, part object.Part, err error) {
 	h, err := s.Store.Open(ctx, c.src)
 	if err != nil {
-		return object.Part{}, err
+		return "", object.Part{}, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	source := h.Info()
 	if c.check != nil {
 		if err := c.check(&source); err != nil {
-			return object.Part{}, err
+			return "", object.Part{}, err
 		}
 	}
 	offset, length, err := copyRange(c.span, source.Size)
 	if err != nil {
-		return object.Part{}, err
+		return "", object.Part{}, err
 	}
 	if length > object.MaxPartSize {
-		return object.Part{}, errEntityTooLarge
+		return "", object.Part{}, errEntityTooLarge
 	}
-	return s.Store.PutPart(ctx, c.up.UploadRef, c.number, newContent(h.Range(offset, length), length, c.up.Algorithm))
+	part, err = s.Store.PutPart(ctx, c.up.UploadRef, c.number, newContent(h.Range(offset, length), length, c.up.Algorithm))
+	return source.Version, part, err
 }
 
 // copyRange reads x-amz-copy-source-range, which must be "bytes=first-last"

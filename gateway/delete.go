@@ -51,20 +51,17 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 	if _, err := s.Store.StatBucket(ctx, r.bucket); err != nil {
 		return err
 	}
-	failures := s.deleteAll(ctx, r, in.Object)
+	results := s.deleteAll(ctx, r, in.Object)
 	w := newXML("DeleteResult")
 	for i := range in.Object {
 		o := &in.Object[i]
-		if failures[i] == nil {
+		if results[i].err == nil {
 			if !in.Quiet {
-				w.open("Deleted")
-				w.text("Key", o.Key)
-				w.optional("VersionId", o.VersionID)
-				w.close("Deleted")
+				w.deleted(o, results[i].done)
 			}
 			continue
 		}
-		e := toS3(failures[i])
+		e := toS3(results[i].err)
 		w.open("Error")
 		w.text("Key", o.Key)
 		w.optional("VersionId", o.VersionID)
@@ -76,15 +73,33 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 	return nil
 }
 
-// deleteAll deletes the objects, some at a time, and returns the error of each.
-func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObject) []error {
-	failures := make([]error, len(objects))
+// deleted writes what became of one object.
+func (w *xmlWriter) deleted(o *deleteObject, done object.Deleted) {
+	w.open("Deleted")
+	w.text("Key", o.Key)
+	w.optional("VersionId", o.VersionID)
+	if done.Marker {
+		w.boolean("DeleteMarker", true)
+		w.text("DeleteMarkerVersionId", done.Version)
+	}
+	w.close("Deleted")
+}
+
+// deletion is what became of one object.
+type deletion struct {
+	done object.Deleted
+	err  error
+}
+
+// deleteAll deletes the objects, some at a time, and returns what became of each.
+func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObject) []deletion {
+	results := make([]deletion, len(objects))
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range min(deleteWorkers, len(objects)) {
 		workers.Go(func() {
 			for i := range next {
-				failures[i] = s.deleteOne(ctx, r, &objects[i])
+				results[i].done, results[i].err = s.deleteOne(ctx, r, &objects[i])
 			}
 		})
 	}
@@ -93,21 +108,22 @@ func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObje
 	}
 	close(next)
 	workers.Wait()
-	return failures
+	return results
 }
 
-func (s *Server) deleteOne(ctx context.Context, r *request, o *deleteObject) error {
+func (s *Server) deleteOne(ctx context.Context, r *request, o *deleteObject) (done object.Deleted, err error) {
 	if o.Key == "" {
-		return errInvalidArgument.with("A key must be specified.")
+		return done, errInvalidArgument.with("A key must be specified.")
 	}
 	if len(o.Key) > object.MaxKeyLen {
-		return errKeyTooLong
+		return done, errKeyTooLong
 	}
-	if err := checkVersion(o.VersionID); err != nil {
-		return err
+	action := "s3:DeleteObject"
+	if o.VersionID != "" {
+		action = versioned(action)
 	}
-	if err := s.allow(r, "s3:DeleteObject", r.bucket, o.Key); err != nil {
-		return err
+	if err := s.allow(r, action, r.bucket, o.Key); err != nil {
+		return done, err
 	}
 	var checks []object.Check
 	if o.ETag != "" {
@@ -119,9 +135,9 @@ func (s *Server) deleteOne(ctx context.Context, r *request, o *deleteObject) err
 	if o.LastModifiedTime != "" {
 		want := parseDate(o.LastModifiedTime)
 		if want.IsZero() {
-			return errInvalidArgument.with("LastModifiedTime is not a date")
+			return done, errInvalidArgument.with("LastModifiedTime is not a date")
 		}
 		checks = append(checks, ifModified(want.Unix()))
 	}
-	return s.Store.Delete(ctx, object.Ref{Bucket: r.bucket, Key: o.Key}, object.All(checks...))
+	return s.Store.Delete(ctx, object.Ref{Bucket: r.bucket, Key: o.Key, Version: o.VersionID}, object.All(checks...))
 }

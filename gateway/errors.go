@@ -104,6 +104,7 @@ var (
 	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
 	errNoSuchUpload           = &s3Error{code: "NoSuchUpload", status: 404, message: "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
+	errIllegalVersioning      = &s3Error{code: "IllegalVersioningConfigurationException", status: 400, message: "The Versioning element must be specified"}
 	errNoSuchVersion          = &s3Error{code: "NoSuchVersion", status: 404, message: "The specified version does not exist."}
 	errNotImplemented         = &s3Error{code: "NotImplemented", status: 501, message: "A header you provided implies functionality that is not implemented."}
 	errNotModified            = &s3Error{code: "NotModified", status: 304, message: "Not Modified"}
@@ -164,7 +165,13 @@ func fromKind(kind object.Kind, err error) *s3Error {
 	case object.NoSuchBucket:
 		return errNoSuchBucket.because(err)
 	case object.NoSuchKey:
-		return errNoSuchKey.because(err)
+		return fromMarker(errNoSuchKey, err).because(err)
+	case object.NoSuchVersion:
+		return errNoSuchVersion.because(err)
+	case object.BadVersion:
+		return errInvalidArgument.with("Invalid version id specified").detailed("ArgumentName", "versionId").because(err)
+	case object.DeleteMarker:
+		return fromMarker(errMethodNotAllowed, err).because(err)
 	case object.NoSuchUpload:
 		return errNoSuchUpload.because(err)
 	case object.BucketExists:

@@ -344,7 +344,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"policy", "cors", "lifecycle", "versioning", "encryption", "replication", "notification", "website", "logging", "object-lock", "acl", "publicAccessBlock", "ownershipControls"} {
+	for _, sub := range []string{"policy", "cors", "lifecycle", "encryption", "replication", "notification", "website", "logging", "object-lock", "acl", "publicAccessBlock", "ownershipControls"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }

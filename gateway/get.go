@@ -19,10 +19,11 @@ import (
 // getObject serves GetObject
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 func (s *Server) getObject(ctx context.Context, r *request) error {
-	if err := r.checkRead(); err != nil {
+	ref, err := r.checkRead()
+	if err != nil {
 		return err
 	}
-	h, err := s.Store.Open(ctx, r.ref())
+	h, err := s.Store.Open(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -40,10 +41,11 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 // headObject serves HeadObject
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
 func (s *Server) headObject(ctx context.Context, r *request) error {
-	if err := r.checkRead(); err != nil {
+	ref, err := r.checkRead()
+	if err != nil {
 		return err
 	}
-	info, err := s.Store.Stat(ctx, r.ref())
+	info, err := s.Store.Stat(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -75,6 +77,7 @@ func (r *request) describe(info *object.Info) (span, error) {
 		return span{}, err
 	}
 	r.setETag(info.ETag)
+	r.setVersion(info.Version)
 	r.set("Last-Modified", httpTime(info.Modified))
 	r.setMeta(info)
 	if strings.EqualFold(r.header("x-amz-checksum-mode"), "ENABLED") && (!part.partial || part.length == info.Size) {
@@ -100,6 +103,7 @@ func notModified(info *object.Info) error {
 		{"Last-Modified", httpTime(info.Modified)},
 		{"Cache-Control", info.Meta.CacheControl},
 		{"Expires", info.Meta.Expires},
+		{"x-amz-version-id", info.Version},
 	}
 	return &e
 }
@@ -243,29 +247,31 @@ func responseOverrides() [6][2]string {
 	}
 }
 
-// checkRead refuses a read that no object could answer: with a bad part number,
-// or with response overrides of strangers, who could make a page of any object.
-func (r *request) checkRead() error {
-	if err := checkVersion(r.query.get("versionId")); err != nil {
-		return err
+// checkRead returns what is to be read. It refuses a read that no object could
+// answer: with a bad part number, or with response overrides of strangers, who
+// could make a page of any object.
+func (r *request) checkRead() (object.Ref, error) {
+	ref, err := r.version()
+	if err != nil {
+		return ref, err
 	}
 	if r.query.has("partNumber") {
 		if _, err := partNumber(r.query.get("partNumber")); err != nil {
-			return err
+			return ref, err
 		}
 		if r.header(fasthttp.HeaderRange) != "" {
-			return errInvalidRequest.with("Cannot specify both Range header and partNumber query parameter")
+			return ref, errInvalidRequest.with("Cannot specify both Range header and partNumber query parameter")
 		}
 	}
 	if !r.identity.Anonymous() {
-		return nil
+		return ref, nil
 	}
 	for _, o := range responseOverrides() {
 		if r.query.has(o[0]) {
-			return errInvalidRequest.with("Request specific response headers cannot be used for anonymous GET requests.")
+			return ref, errInvalidRequest.with("Request specific response headers cannot be used for anonymous GET requests.")
 		}
 	}
-	return nil
+	return ref, nil
 }
 
 func (r *request) override() {

@@ -173,10 +173,10 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 		return err
 	}
 	ref, location := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path
-	return s.answerSlowly(r, func(ctx context.Context) ([]byte, error) {
+	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		info, err := s.Store.CompleteUpload(ctx, ref, in)
 		if err != nil {
-			return nil, err
+			return xmlAnswer{}, err
 		}
 		w := newXML("CompleteMultipartUploadResult")
 		w.text("Location", location)
@@ -184,7 +184,7 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 		w.text("Key", ref.Key)
 		w.etag(info.ETag)
 		w.checksum(info.Checksum)
-		return w.end("CompleteMultipartUploadResult"), nil
+		return xmlAnswer{w.end("CompleteMultipartUploadResult"), []detail{{"x-amz-version-id", info.Version}}}, nil
 	})
 }
 

@@ -50,6 +50,7 @@ func operations() []*operation {
 		{"PutBucketTagging", bucketLevel, "PUT", "tagging", "", "s3:PutBucketTagging", quick, (*Server).putBucketTagging},
 		{"DeleteBucketTagging", bucketLevel, "DELETE", "tagging", "", "s3:PutBucketTagging", quick, (*Server).deleteBucketTagging},
 		{"GetBucketVersioning", bucketLevel, "GET", "versioning", "", "s3:GetBucketVersioning", quick, (*Server).getBucketVersioning},
+		{"PutBucketVersioning", bucketLevel, "PUT", "versioning", "", "s3:PutBucketVersioning", quick, (*Server).putBucketVersioning},
 		{"GetBucketAcl", bucketLevel, "GET", "acl", "", "s3:GetBucketAcl", quick, (*Server).getACL},
 		{"GetBucketOwnershipControls", bucketLevel, "GET", "ownershipControls", "", "s3:GetBucketOwnershipControls", quick, (*Server).getOwnershipControls},
 		{"GetBucketRequestPayment", bucketLevel, "GET", "requestPayment", "", "s3:GetBucketRequestPayment", quick, (*Server).getRequestPayment},

@@ -31,6 +31,7 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 		return err
 	}
 	r.setETag(info.ETag)
+	r.setVersion(info.Version)
 	r.setChecksum(info.Checksum)
 	r.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
 	return nil
@@ -39,15 +40,21 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 // deleteObject serves DeleteObject
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html).
 func (s *Server) deleteObject(ctx context.Context, r *request) error {
-	if err := checkVersion(r.query.get("versionId")); err != nil {
+	ref, err := r.version()
+	if err != nil {
 		return err
 	}
 	check, err := r.deleteCheck()
 	if err != nil {
 		return err
 	}
-	if err := s.Store.Delete(ctx, r.ref(), check); err != nil {
+	done, err := s.Store.Delete(ctx, ref, check)
+	if err != nil {
 		return err
+	}
+	r.setVersion(done.Version)
+	if done.Marker {
+		r.set("x-amz-delete-marker", "true")
 	}
 	r.answerEmpty(204)
 	return nil
@@ -92,14 +99,6 @@ func ifModified(want int64) object.Check {
 		}
 		return nil
 	}
-}
-
-// checkVersion accepts the version IDs that an object without versions has.
-func checkVersion(id string) error {
-	if id == "" || id == object.NullVersion {
-		return nil
-	}
-	return errNoSuchVersion.detailed("VersionId", id)
 }
 
 // refuseUnsupported answers what a request asks for beside its operation and

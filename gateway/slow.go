@@ -14,8 +14,9 @@ import (
 // alive by white space until the document, or an error document in its place,
 // is there; S3 does the same, and its clients look into the body.
 //
-// work must not touch the request, which may be gone while it runs.
-func (s *Server) answerSlowly(r *request, work func(ctx context.Context) ([]byte, error)) error {
+// work must not touch the request, which may be gone while it runs. The header of
+// its answer is sent only if it comes in time.
+func (s *Server) answerSlowly(r *request, work func(ctx context.Context) (xmlAnswer, error)) error {
 	ctx, cancel := context.WithTimeoutCause(s.root, s.LongTimeout, errStalled)
 	done := make(chan outcome, 1)
 	release := r.release
@@ -36,6 +37,9 @@ func (s *Server) answerSlowly(r *request, work func(ctx context.Context) ([]byte
 		if o.err != nil {
 			return o.err
 		}
+		for _, h := range o.header {
+			r.set(h.name, h.value)
+		}
 		r.answerXML(o.document)
 	case <-impatient:
 		r.set("Content-Type", "application/xml")
@@ -44,22 +48,28 @@ func (s *Server) answerSlowly(r *request, work func(ctx context.Context) ([]byte
 	return nil
 }
 
+// xmlAnswer is what slow work answers with.
+type xmlAnswer struct {
+	document []byte
+	header   []detail
+}
+
 // outcome is what slow work came to.
 type outcome struct {
-	document []byte
-	err      error
+	xmlAnswer
+	err error
 }
 
 // guard runs work and turns a panic into an error, as serve does.
-func (s *Server) guard(ctx context.Context, id string, work func(ctx context.Context) ([]byte, error)) (o outcome) {
+func (s *Server) guard(ctx context.Context, id string, work func(ctx context.Context) (xmlAnswer, error)) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Logger.Error("panic", "request", id, "panic", p, "stack", string(debug.Stack()))
 			o = outcome{err: errInternal.because(fmt.Errorf("panic: %v", p))}
 		}
 	}()
-	document, err := work(ctx)
-	return outcome{document, err}
+	a, err := work(ctx)
+	return outcome{a, err}
 }
 
 // slowBody is the body of an answer that is not there yet.

@@ -103,22 +103,21 @@ func (s *Server) setBucketTags(ctx context.Context, r *request, tags []object.Ta
 
 // getObjectTagging serves GetObjectTagging.
 func (s *Server) getObjectTagging(ctx context.Context, r *request) error {
-	if err := checkVersion(r.query.get("versionId")); err != nil {
-		return err
-	}
-	info, err := s.Store.Stat(ctx, r.ref())
+	ref, err := r.version()
 	if err != nil {
 		return err
 	}
+	info, err := s.Store.Stat(ctx, ref)
+	if err != nil {
+		return err
+	}
+	r.setVersion(info.Version)
 	r.answerTags(info.Meta.Tags)
 	return nil
 }
 
 // putObjectTagging serves PutObjectTagging.
 func (s *Server) putObjectTagging(ctx context.Context, r *request) error {
-	if err := checkVersion(r.query.get("versionId")); err != nil {
-		return err
-	}
 	tags, err := s.readTags(r, maxObjectTags)
 	if err != nil {
 		return err
@@ -128,9 +127,6 @@ func (s *Server) putObjectTagging(ctx context.Context, r *request) error {
 
 // deleteObjectTagging serves DeleteObjectTagging.
 func (s *Server) deleteObjectTagging(ctx context.Context, r *request) error {
-	if err := checkVersion(r.query.get("versionId")); err != nil {
-		return err
-	}
 	if err := s.setObjectTags(ctx, r, nil); err != nil {
 		return err
 	}
@@ -139,9 +135,14 @@ func (s *Server) deleteObjectTagging(ctx context.Context, r *request) error {
 }
 
 func (s *Server) setObjectTags(ctx context.Context, r *request, tags []object.Tag) error {
-	_, err := s.Store.Update(ctx, r.ref(), func(m *object.Meta) error {
+	ref, err := r.version()
+	if err != nil {
+		return err
+	}
+	info, err := s.Store.Update(ctx, ref, func(m *object.Meta) error {
 		m.Tags = tags
 		return nil
 	})
+	r.setVersion(info.Version)
 	return err
 }
