@@ -107,6 +107,29 @@ func (fl *fleet) tellByTime(ctx context.Context) error {
 	return err
 }
 
+// factSettings is what the names of settings begin with that hold facts of the
+// tree.
+const factSettings = "fact/"
+
+// Holds implements nasfs.Facts.
+func (fl *fleet) Holds(fact string) bool {
+	node := fl.joined.Load()
+	if node == nil {
+		return false
+	}
+	_, there := node.Get(factSettings + fact)
+	return there
+}
+
+// Establish implements nasfs.Facts.
+func (fl *fleet) Establish(ctx context.Context, fact string) error {
+	if fl.Holds(fact) {
+		return nil
+	}
+	_, err := fl.node.Set(ctx, raftlock.Change{Name: factSettings + fact, Value: []byte("true")})
+	return err
+}
+
 // secret returns what gateways know one another by.
 func (fl *fleet) secret(ctx context.Context, env *environment) ([]byte, error) {
 	given, from, err := env.secret([]string{clusterSecret})

@@ -282,6 +282,7 @@ func (f *serverFlags) openStore(ctx context.Context, path string, state *state, 
 		opened, err = nasfs.Open(cfg)
 	} else {
 		cfg.Path, cfg.Root = "", fleet.root
+		cfg.Facts = fleet
 		opened, err = nasfs.OpenFleet(ctx, cfg, fleet.node)
 	}
 	if err != nil {
