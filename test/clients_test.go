@@ -51,6 +51,7 @@ func TestMC(t *testing.T) {
 	mirror := t.TempDir()
 	mc.run(t, "mirror", "x/bucket", mirror)
 	sameContent(t, file, filepath.Join(mirror, "moved"))
+	mcKeepsVersions(t, mc)
 	mc.run(t, "rm", "--recursive", "--force", "x/bucket")
 	mc.run(t, "rb", "x/bucket")
 	mc.run(t, "rb", "--force", "x/many")
