@@ -36,10 +36,10 @@ race: ## The same, shorter, with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -run '$(RUN)' $(PKG)
 
 .PHONY: soak
-soak: ## Run the random tests ROUNDS times, each with new seeds
+soak: ## Run the random tests with new seeds: ROUNDS times, and 5000 * ROUNDS fault schedules
 	$(GO) test -timeout 0 -count $(ROUNDS) -run '$(RUN)' ./nasfs/... ./internal/lock ./internal/object/...
-	$(GO) test -timeout 0 ./raftlock -v -run FaultSchedules -seed $$(date +%s) -seeds $$((500 * $(ROUNDS)))
-	$(GO) test -timeout 0 ./raftlock/protocol -v -run NoSchedule -seed $$(date +%s) -seeds $$((60 * $(ROUNDS)))
+	$(GO) test -timeout 0 ./raftlock -run 'FaultSchedules$$' -seed $$(date +%s) -seeds $$((5000 * $(ROUNDS)))
+	$(GO) test -timeout 0 ./raftlock/protocol -run NoSchedule -seed $$(date +%s) -seeds $$((5000 * $(ROUNDS)))
 
 .PHONY: check
 check: lint ## Format, vet, linters and import boundaries

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +20,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 120, "fault schedules to run")
+	seeds = flag.Int("seeds", 2000, "fault schedules to run, with -short at most 15")
 	seed  = flag.Uint64("seed", 1, "the first of them")
 	span  = flag.Duration("span", 15*time.Second, "how long faults go on in each")
 )
@@ -33,20 +35,31 @@ func TestFaultSchedules(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 15)
 	}
+	before := debug.SetGCPercent(300) // a schedule drops much and keeps little
+	var commits, refused, settings atomic.Int64
+	t.Cleanup(func() {
+		debug.SetGCPercent(before)
+		t.Logf("%d schedules: %d commits, %d refused by a fence, %d settings", n, commits.Load(), refused.Load(), settings.Load())
+	})
 	for s := *seed; s < *seed+uint64(n); s++ {
-		synctest.Test(t, func(t *testing.T) {
-			h := schedule(t, s, nil)
-			t.Logf("seed %d: %d commits, %d refused by a fence, %d settings", s, h.commits, h.refused, h.settings)
-			for _, p := range h.problems {
-				t.Error(p)
-			}
-			if h.commits == 0 {
-				t.Error("nothing was ever committed")
-			}
+		t.Run(strconv.FormatUint(s, 10), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := schedule(t, s, nil)
+				for _, p := range h.problems {
+					t.Error(p)
+				}
+				if h.commits == 0 {
+					t.Error("nothing was ever committed")
+				}
+				if t.Failed() {
+					t.Logf("run again with -seeds 1 -seed %d", s)
+				}
+				commits.Add(int64(h.commits))
+				refused.Add(int64(h.refused))
+				settings.Add(int64(h.settings)) //nolint:gosec // it counts
+			})
 		})
-		if t.Failed() {
-			t.Fatalf("run again with -seeds 1 -seed %d", s)
-		}
 	}
 }
 
@@ -95,10 +108,10 @@ func schedule(t *testing.T, seed uint64, mutate func(Arbiter) Arbiter) *history 
 	for len(w.running) < 2 {
 		launch(w.freeName())
 	}
-	time.Sleep(10 * time.Second)
-	w.settled(h)
 	close(stop)
 	clients.Wait()
+	time.Sleep(10 * time.Second)
+	w.settled(h)
 	return h
 }
 

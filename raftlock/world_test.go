@@ -235,7 +235,7 @@ func (e *endpoint) Dial(ctx context.Context, address, node, protocol string) (ne
 	return c.side(0), nil
 }
 
-// memoryConn is a connection: two queues.
+// memoryConn is a connection: two sides.
 type memoryConn struct {
 	net    *memoryNet
 	end    [2]*endpoint
@@ -246,13 +246,15 @@ type memoryConn struct {
 
 type side struct {
 	conn    *memoryConn
-	from    *endpoint // who writes to the peer's queue
+	from    *endpoint // whose side it is
 	to      *endpoint
 	mu      sync.Mutex
 	ready   []byte        // has arrived here
+	coming  []byte        // on its way here
+	ending  bool          // after it nothing comes any more
+	eof     bool          // nothing comes any more
+	sent    chan struct{} // one token: something is on its way
 	arrived chan struct{} // one token
-	queue   chan []byte   // on its way here
-	eof     bool
 	closed  chan struct{}
 	once    sync.Once
 	readBy  time.Time
@@ -263,8 +265,8 @@ func newMemoryConn(n *memoryNet, a, b *endpoint) *memoryConn {
 	c := &memoryConn{net: n, end: [2]*endpoint{a, b}, broken: make(chan struct{})}
 	for i := range c.sides {
 		c.sides[i] = &side{
-			conn: c, from: c.end[i], to: c.end[1-i], arrived: make(chan struct{}, 1), queue: make(chan []byte, 4096), closed: make(chan struct{}),
-			moved: make(chan struct{}, 1),
+			conn: c, from: c.end[i], to: c.end[1-i], closed: make(chan struct{}),
+			sent: make(chan struct{}, 1), arrived: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		}
 	}
 	n.mu.Lock()
@@ -281,33 +283,35 @@ func (c *memoryConn) side(i int) *side { return c.sides[i] }
 // carry moves what was written to a side, after a while, and not while the way
 // is cut.
 func (c *memoryConn) carry(s *side) {
-	for {
+	for eof := false; !eof; {
 		select {
-		case b := <-s.queue:
-			time.Sleep(c.net.delay())
-			for {
-				cut, heal := c.net.isCut(s.to.name, s.from.name) // towards s
-				if !cut {
-					break
-				}
-				select {
-				case <-heal:
-				case <-c.broken:
-					return
-				}
-			}
-			s.mu.Lock()
-			if b == nil {
-				s.eof = true
-			}
-			s.ready = append(s.ready, b...)
-			s.mu.Unlock()
-			signal(s.arrived)
-			if b == nil {
-				return
-			}
+		case <-s.sent:
 		case <-c.broken:
 			return
+		}
+		time.Sleep(c.net.delay())
+		if !c.passes(s) {
+			return
+		}
+		s.mu.Lock()
+		s.ready, s.coming, s.eof = append(s.ready, s.coming...), s.coming[:0], s.ending
+		eof = s.eof
+		s.mu.Unlock()
+		signal(s.arrived)
+	}
+}
+
+// passes waits until the way to a side is not cut, or the connection broken.
+func (c *memoryConn) passes(s *side) bool {
+	for {
+		cut, heal := c.net.isCut(s.to.name, s.from.name)
+		if !cut {
+			return true
+		}
+		select {
+		case <-heal:
+		case <-c.broken:
+			return false
 		}
 	}
 }
@@ -362,9 +366,14 @@ func (s *side) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	case <-s.conn.broken:
 		return 0, syscall.ECONNRESET
-	case s.peer().queue <- append([]byte{}, p...):
-		return len(p), nil
+	default:
 	}
+	peer := s.peer()
+	peer.mu.Lock()
+	peer.coming = append(peer.coming, p...)
+	peer.mu.Unlock()
+	signal(peer.sent)
+	return len(p), nil
 }
 
 func (s *side) peer() *side {
@@ -377,12 +386,12 @@ func (s *side) peer() *side {
 func (s *side) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
-		select {
-		case s.peer().queue <- nil:
-		default:
-			s.conn.reset()
-		}
-		if s.peer().isClosed() {
+		peer := s.peer()
+		peer.mu.Lock()
+		peer.ending = true
+		peer.mu.Unlock()
+		signal(peer.sent)
+		if peer.isClosed() {
 			s.conn.reset()
 		}
 	})

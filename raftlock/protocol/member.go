@@ -101,18 +101,25 @@ func (m *Member) Idle() bool {
 
 // Apply applies an entry of the log.
 func (m *Member) Apply(index uint64, c Command, now time.Duration) Result {
-	before := m.state.Owners
-	result := m.state.Apply(index, c)
-	switch c := c.(type) {
-	case OpenSession, MoveSlots:
-		m.reassign(&before, now)
-	case EndSession:
-		if result.Outcome == Done {
-			m.ended(c.Session)
-		}
-		m.reassign(&before, now)
+	var result Result
+	switch c.(type) {
+	case OpenSession, EndSession, MoveSlots:
+		result = m.applyMoves(index, c, now)
+	default:
+		result = m.state.Apply(index, c)
 	}
 	m.notice()
+	return result
+}
+
+// applyMoves applies an entry by which slots may change hands.
+func (m *Member) applyMoves(index uint64, c Command, now time.Duration) Result {
+	before := m.state.Owners
+	result := m.state.Apply(index, c)
+	if end, ok := c.(EndSession); ok && result.Outcome == Done {
+		m.ended(end.Session)
+	}
+	m.reassign(&before, now)
 	return result
 }
 
@@ -179,7 +186,9 @@ func (m *Member) take(epoch Epoch, slots []Slot, now time.Duration) {
 	own := make(map[Slot][]Held)
 	for _, slot := range slots {
 		m.owners[slot].Assign(epoch)
-		own[slot], _ = m.holders[slot].Assert(m.self, m.self, epoch)
+		if held, _ := m.holders[slot].Assert(m.self, m.self, epoch); len(held) > 0 {
+			own[slot] = held
+		}
 	}
 	t.Answer(m.self, own)
 	m.takeovers = append(m.takeovers, t)

@@ -376,8 +376,11 @@ func inOrder(a, b *request) int {
 // all its requests here, of those up to last, that it still wants. Others of
 // these are removed, and grants that it may have missed are sent again.
 func (o *OwnerSlot) Resync(session SID, last uint64, listed []uint64, replies []Reply) []Reply {
-	n := notes{last: last, wanted: make(map[uint64]bool, len(listed))}
+	n := notes{last: last}
 	for _, id := range listed {
+		if n.wanted == nil {
+			n.wanted = make(map[uint64]bool, len(listed))
+		}
 		n.wanted[id] = true
 	}
 	if !o.active && last >= o.notes[session].last {

@@ -2,12 +2,14 @@ package protocol
 
 import (
 	"flag"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 var (
-	seeds = flag.Int("seeds", 60, "how many fault schedules the simulation runs, with -short a fifth")
+	seeds = flag.Int("seeds", 1000, "how many fault schedules the simulation runs, with -short a fiftieth")
 	first = flag.Uint64("seed", 1, "the first of them")
 )
 
@@ -44,24 +46,32 @@ func runSim(seed uint64, m mutant) *sim {
 	return s
 }
 
-// schedules returns how many of n schedules a test runs: with -short a fifth.
+// schedules returns how many of n schedules a test runs: with -short a fiftieth.
 func schedules(n int) uint64 {
 	if testing.Short() {
-		n = (n + 4) / 5
+		n = (n + 49) / 50
 	}
 	return uint64(n)
 }
 
 func TestNoScheduleOfFaultsBreaksTheLocks(t *testing.T) {
-	commits, fenced, expired := 0, 0, 0
-	for seed := *first; seed < *first+schedules(*seeds); seed++ {
-		s := runSim(seed, "")
-		for _, b := range s.bad {
-			t.Errorf("-seed %d -seeds 1: %s", seed, b)
-		}
-		commits, fenced, expired = commits+s.commits, fenced+s.fenced, expired+s.expired
+	n := schedules(*seeds)
+	var commits, fenced, expired atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d schedules: %d commits, %d refused by the fence, %d sessions expired", n, commits.Load(), fenced.Load(), expired.Load())
+	})
+	for seed := *first; seed < *first+n; seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			s := runSim(seed, "")
+			for _, b := range s.bad {
+				t.Errorf("-seed %d -seeds 1: %s", seed, b)
+			}
+			commits.Add(int64(s.commits))
+			fenced.Add(int64(s.fenced))
+			expired.Add(int64(s.expired))
+		})
 	}
-	t.Logf("%d commits, %d refused by the fence, %d sessions expired", commits, fenced, expired)
 }
 
 // A seed that is told is of use only if it leads to the same end again.
