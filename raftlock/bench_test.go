@@ -158,3 +158,67 @@ func BenchmarkLocks(b *testing.B) {
 	b.Run("remote, 16 clients", func(b *testing.B) { benchLocks(b, three[:1], 16, others) })
 	b.Run("any, 3 nodes of 32 clients", func(b *testing.B) { benchLocks(b, three, 32, any) })
 }
+
+// BenchmarkFailover kills one of three voters, and measures until a survivor has
+// a lock that was the dead one's to grant, and until it can change a setting.
+func BenchmarkFailover(b *testing.B) {
+	for name, victim := range map[string]func(n *Node) bool{
+		"owner":  func(n *Node) bool { return !leads(n) },
+		"leader": leads,
+	} {
+		b.Run(name, func(b *testing.B) {
+			var locked, set time.Duration
+			for range b.N {
+				b.StopTimer()
+				nodes := realFleet(b, 3)
+				awaitVoters(b, nodes)
+				dead := slices.IndexFunc(nodes, victim)
+				survivor := nodes[(dead+1)%3]
+				theirs := ownedBy(nodes[dead], true, 1)
+				b.StartTimer()
+				kill(nodes[dead])
+				begun := time.Now()
+				if _, err := survivor.Acquire(b.Context(), lock.Exclusive, theirs...); err != nil {
+					b.Fatal(err)
+				}
+				locked += time.Since(begun)
+				for err := errUnknown; err != nil; { // it may be lost with its leader
+					_, err = survivor.Set(b.Context(), Change{Name: "a", Value: []byte("b")})
+				}
+				set += time.Since(begun)
+				b.StopTimer()
+				for _, n := range nodes {
+					kill(n)
+				}
+			}
+			b.ReportMetric(float64(locked.Milliseconds())/float64(b.N), "ms-to-lock")
+			b.ReportMetric(float64(set.Milliseconds())/float64(b.N), "ms-to-set")
+		})
+	}
+}
+
+// kill ends a node as SIGKILL does, as far as the others can tell.
+func kill(n *Node) {
+	n.stop(errClosed)
+	_ = n.cfg.Network.(meshNetwork).mesh.Close() // what can fail has no part in it
+}
+
+func leads(n *Node) bool {
+	l := n.currentLife()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term != nil
+}
+
+// awaitVoters waits until all nodes vote.
+func awaitVoters(tb testing.TB, nodes []*Node) {
+	tb.Helper()
+	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		if voters, _ := nodes[0].currentLife().servers(); len(voters) == len(nodes) {
+			return
+		}
+		if time.Since(begun) > 30*time.Second {
+			tb.Fatal("the fleet does not settle")
+		}
+	}
+}

@@ -87,9 +87,10 @@ const feature = 1
 const (
 	electionTimeout = time.Second
 	leaderLease     = 800 * time.Millisecond
-	commitTimeout   = 250 * time.Millisecond // for followers of an idle leader to hear what is committed
-	keepEvery       = protocol.SessionTTL / 6
-	renewEvery      = protocol.SessionTTL / 4
+	commitTimeout   = 500 * time.Millisecond  // for followers of an idle leader to hear what is committed
+	keepEvery       = protocol.SessionTTL / 6 // after the leader has answered, which it does for all at once
+	keepAgain       = 200 * time.Millisecond  // after it did not
+	renewEvery      = protocol.SessionTTL / 3
 	applyTimeout    = 5 * time.Second
 	storageTimeout  = 10 * time.Second // of one call of the Arbiter
 	announceEvery   = 5 * time.Second

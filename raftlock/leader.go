@@ -36,9 +36,6 @@ type keep struct {
 	alive   chan bool // has room for the one
 }
 
-// leaderPace is how often the leader looks at what only time changes.
-const leaderPace = 100 * time.Millisecond
-
 // lead leads until ctx ends.
 func (l *life) lead(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -75,11 +72,13 @@ func (l *life) lead(ctx context.Context) {
 }
 
 func (t *term) run() {
-	pace := time.NewTicker(leaderPace)
-	defer pace.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
 		t.sessions()
 		t.propose()
+		now := t.life.now()
+		due.Reset(t.watch.Due(now) - now)
 		select {
 		case k := <-t.life.keeps:
 			t.hear(k)
@@ -93,7 +92,7 @@ func (t *term) run() {
 			// Followers hear that an entry is committed with the next one. Without
 			// one they would after commitTimeout.
 			t.life.consensus.raft.Apply(protocol.Encode(protocol.Tick{}), applyTimeout)
-		case <-pace.C:
+		case <-due.C:
 			for _, sid := range t.watch.Overdue(t.life.now()) {
 				t.expire(sid, "it was not heard of in time")
 			}
@@ -127,7 +126,7 @@ func (t *term) sessions() {
 
 // hear takes a session's word.
 func (t *term) hear(k keep) {
-	if !t.watch.Keep(k.session, k.number) {
+	if !t.watch.Keep(k.session, k.number, t.life.now()) {
 		alive := false
 		t.life.look(func(s *protocol.State) { alive = s.Standing(k.session) == protocol.Live })
 		if !alive {
@@ -136,7 +135,7 @@ func (t *term) hear(k keep) {
 		}
 		// It ended its own session, or one is being opened: it will ask again.
 		t.watch.Opened(k.session, t.life.now())
-		t.watch.Keep(k.session, k.number)
+		t.watch.Keep(k.session, k.number, t.life.now())
 	}
 	t.waiting[k.session] = k
 }

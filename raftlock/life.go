@@ -40,6 +40,7 @@ type life struct {
 	group      sync.WaitGroup
 	keeps      chan keep     // what the leader's loop is told
 	busy       chan struct{} // one token: the Member waits for something
+	alarm      chan struct{} // one token: a process has gone
 	calls      *calls
 
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ func newLife(n *Node, generation uint32, id string) *life {
 		node: n, log: n.cfg.Logger, generation: generation, id: raft.ServerID(id),
 		state: protocol.NewState(), applied: make(chan struct{}), links: make(map[protocol.SID]*link),
 		keeps: make(chan keep),
-		busy:  make(chan struct{}, 1), seen: make(map[protocol.SID]time.Duration),
+		busy:  make(chan struct{}, 1), alarm: make(chan struct{}, 1), seen: make(map[protocol.SID]time.Duration),
 	}
 	l.address = raftAddress(l.id, n.cfg.Address)
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
@@ -109,23 +110,28 @@ func (l *life) follow() {
 }
 
 // guardPace is how often a node that is not known to be alive looks whether its
-// generation is.
-const guardPace = 250 * time.Millisecond
+// generation is; one that is known to be looks at itself when it has cause to,
+// and now and then.
+const (
+	guardPace = 250 * time.Millisecond
+	guardRest = time.Second
+)
 
 // guard ends the life when the generation is over, or nobody can keep it alive.
 func (l *life) guard() {
-	candidate := l.node.newCandidate()
+	candidate, pace := l.node.newCandidate(), guardPace
 	for l.ctx.Err() == nil {
-		sleep(l.ctx, guardPace)
+		waitFor(l.alarm, l.ctx.Done(), pace)
 		l.mu.Lock()
 		alive := l.member != nil && l.member.Lease().Valid(l.now())
 		l.mu.Unlock()
 		leads := l.consensus.raft.State() == raft.Leader
 		lost := !leads && l.quorumLost()
 		if alive && !lost {
-			candidate = l.node.newCandidate()
+			candidate, pace = l.node.newCandidate(), guardRest
 			continue
 		}
+		pace = guardPace
 		ctx, cancel := context.WithTimeout(l.ctx, storageTimeout)
 		g, err := l.node.cfg.Arbiter.Newest(ctx)
 		cancel()
@@ -207,7 +213,13 @@ func (l *life) await(ctx context.Context, ready func(s *protocol.State) bool) er
 
 // settle does what the Member wants done. The caller holds mu.
 func (l *life) settle() {
-	if l.member == nil || l.member.Idle() {
+	if l.member == nil {
+		return
+	}
+	if l.member.Busy() {
+		signal(l.busy)
+	}
+	if l.member.Idle() {
 		return
 	}
 	e := l.member.Take()

@@ -25,8 +25,8 @@ const (
 	redialFirst   = 20 * time.Millisecond
 	redialMost    = time.Second
 	refusedAgain  = 100 * time.Millisecond // after a refusal, to be sure
-	pingEvery     = time.Second
-	silentTooLong = 4 * time.Second
+	pingEvery     = 2 * time.Second
+	silentTooLong = 5 * time.Second
 )
 
 // link is the way to another session: the connection that this node has made,
@@ -157,6 +157,9 @@ func (k *link) note(refused bool) {
 	k.life.mu.Lock()
 	k.refused = refused
 	k.life.mu.Unlock()
+	if refused {
+		signal(k.life.alarm)
+	}
 }
 
 // isGone reports whether a dial's error says that the process is not there any

@@ -195,7 +195,6 @@ func (s *session) acquire(ctx context.Context, p *part) (protocol.Decision, erro
 	s.waiters[p.request] = w
 	l.settle()
 	l.mu.Unlock()
-	signal(l.busy)
 	select {
 	case d := <-w.decided:
 		l.node.metrics.remote.Add(1)

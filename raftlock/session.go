@@ -141,19 +141,19 @@ func (l *life) keep(s *session) {
 			}
 			l.mu.Unlock()
 		}
-		rest := keepEvery - (l.now() - sent)
+		rest := keepEvery
 		if err != nil {
-			rest = max(rest, retryAfter)
+			rest = keepAgain
 		}
-		waitFor(ctx, l.ctx, rest)
+		waitFor(ctx.Done(), l.ctx.Done(), rest)
 	}
 }
 
 // retryAfter is the least time between two attempts to be heard by the leader.
 const retryAfter = 50 * time.Millisecond
 
-// waitFor waits until one of the contexts is done, at most for a time.
-func waitFor(a, b context.Context, d time.Duration) {
+// waitFor waits for either of two signals, at most for a time.
+func waitFor(a, b <-chan struct{}, d time.Duration) {
 	if d <= 0 {
 		return
 	}
@@ -161,8 +161,8 @@ func waitFor(a, b context.Context, d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-a.Done():
-	case <-b.Done():
+	case <-a:
+	case <-b:
 	}
 }
 
@@ -178,7 +178,7 @@ func (l *life) lose(s *session) {
 // How often the Member's time passes: often while it waits for something.
 const (
 	tickBusy = 5 * time.Millisecond
-	tickIdle = 250 * time.Millisecond
+	tickIdle = time.Second
 )
 
 func (l *life) tick(ctx context.Context, s *session) {

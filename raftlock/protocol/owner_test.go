@@ -188,18 +188,18 @@ func TestAGrantThatWasRefusedTakesNoLaterOneWithIt(t *testing.T) {
 
 func TestADeposedLeaderProlongsNobodysLife(t *testing.T) {
 	w := NewWatch([]SID{1, 2}, 0)
-	if !w.Keep(1, 7) || w.Keep(3, 1) {
+	if !w.Keep(1, 7, 0) || w.Keep(3, 1, 0) {
 		t.Fatal("who is watched?")
 	}
-	now := tickEvery
+	now := time.Duration(0)
 	if !w.Propose(now) || w.Propose(now) {
 		t.Fatal("one tick at a time")
 	}
 	if kept := w.Ticked(false); len(kept) > 0 {
 		t.Errorf("told %v without a commit", kept)
 	}
-	w.Keep(1, 8)
 	now += time.Second
+	w.Keep(1, 8, now)
 	if !w.Propose(now) {
 		t.Fatal("no tick")
 	}
@@ -208,6 +208,41 @@ func TestADeposedLeaderProlongsNobodysLife(t *testing.T) {
 	}
 	if dead := w.Overdue(deadline(0)); !slices.Equal(dead, []SID{2}) {
 		t.Errorf("dead: %v", dead)
+	}
+}
+
+// Whenever they begin, after a while all say that they are alive at about one
+// time, and one entry of the log tells them all.
+func TestOneTickSoonTellsAllSessions(t *testing.T) {
+	const sessions, rest = 7, gather
+	w := NewWatch(nil, 0)
+	next := make(map[SID]time.Duration) // when it says so again
+	for sid := SID(1); sid <= sessions; sid++ {
+		next[sid] = time.Duration(sid*sid) * 37 * time.Millisecond
+	}
+	told := 0 // by the last tick
+	for now := time.Duration(0); now < 6*time.Second; now += time.Millisecond {
+		for sid, at := range next {
+			if at == now {
+				w.Opened(sid, now)
+				w.Keep(sid, 1, now)
+				if !w.told[sid] && w.Due(now) > now {
+					t.Errorf("session %d is new, and waits for others", sid)
+				}
+			}
+		}
+		if w.Propose(now) {
+			kept := w.Ticked(true)
+			for _, k := range kept {
+				next[k.Session] = now + rest
+			}
+			told = len(kept)
+		} else if w.Due(now) <= now {
+			t.Fatal("something is due, and nothing is done")
+		}
+	}
+	if told != sessions {
+		t.Errorf("the last tick told %d of %d sessions", told, sessions)
 	}
 }
 

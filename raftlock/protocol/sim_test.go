@@ -393,7 +393,7 @@ func (s *sim) sendKeep(n *simNode) {
 		if leader.watch == nil || !s.connected(n.id, leader.id) {
 			return
 		}
-		leader.watch.Keep(sid, number)
+		leader.watch.Keep(sid, number, leader.clock(s))
 	})
 }
 

@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
-// tickEvery is how often the leader proves that it is one, at most.
-const tickEvery = 250 * time.Millisecond
+// gather is how long the leader waits for more sessions to say that they are
+// alive before it tells all of them at once. When a session waits as long or
+// less before its next word, one tick in each round soon serves them all.
+const gather = 500 * time.Millisecond
 
 // Watch is how the leader of a term finds the sessions that are dead. A session
 // says that it is alive (Keep); it is told so only when an entry has been
@@ -14,11 +16,12 @@ const tickEvery = 250 * time.Millisecond
 // not noticed yet that there is a new one thus prolongs nobody's life.
 type Watch struct {
 	deadlines map[SID]time.Duration
+	told      map[SID]bool   // in this term that they are alive
 	heard     map[SID]uint64 // numbers of the Keeps that wait for the next tick
 	asked     map[SID]uint64 // of those that wait for the tick under way
+	propose   time.Duration  // when the next tick is to be proposed, if any were heard
 	proposed  time.Duration  // when the tick under way was proposed
 	underWay  bool
-	last      time.Duration
 }
 
 // Kept tells a session that its Keep counts.
@@ -29,7 +32,7 @@ type Kept struct {
 
 // NewWatch begins a term: every session gets all of its time anew.
 func NewWatch(sessions []SID, now time.Duration) *Watch {
-	w := &Watch{deadlines: make(map[SID]time.Duration), heard: make(map[SID]uint64), asked: make(map[SID]uint64), last: now - tickEvery}
+	w := &Watch{deadlines: make(map[SID]time.Duration), told: make(map[SID]bool), heard: make(map[SID]uint64), asked: make(map[SID]uint64)}
 	for _, sid := range sessions {
 		w.Opened(sid, now)
 	}
@@ -52,15 +55,23 @@ func deadline(from time.Duration) time.Duration {
 // Ended stops watching a session.
 func (w *Watch) Ended(sid SID) {
 	delete(w.deadlines, sid)
+	delete(w.told, sid)
 	delete(w.heard, sid)
 	delete(w.asked, sid)
 }
 
 // Keep takes a session's word that it is alive. It reports whether the session
-// is watched: one that is not has ended, or was never heard of.
-func (w *Watch) Keep(sid SID, number uint64) bool {
+// is watched: one that is not has ended, or was never heard of. One that was
+// not told anything in this term does not wait for others.
+func (w *Watch) Keep(sid SID, number uint64, now time.Duration) bool {
 	if _, watched := w.deadlines[sid]; !watched {
 		return false
+	}
+	if len(w.heard) == 0 {
+		w.propose = now + gather
+	}
+	if !w.told[sid] {
+		w.propose = now
 	}
 	w.heard[sid] = number
 	return true
@@ -68,11 +79,11 @@ func (w *Watch) Keep(sid SID, number uint64) bool {
 
 // Propose reports whether a Tick is to be proposed now.
 func (w *Watch) Propose(now time.Duration) bool {
-	if w.underWay || len(w.heard) == 0 || now < w.last+tickEvery {
+	if w.underWay || len(w.heard) == 0 || now < w.propose {
 		return false
 	}
 	w.asked, w.heard = w.heard, make(map[SID]uint64)
-	w.underWay, w.proposed, w.last = true, now, now
+	w.underWay, w.proposed = true, now
 	return true
 }
 
@@ -87,13 +98,26 @@ func (w *Watch) Ticked(committed bool) []Kept {
 	var kept []Kept
 	for sid, number := range w.asked {
 		if _, watched := w.deadlines[sid]; watched {
-			w.deadlines[sid] = max(w.deadlines[sid], deadline(w.proposed))
+			w.deadlines[sid], w.told[sid] = max(w.deadlines[sid], deadline(w.proposed)), true
 			kept = append(kept, Kept{sid, number})
 		}
 	}
 	clear(w.asked)
 	slices.SortFunc(kept, func(a, b Kept) int { return int(a.Session) - int(b.Session) }) //nolint:gosec // log indexes are small
 	return kept
+}
+
+// Due returns when Propose or Overdue has something to say, if nothing else
+// happens before, and at the latest a while from now.
+func (w *Watch) Due(now time.Duration) time.Duration {
+	due := now + SessionTTL
+	for _, until := range w.deadlines {
+		due = min(due, until)
+	}
+	if len(w.heard) > 0 && !w.underWay {
+		due = min(due, w.propose)
+	}
+	return due
 }
 
 // Overdue returns the sessions that were not heard of in time, ascending.
