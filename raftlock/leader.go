@@ -88,6 +88,7 @@ func (t *term) run() {
 			t.expire(sid, "its process is not there any more")
 		case sid := <-t.fenced:
 			delete(t.fencing, sid)
+			t.watch.Forget(sid)
 		case <-t.nudge:
 			// Followers hear that an entry is committed with the next one. Without
 			// one they would after commitTimeout.
@@ -119,7 +120,8 @@ func (t *term) sessions() {
 		t.watch.Ended(session.ID)
 		if !t.fencing[session.ID] {
 			t.fencing[session.ID] = true
-			t.group.Go(func() { t.fence(session) })
+			runsOut := t.watch.RunsOut(session.ID, t.life.now())
+			t.group.Go(func() { t.fence(session, runsOut) })
 		}
 	}
 }
@@ -182,8 +184,9 @@ func (t *term) expire(sid protocol.SID, why string) {
 
 // fence ends a dead session for good, and then gives away what it had. It does
 // not give up: until the storage says that the dead cannot commit, nothing of
-// theirs may pass on.
-func (t *term) fence(s protocol.Session) {
+// theirs may pass on. Caches need no storage to be read, so who may have some is
+// dead only when its lease has run out as well.
+func (t *term) fence(s protocol.Session, runsOut time.Duration) {
 	l := t.life
 	defer func() {
 		select {
@@ -205,6 +208,12 @@ func (t *term) fence(s protocol.Session) {
 		l.log.Warn("a dead session could not be fenced yet: its locks stay taken", "session", uint64(s.ID), "error", err)
 		sleep(t.ctx, wait)
 		wait = min(2*wait, redialMost)
+	}
+	if s.Caches {
+		sleep(t.ctx, runsOut-l.now())
+	}
+	if t.ctx.Err() != nil {
+		return
 	}
 	future := l.consensus.raft.Apply(protocol.Encode(protocol.EndSession{Session: s.ID}), applyTimeout)
 	if err := future.Error(); err == nil {

@@ -16,6 +16,7 @@ func commands() []Command {
 		ExpireSession{Session: 7},
 		EndSession{Session: 1 << 40, Own: true},
 		MoveSlots{To: 9, Slots: []SlotSeen{{Slot: 4095, Seen: 1}, {Slot: 0, Seen: 77}}},
+		StartCaching{Session: 10},
 		UseFeature{Feature: 2},
 		SetSetting{Name: "user/ann", Value: []byte{0, 1, 2}, Compare: true, Expect: 12},
 		SetSetting{Name: "user/ann", Value: []byte{}, Delete: true},
@@ -26,12 +27,15 @@ func commands() []Command {
 func messages() []Message {
 	items := []Item{{Name: "bucket", Mode: lock.Shared}, {Name: "a\x00b", Mode: lock.Exclusive}}
 	return []Message{
-		Acquire{Slot: 4095, Request: 1, Items: items, Waited: 5, Try: true},
+		Acquire{Slot: 4095, Request: 1, Items: items, Waited: 5, Try: true, Cache: true},
 		Answer{Slot: 1, Request: 2, Verdict: Granted, Epoch: 3, Sequence: 4},
 		Release{Slot: 1, Request: 2},
 		Refuse{Slot: 1, Request: 2, Epoch: 3, Sequence: 4},
 		Assert{Epoch: 9, Slots: []Slot{1, 2, 4000}},
-		Holds{Epoch: 9, Held: map[Slot][]Held{3: {{ID: ReqID{1, 2}, Items: items, Epoch: 8, Sequence: 1}}}},
+		Holds{Epoch: 9, Held: map[Slot][]Held{3: {{ID: ReqID{1, 2}, Items: items, Epoch: 8, Sequence: 1, Cache: true}}}},
+		Inquire{Inquiry: 7, Prefixes: []string{"o/b/", "b/b"}, Since: []Mark{{Slot: 4095, Epoch: 9, Number: 3}, {Slot: 1}}},
+		Changes{Inquiry: 7, Known: true, Marks: []Mark{{Slot: 4095, Epoch: 9, Number: 5}}, Names: []string{"o/b/k"}},
+		Answer{Slot: 1, Request: 2, Verdict: Recalled, Epoch: 3, Sequence: 4},
 		Resync{Last: 9, Slots: []Listing{{Slot: 1, Epoch: 2, Requests: []uint64{5, 6}}}},
 	}
 }
@@ -117,6 +121,9 @@ func FuzzMessage(f *testing.F) {
 		state.Apply(2, OpenSession{Nonce: "b"})
 		member := NewMember(1, state, 0)
 		member.Lease().Confirm(0)
+		slot := SlotOf("b", "k", DefaultSpread)
+		member.Acquire(slot, []Item{{Name: "k", Mode: lock.Exclusive}}, false, 0)
+		member.Inquire([]Mark{{Slot: slot}}, []string{"k"}, 0)
 		member.Receive(Envelope{From: 2, To: 1, Message: m}, 0)
 		member.Receive(Envelope{From: 2, To: 1, Message: Holds{Epoch: 1}}, 0)
 		member.Receive(Envelope{From: 2, To: 1, Message: m}, 0)

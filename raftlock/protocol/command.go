@@ -35,6 +35,10 @@ type (
 		Own     bool
 	}
 
+	// StartCaching says that a session may hold cache leases from now on: if it
+	// is found dead it ends no sooner than it knows so itself.
+	StartCaching struct{ Session SID }
+
 	// MoveSlots gives slots to a session, each if it still has the epoch seen.
 	MoveSlots struct {
 		To    SID
@@ -78,6 +82,7 @@ const (
 	numUseFeature
 	numSetSetting
 	numRestoreSettings
+	numStartCaching
 )
 
 // ErrUnknown is returned for bytes of a later version: a node that skipped them
@@ -107,6 +112,10 @@ func (c ExpireSession) append(b []byte) []byte {
 
 func (c EndSession) append(b []byte) []byte {
 	return appendBool(binary.AppendUvarint(append(b, numEndSession), uint64(c.Session)), c.Own)
+}
+
+func (c StartCaching) append(b []byte) []byte {
+	return binary.AppendUvarint(append(b, numStartCaching), uint64(c.Session))
 }
 
 func (c MoveSlots) append(b []byte) []byte {
@@ -152,6 +161,8 @@ func ParseCommand(b []byte) (Command, error) {
 		c = ExpireSession{Session: SID(r.uint())}
 	case numEndSession:
 		c = EndSession{Session: SID(r.uint()), Own: r.bool()}
+	case numStartCaching:
+		c = StartCaching{Session: SID(r.uint())}
 	case numMoveSlots:
 		m := MoveSlots{To: SID(r.uint())}
 		for range r.count(2) {
@@ -188,7 +199,7 @@ func (s *State) AppendSnapshot(b []byte) []byte {
 		for _, v := range []string{x.Node, x.Nonce, x.Address, x.Dir} {
 			b = appendString(b, v)
 		}
-		b = appendBool(binary.AppendUvarint(b, uint64(x.Feature)), x.Expired)
+		b = appendBool(appendBool(binary.AppendUvarint(b, uint64(x.Feature)), x.Expired), x.Caches)
 	}
 	for _, o := range s.Owners {
 		b = binary.AppendUvarint(b, uint64(o.Owner))
@@ -213,8 +224,11 @@ func ParseSnapshot(b []byte) (*State, error) {
 	r := &reader{b: body[1:]}
 	s := NewState()
 	s.Applied, s.Base, s.Feature = r.uint(), r.uint(), r.uint32()
-	for range r.count(7) {
-		x := &Session{ID: SID(r.uint()), Node: r.string(), Nonce: r.string(), Address: r.string(), Dir: r.string(), Feature: r.uint32(), Expired: r.bool()}
+	for range r.count(8) {
+		x := &Session{
+			ID: SID(r.uint()), Node: r.string(), Nonce: r.string(), Address: r.string(), Dir: r.string(),
+			Feature: r.uint32(), Expired: r.bool(), Caches: r.bool(),
+		}
 		s.Sessions[x.ID] = x
 	}
 	for slot := range s.Owners {

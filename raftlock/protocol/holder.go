@@ -18,6 +18,7 @@ type HolderSlot struct {
 // holding is one request of this session.
 type holding struct {
 	items    []Item
+	cache    bool
 	granted  bool
 	epoch    Epoch
 	sequence uint64
@@ -49,11 +50,11 @@ func (h *HolderSlot) pending() []uint64 {
 }
 
 // Ask notes a request that is about to be sent.
-func (h *HolderSlot) Ask(id uint64, items []Item) {
+func (h *HolderSlot) Ask(id uint64, items []Item, cache bool) {
 	if h.requests == nil {
 		h.requests = make(map[uint64]*holding)
 	}
-	h.requests[id] = &holding{items: sortItems(items)}
+	h.requests[id] = &holding{items: sortItems(items), cache: cache}
 }
 
 // Items returns what a request asked for.
@@ -84,6 +85,12 @@ func (h *HolderSlot) Accept(id uint64, epoch Epoch, sequence uint64) bool {
 	return true
 }
 
+// Holds reports whether a request has been granted, and not dropped since.
+func (h *HolderSlot) Holds(id uint64) bool {
+	r := h.requests[id]
+	return r != nil && r.granted
+}
+
 // Drop forgets a request that was released or given up. It reports whether it
 // was there.
 func (h *HolderSlot) Drop(id uint64) bool {
@@ -99,7 +106,7 @@ func (h *HolderSlot) Drop(id uint64) bool {
 func (h *HolderSlot) Assert(session SID, owner SID, epoch Epoch) (held []Held, ask []uint64) {
 	for id, r := range h.requests {
 		if r.granted {
-			held = append(held, Held{ID: ReqID{session, id}, Items: r.items, Epoch: r.epoch, Sequence: r.sequence})
+			held = append(held, Held{ID: ReqID{session, id}, Items: r.items, Epoch: r.epoch, Sequence: r.sequence, Cache: r.cache})
 		}
 	}
 	slices.SortFunc(held, func(a, b Held) int { return cmp.Compare(a.ID.Request, b.ID.Request) })

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
 )
 
 // Member is one session's part in the protocol: owner of some slots and holder
@@ -20,7 +22,8 @@ type Member struct {
 	holders   [Slots]HolderSlot
 	takeovers []*Takeover
 	waits     map[uint64]*wait
-	last      uint64 // request
+	inquiries map[uint64]*inquiry
+	last      uint64 // request or inquiry
 	lease     Lease
 	nextAsk   time.Duration // when open takeovers ask again
 	effects   Effects
@@ -32,6 +35,7 @@ type wait struct {
 	slot  Slot
 	since time.Duration
 	try   bool
+	cache bool
 	again time.Duration // when to ask again; 0: an answer is due
 	delay time.Duration // before the next time
 }
@@ -46,9 +50,18 @@ const (
 // Effects is what a Member wants done.
 type Effects struct {
 	Send       []Envelope
+	Recall     []Recall   // cache leases to be given back, before anything else is done
 	Wake       []Decision // for requests that Acquire left waiting
+	Found      []Findings // of inquiries
 	Lost       bool       // the session has ended: all that it held is lost
 	Violations []error    // what the protocol rules out has happened
+}
+
+// Recall is a cache lease that is wanted back: what was cached under it must
+// not be used any more before Release is called for it.
+type Recall struct {
+	Slot    Slot
+	Request uint64
 }
 
 // Envelope is a message on its way.
@@ -69,7 +82,7 @@ type Decision struct {
 // Member's, knows: Apply keeps it current. The lease is valid once it is
 // confirmed.
 func NewMember(self SID, state *State, now time.Duration) *Member {
-	m := &Member{self: self, state: state, waits: make(map[uint64]*wait)}
+	m := &Member{self: self, state: state, waits: make(map[uint64]*wait), inquiries: make(map[uint64]*inquiry)}
 	for slot := range m.holders {
 		o := state.Owners[slot]
 		m.holders[slot].Assigned(o.Owner, o.Epoch)
@@ -96,7 +109,8 @@ func (m *Member) Take() Effects {
 
 // Idle reports whether there is nothing to be done.
 func (m *Member) Idle() bool {
-	return len(m.effects.Send) == 0 && len(m.effects.Wake) == 0 && !m.effects.Lost && len(m.effects.Violations) == 0
+	e := &m.effects
+	return len(e.Send) == 0 && len(e.Recall) == 0 && len(e.Wake) == 0 && len(e.Found) == 0 && !e.Lost && len(e.Violations) == 0
 }
 
 // Apply applies an entry of the log.
@@ -245,18 +259,35 @@ func (m *Member) deliver(slot Slot, replies []Reply) {
 // the decision; otherwise one comes with the Effects later, and until then
 // Release takes the request back.
 func (m *Member) Acquire(slot Slot, items []Item, try bool, now time.Duration) (Decision, bool) {
+	return m.acquire(slot, items, wait{slot: slot, since: now, try: try}, now)
+}
+
+// Cache asks for a cache lease on a name, as Acquire does, but without waiting
+// for those who change it. The session must have started caching. What is read
+// while the lease is held may be used until it is recalled, as long as the
+// session's Lease is valid; Release gives it back, unasked too.
+func (m *Member) Cache(slot Slot, name string, now time.Duration) (Decision, bool) {
+	if !m.state.Caches(m.self) {
+		return Decision{Verdict: Busy}, true
+	}
+	items := []Item{{Name: name, Mode: lock.Shared}}
+	return m.acquire(slot, items, wait{slot: slot, since: now, cache: true}, now)
+}
+
+func (m *Member) acquire(slot Slot, items []Item, w wait, now time.Duration) (Decision, bool) {
 	m.last++
 	id := m.last
-	m.holders[slot].Ask(id, items)
+	m.holders[slot].Ask(id, items, w.cache)
 	o := &m.owners[slot]
 	if !o.Active() || !m.lease.Valid(now) {
-		m.waits[id] = &wait{slot: slot, since: now, try: try}
+		m.await(id, w)
 		m.ask(id, now)
 		return Decision{Request: id}, false
 	}
-	m.replies = o.Acquire(Request{ID: ReqID{m.self, id}, Items: items, Since: now, Try: try}, m.replies[:0])
-	if len(m.replies) == 0 {
-		m.waits[id] = &wait{slot: slot, since: now, try: try}
+	m.replies = o.Acquire(Request{ID: ReqID{m.self, id}, Items: items, Since: now, Try: w.try, Cache: w.cache}, m.replies[:0])
+	if len(m.replies) == 0 || m.replies[0].Verdict == Recalled {
+		m.await(id, w)
+		m.deliver(slot, m.replies)
 		return Decision{Request: id}, false
 	}
 	r := m.replies[0]
@@ -267,6 +298,8 @@ func (m *Member) Acquire(slot Slot, items []Item, try bool, now time.Duration) (
 	m.holders[slot].Accept(id, r.Epoch, r.Sequence)
 	return Decision{Request: id, Verdict: Granted, Epoch: r.Epoch, Sequence: r.Sequence}, true
 }
+
+func (m *Member) await(id uint64, w wait) { m.waits[id] = &w }
 
 // ask sends a waiting request to the owner of its slot.
 func (m *Member) ask(id uint64, now time.Duration) {
@@ -281,11 +314,11 @@ func (m *Member) ask(id uint64, now time.Duration) {
 	case owner == 0:
 		m.later(w, now)
 	case owner != m.self:
-		m.send(owner, Acquire{Slot: w.slot, Request: id, Items: h.Items(id), Waited: now - w.since, Try: w.try})
+		m.send(owner, Acquire{Slot: w.slot, Request: id, Items: h.Items(id), Waited: now - w.since, Try: w.try, Cache: w.cache})
 	case !m.lease.Valid(now):
 		m.later(w, now)
 	default:
-		m.deliver(w.slot, m.owners[w.slot].Acquire(Request{ID: ReqID{m.self, id}, Items: h.Items(id), Since: w.since, Try: w.try}, nil))
+		m.deliver(w.slot, m.owners[w.slot].Acquire(Request{ID: ReqID{m.self, id}, Items: h.Items(id), Since: w.since, Try: w.try, Cache: w.cache}, nil))
 	}
 }
 
@@ -333,6 +366,7 @@ func (m *Member) Connected(peer SID, now time.Duration) {
 			m.ask(id, now)
 		}
 	}
+	m.giveUpThose(func(q *inquiry) bool { return q.open[peer] != nil })
 	for _, t := range m.takeovers {
 		if slices.Contains(t.Open(), peer) {
 			m.send(peer, Assert{Epoch: t.Epoch, Slots: t.Slots})
@@ -357,9 +391,7 @@ func (m *Member) Tick(now time.Duration) {
 		}
 		m.nextAsk = now + askAgain
 	}
-	if len(m.waits) == 0 {
-		return
-	}
+	m.giveUpThose(func(q *inquiry) bool { return now >= q.until })
 	for _, id := range m.waiting() {
 		if w := m.waits[id]; w != nil && w.again != 0 && now >= w.again {
 			m.ask(id, now)
@@ -369,7 +401,7 @@ func (m *Member) Tick(now time.Duration) {
 
 // Busy reports whether Tick has to be called often: every few milliseconds, and
 // not only now and then.
-func (m *Member) Busy() bool { return len(m.takeovers) > 0 || len(m.waits) > 0 }
+func (m *Member) Busy() bool { return len(m.takeovers) > 0 || len(m.waits) > 0 || len(m.inquiries) > 0 }
 
 // Receive takes a message from another session. One that is for an earlier
 // session of this node, or from a session that has ended, is void.
@@ -408,6 +440,10 @@ func (m *Member) Receive(e Envelope, now time.Duration) {
 			}
 		}
 		m.finish()
+	case Inquire:
+		m.send(e.From, m.tell(msg))
+	case Changes:
+		m.told(e.From, msg)
 	}
 }
 
@@ -439,7 +475,11 @@ func (m *Member) serve(from SID, standing Standing, msg Acquire, now time.Durati
 		m.send(from, Answer{Slot: msg.Slot, Request: msg.Request, Verdict: Retry})
 		return
 	}
-	request := Request{ID: id, Items: msg.Items, Since: now - msg.Waited, Try: msg.Try}
+	if msg.Cache && !m.state.Caches(from) {
+		m.send(from, Answer{Slot: msg.Slot, Request: msg.Request, Verdict: Busy})
+		return
+	}
+	request := Request{ID: id, Items: msg.Items, Since: now - msg.Waited, Try: msg.Try, Cache: msg.Cache}
 	m.deliver(msg.Slot, m.owners[msg.Slot].Acquire(request, nil))
 }
 
@@ -465,6 +505,11 @@ func (m *Member) answered(from SID, msg Answer) {
 			w.again = 1 // at the next tick; Receive knows a better time
 		}
 		return
+	case Recalled:
+		if m.holders[msg.Slot].Holds(msg.Request) {
+			m.effects.Recall = append(m.effects.Recall, Recall{Slot: msg.Slot, Request: msg.Request})
+		}
+		return
 	}
 	delete(m.waits, msg.Request)
 	m.effects.Wake = append(m.effects.Wake, Decision{Request: msg.Request, Verdict: msg.Verdict, Epoch: msg.Epoch, Sequence: msg.Sequence})
@@ -484,6 +529,7 @@ type Counts struct {
 	Owned, Recovering int // slots
 	Granted, Queued   int // requests in them
 	Holding, Waiting  int // requests of this session
+	Cached            int // of those granted, cache leases
 }
 
 // Counts counts. It looks at every slot.
@@ -497,7 +543,7 @@ func (m *Member) Counts() Counts {
 				c.Recovering++
 			}
 			held, waiting := o.Counts()
-			c.Granted, c.Queued = c.Granted+held, c.Queued+waiting
+			c.Granted, c.Queued, c.Cached = c.Granted+held, c.Queued+waiting, c.Cached+o.cached
 		}
 		c.Holding += m.holders[i].granted()
 	}

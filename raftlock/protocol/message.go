@@ -24,9 +24,11 @@ type (
 		Items   []Item
 		Waited  time.Duration
 		Try     bool
+		Cache   bool
 	}
 
-	// Answer tells what became of a request, and with Granted its grant.
+	// Answer tells what became of a request, and with Granted its grant. Recalled
+	// asks for that grant back.
 	Answer struct {
 		Slot     Slot
 		Request  uint64
@@ -69,6 +71,23 @@ type (
 		Last  uint64
 		Slots []Listing
 	}
+
+	// Inquire asks for the names with one of the prefixes that have changed in
+	// slots of the receiver, in each since a mark.
+	Inquire struct {
+		Inquiry  uint64
+		Prefixes []string
+		Since    []Mark
+	}
+
+	// Changes answers Inquire, with the new mark of each slot that the sender is
+	// the owner of. Names are all that have changed if that is Known.
+	Changes struct {
+		Inquiry uint64
+		Known   bool
+		Marks   []Mark
+		Names   []string
+	}
 )
 
 // Listing is one slot in a Resync.
@@ -87,6 +106,8 @@ const (
 	numHolds
 	numResync
 	numRefuse
+	numInquire
+	numChanges
 )
 
 // AppendMessage appends the bytes of a message.
@@ -97,7 +118,7 @@ func (m Acquire) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, m.Request)
 	b = appendItems(b, m.Items)
 	b = binary.AppendUvarint(b, uint64(max(m.Waited, 0)))
-	return appendBool(b, m.Try)
+	return appendBool(appendBool(b, m.Try), m.Cache)
 }
 
 func (m Answer) append(b []byte) []byte {
@@ -138,7 +159,7 @@ func (m Holds) append(b []byte) []byte {
 			b = binary.AppendUvarint(b, h.ID.Request)
 			b = appendItems(b, h.Items)
 			b = binary.AppendUvarint(b, uint64(h.Epoch))
-			b = binary.AppendUvarint(b, h.Sequence)
+			b = appendBool(binary.AppendUvarint(b, h.Sequence), h.Cache)
 		}
 	}
 	return b
@@ -154,6 +175,34 @@ func (m Resync) append(b []byte) []byte {
 		for _, id := range l.Requests {
 			b = binary.AppendUvarint(b, id)
 		}
+	}
+	return b
+}
+
+func (m Inquire) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, numInquire), m.Inquiry)
+	return appendMarks(appendStrings(b, m.Prefixes), m.Since)
+}
+
+func (m Changes) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, numChanges), m.Inquiry)
+	return appendStrings(appendMarks(appendBool(b, m.Known), m.Marks), m.Names)
+}
+
+func appendMarks(b []byte, marks []Mark) []byte {
+	b = binary.AppendUvarint(b, uint64(len(marks)))
+	for _, m := range marks {
+		b = appendSlot(b, m.Slot)
+		b = binary.AppendUvarint(b, uint64(m.Epoch))
+		b = binary.AppendUvarint(b, m.Number)
+	}
+	return b
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
 	}
 	return b
 }
@@ -178,7 +227,7 @@ func ParseMessage(b []byte) (Message, error) {
 	var m Message
 	switch b[0] {
 	case numAcquire:
-		m = Acquire{Slot: r.slot(), Request: r.uint(), Items: r.items(), Waited: r.duration(), Try: r.bool()}
+		m = Acquire{Slot: r.slot(), Request: r.uint(), Items: r.items(), Waited: r.duration(), Try: r.bool(), Cache: r.bool()}
 	case numAnswer:
 		m = Answer{Slot: r.slot(), Request: r.uint(), Verdict: r.verdict(), Epoch: Epoch(r.uint()), Sequence: r.uint()}
 	case numRelease:
@@ -195,6 +244,10 @@ func ParseMessage(b []byte) (Message, error) {
 		m = r.holds()
 	case numResync:
 		m = r.resync()
+	case numInquire:
+		m = Inquire{Inquiry: r.uint(), Prefixes: r.strings(maxPrefixes), Since: r.marks()}
+	case numChanges:
+		m = Changes{Inquiry: r.uint(), Known: r.bool(), Marks: r.marks(), Names: r.strings(maxTold)}
 	default:
 		return nil, ErrUnknown
 	}
@@ -205,8 +258,11 @@ func (r *reader) holds() Holds {
 	h := Holds{Epoch: Epoch(r.uint())}
 	for range r.count(2) {
 		slot := r.slot()
-		for range r.count(5) {
-			held := Held{ID: ReqID{Session: SID(r.uint()), Request: r.uint()}, Items: r.items(), Epoch: Epoch(r.uint()), Sequence: r.uint()}
+		for range r.count(6) {
+			held := Held{
+				ID: ReqID{Session: SID(r.uint()), Request: r.uint()}, Items: r.items(),
+				Epoch: Epoch(r.uint()), Sequence: r.uint(), Cache: r.bool(),
+			}
 			if h.Held == nil {
 				h.Held = make(map[Slot][]Held)
 			}
@@ -228,6 +284,34 @@ func (r *reader) resync() Resync {
 	return m
 }
 
+// marks reads the marks of slots, of each at most one.
+func (r *reader) marks() []Mark {
+	n := r.count(3)
+	if n > Slots {
+		r.bad = true
+		return nil
+	}
+	var marks []Mark
+	for range n {
+		marks = append(marks, Mark{Slot: r.slot(), Epoch: Epoch(r.uint()), Number: r.uint()})
+	}
+	return marks
+}
+
+// strings reads at most so many strings.
+func (r *reader) strings(most int) []string {
+	n := r.count(1)
+	if n > most {
+		r.bad = true
+		return nil
+	}
+	var list []string
+	for range n {
+		list = append(list, r.string())
+	}
+	return list
+}
+
 func (r *reader) items() []Item {
 	n := r.count(2)
 	items := make([]Item, 0, n)
@@ -247,7 +331,7 @@ func (r *reader) mode() lock.Mode {
 
 func (r *reader) verdict() Verdict {
 	v := Verdict(r.byte())
-	if v < Granted || v > Busy {
+	if v < Granted || v > Recalled {
 		r.bad = true
 	}
 	return v

@@ -15,6 +15,7 @@ import (
 const (
 	maxRequests   = 8192 // granted and waiting
 	maxTombstones = 8192
+	maxCached     = 1024 // requests for cache leases, of those granted
 )
 
 // Request asks for all of its items, which lie in one slot.
@@ -23,6 +24,7 @@ type Request struct {
 	Items []Item
 	Since time.Duration // when it began to wait, on the owner's clock: what its place in a queue goes by
 	Try   bool          // do not wait
+	Cache bool          // a cache lease, of shared items: it does not wait, and is given back when it is recalled
 }
 
 // Verdict is what becomes of a request.
@@ -30,9 +32,10 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Granted Verdict = iota + 1
-	Retry           // this is not the owner, or not yet: look again who is
-	Busy            // it would have to wait, or the slot has too many requests
+	Granted  Verdict = iota + 1
+	Retry            // this is not the owner, or not yet: look again who is
+	Busy             // it would have to wait, or the slot has too many requests
+	Recalled         // the grant is wanted back: somebody waits to change what it is on
 )
 
 // Reply tells a session what became of a request. With Granted it has the
@@ -50,6 +53,7 @@ type Held struct {
 	Items    []Item
 	Epoch    Epoch
 	Sequence uint64
+	Cache    bool
 }
 
 // OwnerSlot is a slot as its owner keeps it: which request holds which names,
@@ -63,6 +67,8 @@ type OwnerSlot struct {
 	sequence uint64
 	names    map[string]*nameQueue
 	requests map[ReqID]*request
+	cached   int                // of the requests
+	journal  journal            // of what changed in the epoch
 	buried   map[ReqID]struct{} // released or cancelled before they were known here
 	early    []Request          // came before the slot was active
 	notes    map[SID]notes      // what sessions wanted when they compared notes before the slot was active
@@ -79,16 +85,18 @@ func (n notes) drops(id uint64) bool { return id <= n.last && !n.wanted[id] }
 // request is a request that was granted or waits for items[next].
 type request struct {
 	Request
-	next    int
-	granted bool
-	epoch   Epoch
-	number  uint64
+	next     int
+	granted  bool
+	recalled bool
+	epoch    Epoch
+	number   uint64
 }
 
 // nameQueue is who holds a name and who waits for it.
 type nameQueue struct {
 	shared, exclusive int
 	waiting           []*request // in order of Since
+	caches            []*request // of the holders, those that can be recalled
 }
 
 func (q *nameQueue) admits(mode lock.Mode) bool {
@@ -117,13 +125,13 @@ func (o *OwnerSlot) Activate(held []Held, replies []Reply) ([]Reply, error) {
 		if _, twice := o.requests[h.ID]; twice {
 			continue
 		}
-		r := &request{Request: Request{ID: h.ID, Items: h.Items}, next: len(h.Items), granted: true, epoch: h.Epoch, number: h.Sequence}
+		r := &request{Request: Request{ID: h.ID, Items: h.Items, Cache: h.Cache}, next: len(h.Items), granted: true, epoch: h.Epoch, number: h.Sequence}
 		for _, item := range h.Items {
 			q := o.queue(item.Name)
 			if !q.admits(item.Mode) {
 				conflict = errors.Join(conflict, fmt.Errorf("%q is held by session %d and by others", item.Name, h.ID.Session))
 			}
-			q.take(item.Mode)
+			q.take(r, item.Mode)
 		}
 		o.keep(r)
 	}
@@ -186,7 +194,7 @@ func (o *OwnerSlot) Acquire(in Request, replies []Reply) []Reply {
 		return append(replies, Reply{ID: in.ID, Verdict: Busy})
 	}
 	in.Items = sortItems(in.Items)
-	if in.Try && !o.free(in.Items) {
+	if in.Cache && (o.cached >= maxCached || !shared(in.Items)) || (in.Try || in.Cache) && !o.free(in.Items) {
 		return append(replies, Reply{ID: in.ID, Verdict: Busy})
 	}
 	r := &request{Request: in}
@@ -199,6 +207,14 @@ func (o *OwnerSlot) keep(r *request) {
 		o.requests = make(map[ReqID]*request)
 	}
 	o.requests[r.ID] = r
+	if r.Cache {
+		o.cached++
+	}
+}
+
+// shared reports whether a request excludes only those who change something.
+func shared(items []Item) bool {
+	return !slices.ContainsFunc(items, func(i Item) bool { return i.Mode != lock.Shared })
 }
 
 // free reports whether a request would not have to wait.
@@ -225,9 +241,9 @@ func (o *OwnerSlot) advance(r *request, replies []Reply) []Reply {
 				return 1
 			})
 			q.waiting = slices.Insert(q.waiting, i, r)
-			return replies
+			return q.recall(replies)
 		}
-		q.take(item.Mode)
+		q.take(r, item.Mode)
 		r.next++
 	}
 	o.sequence++
@@ -237,6 +253,10 @@ func (o *OwnerSlot) advance(r *request, replies []Reply) []Reply {
 
 func (r *request) grant() Reply {
 	return Reply{ID: r.ID, Verdict: Granted, Epoch: r.epoch, Sequence: r.number}
+}
+
+func (r *request) recall() Reply {
+	return Reply{ID: r.ID, Verdict: Recalled, Epoch: r.epoch, Sequence: r.number}
 }
 
 func (o *OwnerSlot) queue(name string) *nameQueue {
@@ -254,7 +274,10 @@ func (o *OwnerSlot) queue(name string) *nameQueue {
 	return q
 }
 
-func (q *nameQueue) take(mode lock.Mode) {
+func (q *nameQueue) take(r *request, mode lock.Mode) {
+	if r.Cache {
+		q.caches = append(q.caches, r)
+	}
 	if mode == lock.Shared {
 		q.shared++
 		return
@@ -262,12 +285,27 @@ func (q *nameQueue) take(mode lock.Mode) {
 	q.exclusive++
 }
 
-func (q *nameQueue) giveBack(mode lock.Mode) {
+func (q *nameQueue) giveBack(r *request, mode lock.Mode) {
+	if r.Cache {
+		q.caches = slices.DeleteFunc(q.caches, func(c *request) bool { return c == r })
+	}
 	if mode == lock.Shared {
 		q.shared--
 		return
 	}
 	q.exclusive--
+}
+
+// recall asks for what is held of a name only for the sake of caches, now that
+// somebody waits for it. Its holders wait for nothing, and give it back at once.
+func (q *nameQueue) recall(replies []Reply) []Reply {
+	for _, r := range q.caches {
+		if !r.recalled {
+			r.recalled = true
+			replies = append(replies, r.recall())
+		}
+	}
+	return replies
 }
 
 // Release gives back what a request holds, or takes back its wait: to an owner
@@ -309,13 +347,20 @@ func (o *OwnerSlot) bury(id ReqID) {
 	o.buried[id] = struct{}{}
 }
 
-// remove takes a request out and lets those behind it go on.
+// remove takes a request out and lets those behind it go on. What it had for
+// itself counts as changed: only its holder knows better, who may be dead.
 func (o *OwnerSlot) remove(r *request, replies []Reply) []Reply {
 	delete(o.requests, r.ID)
+	if r.granted {
+		o.journal.record(r.Items)
+	}
+	if r.Cache {
+		o.cached--
+	}
 	for i, item := range r.Items[:min(r.next+1, len(r.Items))] {
 		q := o.queue(item.Name)
 		if i < r.next {
-			q.giveBack(item.Mode)
+			q.giveBack(r, item.Mode)
 		} else if at := slices.Index(q.waiting, r); at >= 0 {
 			q.waiting = slices.Delete(q.waiting, at, at+1)
 		}
@@ -329,7 +374,7 @@ func (o *OwnerSlot) wake(name string, q *nameQueue, replies []Reply) []Reply {
 	for len(q.waiting) > 0 && q.admits(q.waiting[0].Items[q.waiting[0].next].Mode) {
 		r := q.waiting[0]
 		q.waiting = slices.Delete(q.waiting, 0, 1)
-		q.take(r.Items[r.next].Mode)
+		q.take(r, r.Items[r.next].Mode)
 		r.next++
 		replies = o.advance(r, replies)
 	}
@@ -396,6 +441,9 @@ func (o *OwnerSlot) Resync(session SID, last uint64, listed []uint64, replies []
 			replies = o.remove(r, replies)
 		case r.granted:
 			replies = append(replies, r.grant())
+			if r.recalled {
+				replies = append(replies, r.recall())
+			}
 		}
 	}
 	return replies

@@ -32,8 +32,8 @@ type sim struct {
 	faults  bool
 	stopped bool // clients begin nothing more
 
-	commits, fenced, expired int
-	bad                      []string
+	commits, fenced, expired, patched, cached int
+	bad                                       []string
 }
 
 // mutant is a rule of the protocol that is left out.
@@ -45,6 +45,13 @@ const (
 	noAssert       mutant = "slots are taken over without asking"
 	noResync       mutant = "notes are not compared after a connection broke"
 	noTombstones   mutant = "a release that comes before what it releases is forgotten"
+	noRecall       mutant = "exclusive locks are granted beside cache leases"
+	noCacheAssert  mutant = "cache leases are forgotten when slots change hands"
+	noRunOut       mutant = "sessions that cache are ended while their lease is good"
+	lostChanges    mutant = "a release loses its change"
+	noFlux         mutant = "what is being changed is not told of"
+	blindToGaps    mutant = "an owner tells of its own epoch to who asks from another one"
+	blindToOverrun mutant = "an owner tells of what is left to who asks too late"
 )
 
 type register struct {
@@ -86,10 +93,20 @@ type simNode struct {
 	paused  time.Duration // until when, of the world's clock
 	opening bool
 	watch   *Watch // while it believes to be the leader
-	keeps   map[uint64]time.Duration
+	keeps   map[uint64]sentKeep
 	keep    uint64
+	freezes int // of its clock
+	sound   int // freezes before its lease was confirmed
 	calls   map[uint64]func(Decision)
 	clients []*simClient
+	follows *simFollower
+	caches  *simCacher
+}
+
+// sentKeep is a Keep on its way.
+type sentKeep struct {
+	at      time.Duration
+	freezes int
 }
 
 // simLink carries messages one way, in order, until it breaks.
@@ -105,17 +122,22 @@ func newSim(seed uint64, nodes int, m mutant) *sim {
 		links: map[[2]int]*simLink{}, cut: map[[2]int]bool{}, store: map[string]register{}, dirs: map[string]bool{},
 	}
 	for id := range nodes {
-		n := &simNode{id: id, state: NewState(), rate: 0.98 + 0.04*s.rng.Float64(), keeps: map[uint64]time.Duration{}, calls: map[uint64]func(Decision){}}
+		n := &simNode{id: id, state: NewState(), rate: 0.98 + 0.04*s.rng.Float64(), keeps: map[uint64]sentKeep{}, calls: map[uint64]func(Decision){}}
 		s.nodes = append(s.nodes, n)
 		for c := range 3 {
 			n.clients = append(n.clients, &simClient{sim: s, node: n, id: c})
 		}
+		n.follows, n.caches = &simFollower{sim: s, node: n, keys: s.rng.Perm(simKeys)[:1+s.rng.IntN(simKeys)]}, &simCacher{sim: s, node: n, leases: map[string]*simCached{}}
 	}
 	s.elect(0)
 	for _, n := range s.nodes {
 		s.every(20*time.Millisecond, n, func() { s.beat(n) })
 		for _, c := range n.clients {
-			s.after(s.between(0, 100*time.Millisecond), func() { c.begin() })
+			c.beginIn(s.between(0, 100*time.Millisecond))
+		}
+		n.follows.run()
+		if n.id%2 == 0 { // those that do not cache are ended sooner
+			n.caches.run()
 		}
 	}
 	s.after(time.Second, s.nemesis)
@@ -264,7 +286,7 @@ func (s *sim) applyNext(n *simNode) {
 		case OpenSession:
 			n.watch.Opened(SID(n.applied), n.clock(s))
 		case EndSession:
-			n.watch.Ended(c.Session)
+			n.watch.Forget(c.Session)
 		}
 	}
 	s.effects(n)
@@ -281,8 +303,14 @@ func (s *sim) effects(n *simNode) {
 	for _, v := range e.Violations {
 		s.fail("violation: %v", v)
 	}
+	for _, r := range e.Recall {
+		n.caches.recalled(r)
+	}
 	for _, envelope := range e.Send {
 		s.send(n, envelope)
+	}
+	for _, f := range e.Found {
+		n.follows.found(f)
 	}
 	for _, d := range e.Wake {
 		if call := n.calls[d.Request]; call != nil {
@@ -313,6 +341,15 @@ func (s *sim) mutate(m *Member) {
 		for i := range m.owners {
 			clear(m.owners[i].buried)
 		}
+	case noRecall:
+		for i := range m.owners {
+			m.owners[i].forgetCaches()
+		}
+	case lostChanges:
+		for i := range m.owners {
+			j := &m.owners[i].journal
+			j.entries, j.size = nil, 0
+		}
 	}
 }
 
@@ -323,6 +360,8 @@ func (s *sim) lose(n *simNode) {
 	for _, c := range n.clients {
 		c.lost()
 	}
+	n.follows.lost()
+	n.caches.lost()
 }
 
 // open gives a node a session.
@@ -352,7 +391,7 @@ func (s *sim) opened(n *simNode, c OpenSession, index uint64, ok bool, attempt i
 		if session.Nonce == c.Nonce && !session.Expired {
 			n.session, n.dir = sid, c.Dir
 			n.member = NewMember(sid, n.state, n.clock(s))
-			n.keeps = map[uint64]time.Duration{}
+			n.keeps = map[uint64]sentKeep{}
 			for _, peer := range s.nodes {
 				if peer != n {
 					s.connect(n.id, peer.id)
@@ -385,7 +424,7 @@ func (s *sim) sendKeep(n *simNode) {
 	}
 	n.keep++
 	number, sid, leader := n.keep, n.session, s.nodes[s.leader]
-	n.keeps[number] = n.clock(s)
+	n.keeps[number] = sentKeep{n.clock(s), n.freezes}
 	if !s.connected(n.id, leader.id) {
 		return
 	}
@@ -439,7 +478,8 @@ func (s *sim) tellKept(leader *simNode, k Kept) {
 		if n.session == k.Session && s.connected(n.id, leader.id) {
 			s.on(n, s.between(100*time.Microsecond, 2*time.Millisecond), func() {
 				if sent, ok := n.keeps[k.Number]; ok && n.member != nil && n.session == k.Session {
-					n.member.Lease().Confirm(sent)
+					n.member.Lease().Confirm(sent.at)
+					n.sound = max(n.sound, sent.freezes)
 				}
 			})
 		}
@@ -456,6 +496,10 @@ func (s *sim) fence(n *simNode, sid SID, dir string) {
 	s.on(n, s.between(time.Millisecond, 20*time.Millisecond), func() {
 		if s.mutant != noFence {
 			delete(s.dirs, dir)
+		}
+		mayRead := n.watch == nil || n.clock(s) < n.watch.RunsOut(sid, n.clock(s))
+		if n.state.Caches(sid) && mayRead && s.mutant != noRunOut {
+			return
 		}
 		s.propose(n, EndSession{Session: sid}, func(uint64, bool) {})
 	})
@@ -476,7 +520,7 @@ func (s *sim) send(from *simNode, e Envelope) {
 	if !l.up {
 		return
 	}
-	b := AppendMessage(nil, e.Message)
+	b := AppendMessage(nil, s.garble(e.Message))
 	message, err := ParseMessage(b)
 	if err != nil {
 		s.fail("%T does not survive the wire: %v", e.Message, err)
@@ -494,7 +538,7 @@ func (s *sim) send(from *simNode, e Envelope) {
 		if !l.up || l.era != era || n.member == nil {
 			return
 		}
-		n.member.Receive(e, n.clock(s))
+		s.receive(n, e)
 		s.effects(n)
 	})
 }
@@ -564,6 +608,7 @@ func (s *sim) nemesis() {
 		n.paused = s.now + heal
 		if s.rng.IntN(2) == 0 {
 			n.lost += time.Duration(float64(heal) * n.rate)
+			n.freezes++
 		}
 	case 4: // another leader
 		if s.majority(a) && s.nodes[a].paused <= s.now {
@@ -610,7 +655,19 @@ func (s *sim) cutFor(a, b int, heal time.Duration) {
 	})
 }
 
-const simKeys = 6
+// simKeys is how many registers there are. Most are wanted all the time, the
+// last ones now and then, so that it shows when one change of theirs is missed.
+const (
+	simKeys  = 10
+	simQuiet = 4
+)
+
+func (s *sim) pickKey() int {
+	if s.rng.IntN(8) == 0 {
+		return simKeys - 1 - s.rng.IntN(simQuiet)
+	}
+	return s.rng.IntN(simKeys - simQuiet)
+}
 
 func (s *sim) keySlot(key int) Slot { return SlotOf("bucket", fmt.Sprint("key-", key), DefaultSpread) }
 
@@ -659,9 +716,9 @@ func (c *simClient) begin() {
 		return
 	}
 	c.era++
-	keys := []int{s.rng.IntN(simKeys)}
+	keys := []int{s.pickKey()}
 	if s.rng.IntN(3) == 0 {
-		if second := s.rng.IntN(simKeys); second != keys[0] {
+		if second := s.pickKey(); second != keys[0] {
 			keys = append(keys, second)
 		}
 	}

@@ -26,6 +26,7 @@ type Session struct {
 	Dir     string // of its own directory on the storage
 	Feature uint32 // the newest that it understands
 	Expired bool   // it was found dead: it owns and holds until it is fenced
+	Caches  bool   // it may hold cache leases
 }
 
 // Ownership says who owns a slot, and since when.
@@ -76,6 +77,8 @@ func (s *State) Apply(index uint64, c Command) Result {
 		return s.expire(c)
 	case EndSession:
 		return s.end(index, c)
+	case StartCaching:
+		return s.startCaching(c)
 	case MoveSlots:
 		return s.move(index, c)
 	case UseFeature:
@@ -111,6 +114,22 @@ func (s *State) expire(c ExpireSession) Result {
 	}
 	session.Expired = true
 	return Result{Session: c.Session}
+}
+
+// startCaching notes that a session may hold cache leases. One that has expired
+// may be past the moment at which that would have counted.
+func (s *State) startCaching(c StartCaching) Result {
+	if s.Standing(c.Session) != Live {
+		return Result{Outcome: Refused}
+	}
+	s.Sessions[c.Session].Caches = true
+	return Result{Session: c.Session}
+}
+
+// Caches reports whether a session may hold cache leases.
+func (s *State) Caches(sid SID) bool {
+	session := s.Sessions[sid]
+	return session != nil && session.Caches
 }
 
 // end forgets a session and gives its slots to the others. A session that has

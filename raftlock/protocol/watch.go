@@ -16,11 +16,12 @@ const gather = 500 * time.Millisecond
 // not noticed yet that there is a new one thus prolongs nobody's life.
 type Watch struct {
 	deadlines map[SID]time.Duration
-	told      map[SID]bool   // in this term that they are alive
-	heard     map[SID]uint64 // numbers of the Keeps that wait for the next tick
-	asked     map[SID]uint64 // of those that wait for the tick under way
-	propose   time.Duration  // when the next tick is to be proposed, if any were heard
-	proposed  time.Duration  // when the tick under way was proposed
+	over      map[SID]time.Duration // of sessions that are not watched any more
+	told      map[SID]bool          // in this term that they are alive
+	heard     map[SID]uint64        // numbers of the Keeps that wait for the next tick
+	asked     map[SID]uint64        // of those that wait for the tick under way
+	propose   time.Duration         // when the next tick is to be proposed, if any were heard
+	proposed  time.Duration         // when the tick under way was proposed
 	underWay  bool
 }
 
@@ -32,7 +33,10 @@ type Kept struct {
 
 // NewWatch begins a term: every session gets all of its time anew.
 func NewWatch(sessions []SID, now time.Duration) *Watch {
-	w := &Watch{deadlines: make(map[SID]time.Duration), told: make(map[SID]bool), heard: make(map[SID]uint64), asked: make(map[SID]uint64)}
+	w := &Watch{
+		deadlines: make(map[SID]time.Duration), over: make(map[SID]time.Duration),
+		told: make(map[SID]bool), heard: make(map[SID]uint64), asked: make(map[SID]uint64),
+	}
 	for _, sid := range sessions {
 		w.Opened(sid, now)
 	}
@@ -52,8 +56,29 @@ func deadline(from time.Duration) time.Duration {
 	return from + SessionTTL + 2*SessionTTL/drift + graceful
 }
 
-// Ended stops watching a session.
+// RunsOut returns when a session's lease has run out, whatever it was told last:
+// from then on it reads no cache any more.
+func (w *Watch) RunsOut(sid SID, now time.Duration) time.Duration {
+	if at, watched := w.deadlines[sid]; watched {
+		return at
+	}
+	if _, known := w.over[sid]; !known {
+		w.over[sid] = deadline(now)
+	}
+	return w.over[sid]
+}
+
+// Forget forgets a session that has left the State.
+func (w *Watch) Forget(sid SID) {
+	w.Ended(sid)
+	delete(w.over, sid)
+}
+
+// Ended stops watching a session, which may have been told that it is alive.
 func (w *Watch) Ended(sid SID) {
+	if at, watched := w.deadlines[sid]; watched {
+		w.over[sid] = max(w.over[sid], at)
+	}
 	delete(w.deadlines, sid)
 	delete(w.told, sid)
 	delete(w.heard, sid)
