@@ -222,3 +222,27 @@ func awaitVoters(tb testing.TB, nodes []*Node) {
 		}
 	}
 }
+
+// BenchmarkChanges asks what has changed of a bucket, in slots of three nodes.
+func BenchmarkChanges(b *testing.B) {
+	n := realFleet(b, 3)[0]
+	var mark lock.Mark
+	for b.Loop() {
+		c, err := n.Changes(b.Context(), "bucket", mark, "o/bucket/")
+		if err != nil {
+			b.Fatal(err)
+		}
+		mark = c.Next
+	}
+}
+
+// BenchmarkGood is what reading under a cache lease costs.
+func BenchmarkGood(b *testing.B) {
+	c, err := realFleet(b, 1)[0].Cache(b.Context(), "o/bucket/key")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		c.Good()
+	}
+}

@@ -51,6 +51,7 @@ type response struct {
 	Index      uint64           `json:"index,omitempty"`
 	Result     *protocol.Result `json:"result,omitempty"`
 	Alive      bool             `json:"alive,omitempty"`
+	Fresh      bool             `json:"fresh,omitempty"` // the generation was renewed a moment ago
 	Error      string           `json:"error,omitempty"`
 	Unknown    bool             `json:"unknown,omitempty"` // what was asked may have been done
 	Removed    bool             `json:"removed,omitempty"` // the server that asks is none of the fleet's
@@ -260,7 +261,7 @@ func (n *Node) answer(ctx context.Context, q request) response {
 			a.Result = &result
 		}
 	case q.Keep != nil:
-		a.Alive, err = l.kept(ctx, q.Keep.Session, q.Keep.Number)
+		a.Alive, a.Fresh, err = l.kept(ctx, q.Keep.Session, q.Keep.Number)
 	case q.Applied != 0:
 		err = l.await(ctx, func(s *protocol.State) bool { return s.Applied >= q.Applied })
 	case q.Status != nil:

@@ -36,10 +36,14 @@ func TestFaultSchedules(t *testing.T) {
 		n = min(n, 15)
 	}
 	before := debug.SetGCPercent(300) // a schedule drops much and keeps little
-	var commits, refused, settings atomic.Int64
+	var commits, refused, settings, followed, cached atomic.Int64
 	t.Cleanup(func() {
 		debug.SetGCPercent(before)
-		t.Logf("%d schedules: %d commits, %d refused by a fence, %d settings", n, commits.Load(), refused.Load(), settings.Load())
+		t.Logf("%d schedules: %d commits, %d refused by a fence, %d settings; copies: %d times kept by asking, %d reads under cache leases",
+			n, commits.Load(), refused.Load(), settings.Load(), followed.Load(), cached.Load())
+		if followed.Load() == 0 || cached.Load() == 0 {
+			t.Error("no copy was ever kept")
+		}
 	})
 	for s := *seed; s < *seed+uint64(n); s++ {
 		t.Run(strconv.FormatUint(s, 10), func(t *testing.T) {
@@ -58,6 +62,8 @@ func TestFaultSchedules(t *testing.T) {
 				commits.Add(int64(h.commits))
 				refused.Add(int64(h.refused))
 				settings.Add(int64(h.settings)) //nolint:gosec // it counts
+				followed.Add(int64(h.followed))
+				cached.Add(int64(h.cached))
 			})
 		})
 	}
@@ -70,6 +76,9 @@ type history struct {
 	commits  int
 	refused  int // by a fence
 	settings uint64
+	newest   map[string]int // key to the highest count that was committed
+	followed int            // times that copies were kept by asking what had changed
+	cached   int            // reads under cache leases
 	problems []string
 }
 
@@ -87,7 +96,7 @@ func schedule(t *testing.T, seed uint64, mutate func(Arbiter) Arbiter) *history 
 	if err := w.root.Mkdir("data", 0o777); err != nil {
 		t.Fatal(err)
 	}
-	h := &history{counted: make(map[string]string)}
+	h := &history{counted: make(map[string]string), newest: make(map[string]int)}
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	launch := func(name string) {
@@ -96,6 +105,10 @@ func schedule(t *testing.T, seed uint64, mutate func(Arbiter) Arbiter) *history 
 			clients.Go(func() { w.count(p, h, fmt.Sprintf("%s/%d", p.name, i), stop) })
 		}
 		clients.Go(func() { w.configure(p, h, stop) })
+		clients.Go(func() { w.follow(p, h, stop) })
+		if name < "c" { // those that do not cache are ended sooner
+			clients.Go(func() { w.cache(p, h, stop) })
+		}
 	}
 	for _, name := range []string{"a", "b", "c"} {
 		launch(name)
@@ -225,11 +238,11 @@ func (w *world) count(p *process, h *history, who string, stop <-chan struct{}) 
 			return
 		default:
 		}
-		key := "k" + strconv.Itoa(w.pick(4))
+		key := countedKey(w.pick(countedKeys))
 		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 		names := []string{"o/bucket/" + key}
 		if w.pick(8) == 0 {
-			names = append(names, "o/bucket/k"+strconv.Itoa(w.pick(4)))
+			names = append(names, "o/bucket/"+countedKey(w.pick(countedKeys)))
 		}
 		ls, err := p.node.Acquire(ctx, lock.Exclusive, names...)
 		if err == nil {
@@ -267,6 +280,7 @@ func (w *world) commit(ls *lease, h *history, key, who string) {
 		return
 	}
 	h.commits++
+	h.newest[key] = max(h.newest[key], count+1)
 	if token.Compare(ls.Token()) >= 0 {
 		h.problems = append(h.problems, fmt.Sprintf("%s: %s had token %v, and was committed with %v", who, key, token, ls.Token()))
 	}
@@ -343,8 +357,8 @@ func (w *world) settled(h *history) {
 	images := make(map[string]string)
 	for _, p := range w.running {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		for i := range 4 {
-			ls, err := p.node.Acquire(ctx, lock.Exclusive, "o/bucket/k"+strconv.Itoa(i))
+		for i := range countedKeys {
+			ls, err := p.node.Acquire(ctx, lock.Exclusive, "o/bucket/"+countedKey(i))
 			if err != nil {
 				h.problem("%s: no lock on k%d long after all was mended: %v", p.name, i, err)
 				break

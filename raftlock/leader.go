@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -26,6 +27,7 @@ type term struct {
 	fencing  map[protocol.SID]bool
 	fenced   chan protocol.SID
 	nudge    chan struct{} // one token: the others are to hear what is committed
+	renewed  atomic.Int64  // when the generation was, on the life's clock; 0: not in this term
 	archive  archive
 }
 
@@ -236,6 +238,7 @@ func (t *term) renew() {
 		switch {
 		case err == nil:
 			renewed = begun
+			t.renewed.Store(int64(begun))
 		case isOver(err):
 			l.end(errOver)
 			return
@@ -277,28 +280,36 @@ func (l *life) suspect(k *link) {
 const maxHaste = 150 * time.Millisecond
 
 // kept hands a session's word to the leader's loop on this node, and waits
-// until it counts.
-func (l *life) kept(ctx context.Context, sid protocol.SID, number uint64) (alive bool, err error) {
+// until it counts. It returns whether the session is alive, and whether the
+// generation has been renewed of late.
+func (l *life) kept(ctx context.Context, sid protocol.SID, number uint64) (alive, fresh bool, err error) {
 	l.mu.Lock()
 	t := l.term
 	l.mu.Unlock()
 	if t == nil {
-		return false, raft.ErrNotLeader
+		return false, false, raft.ErrNotLeader
 	}
 	k := keep{session: sid, number: number, alive: make(chan bool, 1)}
 	select {
 	case l.keeps <- k:
 	case <-t.ctx.Done():
-		return false, raft.ErrNotLeader
+		return false, false, raft.ErrNotLeader
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
+		return false, false, context.Cause(ctx)
 	}
 	select {
 	case alive := <-k.alive:
-		return alive, nil
+		return alive, t.fresh(), nil
 	case <-t.ctx.Done():
-		return false, raft.ErrNotLeader
+		return false, false, raft.ErrNotLeader
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
+		return false, false, context.Cause(ctx)
 	}
+}
+
+// fresh reports whether the generation was renewed so lately that caches may be
+// read for their time.
+func (t *term) fresh() bool {
+	at := t.renewed.Load()
+	return at != 0 && t.life.now()-time.Duration(at) < protocol.FreshRenewal
 }

@@ -126,7 +126,8 @@ func (l *life) guard() {
 		alive := l.member != nil && l.member.Lease().Valid(l.now())
 		l.mu.Unlock()
 		leads := l.consensus.raft.State() == raft.Leader
-		lost := !leads && l.quorumLost()
+		// Who caches reads without the storage: it is not fenced until its time is up.
+		lost := !leads && l.quorumLost() && !l.othersCache()
 		if alive && !lost {
 			candidate, pace = l.node.newCandidate(), guardRest
 			continue
@@ -146,6 +147,18 @@ func (l *life) guard() {
 			l.end(errSilent)
 		}
 	}
+}
+
+// othersCache reports whether another session may hold cache leases.
+func (l *life) othersCache() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for sid, s := range l.current().Sessions {
+		if s.Caches && (l.session == nil || sid != l.session.sid) {
+			return true
+		}
+	}
+	return false
 }
 
 // quorumLost reports whether so many voters' processes have gone that the others
@@ -213,16 +226,20 @@ func (l *life) await(ctx context.Context, ready func(s *protocol.State) bool) er
 
 // settle does what the Member wants done. The caller holds mu.
 func (l *life) settle() {
-	if l.member == nil {
-		return
-	}
-	if l.member.Busy() {
+	if l.member != nil && l.member.Busy() {
 		signal(l.busy)
 	}
-	if l.member.Idle() {
-		return
+	for l.member != nil && !l.member.Idle() {
+		l.carryOut(l.member.Take())
 	}
-	e := l.member.Take()
+}
+
+// carryOut does what the Member wants done. Cache leases come first: nobody may
+// be told that one was given back while it is still good. The caller holds mu.
+func (l *life) carryOut(e protocol.Effects) {
+	for _, r := range e.Recall {
+		l.session.recall(r)
+	}
 	for _, v := range e.Violations {
 		l.node.metrics.violations.Add(1)
 		l.log.Error("the locks of this fleet cannot be trusted: please report this", "error", v)
@@ -234,6 +251,9 @@ func (l *life) settle() {
 	}
 	for _, d := range e.Wake {
 		l.session.wake(d)
+	}
+	for _, f := range e.Found {
+		l.session.answer(f)
 	}
 	if e.Lost {
 		l.dropSession()
@@ -251,6 +271,7 @@ func (l *life) dropSession() {
 		link.close()
 		delete(l.links, sid)
 	}
+	s.dropCaches()
 	s.end(lock.ErrLost)
 	l.changed()
 }

@@ -46,6 +46,7 @@ type Node struct {
 type counters struct {
 	violations, sessionsLost, expired, fenced, generations atomic.Int64
 	local, remote, timeouts                                atomic.Int64
+	inquiries, gaps, recalls                               atomic.Int64
 }
 
 // Open makes this process a node of its fleet, in the background. ctx ends the

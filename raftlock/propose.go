@@ -131,13 +131,14 @@ func (l *life) propose(ctx context.Context, c protocol.Command) (protocol.Result
 }
 
 // keepAlive tells the leader that a session is alive, and waits until it has
-// proved that it is the leader. It returns whether the session is alive to it.
-func (l *life) keepAlive(ctx context.Context, sid protocol.SID, number uint64) (bool, error) {
+// proved that it is the leader. It returns whether the session is alive to it,
+// and whether it has renewed the generation of late.
+func (l *life) keepAlive(ctx context.Context, sid protocol.SID, number uint64) (alive, fresh bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, protocol.SessionTTL/2)
 	defer cancel()
 	a, err := l.tryLeader(ctx, request{Generation: l.generation, Keep: &keepRequest{sid, number}}, func() (response, error) {
-		alive, err := l.kept(ctx, sid, number)
-		return response{Alive: alive}, err
+		alive, fresh, err := l.kept(ctx, sid, number)
+		return response{Alive: alive, Fresh: fresh}, err
 	})
-	return a.Alive, err
+	return a.Alive, a.Fresh, err
 }

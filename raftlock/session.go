@@ -1,11 +1,13 @@
 package raftlock
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -15,14 +17,20 @@ import (
 // session is one life of this node as the others know it: what it holds it
 // holds in it, and what it stages is in a directory of its own.
 type session struct {
-	life    *life
-	sid     protocol.SID
-	dir     string
-	id      string
-	opened  time.Time
-	ctx     context.Context
-	end     context.CancelCauseFunc
-	waiters map[uint64]*waiter // guarded by the life's mutex
+	life     *life
+	sid      protocol.SID
+	dir      string
+	id       string
+	opened   time.Time
+	ctx      context.Context
+	end      context.CancelCauseFunc
+	readable atomic.Int64 // until when caches may be read, on the life's clock
+
+	// Guarded by the life's mutex.
+	waiters   map[uint64]*waiter
+	inquiries map[uint64]chan protocol.Findings // each with room for the one
+	caches    map[uint64]*list.Element          // of cached
+	cached    *list.List                        // of *CacheLease, the oldest first
 }
 
 // waiter waits for the decision on a request.
@@ -100,7 +108,8 @@ func (l *life) openSession(ctx context.Context) (*session, error) {
 	}
 	s := &session{
 		life: l, sid: sid, dir: dir, id: fmt.Sprintf("%08x-%s", l.generation, dir), opened: time.Now(),
-		waiters: make(map[uint64]*waiter),
+		waiters: make(map[uint64]*waiter), inquiries: make(map[uint64]chan protocol.Findings),
+		caches: make(map[uint64]*list.Element), cached: list.New(),
 	}
 	s.ctx, s.end = context.WithCancelCause(l.node.root)
 	l.session, l.member = s, protocol.NewMember(sid, l.state, l.now())
@@ -127,7 +136,7 @@ func (l *life) keep(s *session) {
 	for s.ctx.Err() == nil && l.ctx.Err() == nil {
 		number++
 		sent := l.now()
-		alive, err := l.keepAlive(ctx, s.sid, number)
+		alive, fresh, err := l.keepAlive(ctx, s.sid, number)
 		switch {
 		case err != nil:
 			l.log.Debug("not known to be alive", "session", s.id, "error", err)
@@ -137,7 +146,7 @@ func (l *life) keep(s *session) {
 		default:
 			l.mu.Lock()
 			if l.session == s {
-				l.member.Lease().Confirm(sent)
+				s.confirm(sent, fresh)
 			}
 			l.mu.Unlock()
 		}
@@ -147,6 +156,18 @@ func (l *life) keep(s *session) {
 		}
 		waitFor(ctx.Done(), l.ctx.Done(), rest)
 	}
+}
+
+// confirm takes the leader's word that the session is alive. The caller holds the
+// life's mutex.
+func (s *session) confirm(sent time.Duration, fresh bool) {
+	lease := s.life.member.Lease()
+	if !fresh {
+		lease.Confirm(sent)
+		return
+	}
+	lease.ConfirmCaches(sent)
+	s.readable.Store(int64(lease.Readable()))
 }
 
 // retryAfter is the least time between two attempts to be heard by the leader.
@@ -210,6 +231,10 @@ func (l *life) closeSession(ctx context.Context) error {
 	l.mu.Lock()
 	l.leaving = true
 	s := l.session
+	if s != nil {
+		s.dropCaches()
+		l.settle()
+	}
 	l.mu.Unlock()
 	if s == nil {
 		return nil

@@ -39,6 +39,10 @@ type MemberStatus struct {
 	Queued      int       `json:"locks_queued"`  // in its slots
 	Holding     int       `json:"locks_held"`    // by it, in whichever slots
 	Waiting     int       `json:"locks_waiting"` // that it waits for
+	Caches      int       `json:"cache_leases"`  // by it
+	Recalls     int64     `json:"cache_recalls"` // of its cache leases
+	Inquiries   int64     `json:"feed_inquiries"`
+	Gaps        int64     `json:"feed_gaps"` // inquiries to which anything might have changed
 	Lost        int64     `json:"sessions_lost"`
 	Fenced      int64     `json:"sessions_fenced"` // by it
 	LastFence   time.Time `json:"last_fence,omitzero"`
@@ -122,6 +126,7 @@ func (l *life) memberStatus() MemberStatus {
 	m := MemberStatus{
 		Node: n.cfg.Node, Version: n.cfg.Version, Uptime: n.now().Seconds(),
 		Lost: n.metrics.sessionsLost.Load(), Fenced: n.metrics.fenced.Load(),
+		Recalls: n.metrics.recalls.Load(), Inquiries: n.metrics.inquiries.Load(), Gaps: n.metrics.gaps.Load(),
 	}
 	if at := n.lastFence.Load(); at != 0 {
 		m.LastFence = time.Unix(0, at).UTC()
@@ -132,7 +137,7 @@ func (l *life) memberStatus() MemberStatus {
 		return m
 	}
 	c := l.member.Counts()
-	m.SessionID = l.session.id
+	m.SessionID, m.Caches = l.session.id, l.session.cached.Len()
 	m.LeaseMillis = max(0, l.member.Lease().Left(l.now()).Milliseconds())
 	m.Slots, m.Recovering, m.Granted, m.Queued, m.Holding, m.Waiting = c.Owned, c.Recovering, c.Granted, c.Queued, c.Holding, c.Waiting
 	return m
@@ -182,6 +187,10 @@ func (n *Node) Measure() []Measurement {
 		{"lock_grants_local_total", "Requests for locks that were granted at once, by this node itself.", float64(c.local.Load()), true},
 		{"lock_grants_awaited_total", "Requests for locks that were granted by another node, or after a wait.", float64(c.remote.Load()), true},
 		{"lock_timeouts_total", "Requests for locks that were given up.", float64(c.timeouts.Load()), true},
+		{"feed_inquiries_total", "Questions of this node for what has changed.", float64(c.inquiries.Load()), true},
+		{"feed_gaps_total", "Those questions to which the answer was that anything may have changed.", float64(c.gaps.Load()), true},
+		{"cache_leases", "Cache leases that this node holds.", float64(m.Caches), false},
+		{"cache_recalls_total", "Cache leases of this node that were taken back because somebody wanted to change something.", float64(c.recalls.Load()), true},
 		{"violations_total", "Breaches of the protocol of locks. Any but 0 is a fault of the program.", float64(c.violations.Load()), true},
 	}
 }

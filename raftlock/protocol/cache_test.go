@@ -127,21 +127,24 @@ func TestOnlyASessionThatHasStartedCachingGetsCacheLeases(t *testing.T) {
 // takes itself for alive.
 func TestASessionThatCachesOutlivesWhatItWasToldLast(t *testing.T) {
 	w := NewWatch([]SID{1}, 0)
-	w.Keep(1, 1)
-	now := tickEvery
+	w.Keep(1, 1, 0)
+	now := gather
 	w.Propose(now)
 	w.Ticked(true)
 	w.Ended(1)
 	var lease Lease
-	lease.Confirm(now)
-	if at := w.RunsOut(1, now); lease.Valid(at) || at < lease.until {
-		t.Errorf("it runs out at %v, and believes so until %v", at, lease.until)
+	lease.ConfirmCaches(now)
+	if at := w.RunsOut(1, now); at <= lease.Readable() {
+		t.Errorf("it is over at %v, and reads its caches until %v", at, lease.Readable())
 	}
 	w.Ended(1)
 	if at := w.RunsOut(1, 2*now); at != deadline(now) {
 		t.Errorf("it runs out at %v now", at)
 	}
 	w.Forget(1)
+	if longest := CacheTTL + FreshRenewal; longest > GenerationTTL {
+		t.Errorf("a cache may be read for %v after the generation was renewed, and the next one begins after %v", longest, GenerationTTL)
+	}
 	if at := w.RunsOut(1, 2*now); at != deadline(2*now) {
 		t.Errorf("a session that nothing is known of runs out at %v", at)
 	}

@@ -265,7 +265,7 @@ func (m *Member) Acquire(slot Slot, items []Item, try bool, now time.Duration) (
 // Cache asks for a cache lease on a name, as Acquire does, but without waiting
 // for those who change it. The session must have started caching. What is read
 // while the lease is held may be used until it is recalled, as long as the
-// session's Lease is valid; Release gives it back, unasked too.
+// session's Lease is Readable; Release gives it back, unasked too.
 func (m *Member) Cache(slot Slot, name string, now time.Duration) (Decision, bool) {
 	if !m.state.Caches(m.self) {
 		return Decision{Verdict: Busy}, true

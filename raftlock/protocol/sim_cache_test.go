@@ -131,7 +131,7 @@ func (c *simCacher) use(key string) {
 		}
 	case lease == nil:
 		c.acquire(key)
-	case lease.read && n.member.Lease().Valid(n.clock(s)) && n.sound == n.freezes:
+	case lease.read && n.clock(s) < n.member.Lease().Readable() && n.sound == n.freezes:
 		s.cached++
 		if now := s.store[key].value; lease.value != now {
 			s.fail("node %d reads %d as %s under a cache lease, which is %d", n.id, lease.value, key, now)

@@ -478,7 +478,7 @@ func (s *sim) tellKept(leader *simNode, k Kept) {
 		if n.session == k.Session && s.connected(n.id, leader.id) {
 			s.on(n, s.between(100*time.Microsecond, 2*time.Millisecond), func() {
 				if sent, ok := n.keeps[k.Number]; ok && n.member != nil && n.session == k.Session {
-					n.member.Lease().Confirm(sent.at)
+					n.member.Lease().ConfirmCaches(sent.at)
 					n.sound = max(n.sound, sent.freezes)
 				}
 			})

@@ -1,0 +1,273 @@
+package raftlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// countedKeys is how many keys clients count in, and keep copies of.
+const countedKeys = 4
+
+func countedKey(i int) string { return "k" + strconv.Itoa(i) }
+
+// floor returns what has been committed of each key.
+func (h *history) floor() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.newest)
+}
+
+// over reports whether a client of a process has to stop.
+func (p *process) over(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	case <-p.node.ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// follow keeps copies of the counters by asking what has changed, until stop. No
+// copy may be older than what had been committed when it asked.
+func (w *world) follow(p *process, h *history, stop <-chan struct{}) {
+	var mark lock.Mark
+	copies := make(map[string]int)
+	for !p.over(stop) {
+		time.Sleep(time.Duration(w.pick(300)) * time.Millisecond)
+		floor := h.floor()
+		session, ok := p.node.Session().(*session)
+		if !ok {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		changes, err := p.node.Changes(ctx, "bucket", mark, "o/bucket/k")
+		cancel()
+		dir := fmt.Sprintf(".shoal.sys/sessions/%08x/%s", session.life.generation, session.dir)
+		if _, fenced := w.root.Stat(dir); err != nil || fenced != nil {
+			mark = ""
+			continue
+		}
+		if mark = changes.Next; !changes.Known {
+			clear(copies)
+		}
+		for _, name := range changes.Names {
+			delete(copies, strings.TrimPrefix(name, "o/bucket/"))
+		}
+		h.check(p.name+" follows", floor, copies)
+		for i := range countedKeys {
+			if _, there := copies[countedKey(i)]; !there {
+				copies[countedKey(i)], _ = w.read(h, countedKey(i))
+			}
+		}
+		h.mu.Lock()
+		h.followed++
+		h.mu.Unlock()
+	}
+}
+
+// check compares copies with what they must not be older than.
+func (h *history) check(who string, floor, copies map[string]int) {
+	for key, count := range copies {
+		if count < floor[key] {
+			h.problem("%s: its copy of %s is %d, and %d had been committed", who, key, count, floor[key])
+		}
+	}
+}
+
+// cache reads a counter under a cache lease, and then from memory for as long as
+// that is good, until stop.
+func (w *world) cache(p *process, h *history, stop <-chan struct{}) {
+	for !p.over(stop) {
+		time.Sleep(time.Duration(w.pick(100)) * time.Millisecond)
+		key := countedKey(w.pick(countedKeys))
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		lease, err := p.node.Cache(ctx, "o/bucket/"+key)
+		cancel()
+		if err != nil {
+			continue
+		}
+		count, _ := w.read(h, key)
+		for !p.over(stop) {
+			floor := h.floor()
+			if !lease.Good() {
+				break
+			}
+			h.check(p.name+" caches", floor, map[string]int{key: count})
+			h.mu.Lock()
+			h.cached++
+			h.mu.Unlock()
+			time.Sleep(time.Duration(w.pick(200)) * time.Millisecond)
+		}
+		lease.Release()
+	}
+}
+
+// A gateway that is killed may have committed what nobody was told of, and one
+// that is cut off goes on reading its cache: three real nodes over TLS, all of
+// which write, follow and cache.
+func TestCopiesAreNeverOlderThanWhatWasCommittedBefore(t *testing.T) {
+	nodes := realFleet(t, 3)
+	const keys, rounds = 4, 150
+	var mu sync.Mutex
+	stored := make(map[string]int)
+	read := func(name string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return stored[name]
+	}
+	name := func(i int) string { return fmt.Sprintf("o/bucket/key%d", i%keys) }
+	var group sync.WaitGroup
+	for i, n := range nodes {
+		group.Go(func() {
+			for k := range rounds {
+				ls, err := n.Acquire(t.Context(), lock.Exclusive, name(i+k))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				stored[name(i+k)]++
+				mu.Unlock()
+				ls.Release()
+			}
+		})
+		group.Go(func() {
+			var mark lock.Mark
+			copies := make(map[string]int)
+			for range rounds {
+				floor := make(map[string]int)
+				for k := range keys {
+					floor[name(k)] = read(name(k))
+				}
+				changes, err := n.Changes(t.Context(), "bucket", mark, "o/bucket/")
+				if err != nil {
+					clear(copies)
+					mark = ""
+					continue
+				}
+				if mark = changes.Next; !changes.Known {
+					clear(copies)
+				}
+				for _, changed := range changes.Names {
+					copies[changed] = read(changed)
+				}
+				for k := range keys {
+					if _, there := copies[name(k)]; !there {
+						copies[name(k)] = read(name(k))
+					}
+					if copies[name(k)] < floor[name(k)] {
+						t.Errorf("node %d has %d of %s, which was %d", i, copies[name(k)], name(k), floor[name(k)])
+					}
+				}
+			}
+		})
+		group.Go(func() {
+			for k := range rounds {
+				c, err := n.Cache(t.Context(), name(k))
+				if errors.Is(err, ErrInUse) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				have := read(name(k))
+				for range 20 {
+					now := read(name(k))
+					if c.Good() && have < now {
+						t.Errorf("node %d has %d of %s, which is %d", i, have, name(k), now)
+					}
+				}
+				c.Release()
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestACacheLeaseIsGoodUntilSomebodyWantsTheName(t *testing.T) {
+	nodes := realFleet(t, 2)
+	const name = "o/bucket/key"
+	for _, n := range nodes {
+		c, err := n.Cache(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for !c.Good() && !c.over.Load() { // until the leader has said that the session lives
+			time.Sleep(time.Millisecond)
+		}
+		shared, err := nodes[0].Acquire(t.Context(), lock.Shared, name)
+		if err != nil || c.over.Load() {
+			t.Fatalf("a reader took it away: %v", err)
+		}
+		shared.Release()
+		ls, err := nodes[1].Acquire(t.Context(), lock.Exclusive, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Good() {
+			t.Error("it is good while somebody holds the name for himself")
+		}
+		if _, err := n.Cache(t.Context(), name); !errors.Is(err, ErrInUse) {
+			t.Errorf("another one: %v", err)
+		}
+		ls.Release()
+		c.Release()
+	}
+}
+
+func TestANodeThatCachesTooMuchGivesUpWhatItHasHadLongest(t *testing.T) {
+	n := realFleet(t, 1)[0]
+	var leases []*CacheLease
+	for i := range MaxCacheLeases + 1 {
+		c, err := n.Cache(t.Context(), fmt.Sprintf("o/bucket%d/key%d", i%100, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, c)
+	}
+	if !leases[0].over.Load() || leases[1].over.Load() {
+		t.Error("another one was given up")
+	}
+	if got := n.currentLife().memberStatus().Caches; got != MaxCacheLeases {
+		t.Errorf("%d are held", got)
+	}
+}
+
+func TestAMarkCountsOnlyForItsSlotsInItsGeneration(t *testing.T) {
+	slots := protocol.BucketSlots("bucket", 4)
+	var marks []protocol.Mark
+	for i, slot := range slots {
+		marks = append(marks, protocol.Mark{Slot: slot, Epoch: protocol.Epoch(i + 1), Number: 7})
+	}
+	mark := formatMark(3, slots, []protocol.Mark{marks[2], marks[0], marks[3], marks[1]})
+	if got, ok := parseMark(mark, 3, slots); !ok || !slices.Equal(got, marks) {
+		t.Errorf("it came back as %v, %v", got, ok)
+	}
+	other := protocol.BucketSlots("other", 4)
+	for name, got := range map[string]func() ([]protocol.Mark, bool){
+		"another generation": func() ([]protocol.Mark, bool) { return parseMark(mark, 4, slots) },
+		"another bucket":     func() ([]protocol.Mark, bool) { return parseMark(mark, 3, other) },
+		"none":               func() ([]protocol.Mark, bool) { return parseMark("", 3, slots) },
+		"cut short":          func() ([]protocol.Mark, bool) { return parseMark(mark[:len(mark)-1], 3, slots) },
+		"too long":           func() ([]protocol.Mark, bool) { return parseMark(mark+"x", 3, slots) },
+	} {
+		marks, ok := got()
+		if ok || len(marks) != 4 || marks[0].Epoch != 0 {
+			t.Errorf("%s: %v, %v", name, marks, ok)
+		}
+	}
+}
