@@ -470,13 +470,10 @@ func (m *Member) report(owner SID, msg Assert, now time.Duration) {
 // serve answers a request as the owner of its slot.
 func (m *Member) serve(from SID, standing Standing, msg Acquire, now time.Duration) {
 	id := ReqID{from, msg.Request}
-	if standing != Live || !m.lease.Valid(now) {
-		// A session that is not heard of yet may be all right: it has to ask again.
+	if standing != Live || msg.Cache && !m.state.Caches(from) || !m.lease.Valid(now) {
+		// A session that is not heard of yet, or not as one that caches, may be all
+		// right: it has to ask again.
 		m.send(from, Answer{Slot: msg.Slot, Request: msg.Request, Verdict: Retry})
-		return
-	}
-	if msg.Cache && !m.state.Caches(from) {
-		m.send(from, Answer{Slot: msg.Slot, Request: msg.Request, Verdict: Busy})
 		return
 	}
 	request := Request{ID: id, Items: msg.Items, Since: now - msg.Waited, Try: msg.Try, Cache: msg.Cache}
