@@ -115,83 +115,106 @@ func (w *world) cache(p *process, h *history, stop <-chan struct{}) {
 	}
 }
 
-// A gateway that is killed may have committed what nobody was told of, and one
-// that is cut off goes on reading its cache: three real nodes over TLS, all of
-// which write, follow and cache.
-func TestCopiesAreNeverOlderThanWhatWasCommittedBefore(t *testing.T) {
-	nodes := realFleet(t, 3)
-	const keys, rounds = 4, 150
-	var mu sync.Mutex
-	stored := make(map[string]int)
-	read := func(name string) int {
-		mu.Lock()
-		defer mu.Unlock()
-		return stored[name]
+// shelf is storage that real nodes share: counts by name.
+type shelf struct {
+	t      *testing.T
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+const shelfNames = 4
+
+func (*shelf) name(i int) string { return fmt.Sprintf("o/bucket/key%d", i%shelfNames) }
+
+func (s *shelf) read(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[name]
+}
+
+// check reports a copy that is older than what was there before.
+func (s *shelf) check(who, name string, copied, before int) {
+	if copied < before {
+		s.t.Errorf("%s has %d of %s, which was %d", who, copied, name, before)
 	}
-	name := func(i int) string { return fmt.Sprintf("o/bucket/key%d", i%keys) }
+}
+
+// write counts under a lock.
+func (s *shelf) write(n *Node, name string) {
+	ls, err := n.Acquire(s.t.Context(), lock.Exclusive, name)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	s.mu.Lock()
+	s.counts[name]++
+	s.mu.Unlock()
+	ls.Release()
+}
+
+// follow brings copies up to date by asking what has changed since a mark.
+func (s *shelf) follow(n *Node, mark lock.Mark, copies map[string]int) lock.Mark {
+	before := make([]int, shelfNames)
+	for i := range before {
+		before[i] = s.read(s.name(i))
+	}
+	changes, err := n.Changes(s.t.Context(), "bucket", mark, "o/bucket/")
+	if err != nil || !changes.Known {
+		clear(copies)
+	}
+	for _, changed := range changes.Names {
+		delete(copies, changed)
+	}
+	for i := range before {
+		name := s.name(i)
+		if _, there := copies[name]; !there {
+			copies[name] = s.read(name)
+		}
+		s.check("a follower", name, copies[name], before[i])
+	}
+	return changes.Next
+}
+
+// cache reads once, and then from memory.
+func (s *shelf) cache(n *Node, name string) {
+	c, err := n.Cache(s.t.Context(), name)
+	if errors.Is(err, ErrInUse) {
+		return
+	}
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer c.Release()
+	copied := s.read(name)
+	for range 20 {
+		if before := s.read(name); c.Good() {
+			s.check("a cache", name, copied, before)
+		}
+	}
+}
+
+// Three real nodes over TLS write, follow and cache at the same time.
+func TestCopiesAreNeverOlderThanWhatWasCommittedBefore(t *testing.T) {
+	s := &shelf{t: t, counts: make(map[string]int)}
+	const rounds = 150
 	var group sync.WaitGroup
-	for i, n := range nodes {
+	for i, n := range realFleet(t, 3) {
 		group.Go(func() {
 			for k := range rounds {
-				ls, err := n.Acquire(t.Context(), lock.Exclusive, name(i+k))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				stored[name(i+k)]++
-				mu.Unlock()
-				ls.Release()
+				s.write(n, s.name(i+k))
 			}
 		})
 		group.Go(func() {
 			var mark lock.Mark
 			copies := make(map[string]int)
 			for range rounds {
-				floor := make(map[string]int)
-				for k := range keys {
-					floor[name(k)] = read(name(k))
-				}
-				changes, err := n.Changes(t.Context(), "bucket", mark, "o/bucket/")
-				if err != nil {
-					clear(copies)
-					mark = ""
-					continue
-				}
-				if mark = changes.Next; !changes.Known {
-					clear(copies)
-				}
-				for _, changed := range changes.Names {
-					copies[changed] = read(changed)
-				}
-				for k := range keys {
-					if _, there := copies[name(k)]; !there {
-						copies[name(k)] = read(name(k))
-					}
-					if copies[name(k)] < floor[name(k)] {
-						t.Errorf("node %d has %d of %s, which was %d", i, copies[name(k)], name(k), floor[name(k)])
-					}
-				}
+				mark = s.follow(n, mark, copies)
 			}
 		})
 		group.Go(func() {
 			for k := range rounds {
-				c, err := n.Cache(t.Context(), name(k))
-				if errors.Is(err, ErrInUse) {
-					continue
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				have := read(name(k))
-				for range 20 {
-					now := read(name(k))
-					if c.Good() && have < now {
-						t.Errorf("node %d has %d of %s, which is %d", i, have, name(k), now)
-					}
-				}
-				c.Release()
+				s.cache(n, s.name(k))
 			}
 		})
 	}
