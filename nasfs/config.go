@@ -75,6 +75,9 @@ type Config struct {
 	Detach     Detach
 	Facts      Facts            // of a fleet; nil: its buckets cannot have versioning
 	Now        func() time.Time // the time that objects are given as Modified
+	// Unswept leaves what other gateways of a fleet have left half done in a bucket
+	// to Fleet.Sweep.
+	Unswept bool
 
 	Slots         int           // runs of metadata calls at a time
 	DataSlots     int           // runs of calls that move content, and bodies being sent, at a time

@@ -86,7 +86,9 @@ func OpenFleet(ctx context.Context, cfg Config, sessions Sessions) (*Fleet, erro
 	first.startReaper()
 	t.health.start(t, f.probe)
 	go f.follow(background)
-	go f.sweepAll(background)
+	if !cfg.Unswept {
+		go f.sweepAll(background)
+	}
 	return f, nil
 }
 

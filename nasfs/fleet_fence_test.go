@@ -299,7 +299,7 @@ func aloneOrNot(t *testing.T, cfg func() nasfs.Config, alone bool) (s object.Sto
 		return s, func() { must(t, s.Close()) }
 	}
 	w := newWorld(t, 3, cfg)
-	return &robin{gateways: w.gateways}, func() {
+	return w.robin(), func() {
 		for _, g := range w.gateways {
 			must(t, g.Close())
 		}

@@ -21,8 +21,6 @@ import (
 
 var (
 	_ nasfs.Sessions = (*member)(nil)
-	_ object.Copier  = (*robin)(nil)
-	_ object.Renamer = (*robin)(nil)
 )
 
 // TestAFleetIsOneStore sends consecutive calls to different gateways. Of the real
@@ -35,7 +33,7 @@ func TestAFleetIsOneStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			objecttest.Run(t, func(t *testing.T) object.Store {
-				return &robin{gateways: newWorld(t, 3, kind(t)).gateways}
+				return newWorld(t, 3, kind(t)).robin()
 			})
 		})
 	}
@@ -48,7 +46,7 @@ func TestAFleetAgreesWithTheModel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			objecttest.Model(t, func(t *testing.T) object.Store {
-				return &robin{gateways: newWorld(t, 3, kind(t)).gateways}
+				return newWorld(t, 3, kind(t)).robin()
 			}, s, 1500)
 		})
 	}

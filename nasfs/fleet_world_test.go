@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 	"github.com/shoal-storage/shoal/raftlock/mount"
@@ -356,98 +357,12 @@ func (l *fakeLease) Release() {
 }
 
 // robin is a Store whose calls go to one gateway after the other.
-type robin struct {
-	gateways []*nasfs.Fleet
-	calls    atomic.Uint64
-}
-
-func (r *robin) next() *nasfs.Fleet {
-	return r.gateways[r.calls.Add(1)%uint64(len(r.gateways))]
-}
-
-func (r *robin) Close() error { return nil }
-func (r *robin) CreateBucket(ctx context.Context, b object.Bucket) error {
-	return r.next().CreateBucket(ctx, b)
-}
-
-func (r *robin) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
-	return r.next().StatBucket(ctx, name)
-}
-
-func (r *robin) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
-	return r.next().ListBuckets(ctx)
-}
-
-func (r *robin) UpdateBucket(ctx context.Context, name string, fn func(*object.Bucket) error) error {
-	return r.next().UpdateBucket(ctx, name, fn)
-}
-
-func (r *robin) DeleteBucket(ctx context.Context, name string) error {
-	return r.next().DeleteBucket(ctx, name)
-}
-
-func (r *robin) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
-	return r.next().Put(ctx, ref, in)
-}
-
-func (r *robin) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
-	return r.next().Open(ctx, ref)
-}
-
-func (r *robin) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
-	return r.next().Stat(ctx, ref)
-}
-
-func (r *robin) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta) error) (object.Info, error) {
-	return r.next().Update(ctx, ref, fn)
-}
-
-func (r *robin) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
-	return r.next().Delete(ctx, ref, check)
-}
-
-func (r *robin) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
-	return r.next().ListVersions(ctx, q)
-}
-
-func (r *robin) List(ctx context.Context, q object.Query) (object.Page, error) {
-	return r.next().List(ctx, q)
-}
-
-func (r *robin) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (object.Info, error) {
-	return r.next().Copy(ctx, src, dst, in)
-}
-
-func (r *robin) Rename(ctx context.Context, src, dst object.Ref, in object.CopyInput) error {
-	return r.next().Rename(ctx, src, dst, in)
-}
-
-func (r *robin) CreateUpload(ctx context.Context, up object.Upload) (object.Upload, error) {
-	return r.next().CreateUpload(ctx, up)
-}
-
-func (r *robin) StatUpload(ctx context.Context, ref object.UploadRef) (object.Upload, error) {
-	return r.next().StatUpload(ctx, ref)
-}
-
-func (r *robin) PutPart(ctx context.Context, ref object.UploadRef, n int, b object.Body) (object.Part, error) {
-	return r.next().PutPart(ctx, ref, n, b)
-}
-
-func (r *robin) ListParts(ctx context.Context, ref object.UploadRef, after, limit int) ([]object.Part, bool, error) {
-	return r.next().ListParts(ctx, ref, after, limit)
-}
-
-func (r *robin) ListUploads(ctx context.Context, q object.UploadQuery) (object.UploadPage, error) {
-	return r.next().ListUploads(ctx, q)
-}
-
-func (r *robin) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
-	return r.next().CompleteUpload(ctx, ref, in)
-}
-
-func (r *robin) AbortUpload(ctx context.Context, ref object.UploadRef) error {
-	return r.next().AbortUpload(ctx, ref)
+func (w *world) robin() object.Store {
+	var gateways []object.Store
+	for _, g := range w.gateways {
+		gateways = append(gateways, g)
+	}
+	return objecttest.NewRobin(gateways...)
 }
 
 // is reports an error that is not of the kind.

@@ -29,6 +29,28 @@ func (s *Store) sweep(ctx context.Context) error {
 	return nil
 }
 
+// Sweep brings to an end what gateways of the fleet have left half done in one
+// bucket when their sessions ended.
+func (f *Fleet) Sweep(ctx context.Context, bucket string) error {
+	return changeErr(ctx, f, "sweep", bucket, func(s *Store) error {
+		var there error
+		look := func() error {
+			there = s.bucketThere(bucket)
+			return nil
+		}
+		if err := s.phase(ctx, s.calls, look, nil); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(there, object.NoSuchBucket):
+			return s.sweepBucket(ctx, bucket)
+		case there != nil:
+			return there
+		}
+		return s.sweepUploads(ctx, bucket)
+	})
+}
+
 // bucketsWithRest returns the buckets that have something beside their
 // directory, by whether they are there.
 func (s *Store) bucketsWithRest(ctx context.Context) (present, gone []string, err error) {

@@ -48,6 +48,7 @@ type Arbiter interface {
 
 	Begin(ctx context.Context, generation uint32, dir string) error
 	Fence(ctx context.Context, generation uint32, dir string) error
+	Prove(ctx context.Context, generation uint32, dir string) error
 
 	Announce(ctx context.Context, m mount.Member) error
 	Members(ctx context.Context) ([]mount.Member, error)

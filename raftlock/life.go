@@ -274,6 +274,7 @@ func (l *life) dropSession() {
 	s.dropCaches()
 	s.end(lock.ErrLost)
 	l.changed()
+	l.node.moved.happen()
 }
 
 // machine is a life as Raft's state machine.
@@ -302,6 +303,10 @@ func (m *machine) Apply(entry *raft.Log) any {
 	_, tick := c.(protocol.Tick)
 	if !tick || l.awaits > 0 {
 		l.changed()
+	}
+	switch c.(type) {
+	case protocol.OpenSession, protocol.ExpireSession, protocol.EndSession, protocol.MoveSlots:
+		l.node.moved.happen()
 	}
 	if !tick {
 		l.noteChange(entry, c, result)
@@ -341,6 +346,7 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	l.settle()
 	l.connect()
 	l.changed()
+	l.node.moved.happen()
 	return nil
 }
 

@@ -29,6 +29,7 @@ type Node struct {
 	stop    context.CancelCauseFunc
 	group   sync.WaitGroup
 	metrics counters
+	moved   event // a slot may have another owner
 
 	mu        sync.Mutex
 	life      *life         // nil between two lives
@@ -150,6 +151,7 @@ func (n *Node) replace(l *life) {
 	n.life = l
 	close(n.fresh)
 	n.fresh = make(chan struct{})
+	n.moved.happen()
 }
 
 // publish makes a session the one that locks are taken in.
@@ -160,6 +162,7 @@ func (n *Node) publish(s *session) {
 	n.fresh = make(chan struct{})
 	n.mu.Unlock()
 	n.settingsChanged()
+	n.moved.happen()
 }
 
 func (n *Node) currentLife() *life {

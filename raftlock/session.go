@@ -107,7 +107,7 @@ func (l *life) openSession(ctx context.Context) (*session, error) {
 		return nil, errors.New("the session ended at once")
 	}
 	s := &session{
-		life: l, sid: sid, dir: dir, id: fmt.Sprintf("%08x-%s", l.generation, dir), opened: time.Now(),
+		life: l, sid: sid, dir: dir, id: sessionID(l.generation, dir), opened: time.Now(),
 		waiters: make(map[uint64]*waiter), inquiries: make(map[uint64]chan protocol.Findings),
 		caches: make(map[uint64]*list.Element), cached: list.New(),
 	}

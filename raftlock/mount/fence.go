@@ -59,6 +59,22 @@ func (m *Mount) begin(number uint32, dir string) error {
 	return err
 }
 
+// Prove returns nil if a session had not been fenced at some time between call
+// and return, and ErrOver if it has been. Nothing that a client has cached can
+// stand in for the server's answer.
+func (m *Mount) Prove(ctx context.Context, number uint32, dir string) error {
+	err := checkName(dir)
+	if err == nil {
+		err = m.do(ctx, func() error {
+			return over(within(m.system, sessionsDir+"/"+hex32(number)+"/"+dir, touch))
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("prove that session %s of generation %d is not over: %w", dir, number, err)
+	}
+	return nil
+}
+
 // Fence ends a session: it empties its directory and removes it. When it
 // returns nil, no rename or link that has one side in the directory can happen
 // any more, whatever a process has open and whatever is still on its way. It

@@ -50,17 +50,24 @@ const lookPrefix = "_look-"
 // then stays so until the next change; after a change of its own it trusts
 // nothing that it has.
 func stir(dir vfs.Dir) error {
+	// Without it the directory is still asked for. One that is being emptied
+	// loses the name.
+	return ignoreGone(touch(dir))
+}
+
+// touch changes dir and changes it back, which only the server can do, and only
+// while it has the directory. That there is no room it says of one that it has: a
+// full disk must not keep the dead from being fenced, nor the living from their
+// work.
+func touch(dir vfs.Dir) error {
 	name := lookPrefix + random(8)
-	err := dir.Mkdir(name, dirMode)
-	if err == nil {
-		err = dir.Rmdir(name)
-	}
-	// Without it the directory is still asked for, and a full disk must not
-	// keep the dead from being fenced. One that is being emptied loses the name.
-	if gone(err) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	switch err := dir.Mkdir(name, dirMode); {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return nil
+	case err != nil:
+		return err
 	}
-	return err
+	return ignoreGone(dir.Rmdir(name)) // a fence may have been faster, but came later
 }
 
 // settled returns the entries of dir as the server has them. Of a name, ENOENT
