@@ -183,7 +183,9 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (version string, info o
 			}
 			return nil
 		}})
-		return source.Version, info, err
+		if !errors.Is(err, object.NotImplemented) {
+			return source.Version, info, err
+		}
 	}
 	algorithm := c.algorithm
 	if algorithm == object.NoAlgorithm {

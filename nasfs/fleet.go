@@ -67,7 +67,7 @@ func OpenFleet(ctx context.Context, cfg Config, sessions Sessions) (*Fleet, erro
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	t, err := openTree(cfg, func(path string) (vfs.Dir, error) { return vfs.OpenShared(path, nil) })
+	t, err := openTree(cfg, func(path string) (vfs.Dir, error) { return vfs.OpenShared(path, vfs.Sharing{Mode: vfs.Direct}) })
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,7 @@ import (
 	"github.com/shoal-storage/shoal/nasfs"
 )
 
-var (
-	_ nasfs.Sessions = (*member)(nil)
-)
+var _ nasfs.Sessions = (*member)(nil)
 
 // TestAFleetIsOneStore sends consecutive calls to different gateways. Of the real
 // trees one is enough: what differs is in the other tests.

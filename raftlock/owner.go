@@ -60,6 +60,23 @@ func (n *Node) Live(id string) bool {
 	return live
 }
 
+// Alone reports whether no session but this node's is alive, as far as it knows.
+func (n *Node) Alone() bool {
+	l := n.currentLife()
+	if l == nil {
+		return false
+	}
+	others := 0
+	l.look(func(state *protocol.State) {
+		for _, s := range state.Sessions {
+			if s.Node != string(l.id) && !s.Expired {
+				others++
+			}
+		}
+	})
+	return others == 0
+}
+
 func sessionID(generation uint32, dir string) string { return fmt.Sprintf("%08x-%s", generation, dir) }
 
 // event is something that happens again and again. The zero event is ready.

@@ -24,6 +24,9 @@ func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result,
 	if open, ok := c.(protocol.OpenSession); ok && !l.isServer(raft.ServerID(open.Node)) {
 		return protocol.Result{}, 0, errRemoved // it would never see its session
 	}
+	if _, setting := c.(protocol.SetSetting); setting && !l.leads() {
+		return protocol.Result{}, 0, raft.ErrNotLeader // elected, and not ready to save it yet
+	}
 	future := l.consensus.raft.Apply(protocol.Encode(c), applyTimeout)
 	done := make(chan error, 1)
 	go func() { done <- future.Error() }() // Raft ends it when it loses the leadership or shuts down
@@ -40,6 +43,13 @@ func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result,
 		return result, 0, err
 	}
 	return result, future.Index(), nil
+}
+
+// leads reports whether this node does what a leader does.
+func (l *life) leads() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term != nil
 }
 
 // leaderAddress returns who is to be asked for what only the leader does, "" if

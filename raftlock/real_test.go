@@ -2,6 +2,7 @@ package raftlock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // testLog is for the eyes of who sets SHOAL_TEST_LOG.
@@ -161,5 +163,73 @@ func TestASettingIsInForceOnEveryNodeWhenSetReturns(t *testing.T) {
 	}
 	if _, ok := nodes[0].Get("user/ann"); ok {
 		t.Error("it is still there")
+	}
+}
+
+func TestAllNodesKnowTheOwnerOfAName(t *testing.T) {
+	nodes := realFleet(t, 3)
+	owners := make(map[string]bool)
+	for k := range 100 {
+		name := fmt.Sprintf("r/bucket-%d", k)
+		var owner Owner
+		for {
+			var moved <-chan struct{}
+			selves, known := 0, make(map[string]bool)
+			for _, n := range nodes {
+				owner, moved = n.Owner(name)
+				known[owner.Session] = true
+				if owner.Self {
+					selves++
+				}
+			}
+			if len(known) == 1 && selves == 1 && owner.Address != "" {
+				break
+			}
+			<-moved // a node that has just joined
+		}
+		owners[owner.Session] = true
+		for i, n := range nodes {
+			if !n.Live(owner.Session) || n.Live("another") || n.Alone() {
+				t.Errorf("node %d does not know who lives", i)
+			}
+		}
+	}
+	if len(owners) != 3 {
+		t.Errorf("%d of 3 nodes own something", len(owners))
+	}
+}
+
+func TestANodeThatIsFencedCannotProveOtherwise(t *testing.T) {
+	n := realFleet(t, 1)[0]
+	s, err := n.AwaitSession(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Prove(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	own := s.(*session)
+	if err := n.cfg.Arbiter.Fence(t.Context(), own.life.generation, own.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Prove(t.Context(), s); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestANewFleetTakesASettingAtOnce(t *testing.T) {
+	for range 20 {
+		root, err := vfs.OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		n := realNode(t, root, "first")
+		if _, err := n.AwaitSession(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Set(t.Context(), Change{Name: "mount/mode", Value: []byte("x")}); err != nil {
+			t.Error(err)
+		}
 	}
 }

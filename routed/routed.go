@@ -39,6 +39,7 @@ type Config struct {
 	// Settle returns for how long after a change the client of any gateway may
 	// show what was before, unless it made the change itself.
 	Settle func() time.Duration
+	Drain  time.Duration
 	Logger *slog.Logger
 }
 
@@ -92,12 +93,22 @@ func New(ctx context.Context, cfg Config) *Store {
 	return s
 }
 
-// Close gives up what this gateway owns. The caller sees to it that no other
-// method runs.
+// Retire gives up what this gateway owns: it goes on serving what others own, and
+// sending what is open. It is to be called before the session of the fleet is
+// given up, and Close after that, so that others wait for nothing but the next
+// owner.
+func (s *Store) Retire() { s.own.giveUp() }
+
+// Close gives up what this gateway owns, and waits for Config.Drain until others
+// have read what they have open here. The caller sees to it that no other method
+// runs.
 func (s *Store) Close() error {
+	s.own.giveUp()
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Drain)
+	defer cancel()
+	s.server.Close(ctx)
 	s.stop()
 	s.group.Wait()
-	s.own.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, peer := range s.peers {

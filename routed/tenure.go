@@ -3,6 +3,8 @@ package routed
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +36,7 @@ type tenure struct {
 	// Guarded by the mutex of tenures.
 	users int
 	over  bool          // no new calls
+	gone  chan struct{} // closed when the lease is given back
 	shown chan struct{} // closed when all gateways see what became of the bucket; nil: they do
 }
 
@@ -44,6 +47,7 @@ type tenures struct {
 	group sync.WaitGroup
 
 	mu      sync.Mutex
+	ended   bool                            // no tenure begins any more
 	current map[string]*tenure              // by bucket
 	open    map[string]map[*handle]struct{} // by bucket: of whichever tenure
 }
@@ -59,6 +63,9 @@ func (ts *tenures) enter(ctx context.Context, bucket string) (*tenure, error) {
 		return nil, errors.Join(remote.ErrAgain, errNotOwner)
 	}
 	t := ts.join(bucket)
+	if t == nil {
+		return nil, errors.Join(remote.ErrAgain, errPassed)
+	}
 	select {
 	case <-t.begun:
 	case <-ctx.Done():
@@ -72,13 +79,17 @@ func (ts *tenures) enter(ctx context.Context, bucket string) (*tenure, error) {
 	return t, nil
 }
 
-// join returns the tenure of a bucket, which begins if there is none.
+// join returns the tenure of a bucket, which begins if there is none; nil once no
+// more do.
 func (ts *tenures) join(bucket string) *tenure {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	if ts.ended {
+		return nil
+	}
 	t := ts.current[bucket]
 	if t == nil {
-		t = &tenure{bucket: bucket, begun: make(chan struct{}), change: make(chan struct{}, 1), users: 1}
+		t = &tenure{bucket: bucket, begun: make(chan struct{}), change: make(chan struct{}, 1), users: 1, gone: make(chan struct{})}
 		t.ctx, t.end = context.WithCancelCause(ts.ctx)
 		ts.current[bucket] = t
 		ts.group.Go(func() { ts.begin(t) })
@@ -112,6 +123,11 @@ func (ts *tenures) settleUp(t *tenure) {
 	t.end(errPassed)
 	if t.lease != nil {
 		t.lease.Release()
+	}
+	select {
+	case <-t.gone: // before, and somebody has come back
+	default:
+		close(t.gone)
 	}
 }
 
@@ -183,16 +199,17 @@ func (ts *tenures) review() {
 	}
 }
 
-// close waits until nothing is owned. Its context has ended.
-func (ts *tenures) close() {
+// giveUp waits until nothing is owned, and nothing will be.
+func (ts *tenures) giveUp() {
 	ts.mu.Lock()
-	var all []*tenure
-	for _, t := range ts.current {
-		all = append(all, t)
-	}
+	ts.ended = true
+	all := slices.Collect(maps.Values(ts.current))
 	ts.mu.Unlock()
 	for _, t := range all {
 		ts.retire(t)
+	}
+	for _, t := range all {
+		<-t.gone
 	}
 	ts.group.Wait()
 }

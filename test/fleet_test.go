@@ -22,14 +22,14 @@ import (
 )
 
 // startFleet starts gateways over one new directory, each on a mount of its
-// own where there are several.
-func startFleet(t *testing.T, n int) []*server {
+// own where there are several, with further flags.
+func startFleet(t *testing.T, n int, flags ...string) []*server {
 	t.Helper()
 	mounts := mountsOfOneTree(t)
 	var fleet []*server
 	for i := range n {
 		m := mounts[i%len(mounts)]
-		fleet = append(fleet, startAt(t, m.place, m.dir))
+		fleet = append(fleet, startAt(t, m.place, m.dir, flags...))
 	}
 	return fleet
 }
@@ -53,8 +53,10 @@ func (s *server) status(t *testing.T) (fleetStatus, int) {
 	return st, code
 }
 
-func TestGatewaysOfOneTreeAreOne(t *testing.T) {
-	fleet := startFleet(t, 3)
+func TestGatewaysOfOneTreeAreOne(t *testing.T) { testAreOne(t) }
+
+func testAreOne(t *testing.T, flags ...string) {
+	fleet := startFleet(t, 3, flags...)
 	ctx := t.Context()
 	var c []*s3.Client
 	for _, s := range fleet {
@@ -152,9 +154,9 @@ type answer struct {
 	accepted, unknown bool
 }
 
-// counter is the object as one client would see it alone. What became of a
+// counting is the object as one client would see it alone. What became of a
 // write is not always known.
-func counter() porcupine.Model {
+func counting() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return 0 },
 		Step: func(state, input, output any) (bool, any) {
@@ -186,19 +188,19 @@ type fleetClient struct {
 	note  func(key string, op porcupine.Operation)
 }
 
-func (f *fleetClient) operate(c *s3.Client, key string) {
+func (f *fleetClient) operate(c *s3.Client, counter string) {
 	ctx := f.t.Context()
 	call := time.Since(f.began)
 	value := 0
-	got, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: &key}))
+	got, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: &counter, Key: aws.String("value")}))
 	switch {
 	case err == nil:
 		value, _ = strconv.Atoi(string(got))
 	case errorCode(err) != "NoSuchKey":
 		return // a read that failed says nothing
 	}
-	f.note(key, porcupine.Operation{ClientId: f.id, Input: counted{read: 1}, Call: int64(call), Output: answer{value: value}, Return: int64(time.Since(f.began))})
-	put := &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: &key, Body: strings.NewReader(strconv.Itoa(value + 1)), IfNoneMatch: aws.String("*")}
+	f.note(counter, porcupine.Operation{ClientId: f.id, Input: counted{read: 1}, Call: int64(call), Output: answer{value: value}, Return: int64(time.Since(f.began))})
+	put := &s3.PutObjectInput{Bucket: &counter, Key: aws.String("value"), Body: strings.NewReader(strconv.Itoa(value + 1)), IfNoneMatch: aws.String("*")}
 	if value > 0 {
 		put.IfNoneMatch, put.IfMatch = nil, aws.String(etagOf(value))
 	}
@@ -213,7 +215,7 @@ func (f *fleetClient) operate(c *s3.Client, key string) {
 	default:
 		op.Output, op.Return = answer{unknown: true}, math.MaxInt64
 	}
-	f.note(key, op)
+	f.note(counter, op)
 }
 
 // crowd is clients that count through whichever gateway, and what they saw.
@@ -226,15 +228,20 @@ type crowd struct {
 	group      sync.WaitGroup
 }
 
-// gather makes the bucket and sets clients to work.
+// counters is how many counters there are, each in a bucket of its own.
+const counters = 3
+
+// gather makes the buckets and sets clients to work.
 func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
 	t.Helper()
 	w := &crowd{operations: make(map[string][]porcupine.Operation), stop: make(chan struct{})}
 	for _, s := range fleet {
 		w.gateways = append(w.gateways, newS3(s, noRetry))
 	}
-	_, err := w.gateways[0].CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
-	must(t, err)
+	for i := range counters {
+		_, err := w.gateways[0].CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(fmt.Sprintf("counter-%d", i))})
+		must(t, err)
+	}
 	began := time.Now()
 	for id := range 6 {
 		random := rand.New(rand.NewPCG(seed, uint64(id)+1)) //nolint:gosec // a test's
@@ -249,7 +256,7 @@ func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
 				w.mu.Lock()
 				c := w.gateways[random.IntN(len(w.gateways))]
 				w.mu.Unlock()
-				f.operate(c, fmt.Sprintf("counter-%d", random.IntN(3)))
+				f.operate(c, fmt.Sprintf("counter-%d", random.IntN(counters)))
 			}
 		})
 	}
@@ -285,7 +292,7 @@ func (w *crowd) check(t *testing.T) {
 		t.Error("nothing was accepted")
 	}
 	for key, list := range w.operations {
-		if result := porcupine.CheckOperationsTimeout(counter(), list, time.Minute); result != porcupine.Ok {
+		if result := porcupine.CheckOperationsTimeout(counting(), list, time.Minute); result != porcupine.Ok {
 			t.Errorf("the history of %d operations on %s is %s", len(list), key, result)
 		}
 	}
@@ -294,9 +301,10 @@ func (w *crowd) check(t *testing.T) {
 // TestFleetIsLinearizable counts by compare-and-swap through three gateways,
 // while they are killed, frozen beyond their leases, and replaced, and checks
 // the history of what the clients saw.
-func TestFleetIsLinearizable(t *testing.T) {
-	fleet := startFleet(t, 3)
-	span := 25 * time.Second
+func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second) }
+
+func testLinearizable(t *testing.T, span time.Duration, flags ...string) {
+	fleet := startFleet(t, 3, flags...)
 	if full() {
 		span = 5 * time.Minute
 	}
@@ -319,7 +327,7 @@ func TestFleetIsLinearizable(t *testing.T) {
 		case 2:
 			victim.stop(t)
 		}
-		fleet[i] = startAt(t, victim.at, victim.dir)
+		fleet[i] = victim.again(t)
 		w.replace(i, fleet[i])
 	}
 	time.Sleep(3 * time.Second)
@@ -339,7 +347,7 @@ func TestAllGatewaysCanBeReplacedAtOnce(t *testing.T) {
 	}
 	begun := time.Now()
 	for i := range fleet {
-		fleet[i] = startAt(t, fleet[i].at, fleet[i].dir)
+		fleet[i] = fleet[i].again(t)
 	}
 	t.Logf("both ready after %v", time.Since(begun))
 	for _, s := range fleet {

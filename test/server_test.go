@@ -46,6 +46,7 @@ type server struct {
 	url     string
 	dir     string // what it serves
 	at      place
+	flags   []string // further ones
 	cmd     *exec.Cmd
 	logPath string
 	exited  chan struct{} // closed when the process has ended
@@ -69,7 +70,7 @@ func startOn(t *testing.T, dir string, flags ...string) *server {
 func startAt(t *testing.T, at place, dir string, flags ...string) *server {
 	t.Helper()
 	home := t.TempDir()
-	s := &server{dir: dir, at: at, logPath: filepath.Join(home, "log"), exited: make(chan struct{})}
+	s := &server{dir: dir, at: at, flags: flags, logPath: filepath.Join(home, "log"), exited: make(chan struct{})}
 	log, err := os.Create(s.logPath)
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +93,12 @@ func startAt(t *testing.T, at place, dir string, flags ...string) *server {
 	})
 	s.waitReady(t)
 	return s
+}
+
+// again starts another server as this one was started.
+func (s *server) again(t *testing.T) *server {
+	t.Helper()
+	return startAt(t, s.at, s.dir, s.flags...)
 }
 
 // complain shows what a server of a test that has failed said, but for requests

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/shoal-storage/shoal/raftlock"
 	"github.com/shoal-storage/shoal/raftlock/mesh"
 	"github.com/shoal-storage/shoal/raftlock/mount"
+	"github.com/shoal-storage/shoal/routed"
 )
 
 // defaultClusterPort is where gateways look for each other.
@@ -35,6 +37,8 @@ type fleet struct {
 	joined atomic.Pointer[raftlock.Node] // node, for who may look before there is one
 	log    *slog.Logger
 	ended  chan error // what serving the cluster port came to
+	left   sync.Once
+	data   atomic.Pointer[routed.Store] // what others are answered from, where gateways route
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
@@ -46,7 +50,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, env *environme
 			err = errors.Join(err, fl.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if fl.root, err = vfs.OpenShared(path, fl.byTime); err != nil {
+	if fl.root, err = vfs.OpenShared(path, f.sharing(fl.byTime)); err != nil {
 		return nil, openFailure(path, err)
 	}
 	if fl.mount, err = mount.Open(ctx, fl.root, log); err != nil {
@@ -64,6 +68,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, env *environme
 	if fl.mesh, err = mesh.New(mesh.Config{Cluster: fl.mount.Cluster(), Node: node, Secrets: [][]byte{secret}, Logger: log}); err != nil {
 		return nil, errors.Join(failed("cannot talk to other gateways", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
+	fl.mesh.Handle(dataProtocol, fl.serveData)
 	address := f.advertised(ctx, fl.mount, ln.Addr())
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
 		Node: node, Address: address, Lookup: f.lookup, Version: version,
@@ -78,6 +83,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, env *environme
 		return nil, failed("cannot join the gateways of "+path, err, "the log says what stands in the way")
 	}
 	fl.joined.Store(fl.node)
+	if err := fl.agree(ctx, path); err != nil {
+		return nil, err
+	}
 	if err := fl.tellByTime(ctx); err != nil {
 		return nil, failed("cannot tell the gateways of "+path+" how this one has mounted it", err, "")
 	}
@@ -166,9 +174,7 @@ func (fl *fleet) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
 	if fl.node != nil {
-		if leaving := fl.node.Close(ctx); leaving != nil {
-			fl.log.Warn("the other gateways will find out by themselves that this one has gone", "error", leaving)
-		}
+		fl.leave(ctx)
 		err = fl.mesh.Close()
 		if served := <-fl.ended; served != nil {
 			err = errors.Join(err, served)
@@ -181,6 +187,15 @@ func (fl *fleet) close(ctx context.Context) error {
 		err = errors.Join(err, fl.root.Close())
 	}
 	return err
+}
+
+// leave gives up this gateway's place among the others.
+func (fl *fleet) leave(ctx context.Context) {
+	fl.left.Do(func() {
+		if err := fl.node.Close(ctx); err != nil {
+			fl.log.Warn("the other gateways will find out by themselves that this one has gone", "error", err)
+		}
+	})
 }
 
 // listenCluster listens for other gateways: where it was told to, or beside the

@@ -18,6 +18,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/certs"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 )
 
@@ -29,6 +30,8 @@ type serverFlags struct {
 	advertise      string
 	peers          string
 	singleGateway  bool
+	mountMode      string
+	mountStale     time.Duration
 	stateDir       string
 	certsDir       string
 	region         string
@@ -89,7 +92,9 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.clusterAddress, "cluster-address", "", "`host:port` where the gateways of one tree talk to each other (default port 9002 of the S3 address's host)")
 	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address (default: this host's address towards them)")
 	fl.StringVar(&f.peers, "peers", "", "comma-separated `hosts` where other gateways may be, beside those that the tree names; tasks.NAME finds those of a Swarm service")
-	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH: needed where clients of the storage do not show what others have changed, as with SMB")
+	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH, and join none")
+	fl.StringVar(&f.mountMode, "mount-mode", "auto", "how gateways share PATH: direct, routed (each bucket is served by one gateway at a time), or auto: routed on SMB and GlusterFS")
+	fl.DurationVar(&f.mountStale, "mount-stale", 0, "for how long after a change another gateway's mount may show what was before, where gateways route (default: as is known of the mount)")
 	fl.StringVar(&f.stateDir, "state-dir", "", "`directory` for what this host keeps (default ~/.local/state/shoal)")
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
@@ -148,7 +153,12 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 // validate refuses values that their types allow.
 func (f *serverFlags) validate() error {
 	_, _, err := net.SplitHostPort(f.address)
+	_, known := mountModes()[f.mountMode]
 	switch {
+	case !known:
+		return usage("--mount-mode "+f.mountMode+" is none of auto, direct and routed", "take auto")
+	case f.mountStale < 0:
+		return usage("--mount-stale cannot be negative", "take one such as 3s")
 	case f.address != "" && err != nil:
 		return usage("--address "+f.address+" is not host:port", "take one such as :9000 or 127.0.0.1:9000")
 	case f.metricsAuth != "jwt" && f.metricsAuth != "public":
@@ -283,7 +293,7 @@ func (f *serverFlags) openStore(ctx context.Context, path string, state *state, 
 	} else {
 		cfg.Path, cfg.Root = "", fleet.root
 		cfg.Facts = fleet
-		opened, err = nasfs.OpenFleet(ctx, cfg, fleet.node)
+		opened, err = f.openFleetStore(ctx, cfg, fleet)
 	}
 	if err != nil {
 		return nil, openFailure(path, err)
@@ -292,6 +302,17 @@ func (f *serverFlags) openStore(ctx context.Context, path string, state *state, 
 		return nil, errors.Join(err, opened.Close())
 	}
 	return opened, nil
+}
+
+// openFleetStore opens this gateway's part of a tree that several serve.
+func (f *serverFlags) openFleetStore(ctx context.Context, cfg nasfs.Config, fleet *fleet) (store, error) {
+	_, routed := vfs.IsRouted(fleet.root)
+	cfg.Unswept = routed
+	own, err := nasfs.OpenFleet(ctx, cfg, fleet.node)
+	if err != nil || !routed {
+		return own, err
+	}
+	return f.route(ctx, own, fleet), nil
 }
 
 // logger returns the log of the process.

@@ -110,7 +110,7 @@ func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
 }
 
 func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
-	good := serverFlags{address: ":9000", metricsAuth: "jwt", maxRequests: 1, region: "r"}
+	good := serverFlags{address: ":9000", metricsAuth: "jwt", maxRequests: 1, region: "r", mountMode: "auto"}
 	if err := good.validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +119,8 @@ func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
 		"another metrics auth":    func(f *serverFlags) { f.metricsAuth = "none" },
 		"no requests":             func(f *serverFlags) { f.maxRequests = 0 },
 		"no region":               func(f *serverFlags) { f.region = "" },
+		"another mount mode":      func(f *serverFlags) { f.mountMode = "shared" },
+		"a negative staleness":    func(f *serverFlags) { f.mountStale = -time.Second },
 		"a negative drain":        func(f *serverFlags) { f.drain = -time.Second },
 	} {
 		f := good

@@ -75,7 +75,8 @@ type Objects interface {
 
 // Copier is implemented by a Store that can copy an object without its bytes
 // passing through the gateway. The copy has the source's ETag and checksum, so
-// the gateway uses it only where those are what S3 demands of a copy.
+// the gateway uses it only where those are what S3 demands of a copy. It returns
+// NotImplemented where it cannot copy from the one place to the other.
 type Copier interface {
 	Copy(ctx context.Context, src, dst Ref, in CopyInput) (Info, error)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,8 @@ type tree struct {
 	dev       uint64 // of the root; what the walk without openat2 compares with
 	sharing   sharing
 	byTime    func() bool // whether others see by time; nil: none does
+	routed    bool
+	stale     time.Duration // for which another client may show what was before, if routed
 	dirents   sync.Pool
 	copies    sync.Pool
 }

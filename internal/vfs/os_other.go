@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // OpenRoot opens the directory that path names as the root of a tree. The
@@ -31,7 +32,16 @@ func OpenRoot(path string) (Dir, error) {
 // OpenShared is OpenRoot for a tree that other clients of its file server change
 // at the same time. Outside Linux nothing is known of what they show, and nothing
 // done about it.
-func OpenShared(path string, _ func() bool) (Dir, error) { return OpenRoot(path) }
+func OpenShared(path string, how Sharing) (Dir, error) {
+	if how.Mode == Routed {
+		return nil, &IncoherentError{"nothing is known here of what clients of file servers remember", "use Linux for gateways that route"}
+	}
+	return OpenRoot(path)
+}
+
+// IsRouted reports whether a root that OpenShared opened is to be Routed, and for
+// how long after a change another client of it may show what was before.
+func IsRouted(Dir) (stale time.Duration, routed bool) { return 0, false }
 
 // SeesByTime reports whether a root that OpenShared opened shows a change of a
 // directory only if the time of its last change shows it too.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,9 +33,9 @@ const (
 // then, until Stat(".") asks anew. Sync also makes what was changed in the
 // directory visible to other clients that opened the tree so.
 //
-// A tree on which that cannot be had is refused with an IncoherentError. byTime
-// tells, whenever it is called, whether any of the others SeesByTime; nil says no.
-func OpenShared(path string, byTime func() bool) (Dir, error) {
+// A tree on which that cannot be had is refused with an IncoherentError, unless
+// how allows it to be Routed.
+func OpenShared(path string, how Sharing) (Dir, error) {
 	d, err := openRoot(path)
 	if err != nil {
 		return nil, err
@@ -43,12 +44,23 @@ func OpenShared(path string, byTime func() bool) (Dir, error) {
 	if err == nil {
 		d.tree.sharing, err = m.sharing()
 	}
+	d.tree.routed, d.tree.stale, err = m.routing(how, err)
 	if err != nil {
 		_ = d.Close() // opened for reading: there is nothing to lose
 		return nil, pathError("open root", path, err)
 	}
-	d.root, d.tree.byTime = true, byTime
+	d.root, d.tree.byTime = true, how.ByTime
 	return d, nil
+}
+
+// IsRouted reports whether a root that OpenShared opened is to be Routed, and for
+// how long after a change another client of it may show what was before.
+func IsRouted(root Dir) (stale time.Duration, routed bool) {
+	d, ok := root.(*osDir)
+	if !ok {
+		return 0, false
+	}
+	return d.tree.stale, d.tree.routed
 }
 
 // SeesByTime reports whether a root that OpenShared opened shows a change of a
@@ -82,14 +94,73 @@ func (m mountPoint) sharing() (sharing, error) {
 		return refuse("an NFS client before version 3 cannot be made to ask the server", "mount it with vers=4.2")
 	case m.kind == "cifs" || m.kind == "smb3":
 		return refuse("an SMB client goes on showing a replaced file while anybody here has it open, whatever it is asked",
-			"mount the server by NFS")
+			"mount the server by NFS, or have the gateways route (--mount-mode auto)")
 	case strings.HasPrefix(m.kind, "fuse"):
-		return refuse("a FUSE client ("+m.kind+") shows names and files as they were, for a time that cannot be asked for",
-			"mount the server by NFS")
+		cure := "mount the server by NFS, or have the gateways route (--mount-mode auto)"
+		if !m.expires() {
+			cure = "mount the server by NFS, or say for how long, and have the gateways route (--mount-mode routed --mount-stale 10s)"
+		}
+		return refuse("a FUSE client ("+m.kind+") shows names and files as they were, for a time that cannot be asked for", cure)
 	case m.kind == "9p" && !m.has("cache=none"):
 		return refuse("a 9P client with a cache shows names as they were", "mount it with cache=none")
 	}
 	return sharedKernel, nil
+}
+
+// routing reports whether m is to be Routed, as how says, and for how long it
+// may show what was before. refused is why it cannot be had otherwise, or nil.
+func (m mountPoint) routing(how Sharing, refused error) (routed bool, stale time.Duration, err error) {
+	stale, known := m.stale()
+	if refused == nil && !known {
+		known = true // nothing is stale that is asked for
+	}
+	if how.Stale > 0 {
+		stale, known = how.Stale, true
+	}
+	switch {
+	case how.Mode == Routed && !known:
+		return false, 0, &IncoherentError{"it is not known for how long a client of " + m.kind + " shows what was before", "say so with --mount-stale"}
+	case how.Mode == Routed:
+		return true, stale, nil
+	case refused != nil && how.Mode == AutoMode && m.expires():
+		return true, stale, nil
+	}
+	return false, 0, refused
+}
+
+// expires reports whether it is known when a client of m forgets what it cannot be
+// made to ask about.
+func (m mountPoint) expires() bool {
+	_, known := m.stale()
+	return known
+}
+
+// stale returns for how long after a change a client of m may show what was
+// before, if that is known. There is a second more than each of its parts keeps
+// what it knows, because they fill one another.
+func (m mountPoint) stale() (time.Duration, bool) {
+	switch m.kind {
+	case "cifs", "smb3":
+		longest := 1 // s: for names that are not there, whatever the options say
+		for _, option := range []string{"actimeo", "acregmax", "acdirmax", "closetimeo"} {
+			longest = max(longest, m.number(option))
+		}
+		return time.Duration(longest+1) * time.Second, true
+	case "fuse.glusterfs":
+		return 3 * time.Second, true // the kernel, and the translators behind it, a second each
+	}
+	return 0, false
+}
+
+// number returns the value of an option, 0 if there is none.
+func (m mountPoint) number(option string) int {
+	for _, o := range m.options {
+		if name, value, _ := strings.Cut(o, "="); name == option {
+			n, _ := strconv.Atoi(value) // not a number: not there
+			return n
+		}
+	}
+	return 0
 }
 
 // ask makes the kernel ask the server what the directory at fd is now.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOnlyWhatCanBeMadeToAskIsShared(t *testing.T) {
@@ -31,6 +32,42 @@ func TestOnlyWhatCanBeMadeToAskIsShared(t *testing.T) {
 		got, err := mountPoint{c.kind, strings.Split(c.options, ",")}.sharing()
 		if c.cure == "" && (err != nil || got != c.want) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
+		}
+		if refused, ok := errors.AsType[*IncoherentError](err); c.cure != "" && (!ok || !strings.Contains(refused.Cure, c.cure)) {
+			t.Errorf("%s: %v does not say %q", name, err, c.cure)
+		}
+	}
+}
+
+func TestWhatCannotBeSharedIsRoutedIfItIsKnownWhenItExpires(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, options string
+		how           Sharing
+		routed        bool
+		stale         time.Duration
+		cure          string // "" if it is not refused
+	}{
+		"local":                     {"ext4", "rw", Sharing{}, false, 0, ""},
+		"local, on demand":          {"ext4", "rw", Sharing{Mode: Routed}, true, 0, ""},
+		"local, on other terms":     {"ext4", "rw", Sharing{Mode: Routed, Stale: time.Second}, true, time.Second, ""},
+		"nfs4":                      {"nfs4", "rw,vers=4.2", Sharing{}, false, 0, ""},
+		"nfs4, on demand":           {"nfs4", "rw,vers=4.2", Sharing{Mode: Routed}, true, 0, ""},
+		"nfs without cto":           {"nfs4", "rw,vers=4.2,nocto", Sharing{}, false, 0, "without nocto"},
+		"smb":                       {"cifs", "rw,vers=3.1.1,actimeo=1,closetimeo=1", Sharing{}, true, 2 * time.Second, ""},
+		"smb that remembers longer": {"smb3", "rw,acregmax=5,acdirmax=30", Sharing{}, true, 31 * time.Second, ""},
+		"smb that is told not to":   {"cifs", "rw,actimeo=0,closetimeo=0", Sharing{}, true, 2 * time.Second, ""},
+		"smb, not to be routed":     {"cifs", "rw", Sharing{Mode: Direct}, false, 0, "--mount-mode auto"},
+		"gluster":                   {"fuse.glusterfs", "rw", Sharing{}, true, 3 * time.Second, ""},
+		"fuse":                      {"fuse.sshfs", "rw", Sharing{}, false, 0, "--mount-stale"},
+		"fuse, on demand":           {"fuse.sshfs", "rw", Sharing{Mode: Routed}, false, 0, "--mount-stale"},
+		"fuse, on known terms":      {"fuse.sshfs", "rw", Sharing{Mode: Routed, Stale: time.Minute}, true, time.Minute, ""},
+		"9p":                        {"9p", "rw,cache=mmap", Sharing{}, false, 0, "cache=none"},
+	} {
+		m := mountPoint{c.kind, strings.Split(c.options, ",")}
+		_, refused := m.sharing()
+		routed, stale, err := m.routing(c.how, refused)
+		if c.cure == "" && (err != nil || routed != c.routed || stale != c.stale) {
+			t.Errorf("%s: %v, %v, %v; want %v, %v", name, routed, stale, err, c.routed, c.stale)
 		}
 		if refused, ok := errors.AsType[*IncoherentError](err); c.cure != "" && (!ok || !strings.Contains(refused.Cure, c.cure)) {
 			t.Errorf("%s: %v does not say %q", name, err, c.cure)
@@ -69,7 +106,7 @@ func clients(t *testing.T) (writer, reader Dir) {
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(tree) }) // the bed goes with all that is on it
 	open := func(root string) Dir {
-		d, err := OpenShared(filepath.Join(root, filepath.Base(tree)), nil)
+		d, err := OpenShared(filepath.Join(root, filepath.Base(tree)), Sharing{})
 		must(t, err)
 		t.Cleanup(func() { must(t, d.Close()) })
 		return d

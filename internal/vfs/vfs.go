@@ -28,6 +28,27 @@ var (
 	ErrHung = errors.New("file system does not answer")
 )
 
+// Mode says how the gateways of a tree share it.
+type Mode uint8
+
+// The modes.
+const (
+	AutoMode Mode = iota // Direct where that can be had, otherwise Routed
+	Direct               // each works on the tree itself
+	Routed               // each part of the tree is worked on by one of them at a time
+)
+
+// Sharing is how OpenShared is to open a tree.
+type Sharing struct {
+	Mode Mode
+	// Stale is for how long after a change another client may show what was before,
+	// where the mount is routed; 0: as is known of such mounts.
+	Stale time.Duration
+	// ByTime tells, whenever it is called, whether any of the others SeesByTime;
+	// nil says no.
+	ByTime func() bool
+}
+
 // IncoherentError is returned by OpenShared for a file system whose clients go on
 // showing what others have changed, and cannot be made to ask.
 type IncoherentError struct{ Why, Cure string }

@@ -54,6 +54,23 @@ func TestAFencedSessionCommitsNothing(t *testing.T) {
 	})
 }
 
+// TestWhoIsFencedCannotProveOtherwise is on each kind of storage, among them one
+// that shows for ever what it has shown once.
+func TestWhoIsFencedCannotProveOtherwise(t *testing.T) {
+	onEach(t, func(t *testing.T, root func() vfs.Dir) {
+		m, stale := open(t, root()), open(t, newClient(root()))
+		must(t, m.Claim(t.Context(), 1, "node"))
+		must(t, m.Begin(t.Context(), 1, "session"))
+		must(t, stale.Prove(t.Context(), 1, "session"))
+		must(t, m.Fence(t.Context(), 1, "session"))
+		wantErr(t, "prove after the fence", stale.Prove(t.Context(), 1, "session"), mount.ErrOver)
+		wantErr(t, "prove in no generation", m.Prove(t.Context(), 9, "session"), mount.ErrOver)
+		if err := m.Prove(t.Context(), 1, "../1"); err == nil {
+			t.Error("a path was taken for a session")
+		}
+	})
+}
+
 func TestManyFenceOneSession(t *testing.T) {
 	onEach(t, func(t *testing.T, root func() vfs.Dir) {
 		m, tree := open(t, root()), root()

@@ -78,6 +78,7 @@ func newLink(ctx context.Context, conn net.Conn, pool *sync.Pool) *link {
 	}
 	// Never io.EOF itself, which would make a whole content of half a one.
 	go func() { l.close(fmt.Errorf("connection lost: %w", l.read())) }()
+	context.AfterFunc(l.ctx, func() { l.close(errClosed) }) // if root has ended
 	return l
 }
 

@@ -22,14 +22,50 @@ const smallContent = 64 << 10
 type Server struct {
 	root  context.Context
 	store object.Store
+	stop  context.CancelFunc
 	pool  *sync.Pool
 	slots chan struct{}
+
+	mu     sync.Mutex
+	closed bool           // later calls are not waited for
+	calls  sync.WaitGroup // under way, with the Handles that they opened
 }
 
 // NewServer returns a Server of store, which stays the caller's to close. What
 // it serves ends with root.
 func NewServer(root context.Context, store object.Store) *Server {
-	return &Server{root: root, store: store, pool: newPool(), slots: make(chan struct{}, maxConnections)}
+	root, stop := context.WithCancel(root)
+	return &Server{root: root, stop: stop, store: store, pool: newPool(), slots: make(chan struct{}, maxConnections)}
+}
+
+// Close waits until ctx ends for what is under way, objects that are being read
+// included, and closes all connections. The Store refuses new calls by then.
+func (s *Server) Close(ctx context.Context) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	idle := make(chan struct{})
+	go func() {
+		s.calls.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+	s.stop()
+}
+
+// count counts a call as one that Close waits for, until the function is called
+// that it returns.
+func (s *Server) count() func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return func() {}
+	}
+	s.calls.Add(1)
+	return s.calls.Done
 }
 
 // Serve answers what comes on a connection until it ends, and closes it.
@@ -49,7 +85,9 @@ func (s *Server) Serve(conn net.Conn) {
 			return
 		}
 		v := &visit{link: l, store: s.store, call: m.Call}
+		done := s.count()
 		v.serve()
+		done()
 		if v.body != nil && !v.body.drain() {
 			return
 		}
