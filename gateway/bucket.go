@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -191,7 +192,13 @@ func (s *Server) checkLocation(constraint string) error {
 
 // deleteBucket serves DeleteBucket.
 func (s *Server) deleteBucket(ctx context.Context, r *request) error {
-	if err := s.Store.DeleteBucket(ctx, r.bucket); err != nil {
+	err := s.Store.DeleteBucket(ctx, r.bucket)
+	if errors.Is(err, object.BucketNotEmpty) {
+		if b, lost := s.Store.StatBucket(ctx, r.bucket); lost == nil && b.Versioning != object.Unversioned {
+			return errBucketNotEmpty.with(errBucketNotEmpty.message + " You must delete all versions in the bucket.").because(err)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	r.answerEmpty(204)

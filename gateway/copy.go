@@ -67,7 +67,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 		w.time("LastModified", info.Modified)
 		w.etag(info.ETag)
 		w.checksum(info.Checksum)
-		return xmlAnswer{w.end("CopyObjectResult"), []detail{{"x-amz-copy-source-version-id", source}, {"x-amz-version-id", info.Version}}}, nil
+		return xmlAnswer{w.end("CopyObjectResult"), []detail{{"x-amz-copy-source-version-id", source}, {"x-amz-version-id", madeVersion(&info)}}}, nil
 	})
 }
 

@@ -184,7 +184,7 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 		w.text("Key", ref.Key)
 		w.etag(info.ETag)
 		w.checksum(info.Checksum)
-		return xmlAnswer{w.end("CompleteMultipartUploadResult"), []detail{{"x-amz-version-id", info.Version}}}, nil
+		return xmlAnswer{w.end("CompleteMultipartUploadResult"), []detail{{"x-amz-version-id", madeVersion(&info)}}}, nil
 	})
 }
 

@@ -276,7 +276,7 @@ func (s *Server) answerForm(r *request, f *postForm, info *object.Info) error {
 	key := f.key()
 	location := r.scheme() + "://" + r.header("Host") + strings.TrimSuffix(r.path, "/") + "/" + (&url.URL{Path: key}).EscapedPath()
 	r.setETag(info.ETag)
-	r.setVersion(info.Version)
+	r.setVersion(madeVersion(info))
 	r.set("Location", location)
 	target := f.fields["success_action_redirect"]
 	if target == "" {

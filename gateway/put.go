@@ -31,7 +31,7 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 		return err
 	}
 	r.setETag(info.ETag)
-	r.setVersion(info.Version)
+	r.setVersion(madeVersion(&info))
 	r.setChecksum(info.Checksum)
 	r.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
 	return nil

@@ -23,6 +23,15 @@ func (r *request) version() (object.Ref, error) {
 // without versioning.
 func (r *request) setVersion(id string) { r.set("x-amz-version-id", id) }
 
+// madeVersion returns what a client is told of the version that its write made:
+// nothing if that has no ID.
+func madeVersion(info *object.Info) string {
+	if info.Version == object.NullVersion {
+		return ""
+	}
+	return info.Version
+}
+
 // versioned returns the action by which IAM knows an operation when it is about a
 // named version
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html).

@@ -391,11 +391,28 @@ func (s *Store) findVersion(ref object.Ref) (*opened, error) {
 	return nil, errAgain
 }
 
+// shortestID is how long the ID of a version of some server is at least, in bytes.
+const shortestID = 16
+
+// validVersion refuses what never was the ID of a version, here or on another
+// server that the client may have it from.
 func validVersion(ref object.Ref) error {
-	if _, ok := parseVersion(ref.Version); !ok && ref.Version != object.NullVersion {
-		return object.E("find version", fmt.Sprintf("%.100q", ref.Version), object.BadVersion, nil)
+	if ref.Version == object.NullVersion {
+		return nil
+	}
+	for i := range len(ref.Version) {
+		if c := ref.Version[i]; c <= ' ' || c > '~' {
+			return badVersion(ref)
+		}
+	}
+	if len(ref.Version) < shortestID {
+		return badVersion(ref)
 	}
 	return nil
+}
+
+func badVersion(ref object.Ref) error {
+	return object.E("find version", fmt.Sprintf("%.100q", ref.Version), object.BadVersion, nil)
 }
 
 // noVersion returns why a version is not there.
