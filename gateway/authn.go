@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
@@ -37,23 +36,6 @@ func (s *Server) authenticate(r *request) error {
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity
 	return nil
-}
-
-// authorise asks whether the sender may do what the request is for. The form of
-// a POST upload brings its own signature, so the question waits for it.
-func (s *Server) authorise(r *request) error {
-	if r.op.name == "PostObject" {
-		return nil
-	}
-	return s.allow(r, r.action(), r.bucket, r.key)
-}
-
-// allow returns nil if the sender may do action, errAccessDenied otherwise.
-func (s *Server) allow(r *request, action, bucket, key string) error {
-	if s.Authority.Allowed(iam.Request{Identity: r.identity, Action: action, Bucket: bucket, Key: key}) {
-		return nil
-	}
-	return errAccessDenied
 }
 
 // fromSignature is what the client is told of a signature, a chunk or a policy

@@ -47,7 +47,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.allow(r, readAction(src), src.Bucket, src.Key); err != nil {
+	if err := s.allow(r, readAction(src), src); err != nil {
 		return err
 	}
 	check, err := r.writeCheck()
@@ -218,7 +218,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.allow(r, readAction(src), src.Bucket, src.Key); err != nil {
+	if err := s.allow(r, readAction(src), src); err != nil {
 		return err
 	}
 	up, err := s.Store.StatUpload(ctx, r.uploadRef())

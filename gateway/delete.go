@@ -99,32 +99,37 @@ func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObje
 	for range min(deleteWorkers, len(objects)) {
 		workers.Go(func() {
 			for i := range next {
-				results[i].done, results[i].err = s.deleteOne(ctx, r, &objects[i])
+				results[i].done, results[i].err = s.deleteOne(ctx, r.bucket, &objects[i])
 			}
 		})
 	}
 	for i := range objects {
-		next <- i
+		// Not in the workers: the question is about the request, too.
+		if results[i].err = s.mayDelete(r, &objects[i]); results[i].err == nil {
+			next <- i
+		}
 	}
 	close(next)
 	workers.Wait()
 	return results
 }
 
-func (s *Server) deleteOne(ctx context.Context, r *request, o *deleteObject) (done object.Deleted, err error) {
+// mayDelete returns nil if there can be such an object and the sender may delete it.
+func (s *Server) mayDelete(r *request, o *deleteObject) error {
 	if o.Key == "" {
-		return done, errInvalidArgument.with("A key must be specified.")
+		return errInvalidArgument.with("A key must be specified.")
 	}
 	if len(o.Key) > object.MaxKeyLen {
-		return done, errKeyTooLong
+		return errKeyTooLong
 	}
 	action := "s3:DeleteObject"
 	if o.VersionID != "" {
 		action = versioned(action)
 	}
-	if err := s.allow(r, action, r.bucket, o.Key); err != nil {
-		return done, err
-	}
+	return s.allow(r, action, object.Ref{Bucket: r.bucket, Key: o.Key, Version: o.VersionID})
+}
+
+func (s *Server) deleteOne(ctx context.Context, bucket string, o *deleteObject) (done object.Deleted, err error) {
 	var checks []object.Check
 	if o.ETag != "" {
 		checks = append(checks, object.IfMatch(o.ETag, object.NoSuchKey))
@@ -139,5 +144,5 @@ func (s *Server) deleteOne(ctx context.Context, r *request, o *deleteObject) (do
 		}
 		checks = append(checks, ifModified(want.Unix()))
 	}
-	return s.Store.Delete(ctx, object.Ref{Bucket: r.bucket, Key: o.Key, Version: o.VersionID}, object.All(checks...))
+	return s.Store.Delete(ctx, object.Ref{Bucket: bucket, Key: o.Key, Version: o.VersionID}, object.All(checks...))
 }

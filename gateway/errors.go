@@ -103,6 +103,10 @@ var (
 	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
 	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
+	errNoSuchBucketPolicy     = &s3Error{code: "NoSuchBucketPolicy", status: 404, message: "The bucket policy does not exist"}
+	errNoSuchCORS             = &s3Error{code: "NoSuchCORSConfiguration", status: 404, message: "The CORS configuration does not exist"}
+	errNoSuchPublicBlock      = &s3Error{code: "NoSuchPublicAccessBlockConfiguration", status: 404, message: "The public access block configuration was not found"}
+	errMalformedPolicy        = &s3Error{code: "MalformedPolicy", status: 400, message: "Policy has invalid resource"}
 	errNoSuchUpload           = &s3Error{code: "NoSuchUpload", status: 404, message: "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
 	errIllegalVersioning      = &s3Error{code: "IllegalVersioningConfigurationException", status: 400, message: "The Versioning element must be specified"}
 	errNoSuchVersion          = &s3Error{code: "NoSuchVersion", status: 404, message: "The specified version does not exist."}

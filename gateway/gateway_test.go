@@ -331,7 +331,6 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		{"InvalidRedirectLocation", map[string]string{"x-amz-website-redirect-location": "ftp://x"}, ""},
 		{"NotImplemented", nil, "retention"},
 		{"NotImplemented", nil, "legal-hold"},
-		{"NotImplemented", nil, "acl"},
 	} {
 		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", query: tt.query, header: tt.header, body: "x"})
 		f.missing("k")
@@ -344,7 +343,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"policy", "cors", "lifecycle", "encryption", "replication", "notification", "website", "logging", "object-lock", "acl", "publicAccessBlock", "ownershipControls"} {
+	for _, sub := range []string{"lifecycle", "encryption", "replication", "notification", "website", "logging", "object-lock"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }

@@ -39,6 +39,9 @@ type operation struct {
 	handle handler
 }
 
+// open is the action of what anybody may ask.
+const open = ""
+
 // operations is the operation table. Of the rows that fit a request the first
 // is taken, so those with a query or header stand before those without.
 func operations() []*operation {
@@ -52,20 +55,28 @@ func operations() []*operation {
 		{"GetBucketVersioning", bucketLevel, "GET", "versioning", "", "s3:GetBucketVersioning", quick, (*Server).getBucketVersioning},
 		{"PutBucketVersioning", bucketLevel, "PUT", "versioning", "", "s3:PutBucketVersioning", quick, (*Server).putBucketVersioning},
 		{"GetBucketAcl", bucketLevel, "GET", "acl", "", "s3:GetBucketAcl", quick, (*Server).getACL},
+		{"PutBucketAcl", bucketLevel, "PUT", "acl", "", "s3:PutBucketAcl", quick, (*Server).putACL},
 		{"GetBucketOwnershipControls", bucketLevel, "GET", "ownershipControls", "", "s3:GetBucketOwnershipControls", quick, (*Server).getOwnershipControls},
+		{"PutBucketOwnershipControls", bucketLevel, "PUT", "ownershipControls", "", "s3:PutBucketOwnershipControls", quick, (*Server).putOwnershipControls},
 		{"GetBucketRequestPayment", bucketLevel, "GET", "requestPayment", "", "s3:GetBucketRequestPayment", quick, (*Server).getRequestPayment},
 		{"GetBucketAccelerateConfiguration", bucketLevel, "GET", "accelerate", "", "s3:GetAccelerateConfiguration", quick, emptyDocument("AccelerateConfiguration")},
 		{"GetBucketLogging", bucketLevel, "GET", "logging", "", "s3:GetBucketLogging", quick, emptyDocument("BucketLoggingStatus")},
 		{"GetBucketNotificationConfiguration", bucketLevel, "GET", "notification", "", "s3:GetBucketNotification", quick, emptyDocument("NotificationConfiguration")},
-		{"GetBucketPolicy", bucketLevel, "GET", "policy", "", "s3:GetBucketPolicy", quick, absent("NoSuchBucketPolicy", "The bucket policy does not exist")},
-		{"GetBucketPolicyStatus", bucketLevel, "GET", "policyStatus", "", "s3:GetBucketPolicyStatus", quick, absent("NoSuchBucketPolicy", "The bucket policy does not exist")},
-		{"GetBucketCors", bucketLevel, "GET", "cors", "", "s3:GetBucketCORS", quick, absent("NoSuchCORSConfiguration", "The CORS configuration does not exist")},
+		{"GetBucketPolicy", bucketLevel, "GET", "policy", "", "s3:GetBucketPolicy", quick, (*Server).getBucketPolicy},
+		{"PutBucketPolicy", bucketLevel, "PUT", "policy", "", "s3:PutBucketPolicy", quick, (*Server).putBucketPolicy},
+		{"DeleteBucketPolicy", bucketLevel, "DELETE", "policy", "", "s3:DeleteBucketPolicy", quick, deleteDocument(policyDocument)},
+		{"GetBucketPolicyStatus", bucketLevel, "GET", "policyStatus", "", "s3:GetBucketPolicyStatus", quick, (*Server).getBucketPolicyStatus},
+		{"GetBucketCors", bucketLevel, "GET", "cors", "", "s3:GetBucketCORS", quick, getDocument(corsDocument, errNoSuchCORS)},
+		{"PutBucketCors", bucketLevel, "PUT", "cors", "", "s3:PutBucketCORS", quick, (*Server).putBucketCORS},
+		{"DeleteBucketCors", bucketLevel, "DELETE", "cors", "", "s3:PutBucketCORS", quick, deleteDocument(corsDocument)},
 		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, absent("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")},
 		{"GetBucketEncryption", bucketLevel, "GET", "encryption", "", "s3:GetEncryptionConfiguration", quick, absent("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
 		{"GetBucketReplication", bucketLevel, "GET", "replication", "", "s3:GetReplicationConfiguration", quick, absent("ReplicationConfigurationNotFoundError", "The replication configuration was not found")},
 		{"GetBucketWebsite", bucketLevel, "GET", "website", "", "s3:GetBucketWebsite", quick, absent("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")},
 		{"GetObjectLockConfiguration", bucketLevel, "GET", "object-lock", "", "s3:GetBucketObjectLockConfiguration", quick, absent("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")},
-		{"GetPublicAccessBlock", bucketLevel, "GET", "publicAccessBlock", "", "s3:GetBucketPublicAccessBlock", quick, absent("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")},
+		{"GetPublicAccessBlock", bucketLevel, "GET", "publicAccessBlock", "", "s3:GetBucketPublicAccessBlock", quick, getDocument(publicBlockDocument, errNoSuchPublicBlock)},
+		{"PutPublicAccessBlock", bucketLevel, "PUT", "publicAccessBlock", "", "s3:PutBucketPublicAccessBlock", quick, (*Server).putPublicAccessBlock},
+		{"DeletePublicAccessBlock", bucketLevel, "DELETE", "publicAccessBlock", "", "s3:PutBucketPublicAccessBlock", quick, deleteDocument(publicBlockDocument)},
 		{"ListMultipartUploads", bucketLevel, "GET", "uploads", "", "s3:ListBucketMultipartUploads", listing, (*Server).listUploads},
 		{"ListObjectVersions", bucketLevel, "GET", "versions", "", "s3:ListBucketVersions", listing, (*Server).listVersions},
 		{"ListObjectsV2", bucketLevel, "GET", "list-type", "", "s3:ListBucket", listing, (*Server).listObjectsV2},
@@ -74,12 +85,14 @@ func operations() []*operation {
 		{"HeadBucket", bucketLevel, "HEAD", "", "", "s3:ListBucket", quick, (*Server).headBucket},
 		{"CreateBucket", bucketLevel, "PUT", "", "", "s3:CreateBucket", quick, (*Server).createBucket},
 		{"DeleteBucket", bucketLevel, "DELETE", "", "", "s3:DeleteBucket", long, (*Server).deleteBucket},
+		{"OptionsBucket", bucketLevel, "OPTIONS", "", "", open, quick, (*Server).preflight},
 		{"PostObject", bucketLevel, "POST", "", "", "s3:PutObject", data, (*Server).postObject},
 
 		{"GetObjectTagging", objectLevel, "GET", "tagging", "", "s3:GetObjectTagging", quick, (*Server).getObjectTagging},
 		{"PutObjectTagging", objectLevel, "PUT", "tagging", "", "s3:PutObjectTagging", quick, (*Server).putObjectTagging},
 		{"DeleteObjectTagging", objectLevel, "DELETE", "tagging", "", "s3:DeleteObjectTagging", quick, (*Server).deleteObjectTagging},
 		{"GetObjectAcl", objectLevel, "GET", "acl", "", "s3:GetObjectAcl", quick, (*Server).getACL},
+		{"PutObjectAcl", objectLevel, "PUT", "acl", "", "s3:PutObjectAcl", quick, (*Server).putACL},
 		{"GetObjectAttributes", objectLevel, "GET", "attributes", "", "s3:GetObjectAttributes", quick, (*Server).getObjectAttributes},
 		{"ListParts", objectLevel, "GET", "uploadId", "", "s3:ListMultipartUploadParts", listing, (*Server).listParts},
 		{"CreateMultipartUpload", objectLevel, "POST", "uploads", "", "s3:PutObject", quick, (*Server).createUpload},
@@ -92,6 +105,7 @@ func operations() []*operation {
 		{"GetObject", objectLevel, "GET", "", "", "s3:GetObject", data, (*Server).getObject},
 		{"HeadObject", objectLevel, "HEAD", "", "", "s3:GetObject", quick, (*Server).headObject},
 		{"PutObject", objectLevel, "PUT", "", "", "s3:PutObject", data, (*Server).putObject},
+		{"OptionsObject", objectLevel, "OPTIONS", "", "", open, quick, (*Server).preflight},
 		{"DeleteObject", objectLevel, "DELETE", "", "", "s3:DeleteObject", quick, (*Server).deleteObject},
 	}
 }

@@ -48,7 +48,7 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 		return err
 	}
 	r.key = f.key() // for the log
-	if err := s.allow(r, "s3:PutObject", r.bucket, f.key()); err != nil {
+	if err := s.allow(r, "s3:PutObject", object.Ref{Bucket: r.bucket, Key: f.key()}); err != nil {
 		return err
 	}
 	info, err := s.storeForm(ctx, r, form, f)

@@ -109,7 +109,7 @@ func refuseUnsupported(r *request) error {
 			continue
 		}
 		err := refuseHeader(strings.ToLower(string(k)), string(v))
-		if errors.Is(err, errACLNotSupported) && r.op.level == bucketLevel {
+		if errors.Is(err, errACLNotSupported) && r.op.name == "CreateBucket" {
 			return errBucketACL
 		}
 		if err != nil {

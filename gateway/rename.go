@@ -22,7 +22,7 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.allow(r, "s3:DeleteObject", src.Bucket, src.Key); err != nil {
+	if err := s.allow(r, "s3:DeleteObject", src); err != nil {
 		return err
 	}
 	if src == r.ref() {

@@ -27,8 +27,9 @@ import (
 type Authority interface {
 	// Lookup returns the identity and the secret of an access key.
 	Lookup(accessKey string) (id iam.Identity, secret string, ok bool)
-	// Allowed reports whether the request may go on.
-	Allowed(req iam.Request) bool
+	// Allowed reports whether the request may go on, apart from what the policy of
+	// its bucket says.
+	Allowed(req *iam.Request) bool
 }
 
 // Config says how to serve.
@@ -39,8 +40,11 @@ type Config struct {
 	AccessLog bool         // log a line for each request
 	Region    string       // that clients must sign for
 	Domains   []string     // of virtual-host style requests, lower case
-	Metrics   *Metrics     // nil: none are kept
-	TLS       *tls.Config  // nil: plain HTTP
+	// CORSOrigins are the origins whose pages may use buckets that have no CORS
+	// configuration, each with one '*' at most.
+	CORSOrigins []string
+	Metrics     *Metrics    // nil: none are kept
+	TLS         *tls.Config // nil: plain HTTP
 	// ConsoleURL is where browsers that come to / are sent, or "".
 	ConsoleURL string
 	// PublicMetrics serves metrics without a token.
@@ -115,6 +119,7 @@ type Server struct {
 	slots    chan struct{} // one for each request being served
 	ids      *requestIDs
 	verifier sigv4.Verifier
+	parsed   parsedDocuments
 	draining atomic.Bool
 }
 
@@ -261,16 +266,19 @@ func (s *Server) prepare(r *request) error {
 	if err := r.parse(s.Domains); err != nil {
 		return err
 	}
+	s.cors(r)
 	op, err := s.table.find(r)
 	if err != nil {
 		return s.unlessDenied(r, err)
 	}
 	r.op = op
-	if err := s.authenticate(r); err != nil {
-		return err
-	}
-	if err := s.authorise(r); err != nil {
-		return err
+	if op.action != open {
+		if err := s.authenticate(r); err != nil {
+			return err
+		}
+		if err := s.authorise(r); err != nil {
+			return err
+		}
 	}
 	if err := r.checkNames(); err != nil {
 		return err
@@ -323,6 +331,8 @@ func (s *Server) run(r *request) {
 		switch kind := object.KindOf(err); {
 		case kind == object.Internal && ctx.Err() != nil:
 			err = context.Cause(ctx)
+		case kind == object.NoSuchKey && r.op.action == "s3:GetObject" && !r.mayList(s):
+			err = errAccessDenied.because(err)
 		case kind == object.NoSuchUpload:
 			// S3 looks for the bucket first; here that costs only who asks in vain.
 			if _, missing := s.Store.StatBucket(ctx, r.bucket); errors.Is(missing, object.NoSuchBucket) {

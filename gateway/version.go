@@ -38,7 +38,7 @@ func madeVersion(info *object.Info) string {
 func versioned(action string) string {
 	switch action {
 	case "s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectAttributes", "s3:GetObjectTagging",
-		"s3:DeleteObject", "s3:DeleteObjectTagging", "s3:PutObjectTagging":
+		"s3:DeleteObject", "s3:DeleteObjectTagging", "s3:PutObjectTagging", "s3:PutObjectAcl":
 		return strings.Replace(action, "Object", "ObjectVersion", 1)
 	}
 	return action

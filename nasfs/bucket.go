@@ -26,6 +26,7 @@ type bucketRecord struct {
 	Tags    []object.Tag `json:"tags,omitempty"`
 
 	Versioning object.Versioning `json:"versioning,omitempty"`
+	Documents  map[string]string `json:"documents,omitempty"`
 }
 
 // bucketRecords are the records that were read or written. They are the
@@ -123,7 +124,8 @@ func (s *Store) loadBucket(name string) (object.Bucket, error) {
 	if r.Created.IsZero() {
 		r.Created = st.Mtime.UTC()
 	}
-	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: slices.Clone(r.Tags), Versioning: r.Versioning}, nil
+	b := object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: r.Tags, Versioning: r.Versioning, Documents: r.Documents}
+	return b.Clone(), nil
 }
 
 func (s *Store) readBucket(name string) (r bucketRecord, err error) {
@@ -149,7 +151,8 @@ func (s *Store) remember(name string, r bucketRecord) {
 
 // saveBucket publishes a bucket's record.
 func (s *Store) saveBucket(b object.Bucket) error {
-	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: slices.Clone(b.Tags), Versioning: b.Versioning}
+	b = b.Clone()
+	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: b.Tags, Versioning: b.Versioning, Documents: b.Documents}
 	content, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode record of bucket: %w", err)
@@ -178,10 +181,10 @@ func (s *Store) CreateBucket(ctx context.Context, b object.Bucket) error {
 	if err != nil {
 		return fail(op, b.Name, err)
 	}
-	return fail(op, b.Name, s.locked(ctx, h, func() error { return s.createBucket(b) }, nil))
+	return fail(op, b.Name, s.locked(ctx, h, func() error { return s.createBucket(ctx, b) }, nil))
 }
 
-func (s *Store) createBucket(b object.Bucket) error {
+func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
 	if s.bucketThere(b.Name) == nil {
 		return object.BucketExists
 	}
@@ -194,7 +197,10 @@ func (s *Store) createBucket(b object.Bucket) error {
 	if b.Created.IsZero() {
 		b.Created = s.cfg.Now()
 	}
-	err := s.syncRoot()
+	err := s.establish(ctx, b)
+	if err == nil {
+		err = s.syncRoot()
+	}
 	if err == nil {
 		err = s.saveBucket(b)
 	}
@@ -273,10 +279,8 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 			return refused{err}
 		}
 		b.Name = name
-		if b.Versioning != object.Unversioned {
-			if err := s.useVersions(ctx); err != nil {
-				return err
-			}
+		if err := s.establish(ctx, b); err != nil {
+			return err
 		}
 		return s.saveBucket(b)
 	}, nil)

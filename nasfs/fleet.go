@@ -57,6 +57,8 @@ var (
 	_ object.Copier  = (*Fleet)(nil)
 	_ object.Renamer = (*Fleet)(nil)
 	_ object.Health  = (*Fleet)(nil)
+
+	_ object.Configured = (*Fleet)(nil)
 )
 
 // OpenFleet makes the tree ready for a fleet and returns this process's part of
@@ -115,7 +117,7 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	if s.session, err = s.openSession(b.session.ID()); err != nil {
 		return err
 	}
-	if err := s.loadVersioned(); err != nil {
+	if err := s.loadFacts(); err != nil {
 		return err
 	}
 	f, err := s.agreeFormat(ctx)

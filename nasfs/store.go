@@ -59,15 +59,15 @@ type tree struct {
 	streams chan struct{} // bodies being sent
 	buffers buffers
 
-	temps    atomic.Uint64 // names given out in sessions
-	aliases  atomic.Bool   // the tree may hold a file in an alias slot; in a fleet, unless another gateway's came first
-	marked   atomic.Bool   // the tree says so
-	versions atomic.Bool   // a bucket may have versioning
-	haveMeta haveBins
-	haveTags haveBins
-	stamped  atomic.Bool // one of haveMeta and haveTags is set
-	fresh    freshDirs
-	stripes  [64]sync.Mutex // of directories being made and removed
+	temps                 atomic.Uint64 // names given out in sessions
+	aliases               atomic.Bool   // the tree may hold a file in an alias slot; in a fleet, unless another gateway's came first
+	marked                atomic.Bool   // the tree says so
+	versioned, configured fact
+	haveMeta              haveBins
+	haveTags              haveBins
+	stamped               atomic.Bool // one of haveMeta and haveTags is set
+	fresh                 freshDirs
+	stripes               [64]sync.Mutex // of directories being made and removed
 
 	etags     *etagCache
 	snaps     *dirsnap.Cache // of the buckets
@@ -86,6 +86,8 @@ var (
 	_ object.Copier  = (*Store)(nil)
 	_ object.Renamer = (*Store)(nil)
 	_ object.Health  = (*Store)(nil)
+
+	_ object.Configured = (*Store)(nil)
 )
 
 // ticks is the time on this process's own clock, in ns.

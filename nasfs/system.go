@@ -31,8 +31,7 @@ const (
 
 	fleetGenerationsDir = systemDir + "/fleet/gen" // of package raftlock
 	claimFile           = "claim"
-	aliasMarker         = "aliases"   // is there before the first file in an alias slot is
-	versionMarker       = "versioned" // is there before the first bucket has versioning
+	aliasMarker         = "aliases" // is there before the first file in an alias slot is
 )
 
 // formatVersion is the version of the layout.
@@ -196,6 +195,7 @@ func (s *Store) begin() error {
 
 // prepare makes what lives in memory only.
 func (t *tree) prepare() {
+	t.versioned.name, t.configured.name = factVersioned, factConfigured
 	detach := t.cfg.Detach == DetachAlways || t.cfg.Detach == DetachAuto && !t.localDisk
 	t.calls, t.data = newLimit(t.cfg.Slots, detach), newLimit(t.cfg.DataSlots, detach)
 	t.streams = make(chan struct{}, t.cfg.DataSlots)
@@ -402,7 +402,7 @@ func (s *Store) recover() error {
 	}
 	s.aliases.Store(err == nil)
 	s.marked.Store(err == nil)
-	if err := s.loadVersioned(); err != nil {
+	if err := s.loadFacts(); err != nil {
 		return err
 	}
 	for path, have := range map[string]*haveBins{metaDir: &s.haveMeta, stateDir: &s.haveTags} {

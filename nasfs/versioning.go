@@ -3,58 +3,9 @@ package nasfs
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 
 	"github.com/shoal-storage/shoal/internal/object"
 )
-
-// factVersioned says that a bucket of the tree may have versioning. Until it holds
-// no operation pays for that.
-const factVersioned = "versioned"
-
-// mayVersion reports whether a bucket of the tree may have versioning.
-func (t *tree) mayVersion() bool {
-	if t.versions.Load() {
-		return true
-	}
-	if t.cfg.Facts == nil || !t.cfg.Facts.Holds(factVersioned) {
-		return false
-	}
-	t.versions.Store(true) // it holds for ever, also while the fleet cannot be asked
-	return true
-}
-
-// loadVersioned finds out what the tree says of it.
-func (s *Store) loadVersioned() error {
-	_, err := s.root.Stat(systemDir + "/" + versionMarker)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look for versions: %w", err)
-	}
-	s.versions.Store(err == nil)
-	return nil
-}
-
-// useVersions has all who serve the tree look for versions, before the first
-// bucket has versioning.
-func (s *Store) useVersions(ctx context.Context) error {
-	if s.versions.Load() {
-		return nil
-	}
-	if s.fleet && s.cfg.Facts == nil {
-		return object.E("use versions", "", object.NotImplemented, errors.New("the gateways cannot agree on it"))
-	}
-	if err := s.publishFile(systemDir, versionMarker, nil); err != nil {
-		return err
-	}
-	if s.cfg.Facts != nil {
-		if err := s.cfg.Facts.Establish(ctx, factVersioned); err != nil {
-			return fmt.Errorf("tell the other gateways: %w", err)
-		}
-	}
-	s.versions.Store(true)
-	return nil
-}
 
 // versioning returns the state of a bucket.
 func (s *Store) versioning(bucket string) (object.Versioning, error) {

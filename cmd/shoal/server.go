@@ -35,6 +35,7 @@ type serverFlags struct {
 	stateDir       string
 	certsDir       string
 	region         string
+	corsOrigins    string
 	domain         string
 	serverURL      string
 	logFormat      string
@@ -98,6 +99,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.stateDir, "state-dir", "", "`directory` for what this host keeps (default ~/.local/state/shoal)")
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
+	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
 	fl.StringVar(&f.serverURL, "server-url", "", "`URL` that clients reach this endpoint at, for the start-up text")
 	fl.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
@@ -214,6 +216,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 
 	cfg := gateway.DefaultConfig()
 	cfg.Store, cfg.Authority, cfg.Logger = store, iam.NewRoot(creds.user, creds.password), log
+	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.MaxRequests = f.region, domains(f.domain), f.maxRequests
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	if f.certsDir != "" {

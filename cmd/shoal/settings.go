@@ -16,14 +16,15 @@ import (
 // order in which they count.
 func minioNames() map[string][]string {
 	return map[string][]string{
-		"address":         {"MINIO_ADDRESS"},
-		"console-address": {"MINIO_CONSOLE_ADDRESS"},
-		"region":          {"MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"},
-		"domain":          {"MINIO_DOMAIN"},
-		"metrics-auth":    {"MINIO_PROMETHEUS_AUTH_TYPE"},
-		"max-requests":    {"MINIO_API_REQUESTS_MAX"},
-		"certs-dir":       {"MINIO_CERTS_DIR"},
-		"server-url":      {"MINIO_SERVER_URL"},
+		"address":           {"MINIO_ADDRESS"},
+		"console-address":   {"MINIO_CONSOLE_ADDRESS"},
+		"region":            {"MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"},
+		"cors-allow-origin": {"MINIO_API_CORS_ALLOW_ORIGIN"},
+		"domain":            {"MINIO_DOMAIN"},
+		"metrics-auth":      {"MINIO_PROMETHEUS_AUTH_TYPE"},
+		"max-requests":      {"MINIO_API_REQUESTS_MAX"},
+		"certs-dir":         {"MINIO_CERTS_DIR"},
+		"server-url":        {"MINIO_SERVER_URL"},
 	}
 }
 

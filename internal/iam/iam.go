@@ -1,6 +1,7 @@
 // Package iam decides who a request comes from and what it may do. It is pure:
-// no network, no storage, no clock. Today it knows one root user; users,
-// groups and policies will live behind the same two questions.
+// no network, no storage, no clock. Today it knows one root user, and policies of
+// buckets for him and for strangers; users and groups will live behind the same
+// two questions.
 package iam
 
 import "crypto/subtle"
@@ -20,9 +21,47 @@ type Request struct {
 	Action   string // such as "s3:GetObject"
 	Bucket   string // empty for the service itself
 	Key      string // empty for a bucket
+	Values   Values // for conditions; nil means that there are none
 }
 
-// Root is the authority where there is one user, who may do everything.
+// Values tells what conditions and variables of policies ask for.
+type Values interface {
+	// Value returns the values of a condition key such as "aws:SourceIp", whose
+	// name is in lower case but for what follows a '/'. There are none if the
+	// request does not have the key.
+	Value(key string) []string
+}
+
+// resource is the ARN of what the request is about.
+func (r *Request) resource() string {
+	switch {
+	case r.Bucket == "":
+		return ARNPrefix + "*"
+	case r.Key == "":
+		return ARNPrefix + r.Bucket
+	}
+	return ARNPrefix + r.Bucket + "/" + r.Key
+}
+
+func (r *Request) value(key string) []string {
+	if r.Values == nil {
+		return nil
+	}
+	return r.Values.Value(key)
+}
+
+// Decision is what a policy says of a request.
+type Decision uint8
+
+// The decisions, the stronger ones last.
+const (
+	Abstain Decision = iota // it says nothing
+	Allow
+	Deny // whatever others say
+)
+
+// Root is the authority where there is one user, who may do everything that no
+// policy denies.
 type Root struct {
 	accessKey, secret string
 }
@@ -40,5 +79,6 @@ func (r *Root) Lookup(accessKey string) (id Identity, secret string, ok bool) {
 	return Identity{AccessKey: r.accessKey, Root: true}, r.secret, true
 }
 
-// Allowed reports whether the request may go on.
-func (r *Root) Allowed(req Request) bool { return req.Identity.Root }
+// Allowed reports whether the request may go on, apart from what the policy of its
+// bucket says.
+func (r *Root) Allowed(req *Request) bool { return req.Identity.Root }

@@ -35,7 +35,7 @@ func TestRootMayDoEverythingAndNobodyElseAnything(t *testing.T) {
 			{iam.Identity{}, false},
 		} {
 			request.Identity = tt.who
-			if root.Allowed(request) != tt.want {
+			if root.Allowed(&request) != tt.want {
 				t.Errorf("%+v: not %v", request, tt.want)
 			}
 		}

@@ -6,6 +6,8 @@ package object
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -42,6 +44,14 @@ type Bucket struct {
 	Region     string
 	Tags       []Tag
 	Versioning Versioning
+	Documents  map[string]string // configurations that say nothing to a Store, by the names of their sub-resources
+}
+
+// Clone returns a copy that shares no map or slice with b.
+func (b Bucket) Clone() Bucket {
+	b.Tags = slices.Clone(b.Tags)
+	b.Documents = maps.Clone(b.Documents)
+	return b
 }
 
 // Meta is what the writer of an object says about it beside its bytes.

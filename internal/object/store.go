@@ -88,6 +88,14 @@ type Renamer interface {
 	Rename(ctx context.Context, src, dst Ref, in CopyInput) error
 }
 
+// Configured is implemented by a Store that knows at once whether any of its
+// buckets has Documents.
+type Configured interface {
+	// Configured reports whether a bucket may have Documents. It touches neither
+	// storage nor network.
+	Configured() bool
+}
+
 // Health is implemented by a Store whose storage may be out of reach while
 // the process lives.
 type Health interface {

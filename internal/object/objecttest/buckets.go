@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,11 +18,11 @@ var errRefused = errors.New("refused by the test")
 func bucketTests() []test {
 	return []test{
 		{"a bucket keeps its record", func(c *suite) {
-			want := object.Bucket{Name: otherBucket, Created: time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC), Region: "eu-west-1", Tags: []object.Tag{{Key: "a", Value: "b"}}}
+			want := object.Bucket{Name: otherBucket, Created: time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC), Region: "eu-west-1", Tags: []object.Tag{{Key: "a", Value: "b"}}, Documents: map[string]string{"policy": "{}"}}
 			c.ok("create", c.CreateBucket(c.Context(), want))
 			got, err := c.StatBucket(c.Context(), otherBucket)
 			c.ok("stat", err)
-			if got.Name != want.Name || got.Region != want.Region || !got.Created.Equal(want.Created) || !slices.Equal(got.Tags, want.Tags) {
+			if got.Name != want.Name || got.Region != want.Region || !got.Created.Equal(want.Created) || !slices.Equal(got.Tags, want.Tags) || !maps.Equal(got.Documents, want.Documents) {
 				c.Errorf("got %+v, want %+v", got, want)
 			}
 		}},

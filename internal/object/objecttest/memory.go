@@ -84,13 +84,8 @@ func (m *Memory) CreateBucket(ctx context.Context, b object.Bucket) error {
 	case object.KindOf(err) != object.NoSuchBucket:
 		return err
 	}
-	m.buckets[b.Name] = &bucket{record: cloneBucket(b), versions: map[string][]*stored{}, uploads: map[string]*upload{}}
+	m.buckets[b.Name] = &bucket{record: b.Clone(), versions: map[string][]*stored{}, uploads: map[string]*upload{}}
 	return nil
-}
-
-func cloneBucket(b object.Bucket) object.Bucket {
-	b.Tags = slices.Clone(b.Tags)
-	return b
 }
 
 // StatBucket implements object.Buckets.
@@ -100,7 +95,7 @@ func (m *Memory) StatBucket(ctx context.Context, name string) (object.Bucket, er
 	if err != nil {
 		return object.Bucket{}, err
 	}
-	return cloneBucket(b.record), nil
+	return b.record.Clone(), nil
 }
 
 // ListBuckets implements object.Buckets.
@@ -112,7 +107,7 @@ func (m *Memory) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
 	}
 	var all []object.Bucket
 	for _, name := range slices.Sorted(maps.Keys(m.buckets)) {
-		all = append(all, cloneBucket(m.buckets[name].record))
+		all = append(all, m.buckets[name].record.Clone())
 	}
 	return all, nil
 }
@@ -124,11 +119,11 @@ func (m *Memory) UpdateBucket(ctx context.Context, name string, fn func(*object.
 	if err != nil {
 		return err
 	}
-	record := cloneBucket(b.record)
+	record := b.record.Clone()
 	if err := fn(&record); err != nil {
 		return err
 	}
-	b.record = cloneBucket(record)
+	b.record = record.Clone()
 	return nil
 }
 

@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// authorise asks whether the sender may do what the request is for. The form of
+// a POST upload brings its own signature, so the question waits for it.
+func (s *Server) authorise(r *request) error {
+	if r.op.name == "PostObject" {
+		return nil
+	}
+	ref := r.ref()
+	ref.Version = r.query.get("versionId")
+	return s.allow(r, r.action(), ref)
+}
+
+// allow returns nil if the sender may do action to a bucket or object,
+// errAccessDenied otherwise. What the bucket's policy denies nobody may do, but the
+// root user can always get at the policy itself.
+func (s *Server) allow(r *request, action string, ref object.Ref) error {
+	req := &iam.Request{Identity: r.identity, Action: action, Bucket: ref.Bucket, Key: ref.Key, Values: &conditionValues{s: s, r: r, ref: ref}}
+	policy, err := s.policyOf(ref.Bucket)
+	if err != nil {
+		return err
+	}
+	said := iam.Abstain
+	if policy != nil {
+		said = policy.decide(req)
+	}
+	switch {
+	case said == iam.Deny && (!r.identity.Root || !isPolicyAction(action)):
+		return errAccessDenied.because(errExplicitDeny)
+	case said == iam.Allow, s.Authority.Allowed(req):
+		return nil
+	}
+	return errAccessDenied
+}
+
+// mayList reports whether the sender may know which keys there are not. To others S3
+// says of a missing key no more than of one that they may not read
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+func (r *request) mayList(s *Server) bool {
+	return s.allow(r, "s3:ListBucket", object.Ref{Bucket: r.bucket}) == nil
+}
+
+// isPolicyAction reports whether an action is on the policy of a bucket. As with
+// AWS the root user cannot lock himself out of it
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html).
+func isPolicyAction(action string) bool {
+	return slices.Contains([]string{"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}, action)
+}
+
+// bucketAccess is what a bucket's documents say of who may do what.
+type bucketAccess struct {
+	policy *iam.Policy
+	// restricted says that a policy that lets in everyone counts for those who
+	// are known only.
+	restricted bool
+}
+
+func (a *bucketAccess) decide(req *iam.Request) iam.Decision {
+	said := a.policy.Decide(req)
+	if said == iam.Allow && a.restricted && req.Identity.Anonymous() && a.policy.Public() {
+		return iam.Abstain
+	}
+	return said
+}
+
+// policyOf returns what the documents of a bucket say, or nil if it has no policy.
+func (s *Server) policyOf(bucket string) (*bucketAccess, error) {
+	documents, err := s.documents(bucket)
+	text, there := documents[policyDocument]
+	if err != nil || !there {
+		return nil, err
+	}
+	policy, err := parsed(&s.parsed, policyDocument, bucket+"\x00"+text, func(string) (*iam.Policy, error) {
+		return iam.ParsePolicy([]byte(text), bucket)
+	})
+	if err != nil {
+		return nil, err
+	}
+	block, err := s.publicBlock(documents)
+	if err != nil {
+		return nil, err
+	}
+	return &bucketAccess{policy: policy, restricted: block.RestrictPublicBuckets}, nil
+}
+
+// conditionValues answers what the conditions of policies ask of a request
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html).
+type conditionValues struct {
+	s   *Server
+	r   *request
+	ref object.Ref // what the question is about
+}
+
+// Value implements iam.Values.
+func (v *conditionValues) Value(key string) []string {
+	name, tag, isTag := strings.Cut(key, "/")
+	if isTag {
+		return v.tag(name, tag)
+	}
+	if rest, ok := strings.CutPrefix(name, "aws:"); ok {
+		return v.global(rest)
+	}
+	rest, ok := strings.CutPrefix(name, "s3:")
+	if !ok {
+		return nil
+	}
+	if strings.HasPrefix(rest, "x-amz-") {
+		return present(v.r.header(rest))
+	}
+	return v.ofS3(rest)
+}
+
+// present is a value, if it is not empty.
+func present(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
+
+// global returns the value of a key of AWS as a whole.
+func (v *conditionValues) global(name string) []string {
+	r := v.r
+	switch name {
+	case "sourceip":
+		return present(r.remoteIP())
+	case "securetransport":
+		return []string{strconv.FormatBool(r.ctx.IsTLS())}
+	case "referer":
+		return present(r.header("Referer"))
+	case "useragent":
+		return present(r.header("User-Agent"))
+	case "currenttime":
+		return []string{r.started.UTC().Format(time.RFC3339)}
+	case "epochtime":
+		return []string{strconv.FormatInt(r.started.Unix(), 10)}
+	case "username", "userid":
+		return present(r.identity.AccessKey)
+	case "principaltype":
+		return []string{principalType(r.identity)}
+	}
+	return nil
+}
+
+func principalType(who iam.Identity) string {
+	switch {
+	case who.Anonymous():
+		return "Anonymous"
+	case who.Root:
+		return "Account"
+	}
+	return "User"
+}
+
+// ofS3 returns the value of a key of S3.
+func (v *conditionValues) ofS3(name string) []string {
+	r := v.r
+	switch name {
+	case "prefix", "delimiter":
+		if r.query.has(name) {
+			return []string{r.query.get(name)}
+		}
+	case "max-keys":
+		return present(r.query.get("max-keys"))
+	case "versionid":
+		return present(v.ref.Version)
+	case "signatureversion":
+		return present(signatureVersion(r.auth))
+	case "authtype":
+		return present(authType(r.auth))
+	case "signatureage":
+		if !r.auth.Time.IsZero() {
+			return []string{strconv.FormatInt(r.started.Sub(r.auth.Time).Milliseconds(), 10)}
+		}
+	case "requestobjecttagkeys":
+		return tagKeys(v.requestTags())
+	}
+	return nil
+}
+
+// tag returns the value of one tag, of the object or of the request.
+func (v *conditionValues) tag(kind, name string) []string {
+	var tags []object.Tag
+	switch kind {
+	case "s3:existingobjecttag":
+		tags = v.objectTags()
+	case "s3:requestobjecttag":
+		tags = v.requestTags()
+	}
+	for _, t := range tags {
+		if t.Key == name {
+			return []string{t.Value}
+		}
+	}
+	return nil
+}
+
+// objectTags returns the tags of the object as it is; what cannot be told has none.
+func (v *conditionValues) objectTags() []object.Tag {
+	if v.ref.Key == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(v.s.root, v.s.QuickTimeout, errStalled)
+	defer cancel()
+	info, err := v.s.Store.Stat(ctx, v.ref)
+	if err != nil {
+		return nil
+	}
+	return info.Meta.Tags
+}
+
+// requestTags returns the tags that the request's header gives to the object.
+func (v *conditionValues) requestTags() []object.Tag {
+	tags, err := parseTagHeader(v.r.header("x-amz-tagging"))
+	if err != nil {
+		return nil // the operation will refuse them
+	}
+	return tags
+}
+
+func tagKeys(tags []object.Tag) []string {
+	keys := make([]string, 0, len(tags))
+	for _, t := range tags {
+		keys = append(keys, t.Key)
+	}
+	return keys
+}
+
+// signatureVersion and authType are how the request was signed.
+func signatureVersion(a sigv4.Auth) string {
+	if a.AccessKey == "" {
+		return ""
+	}
+	return "AWS4-HMAC-SHA256"
+}
+
+func authType(a sigv4.Auth) string {
+	switch {
+	case a.AccessKey == "":
+		return ""
+	case a.Presigned:
+		return "REST-QUERY-STRING"
+	}
+	return "REST-HEADER"
+}

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func (f *fixture) setPolicy(statements string) {
+	f.t.Helper()
+	f.ok(call{method: "PUT", path: "/bucket", query: "policy", body: `{"Version": "2012-10-17", "Statement": [` + statements + `]}`})
+}
+
+const everyoneReads = `{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/open/*"}`
+
+func TestAPolicyLetsInEveryone(t *testing.T) {
+	f := serveBucket(t)
+	f.put("open/k", "content")
+	f.put("closed", "content")
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket/open/k", anonymous: true})
+	f.setPolicy(everyoneReads)
+	if got := f.ok(call{method: "GET", path: "/bucket/open/k", anonymous: true}); got.body != "content" {
+		t.Errorf("got %q", got.body)
+	}
+	for _, c := range []call{
+		{method: "GET", path: "/bucket/closed"},
+		{method: "GET", path: "/bucket/open/none"}, // who may not list is not told that it is missing
+		{method: "PUT", path: "/bucket/open/k", body: "x"},
+		{method: "DELETE", path: "/bucket/open/k"},
+		{method: "GET", path: "/bucket"},
+		{method: "GET", path: "/bucket", query: "policy"},
+	} {
+		c.anonymous = true
+		f.refused("AccessDenied", c)
+	}
+	f.setPolicy(everyoneReads + `, {"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::bucket"}`)
+	f.refused("NoSuchKey", call{method: "GET", path: "/bucket/open/none", anonymous: true})
+	f.ok(call{method: "DELETE", path: "/bucket", query: "policy"})
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket/open/k", anonymous: true})
+}
+
+func TestWhatAPolicyDeniesEvenRootMayNotDo(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "content")
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]}`)
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket/k"})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x"})
+	f.refused("AccessDenied", call{method: "DELETE", path: "/bucket"})
+	f.ok(call{method: "GET", path: "/bucket", query: "policy"})
+	f.ok(call{method: "DELETE", path: "/bucket", query: "policy"})
+	if got := f.get("k"); got != "content" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestConditionsOfAPolicySeeTheRequest(t *testing.T) {
+	f := serveBucket(t)
+	f.ok(call{method: "PUT", path: "/bucket/tagged", body: "x", header: map[string]string{"x-amz-tagging": "open=yes"}})
+	f.put("plain", "x")
+	for _, tt := range []struct {
+		condition string
+		allowed   call
+		denied    call
+	}{
+		{
+			`"StringLike": {"aws:Referer": "https://example.com/*"}`,
+			call{path: "/bucket/plain", header: map[string]string{"Referer": "https://example.com/page"}},
+			call{path: "/bucket/plain"},
+		},
+		{`"StringEquals": {"s3:ExistingObjectTag/open": "yes"}`, call{path: "/bucket/tagged"}, call{path: "/bucket/plain"}},
+		{
+			`"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}, "StringLike": {"aws:UserAgent": "probe*"}`,
+			call{path: "/bucket/plain", header: map[string]string{"User-Agent": "probe/1"}},
+			call{path: "/bucket/plain"},
+		},
+		{`"StringEquals": {"aws:PrincipalType": "Anonymous"}, "Bool": {"aws:SecureTransport": "false"}`, call{path: "/bucket/plain"}, call{path: "/bucket/none"}},
+		{`"DateGreaterThan": {"aws:CurrentTime": "2099-01-01"}`, call{path: "/", method: "OPTIONS"}, call{path: "/bucket/plain"}},
+	} {
+		f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {` + tt.condition + `}}`)
+		if tt.allowed.method == "" {
+			tt.allowed.method, tt.allowed.anonymous = "GET", true
+			f.ok(tt.allowed)
+		}
+		tt.denied.method, tt.denied.anonymous = "GET", true
+		f.refused("AccessDenied", tt.denied)
+	}
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::bucket", "Condition": {"StringLike": {"s3:prefix": "pub*"}, "NumericLessThanEquals": {"s3:max-keys": "10"}}}`)
+	f.ok(call{method: "GET", path: "/bucket", query: "prefix=public&max-keys=5", anonymous: true})
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket", query: "prefix=public&max-keys=11", anonymous: true})
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket", query: "max-keys=5", anonymous: true})
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringNotEquals": {"s3:x-amz-storage-class": "STANDARD_IA"}}}`)
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x"})
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-storage-class": "STANDARD_IA"}})
+}
+
+func TestDeleteObjectsAsksForEachObject(t *testing.T) {
+	f := serveBucket(t)
+	f.put("keep", "x")
+	f.put("drop", "x")
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::bucket/keep"}`)
+	body := "<Delete><Object><Key>keep</Key></Object><Object><Key>drop</Key></Object></Delete>"
+	got := f.ok(call{method: "POST", path: "/bucket", query: "delete", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}}).body
+	if !strings.Contains(got, "<Error><Key>keep</Key><Code>AccessDenied</Code>") || !strings.Contains(got, "<Deleted><Key>drop</Key>") {
+		t.Errorf("got %s", got)
+	}
+	f.get("keep")
+}
+
+func TestAPolicyIsKeptAsItWasSet(t *testing.T) {
+	f := serveBucket(t)
+	f.refused("NoSuchBucketPolicy", call{method: "GET", path: "/bucket", query: "policy"})
+	f.refused("NoSuchBucketPolicy", call{method: "GET", path: "/bucket", query: "policyStatus"})
+	text := `{"Version":"2012-10-17",  "Statement":[` + everyoneReads + `]}`
+	if put := f.do(call{method: "PUT", path: "/bucket", query: "policy", body: text}); put.status != http.StatusNoContent {
+		t.Errorf("put: %d %s", put.status, put.body)
+	}
+	got := f.ok(call{method: "GET", path: "/bucket", query: "policy"})
+	if got.body != text || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %q, %v", got.body, got.header)
+	}
+	if status := f.ok(call{method: "GET", path: "/bucket", query: "policyStatus"}).body; !strings.Contains(status, "<IsPublic>true</IsPublic>") {
+		t.Errorf("status: %s", status)
+	}
+	f.refused("MalformedPolicy", call{method: "PUT", path: "/bucket", query: "policy", body: `{"Statement": []}`})
+	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket", query: "policy", body: `{"Id": "` + strings.Repeat("x", 20<<10) + `"}`})
+	if again := f.ok(call{method: "GET", path: "/bucket", query: "policy"}); again.body != text {
+		t.Errorf("after a refusal: %q", again.body)
+	}
+}
+
+func TestPublicAccessCanBeBlocked(t *testing.T) {
+	f := serveBucket(t)
+	f.put("open/k", "x")
+	f.setPolicy(everyoneReads)
+	f.refused("NoSuchPublicAccessBlockConfiguration", call{method: "GET", path: "/bucket", query: "publicAccessBlock"})
+	block := func(parts string) {
+		t.Helper()
+		f.ok(call{method: "PUT", path: "/bucket", query: "publicAccessBlock", body: "<PublicAccessBlockConfiguration>" + parts + "</PublicAccessBlockConfiguration>"})
+	}
+	block("<RestrictPublicBuckets>true</RestrictPublicBuckets>")
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket/open/k", anonymous: true})
+	block("<BlockPublicPolicy>true</BlockPublicPolicy>")
+	f.ok(call{method: "GET", path: "/bucket/open/k", anonymous: true})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket", query: "policy", body: `{"Statement": [` + everyoneReads + `]}`})
+	got := f.ok(call{method: "GET", path: "/bucket", query: "publicAccessBlock"}).body
+	if !strings.Contains(got, "<BlockPublicPolicy>true</BlockPublicPolicy>") || !strings.Contains(got, "<BlockPublicAcls>false</BlockPublicAcls>") {
+		t.Errorf("got %s", got)
+	}
+	f.ok(call{method: "DELETE", path: "/bucket", query: "publicAccessBlock"})
+	f.setPolicy(everyoneReads)
+}
+
+func TestAccessControlListsSayWhatIsSoAnyway(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "x")
+	own := func(grantee string) string {
+		return "<AccessControlPolicy><Owner><ID>" + ownerID + "</ID></Owner><AccessControlList><Grant><Grantee><ID>" + grantee + "</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant></AccessControlList></AccessControlPolicy>"
+	}
+	for _, path := range []string{"/bucket", "/bucket/k"} {
+		f.ok(call{method: "PUT", path: path, query: "acl", header: map[string]string{"x-amz-acl": "private"}})
+		f.ok(call{method: "PUT", path: path, query: "acl", body: own(ownerID)})
+		f.refused("AccessControlListNotSupported", call{method: "PUT", path: path, query: "acl", body: own("somebody")})
+	}
+	f.refused("AccessControlListNotSupported", call{method: "PUT", path: "/bucket/k", query: "acl", header: map[string]string{"x-amz-acl": "public-read"}})
+	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/none", query: "acl", header: map[string]string{"x-amz-acl": "private"}})
+	ownership := func(rule string) call {
+		return call{method: "PUT", path: "/bucket", query: "ownershipControls", body: "<OwnershipControls><Rule><ObjectOwnership>" + rule + "</ObjectOwnership></Rule></OwnershipControls>"}
+	}
+	f.ok(ownership("BucketOwnerEnforced"))
+	f.refused("NotImplemented", ownership("ObjectWriter"))
+	f.refused("MalformedXML", ownership("Nobody"))
+}

@@ -1,0 +1,396 @@
+package iam
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ARNPrefix is what the names of buckets and objects begin with.
+const ARNPrefix = "arn:aws:s3:::"
+
+// MaxPolicy is the longest policy of a bucket, in bytes
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html).
+const MaxPolicy = 20 << 10
+
+// Policy is a policy of a bucket
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html).
+// It does not change.
+type Policy struct {
+	statements []statement
+	variables  bool // "${...}" is a variable
+}
+
+// statement is one of a policy's.
+type statement struct {
+	effect     Decision
+	principals principals
+	actions    patterns
+	resources  patterns
+	conditions []condition
+}
+
+// patterns are what an element and its opposite (NotAction, NotResource) name.
+type patterns struct {
+	not bool
+	all []string
+}
+
+// principals are who a statement is about.
+type principals struct {
+	not      bool
+	everyone bool
+	names    []string // of users, and of accounts
+}
+
+// The errors of ParsePolicy, which have the words of S3.
+var (
+	errNotJSON     = errors.New("Policies must be valid JSON and the first byte must be '{'") //nolint:staticcheck,revive // S3's words
+	errBadJSON     = errors.New("This policy contains invalid Json")                          //nolint:staticcheck,revive // S3's words
+	errVersion     = errors.New("The policy must contain a valid version string")             //nolint:staticcheck,revive // S3's words
+	errStatements  = errors.New("Missing required field Statement")                           //nolint:staticcheck,revive // S3's words
+	errNoStatement = errors.New("Could not parse the policy: Statement is empty!")            //nolint:staticcheck,revive // S3's words
+	errEffect      = errors.New("Invalid effect")                                             //nolint:staticcheck,revive // S3's words
+	errPrincipal   = errors.New("Invalid principal in policy")                                //nolint:staticcheck,revive // S3's words
+	errNoPrincipal = errors.New("Missing required field Principal")                           //nolint:staticcheck,revive // S3's words
+	errAction      = errors.New("Policy has invalid action")                                  //nolint:staticcheck,revive // S3's words
+	errNoAction    = errors.New("Missing required field Action")                              //nolint:staticcheck,revive // S3's words
+	errResource    = errors.New("Policy has invalid resource")                                //nolint:staticcheck,revive // S3's words
+	errNoResource  = errors.New("Missing required field Resource")                            //nolint:staticcheck,revive // S3's words
+	errApplies     = errors.New("Action does not apply to any resource(s) in statement")      //nolint:staticcheck,revive // S3's words
+	errConditional = errors.New("Policy has an invalid condition key")                        //nolint:staticcheck,revive // S3's words
+	errAddress     = errors.New("Invalid IP address in Conditions")                           //nolint:staticcheck,revive // S3's words
+	errCondition   = errors.New("Invalid Condition type")                                     //nolint:staticcheck,revive // S3's words
+)
+
+// oneOrMany is a string, or a list of them.
+type oneOrMany []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *oneOrMany) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*o = oneOrMany{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(o)) //nolint:wrapcheck // within json.Unmarshal
+}
+
+// scalar is what a condition compares with: a string, number or truth value.
+type scalar string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *scalar) UnmarshalJSON(b []byte) error {
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		*s = scalar(text)
+		return nil
+	}
+	if b[0] == '{' || b[0] == '[' || bytes.Equal(b, []byte("null")) {
+		return errCondition
+	}
+	*s = scalar(b)
+	return nil
+}
+
+// scalars is one scalar, or a list of them.
+type scalars []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *scalars) UnmarshalJSON(b []byte) error {
+	list := []scalar{""}
+	var err error
+	if b[0] == '[' {
+		err = json.Unmarshal(b, &list)
+	} else {
+		err = json.Unmarshal(b, &list[0])
+	}
+	for _, v := range list {
+		*s = append(*s, string(v))
+	}
+	return err //nolint:wrapcheck // within json.Unmarshal
+}
+
+// document is a policy as it is written.
+type document struct {
+	Version   string
+	ID        string `json:"Id"`
+	Statement statements
+}
+
+// statements is one statement, or a list of them.
+type statements []statementDocument
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *statements) UnmarshalJSON(b []byte) error {
+	if b[0] == '{' {
+		*s = make(statements, 1)
+		return strict(b, &(*s)[0])
+	}
+	return strict(b, (*[]statementDocument)(s))
+}
+
+type statementDocument struct {
+	Sid          string
+	Effect       string
+	Principal    *json.RawMessage
+	NotPrincipal *json.RawMessage
+	Action       oneOrMany
+	NotAction    oneOrMany
+	Resource     oneOrMany
+	NotResource  oneOrMany
+	Condition    map[string]map[string]scalars
+}
+
+// strict decodes JSON without members that it does not know.
+func strict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(v) //nolint:wrapcheck // within json.Unmarshal
+}
+
+// ParsePolicy reads the policy of a bucket. Its errors tell the client, in S3's
+// words, what is wrong.
+func ParsePolicy(text []byte, bucket string) (*Policy, error) {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 || text[0] != '{' {
+		return nil, errNotJSON
+	}
+	if !json.Valid(text) {
+		return nil, errBadJSON
+	}
+	var doc document
+	if err := strict(text, &doc); err != nil {
+		if slices.Contains([]error{errCondition}, err) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %s", errBadJSON, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	p := &Policy{variables: doc.Version == "2012-10-17"}
+	switch {
+	case doc.Version != "" && doc.Version != "2012-10-17" && doc.Version != "2008-10-17":
+		return nil, errVersion
+	case doc.Statement == nil:
+		return nil, errStatements
+	case len(doc.Statement) == 0:
+		return nil, errNoStatement
+	}
+	for i := range doc.Statement {
+		s, err := doc.Statement[i].parse(bucket)
+		if err != nil {
+			return nil, err
+		}
+		p.statements = append(p.statements, s)
+	}
+	return p, nil
+}
+
+func (d *statementDocument) parse(bucket string) (s statement, err error) {
+	switch d.Effect {
+	case "Allow":
+		s.effect = Allow
+	case "Deny":
+		s.effect = Deny
+	default:
+		return s, fmt.Errorf("%w: %s", errEffect, d.Effect)
+	}
+	if s.principals, err = parsePrincipals(d.Principal, d.NotPrincipal); err != nil {
+		return s, err
+	}
+	if s.actions, err = choose(d.Action, d.NotAction, errNoAction, errAction); err != nil {
+		return s, err
+	}
+	if s.resources, err = choose(d.Resource, d.NotResource, errNoResource, errResource); err != nil {
+		return s, err
+	}
+	if err := s.validate(bucket); err != nil {
+		return s, err
+	}
+	for i, a := range s.actions.all {
+		s.actions.all[i] = strings.ToLower(a)
+	}
+	for operator, keys := range d.Condition {
+		for key, values := range keys {
+			c, err := parseCondition(operator, key, values)
+			if err != nil {
+				return s, err
+			}
+			s.conditions = append(s.conditions, c)
+		}
+	}
+	return s, nil
+}
+
+// choose returns what an element or its opposite names.
+func choose(are, areNot oneOrMany, missing, both error) (patterns, error) {
+	switch {
+	case len(are) > 0 && len(areNot) > 0:
+		return patterns{}, both
+	case len(are) > 0:
+		return patterns{all: are}, nil
+	case len(areNot) > 0:
+		return patterns{all: areNot, not: true}, nil
+	}
+	return patterns{}, missing
+}
+
+// parsePrincipals reads Principal or NotPrincipal.
+func parsePrincipals(are, areNot *json.RawMessage) (p principals, err error) {
+	raw := are
+	if raw == nil {
+		raw, p.not = areNot, true
+	}
+	switch {
+	case are != nil && areNot != nil:
+		return p, errPrincipal
+	case raw == nil:
+		return p, errNoPrincipal
+	}
+	var one string
+	if json.Unmarshal(*raw, &one) == nil {
+		if p.everyone = one == "*"; !p.everyone {
+			return p, errPrincipal
+		}
+		return p, nil
+	}
+	var kinds map[string]oneOrMany
+	if json.Unmarshal(*raw, &kinds) != nil || len(kinds) == 0 {
+		return p, errPrincipal
+	}
+	for kind, names := range kinds {
+		if len(names) == 0 {
+			return p, errPrincipal
+		}
+		for _, name := range names {
+			if err := p.add(kind, name); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// add takes one principal: everyone, a user by his ARN, or an account.
+func (p *principals) add(kind, name string) error {
+	switch kind {
+	case "AWS":
+	case "CanonicalUser", "Federated", "Service":
+		p.names = append(p.names, kind+":"+name)
+		return nil
+	default:
+		return errPrincipal
+	}
+	if name == "*" {
+		p.everyone = true
+		return nil
+	}
+	account := len(name) == 12 && strings.Trim(name, "0123456789") == ""
+	if !account && (!strings.HasPrefix(name, "arn:aws:iam::") && !strings.HasPrefix(name, "arn:aws:sts::") || strings.Count(name, ":") < 5) {
+		return errPrincipal
+	}
+	p.names = append(p.names, name)
+	return nil
+}
+
+// validate refuses actions that S3 does not know, and resources that are not the
+// bucket's or that no action is about.
+func (s *statement) validate(bucket string) error {
+	var buckets, objects bool // what the resources are
+	for _, r := range s.resources.all {
+		path, ok := strings.CutPrefix(r, ARNPrefix)
+		name, _, within := strings.Cut(path, "/")
+		if !ok || name != bucket && !wild(name, bucket) {
+			return errResource
+		}
+		objects = objects || within || strings.HasSuffix(path, "*")
+		buckets = buckets || !within
+	}
+	fits := s.actions.not || s.resources.not
+	for _, a := range s.actions.all {
+		onBucket, onObject, known := levelOf(a)
+		if !known {
+			return errAction
+		}
+		fits = fits || onBucket && buckets || onObject && objects
+	}
+	if !fits {
+		return errApplies
+	}
+	return nil
+}
+
+// Decide returns what the policy says of a request.
+func (p *Policy) Decide(r *Request) Decision {
+	said := Abstain
+	action, resource := strings.ToLower(r.Action), r.resource()
+	for i := range p.statements {
+		s := &p.statements[i]
+		if s.effect > said && s.principals.match(r.Identity) && s.actions.match(action, nil) && s.applies(r, resource, p.variables) {
+			said = s.effect
+		}
+	}
+	return said
+}
+
+func (s *statement) applies(r *Request, resource string, variables bool) bool {
+	with := r
+	if !variables {
+		with = nil
+	}
+	if !s.resources.match(resource, with) {
+		return false
+	}
+	for i := range s.conditions {
+		if !s.conditions[i].holds(r, variables) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *principals) match(who Identity) bool {
+	if p.everyone {
+		return !p.not
+	}
+	for _, name := range p.names {
+		if who.is(name) {
+			return !p.not
+		}
+	}
+	return p.not
+}
+
+// is reports whether a principal is who sent the request: the root user is his
+// account.
+func (i Identity) is(principal string) bool {
+	if i.Anonymous() {
+		return false
+	}
+	arn, account := strings.CutPrefix(principal, "arn:aws:iam::")
+	if !account {
+		return i.Root && len(principal) == 12
+	}
+	_, name, _ := strings.Cut(arn, ":")
+	if i.Root {
+		return name == "root"
+	}
+	user, ok := strings.CutPrefix(name, "user/")
+	return ok && user[strings.LastIndexByte(user, '/')+1:] == i.AccessKey
+}
+
+// match reports whether a text fits what is named, in which variables have the
+// values of with, unless that is nil.
+func (p *patterns) match(text string, with *Request) bool {
+	for _, pattern := range p.all {
+		if with != nil {
+			pattern = expand(pattern, with)
+		}
+		if wild(pattern, text) {
+			return !p.not
+		}
+	}
+	return p.not
+}

@@ -1,0 +1,88 @@
+package nasfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// fact is something that is true of the tree for ever from some time on. Until it
+// is, no operation pays for what follows from it. A file of its name says so to
+// whoever opens the tree, and in a fleet Facts says it to all who have.
+type fact struct {
+	name  string
+	known atomic.Bool
+}
+
+// The facts.
+const (
+	factVersioned  = "versioned"  // a bucket has, or had, versioning
+	factConfigured = "configured" // a bucket has, or had, documents
+)
+
+// holds reports whether a fact is established.
+func (t *tree) holds(f *fact) bool {
+	if f.known.Load() {
+		return true
+	}
+	if t.cfg.Facts == nil || !t.cfg.Facts.Holds(f.name) {
+		return false
+	}
+	f.known.Store(true) // it holds for ever, also while the fleet cannot be asked
+	return true
+}
+
+// loadFacts finds out what the tree says.
+func (s *Store) loadFacts() error {
+	for _, f := range []*fact{&s.versioned, &s.configured} {
+		_, err := s.root.Stat(systemDir + "/" + f.name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("look whether the tree is %s: %w", f.name, err)
+		}
+		f.known.Store(err == nil)
+	}
+	return nil
+}
+
+// learn establishes a fact, before the first thing is there that makes it true.
+func (s *Store) learn(ctx context.Context, f *fact) error {
+	if f.known.Load() {
+		return nil
+	}
+	if s.fleet && s.cfg.Facts == nil {
+		return object.E("tell the fleet", f.name, object.NotImplemented, errors.New("the gateways cannot agree on it"))
+	}
+	if err := s.publishFile(systemDir, f.name, nil); err != nil {
+		return err
+	}
+	if s.cfg.Facts != nil {
+		if err := s.cfg.Facts.Establish(ctx, f.name); err != nil {
+			return fmt.Errorf("tell the other gateways: %w", err)
+		}
+	}
+	f.known.Store(true)
+	return nil
+}
+
+// establish establishes what the record of a bucket makes true.
+func (s *Store) establish(ctx context.Context, b object.Bucket) error {
+	if b.Versioning != object.Unversioned {
+		if err := s.learn(ctx, &s.versioned); err != nil {
+			return err
+		}
+	}
+	if len(b.Documents) > 0 {
+		return s.learn(ctx, &s.configured)
+	}
+	return nil
+}
+
+// mayVersion reports whether a bucket of the tree may have versioning.
+func (t *tree) mayVersion() bool { return t.holds(&t.versioned) }
+
+// Configured implements object.Configured.
+func (t *tree) Configured() bool { return t.holds(&t.configured) }
