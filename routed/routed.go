@@ -81,6 +81,8 @@ var (
 	_ object.Copier  = (*Store)(nil)
 	_ object.Renamer = (*Store)(nil)
 	_ object.Health  = (*Store)(nil)
+
+	_ object.Configured = (*Store)(nil)
 )
 
 // New returns a Store that goes on in the background until Close.
@@ -120,6 +122,13 @@ func (s *Store) Close() error {
 // Serve answers another gateway on a connection until it ends. What is not this
 // gateway's is not passed on once more.
 func (s *Store) Serve(conn net.Conn) { s.server.Serve(conn) }
+
+// Configured implements object.Configured. The Store in front knows it of all
+// gateways' buckets.
+func (s *Store) Configured() bool {
+	c, ok := s.cfg.Store.(object.Configured)
+	return !ok || c.Configured()
+}
 
 // Healthy implements object.Health.
 func (s *Store) Healthy() error {
