@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
@@ -65,6 +66,15 @@ type Facts interface {
 	Establish(ctx context.Context, fact string) error
 }
 
+// Feed tells what the gateways of a fleet have changed. raftlock.Node is one. Its
+// methods may be called concurrently.
+type Feed interface {
+	// Changes returns what has changed in a bucket since a mark, as far as the
+	// names of locks begin with one of the prefixes. It is good as long as the
+	// session has not been fenced that Sessions gave when it was called.
+	Changes(ctx context.Context, bucket string, since lock.Mark, prefixes ...string) (lock.Changes, error)
+}
+
 // Config is what Open needs. Start from DefaultConfig.
 type Config struct {
 	Path       string       // the directory to serve
@@ -74,6 +84,7 @@ type Config struct {
 	Durability Durability
 	Detach     Detach
 	Facts      Facts            // of a fleet; nil: its buckets cannot have versioning
+	Feed       Feed             // of a fleet; nil: a directory that was changed is read anew for each page
 	Now        func() time.Time // the time that objects are given as Modified
 	// Unswept leaves what other gateways of a fleet have left half done in a bucket
 	// to Fleet.Sweep.

@@ -1,5 +1,7 @@
 package nasfs
 
+import "github.com/shoal-storage/shoal/nasfs/dirsnap"
+
 // Quiesce waits until what requests left behind is cleaned up.
 func Quiesce(s *Store) {
 	r := &s.reaper
@@ -27,3 +29,8 @@ func Swept(f *Fleet, session string) {
 // HasGaps has a gateway take its file system for one that replaces files in two
 // steps.
 func HasGaps(f *Fleet) { f.gaps = true }
+
+// TreatAsLarge has a gateway take directories of so many entries for large ones.
+func TreatAsLarge(f *Fleet, entries int) {
+	f.snaps = dirsnap.NewCache(dirsnap.Config{Codec: f.codec, Large: entries, Shared: true})
+}

@@ -78,7 +78,7 @@ func newWorld(t *testing.T, n int, cfg func() nasfs.Config) *world {
 		own := cfg()
 		w.faults = append(w.faults, vfs.NewFault(own.Root))
 		own.Root = w.faults[i].Root()
-		own.Facts = &w.facts
+		own.Facts, own.Feed = &w.facts, m
 		group.Go(func() {
 			f, err := nasfs.OpenFleet(t.Context(), own, m)
 			if err != nil {
@@ -247,6 +247,9 @@ type table struct {
 	mu       sync.Mutex
 	names    map[string]*holders
 	changed  chan struct{} // closed when something was given back
+	ended    []string      // the names that exclusive leases were on that were given back, in order
+	gap      int           // marks of before say nothing
+	untold   func() bool   // whether a name is left out that is to be told of; nil: none is
 }
 
 type holders struct {
@@ -316,10 +319,14 @@ func keysOf(m map[*fakeLease]bool) []*fakeLease {
 
 // giveBack takes leases away from who holds them. The caller holds the mutex.
 func (t *table) giveBack(which func(*fakeLease) bool) {
-	for _, h := range t.names {
+	for name, h := range t.names {
 		for l := range h.leases {
-			if which(l) {
-				delete(h.leases, l)
+			if !which(l) {
+				continue
+			}
+			delete(h.leases, l)
+			if l.mode == lock.Exclusive {
+				t.ended = append(t.ended, name)
 			}
 		}
 	}

@@ -78,7 +78,7 @@ func (w *walk) dir(prefix string) error {
 		return w.gone(path, err)
 	}
 	defer closeDir(dir)
-	view, err := w.s.snaps.Get(w.ctx, path, dir)
+	view, err := w.s.snaps.Get(w.ctx, path, dir, w.s.changesIn(w.ctx, w.q.Bucket, prefix))
 	if err != nil {
 		return w.gone(path, err)
 	}

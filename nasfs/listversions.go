@@ -83,12 +83,12 @@ func (d side) from(key string) iter.Seq[dirsnap.Entry] {
 }
 
 // open opens a directory of one side; one that is not there is empty.
-func (w *versionWalk) open(cache *dirsnap.Cache, path string) (d side, err error) {
+func (w *versionWalk) open(cache *dirsnap.Cache, path string, changes dirsnap.Changes) (d side, err error) {
 	d.dir, err = w.s.root.OpenDir(path)
 	if err != nil {
 		return side{}, w.gone(path, err)
 	}
-	if d.view, err = cache.Get(w.ctx, path, d.dir); err != nil {
+	if d.view, err = cache.Get(w.ctx, path, d.dir, changes); err != nil {
 		d.close()
 		return side{}, w.gone(path, err)
 	}
@@ -101,14 +101,14 @@ func (w *versionWalk) dir(prefix string) error {
 		return err
 	}
 	path := w.s.dirPath(w.q.Bucket, prefix)
-	plain, err := w.open(w.s.snaps, path)
+	plain, err := w.open(w.s.snaps, path, w.s.changesIn(w.ctx, w.q.Bucket, prefix))
 	if err != nil {
 		return err
 	}
 	defer plain.close()
 	var kept side
 	if w.mode != object.Unversioned {
-		if kept, err = w.open(w.s.histories, versionsDir+"/"+path); err != nil {
+		if kept, err = w.open(w.s.histories, versionsDir+"/"+path, nil); err != nil {
 			return err
 		}
 		defer kept.close()

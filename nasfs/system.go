@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -200,12 +199,7 @@ func (t *tree) prepare() {
 	t.calls, t.data = newLimit(t.cfg.Slots, detach), newLimit(t.cfg.DataSlots, detach)
 	t.streams = make(chan struct{}, t.cfg.DataSlots)
 	t.etags = newETagCache(t.cfg.CacheEntries)
-	snaps := dirsnap.Config{Codec: t.codec, MaxBytes: t.cfg.SnapshotBytes}
-	if t.fleet {
-		// Of changes by other gateways nobody tells: no directory is so large that
-		// its snapshot could be patched.
-		snaps.Large = math.MaxInt
-	}
+	snaps := dirsnap.Config{Codec: t.codec, MaxBytes: t.cfg.SnapshotBytes, Shared: t.fleet}
 	t.snaps = dirsnap.NewCache(snaps)
 	snaps.AliasDirs = true
 	t.histories = dirsnap.NewCache(snaps)

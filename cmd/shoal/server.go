@@ -295,7 +295,7 @@ func (f *serverFlags) openStore(ctx context.Context, path string, state *state, 
 		opened, err = nasfs.Open(cfg)
 	} else {
 		cfg.Path, cfg.Root = "", fleet.root
-		cfg.Facts = fleet
+		cfg.Facts, cfg.Feed = fleet, fleet.node
 		opened, err = f.openFleetStore(ctx, cfg, fleet)
 	}
 	if err != nil {

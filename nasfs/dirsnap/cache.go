@@ -19,6 +19,7 @@ type Config struct {
 	Racy      time.Duration // within which two changes of a directory may leave equal times; default 2 s
 	AliasDirs bool          // directories in the alias slot are shown, as files are; others are somebody else's
 	Reread    time.Duration // how old a large directory's snapshot gets before changes of others are looked for; default 3 s
+	Shared    bool          // others may change directories of any size at any time, and Note is not told of it
 }
 
 // The defaults of Config.
@@ -57,13 +58,10 @@ type directory struct {
 	elem *list.Element
 	size int64 // as counted in Cache.bytes
 
-	base    *Snapshot // nil before the first reading
-	stamp   stamp     // before base was read
-	proven  bool      // no change can have left the stamp what it is
-	changed bool      // Note told of a change that base may lack
-	overlay []change  // sorted changes of base; only of a large directory
-	log     []change  // later ones
-	began   time.Time // when the reading of base began
+	image            // base is nil before the first reading
+	proven  bool     // no change can have left the stamp what it is
+	changed bool     // Note told of a change that base may lack
+	log     []change // later ones than overlay; only of a large directory
 
 	// The stamp that was seen last, and since when it has been the same.
 	seen  stamp
@@ -71,6 +69,16 @@ type directory struct {
 
 	reading *reading // under way
 	latest  *reading // that made base
+}
+
+// image is what a directory was at some moment.
+type image struct {
+	base    *Snapshot
+	overlay []change      // sorted changes of base
+	stamp   stamp         // before it was looked at
+	mark    string        // from where on to ask what has changed since; "": there is no knowing
+	began   time.Time     // when the reading of base began
+	took    time.Duration // that it took
 }
 
 // reading is a directory being read. Who came before it began may use what it
@@ -111,12 +119,14 @@ func (c *Cache) Bytes() int64 {
 // Get returns the directory dir, which id names. The View holds every change
 // that was over when Get was called, whoever made it; of a directory with
 // Config.Large entries or more, every change that Note was told of, and those
-// of others that are older than Config.Reread and the time of one reading.
+// of others that are older than Config.Reread and the time of one reading. With
+// Config.Shared no directory is so large, but one of which changes tells, and
+// there the exception is for strangers only: those of whom changes does not tell.
 //
 // Get calls dir and so can take as long as the file system does. While another
 // Get reads the same directory it waits, until ctx ends.
-func (c *Cache) Get(ctx context.Context, id string, dir vfs.Dir) (*View, error) {
-	v, err := c.get(ctx.Done(), id, dir)
+func (c *Cache) Get(ctx context.Context, id string, dir vfs.Dir, changes Changes) (*View, error) {
+	v, err := c.get(ctx.Done(), id, dir, changes)
 	if errors.Is(err, errEnded) {
 		err = context.Cause(ctx)
 	}
@@ -124,12 +134,12 @@ func (c *Cache) Get(ctx context.Context, id string, dir vfs.Dir) (*View, error) 
 }
 
 // Look is Get for a caller who waits for the file system as long as it takes.
-func (c *Cache) Look(id string, dir vfs.Dir) (*View, error) { return c.get(nil, id, dir) }
+func (c *Cache) Look(id string, dir vfs.Dir) (*View, error) { return c.get(nil, id, dir, nil) }
 
 // errEnded says that a caller does not wait any longer.
 var errEnded = errors.New("the wait has ended")
 
-func (c *Cache) get(ended <-chan struct{}, id string, dir vfs.Dir) (*View, error) {
+func (c *Cache) get(ended <-chan struct{}, id string, dir vfs.Dir, changes Changes) (*View, error) {
 	st, err := dir.Stat(".")
 	if err != nil {
 		return nil, err
@@ -154,7 +164,7 @@ func (c *Cache) get(ended <-chan struct{}, id string, dir vfs.Dir) (*View, error
 			r = &reading{number: c.begun, done: make(chan struct{})}
 			d.reading = r
 			c.mu.Unlock()
-			return c.read(d, r, dir)
+			return c.refresh(d, r, dir, changes)
 		}
 		c.mu.Unlock()
 		select {
@@ -184,8 +194,8 @@ func (c *Cache) valid(d *directory, now stamp) *View {
 	case d.base == nil || d.stamp.ino != now.ino || d.stamp.dev != now.dev:
 		return nil
 	case d.stamp == now && d.proven && !d.changed:
-	case d.base.Len() >= c.cfg.Large && time.Since(d.began) < c.cfg.Reread:
-	case d.base.Len() >= c.cfg.Large && d.reading != nil:
+	case c.patched(d) && time.Since(d.began) < c.cfg.Reread:
+	case c.patched(d) && d.reading != nil:
 		// Somebody is reading it anew already; that takes a while.
 	default:
 		return nil
@@ -196,11 +206,10 @@ func (c *Cache) valid(d *directory, now stamp) *View {
 	return v
 }
 
-// read reads the directory as r and keeps what it finds.
-func (c *Cache) read(d *directory, r *reading, dir vfs.Dir) (v *View, err error) {
-	var before stamp
-	var base *Snapshot
-	began := time.Now()
+// refresh finds out, as r, what the directory is now: by what has changed in it
+// since it was looked at last, or by reading it. It keeps what it finds.
+func (c *Cache) refresh(d *directory, r *reading, dir vfs.Dir, changes Changes) (v *View, err error) {
+	var now image
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -208,19 +217,37 @@ func (c *Cache) read(d *directory, r *reading, dir vfs.Dir) (v *View, err error)
 		if v != nil {
 			// A name that was moved meanwhile may have been read under neither
 			// of the two, or under both.
-			v.overlay = overlaid(nil, r.log)
-			c.keep(d, r, base, before, began)
+			v.overlay = overlaid(v.overlay, r.log)
+			c.keep(d, r, now)
 		}
 		r.view = v
 		close(r.done)
 	}()
-	if before, err = statDir(dir); err != nil {
+	mark := ""
+	if last := c.followed(d); last.base != nil && changes != nil {
+		var ok bool
+		if now, mark, ok = c.follow(last, dir, changes); ok {
+			return &View{now.base, now.overlay}, nil
+		}
+	}
+	if now, err = c.read(dir); err != nil {
 		return nil, err
 	}
-	if base, err = read(dir, c.cfg); err != nil {
-		return nil, err
+	now.mark = mark
+	return &View{base: now.base}, nil
+}
+
+// read reads the directory.
+func (c *Cache) read(dir vfs.Dir) (now image, err error) {
+	now.began = time.Now()
+	if now.stamp, err = statDir(dir); err != nil {
+		return image{}, err
 	}
-	return &View{base: base}, nil
+	if now.base, err = read(dir, c.cfg); err != nil {
+		return image{}, err
+	}
+	now.took = time.Since(now.began)
+	return now, nil
 }
 
 func statDir(dir vfs.Dir) (stamp, error) {
@@ -228,11 +255,11 @@ func statDir(dir vfs.Dir) (stamp, error) {
 	return stamp{st.Dev, st.Ino, st.Mtime.UnixNano(), st.Ctime.UnixNano()}, err
 }
 
-// keep makes base the snapshot of d. The stamp proves that nothing has changed
-// since only if it was seen Config.Racy before the reading began, by our own
-// clock: whatever the server's clock shows, it has gone on since, and a change
+// keep makes an image what is known of d. Its stamp proves that nothing has
+// changed since only if it was seen Config.Racy before the reading began, by our
+// own clock: whatever the server's clock shows, it has gone on since, and a change
 // during the reading or after it gets another time.
-func (c *Cache) keep(d *directory, r *reading, base *Snapshot, before stamp, began time.Time) {
+func (c *Cache) keep(d *directory, r *reading, now image) {
 	if c.dirs[d.id] != d {
 		return // forgotten meanwhile
 	}
@@ -240,16 +267,23 @@ func (c *Cache) keep(d *directory, r *reading, base *Snapshot, before stamp, beg
 		c.drop(d)
 		return
 	}
-	d.base, d.stamp, d.began = base, before, began
-	d.proven = !base.long && d.seen == before && began.Sub(d.since) >= c.cfg.Racy
-	d.see(before)
+	d.image = now
+	d.proven = !now.base.long && d.seen == now.stamp && now.began.Sub(d.since) >= c.cfg.Racy
+	d.see(now.stamp)
 	d.changed = len(r.log) > 0
-	d.overlay, d.log, d.latest = nil, nil, r
-	if base.Len() >= c.cfg.Large {
+	d.log, d.latest = nil, r
+	if c.patched(d) {
 		d.log = r.log
+	}
+	if len(d.overlay) > max(fewPatches, d.base.Len()/patchShare) {
+		c.fold(d)
 	}
 	c.resize(d)
 }
+
+// patched reports whether d is so large that what Note tells is put on top of
+// its snapshot.
+func (c *Cache) patched(d *directory) bool { return !c.cfg.Shared && d.base.Len() >= c.cfg.Large }
 
 // Note tells of a change to the directory id that has become visible: entry is
 // there now, or with added false is not. Changes of one Key are noted in their
@@ -272,8 +306,8 @@ func (c *Cache) Note(id string, entry Entry, added bool) {
 		return
 	}
 	d.changed = true
-	if d.base.Len() < c.cfg.Large {
-		return // it is read anew anyway
+	if !c.patched(d) {
+		return // it is looked at anew anyway
 	}
 	d.log = append(d.log, what)
 	if len(d.log)+len(d.overlay) > max(maxLog, d.base.Len()/8) {
@@ -338,7 +372,7 @@ func (c *Cache) resize(d *directory) {
 	if c.dirs[d.id] != d {
 		return
 	}
-	size := int64(overhead + len(d.id))
+	size := int64(overhead + len(d.id) + len(d.mark))
 	if d.base != nil {
 		size += int64(d.base.Size())
 	}

@@ -95,15 +95,45 @@ type model struct {
 	step  int
 	began []time.Time // of each step
 	keys  map[string]*history
+	kinds []string // of keys: own, which are noted, foreign ones, and those that others tell of
+	feed  *feed    // nil: nobody tells
+}
+
+// newModel returns a model with four keys of each kind.
+func newModel(t *testing.T, seed, n uint64, cfg dirsnap.Config, kinds ...string) *model {
+	m := &model{
+		t: t, rng: rand.New(rand.NewPCG(seed, n)), dir: vfs.NewMemory(vfs.WithGranularity(time.Second)).Root(),
+		cache: dirsnap.NewCache(cfg), keys: map[string]*history{}, kinds: kinds,
+	}
+	for _, kind := range kinds {
+		for n := range 4 {
+			m.keys[fmt.Sprintf("%s%d", kind, n)] = &history{present: []bool{false}}
+		}
+	}
+	touch(t, m.dir, "always") // so that a large directory stays large
+	return m
+}
+
+// run gets 60 views with changes in between.
+func (m *model) run(large bool, late time.Duration, reads *atomic.Int64) {
+	for range 60 {
+		if m.rng.IntN(2) == 0 {
+			m.some()
+		}
+		if m.rng.IntN(3) == 0 {
+			time.Sleep(time.Duration(m.rng.IntN(3000)) * time.Millisecond)
+		}
+		m.check(large, late, reads)
+	}
 }
 
 func (m *model) mutate() {
 	m.step++
 	m.began = append(m.began, time.Now())
-	own := m.rng.IntN(2) == 0
-	name := fmt.Sprintf("foreign%d", m.rng.IntN(4))
-	if own {
-		name = fmt.Sprintf("own%d", m.rng.IntN(4))
+	kind := m.kinds[m.rng.IntN(len(m.kinds))]
+	name := fmt.Sprintf("%s%d", kind, m.rng.IntN(4))
+	if kind != "foreign" && m.feed != nil {
+		m.feed.hold(name, m.rng)
 	}
 	h := m.keys[name]
 	now := !h.present[len(h.present)-1]
@@ -114,7 +144,7 @@ func (m *model) mutate() {
 	}
 	h.until = append(h.until, m.step)
 	h.present = append(h.present, now)
-	if own {
+	if kind == "own" {
 		m.cache.Note("d", dirsnap.Entry{Key: name}, now)
 	}
 }
@@ -139,10 +169,11 @@ func (m *model) was(key string, present bool, since int) bool {
 	return false
 }
 
-func (m *model) check(large bool, reread time.Duration, reads *atomic.Int64) {
+// check compares a view. Changes of strangers may show late in a large directory.
+func (m *model) check(large bool, late time.Duration, reads *atomic.Int64) {
 	arrived, at := m.step, time.Now()
 	h := &hooked{Dir: m.dir, before: m.some, after: m.some, stated: m.some, reads: reads}
-	v, err := m.cache.Get(m.t.Context(), "d", h)
+	v, err := m.cache.Get(m.t.Context(), "d", h, m.feed.changes())
 	must(m.t, err)
 	got := keys(v)
 	if !slices.IsSorted(got) {
@@ -151,7 +182,7 @@ func (m *model) check(large bool, reread time.Duration, reads *atomic.Int64) {
 	for key := range m.keys {
 		since := arrived
 		if large && strings.HasPrefix(key, "foreign") {
-			for since > 0 && at.Sub(m.began[since-1]) <= reread+10*time.Second {
+			for since > 0 && at.Sub(m.began[since-1]) <= late {
 				since--
 			}
 		}
@@ -168,28 +199,13 @@ func TestAViewShowsEveryChangeThatWasOverBefore(t *testing.T) {
 			var reads, gets atomic.Int64
 			for i := uint64(0); i < 150 && !t.Failed(); i++ {
 				synctest.Test(t, func(t *testing.T) {
-					fs := vfs.NewMemory(vfs.WithGranularity(time.Second))
 					cfg := dirsnap.Config{Large: 1 << 20}
 					if large {
 						cfg.Large = 1
 					}
-					m := &model{t: t, rng: rand.New(rand.NewPCG(first, i)), dir: fs.Root(), cache: dirsnap.NewCache(cfg), keys: map[string]*history{}}
-					for _, kind := range []string{"own", "foreign"} {
-						for n := range 4 {
-							m.keys[fmt.Sprintf("%s%d", kind, n)] = &history{present: []bool{false}}
-						}
-					}
-					touch(t, m.dir, "always") // so that a large directory stays large
-					for range 60 {
-						if m.rng.IntN(2) == 0 {
-							m.some()
-						}
-						if m.rng.IntN(3) == 0 {
-							time.Sleep(time.Duration(m.rng.IntN(3000)) * time.Millisecond)
-						}
-						gets.Add(1)
-						m.check(large, dirsnap.DefaultReread, &reads)
-					}
+					m := newModel(t, first, i, cfg, "own", "foreign")
+					gets.Add(60)
+					m.run(large, dirsnap.DefaultReread+10*time.Second, &reads)
 				})
 			}
 			// Of a small directory that changes all the time next to nothing can be.
@@ -220,7 +236,7 @@ func TestConcurrentViewsShowWhatWasNotedBefore(t *testing.T) {
 						must(t, root.Remove(name))
 					}
 					cache.Note("d", dirsnap.Entry{Key: name}, present)
-					v, err := cache.Get(t.Context(), "d", root)
+					v, err := cache.Get(t.Context(), "d", root, nil)
 					if err != nil || v.Has(name) != present {
 						t.Errorf("large %d: %s is shown as present: %v, %v", large, name, !present, err)
 						return
@@ -241,7 +257,7 @@ func TestAnUnchangedDirectoryIsReadNoMoreOnceItsTimesProveIt(t *testing.T) {
 		root := &hooked{Dir: vfs.NewMemory().Root(), reads: &reads}
 		cache := dirsnap.NewCache(dirsnap.Config{})
 		get := func() {
-			_, err := cache.Get(t.Context(), "d", root)
+			_, err := cache.Get(t.Context(), "d", root, nil)
 			must(t, err)
 		}
 		get()
@@ -274,7 +290,7 @@ func TestCallersOfADirectoryBeingReadShareTheNextReading(t *testing.T) {
 		var wg sync.WaitGroup
 		get := func() {
 			wg.Go(func() {
-				if _, err := cache.Get(t.Context(), "d", root); err != nil {
+				if _, err := cache.Get(t.Context(), "d", root, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -298,14 +314,14 @@ func TestAChangeAfterAReadingBeganIsNotMissedByLaterCallers(t *testing.T) {
 		fault := vfs.NewFault(vfs.NewMemory().Root())
 		root := fault.Root()
 		cache := dirsnap.NewCache(dirsnap.Config{})
-		_, err := cache.Get(t.Context(), "d", root)
+		_, err := cache.Get(t.Context(), "d", root, nil)
 		must(t, err)
 		touch(t, root, "a")
 		hang := fault.Hang(func(c vfs.OpCall) bool { return c.Op == vfs.OpReadDir })
 		var wg sync.WaitGroup
 		get := func(key string) {
 			wg.Go(func() {
-				if v, err := cache.Get(t.Context(), "d", root); err != nil || !v.Has(key) {
+				if v, err := cache.Get(t.Context(), "d", root, nil); err != nil || !v.Has(key) {
 					t.Errorf("%s is missing, %v", key, err)
 				}
 			})
@@ -328,7 +344,7 @@ func TestANameThatMovesWhileItsDirectoryIsReadIsShown(t *testing.T) {
 		touch(t, root, "always")
 		cache := dirsnap.NewCache(dirsnap.Config{Large: large})
 		root.after = func() { cache.Note("d", dirsnap.Entry{Key: "moved", Slot: keypath.Alias}, true) }
-		v, err := cache.Get(t.Context(), "d", root)
+		v, err := cache.Get(t.Context(), "d", root, nil)
 		must(t, err)
 		if !v.Has("moved") {
 			t.Errorf("large from %d on: shown are %q", large, keys(v))
@@ -343,7 +359,7 @@ func TestALateNoteDoesNotOutliveTheNextReading(t *testing.T) {
 		root := &hooked{Dir: vfs.NewMemory().Root(), reads: &reads}
 		touch(t, root, "always")
 		get := func() *dirsnap.View {
-			v, err := cache.Get(t.Context(), "d", root)
+			v, err := cache.Get(t.Context(), "d", root, nil)
 			must(t, err)
 			return v
 		}
@@ -380,7 +396,7 @@ func TestAFailedReadingIsItsCallersAlone(t *testing.T) {
 		var errs, views atomic.Int64
 		for range 5 {
 			wg.Go(func() {
-				if _, err := cache.Get(t.Context(), "d", fault.Root()); err != nil {
+				if _, err := cache.Get(t.Context(), "d", fault.Root(), nil); err != nil {
 					errs.Add(1)
 				} else {
 					views.Add(1)
@@ -406,7 +422,7 @@ func TestTheCacheStaysWithinItsBytes(t *testing.T) {
 	cache := dirsnap.NewCache(dirsnap.Config{MaxBytes: limit, Large: 1})
 	for i := range 100 {
 		id := fmt.Sprint(i)
-		v, err := cache.Get(t.Context(), id, root)
+		v, err := cache.Get(t.Context(), id, root, nil)
 		must(t, err)
 		if n := len(keys(v)); n != 200 {
 			t.Errorf("%d keys", n)
@@ -423,7 +439,7 @@ func TestTheCacheStaysWithinItsBytes(t *testing.T) {
 		t.Errorf("%d bytes in an empty cache", b)
 	}
 	tiny := dirsnap.NewCache(dirsnap.Config{MaxBytes: 1})
-	if v, err := tiny.Get(t.Context(), "d", root); err != nil || len(keys(v)) != 200 {
+	if v, err := tiny.Get(t.Context(), "d", root, nil); err != nil || len(keys(v)) != 200 {
 		t.Error(err)
 	}
 	if b := tiny.Bytes(); b != 0 {
@@ -437,7 +453,7 @@ func TestManyNotesAreFoldedIntoTheSnapshot(t *testing.T) {
 		touch(t, root, name)
 	}
 	cache := dirsnap.NewCache(dirsnap.Config{Large: 1, Reread: time.Hour})
-	_, err := cache.Get(t.Context(), "d", root)
+	_, err := cache.Get(t.Context(), "d", root, nil)
 	must(t, err)
 	want := map[string]bool{"a": true, "c": true, "e": true}
 	rng := rand.New(rand.NewPCG(seed(t), 0))
@@ -446,7 +462,7 @@ func TestManyNotesAreFoldedIntoTheSnapshot(t *testing.T) {
 		cache.Note("d", dirsnap.Entry{Key: key}, added)
 		want[key] = added
 	}
-	v, err := cache.Get(t.Context(), "d", root)
+	v, err := cache.Get(t.Context(), "d", root, nil)
 	must(t, err)
 	var expected []string
 	for key, there := range want {

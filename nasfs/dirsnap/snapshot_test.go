@@ -141,7 +141,7 @@ func BenchmarkSeekAndPageOf1000(b *testing.B) {
 	cache := dirsnap.NewCache(dirsnap.Config{})
 	b.ReportAllocs()
 	for b.Loop() {
-		v, err := cache.Get(b.Context(), "d", d)
+		v, err := cache.Get(b.Context(), "d", d, nil)
 		must(b, err)
 		n := 0
 		for range v.From("photo-8", true) {
@@ -155,7 +155,7 @@ func BenchmarkSeekAndPageOf1000(b *testing.B) {
 func BenchmarkNote(b *testing.B) {
 	d := many(100_000)
 	cache := dirsnap.NewCache(dirsnap.Config{})
-	_, err := cache.Get(b.Context(), "d", d)
+	_, err := cache.Get(b.Context(), "d", d, nil)
 	must(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
