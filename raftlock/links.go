@@ -130,10 +130,14 @@ func (k *link) run() {
 		c, err := k.dial()
 		switch {
 		case err == nil:
-			wait, refused = redialFirst, 0
+			refused = 0
 			k.note(false)
+			begun := time.Now()
 			err = k.serve(c)
-			_ = c.Close() // what was to be said on it has been, or is said again
+			_ = c.Close()                       // what was to be said on it has been, or is said again
+			if time.Since(begun) > redialMost { // a peer between two lives hangs up at once
+				wait = redialFirst
+			}
 		case isGone(err):
 			if refused++; refused >= 2 {
 				k.note(true)

@@ -35,11 +35,12 @@ type world struct {
 
 // process is one run of a node.
 type process struct {
-	name  string
-	node  *Node
-	mount *mount.Mount
-	kill  context.CancelFunc
-	net   *endpoint
+	name    string
+	node    *Node
+	mount   *mount.Mount
+	storage *vfs.Fault // what it sees of the world's
+	kill    context.CancelFunc
+	net     *endpoint
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -56,11 +57,12 @@ func (w *world) start(name string) *process {
 	ctx, kill := context.WithCancel(context.Background())
 	uuid := fmt.Sprintf("%s-%d", name, w.started)
 	log := w.log.With("on", uuid)
-	m, err := mount.Open(ctx, w.root, log)
+	storage := vfs.NewFault(w.root)
+	m, err := mount.Open(ctx, storage.Root(), log)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &process{name: name, mount: m, kill: kill, net: w.net.endpoint(name, uuid)}
+	p := &process{name: name, mount: m, storage: storage, kill: kill, net: w.net.endpoint(name, uuid)}
 	var arbiter Arbiter = m
 	if w.mutate != nil {
 		arbiter = w.mutate(m)

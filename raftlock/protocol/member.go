@@ -428,7 +428,7 @@ func (m *Member) Receive(e Envelope, now time.Duration) {
 		}
 	case Answer:
 		m.answered(e.From, msg)
-		if w := m.waits[msg.Request]; w != nil && msg.Verdict == Retry {
+		if w := m.waits[msg.Request]; w != nil && w.again == 1 {
 			m.later(w, now)
 		}
 	case Assert:
@@ -484,12 +484,15 @@ func (m *Member) serve(from SID, standing Standing, msg Acquire, now time.Durati
 func (m *Member) answered(from SID, msg Answer) {
 	switch msg.Verdict {
 	case Granted:
-		_, waits := m.waits[msg.Request]
+		w := m.waits[msg.Request]
 		if !m.holders[msg.Slot].Accept(msg.Request, msg.Epoch, msg.Sequence) {
 			m.refuse(from, msg)
+			if w != nil && w.again == 0 {
+				w.again = 1 // whoever granted it may be the owner anew, and have forgotten it by then
+			}
 			return
 		}
-		if !waits {
+		if w == nil {
 			return // a grant that was sent again
 		}
 	case Busy:

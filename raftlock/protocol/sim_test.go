@@ -122,7 +122,7 @@ func newSim(seed uint64, nodes int, m mutant) *sim {
 		links: map[[2]int]*simLink{}, cut: map[[2]int]bool{}, store: map[string]register{}, dirs: map[string]bool{},
 	}
 	for id := range nodes {
-		n := &simNode{id: id, state: NewState(), rate: 0.98 + 0.04*s.rng.Float64(), keeps: map[uint64]sentKeep{}, calls: map[uint64]func(Decision){}}
+		n := &simNode{id: id, state: NewState(), rate: 0.98 + 0.04*s.rng.Float64(), lost: -s.between(0, 2*time.Hour), keeps: map[uint64]sentKeep{}, calls: map[uint64]func(Decision){}}
 		s.nodes = append(s.nodes, n)
 		for c := range 3 {
 			n.clients = append(n.clients, &simClient{sim: s, node: n, id: c})
@@ -461,6 +461,7 @@ func (s *sim) lead(n *simNode) {
 	for _, sid := range w.Overdue(n.clock(s)) {
 		s.expire(n, sid)
 	}
+	w.Due(n.clock(s))
 	if s.faults && s.rng.IntN(400) == 0 {
 		if ids := n.state.SessionIDs(); len(ids) > 0 {
 			s.expire(n, ids[s.rng.IntN(len(ids))]) // for no reason

@@ -23,6 +23,7 @@ type Watch struct {
 	propose   time.Duration         // when the next tick is to be proposed, if any were heard
 	proposed  time.Duration         // when the tick under way was proposed
 	underWay  bool
+	due       time.Duration // what Due said last
 }
 
 // Kept tells a session that its Keep counts.
@@ -142,13 +143,21 @@ func (w *Watch) Due(now time.Duration) time.Duration {
 	if len(w.heard) > 0 && !w.underWay {
 		due = min(due, w.propose)
 	}
+	w.due = due
 	return due
 }
 
-// Overdue returns the sessions that were not heard of in time, ascending.
+// Overdue returns the sessions that were not heard of in time, ascending. A
+// leader that asks much later than Due said was held up itself and may not have
+// heard them: it gives all of them their time anew.
 func (w *Watch) Overdue(now time.Duration) []SID {
+	heldUp := w.due != 0 && now > w.due+gather
 	var dead []SID
 	for sid, until := range w.deadlines {
+		if heldUp {
+			until = deadline(now)
+			w.deadlines[sid] = until
+		}
 		if until <= now {
 			dead = append(dead, sid)
 		}

@@ -1,0 +1,525 @@
+package raftlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/raftlock/protocol"
+)
+
+// The scenarios are single faults, each with what it must come to. Time is
+// virtual, so what it takes is what the protocol waits for, on any machine.
+
+// inWorld runs a scenario with a fleet of nodes a, b, c and so on.
+func inWorld(t *testing.T, nodes int, scenario func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		for i := range nodes {
+			w.start(string(rune('a' + i)))
+		}
+		w.whole(t)
+		scenario(t, w)
+	})
+}
+
+// eventually waits until something is so, in virtual time.
+func eventually(t *testing.T, what string, within time.Duration, so func() bool) {
+	t.Helper()
+	for begun := time.Now(); !so(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > within {
+			t.Fatalf("after %v still not: %s", within, what)
+		}
+	}
+}
+
+// whole waits until all running nodes are in one generation, have their slots,
+// and as many of them vote as should.
+func (w *world) whole(t *testing.T) {
+	t.Helper()
+	eventually(t, "the fleet is whole", 40*time.Second, func() bool {
+		generations := make(map[uint32]bool)
+		for _, p := range w.running {
+			l := p.node.currentLife()
+			if l == nil {
+				return false
+			}
+			generations[l.generation] = true
+			voters, others := l.servers()
+			l.mu.Lock()
+			settled := l.member != nil && l.member.Lease().Valid(l.now()) && l.member.Counts().Recovering == 0 && len(l.links) == len(w.running)-1
+			l.mu.Unlock()
+			if !settled || len(voters) != wantVoters(len(w.running)) || len(voters)+len(others) != len(w.running) {
+				return false
+			}
+		}
+		return len(generations) == 1
+	})
+}
+
+// leader returns the node that leads, and the others.
+func (w *world) leader(t *testing.T) (leader *process, others []*process) {
+	t.Helper()
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		if p := w.running[name]; p != nil && leads(p.node) {
+			leader = p
+		} else if p != nil {
+			others = append(others, p)
+		}
+	}
+	if leader == nil {
+		t.Fatal("nobody leads")
+	}
+	return leader, others
+}
+
+// isolate cuts a node off all others, or puts it back.
+func (w *world) isolate(p *process, cut bool) {
+	for name := range w.running {
+		if name != p.name {
+			w.net.set(name, p.name, cut)
+			w.net.set(p.name, name, cut)
+		}
+	}
+}
+
+// take takes an exclusive lock, and says how long that took.
+func take(t *testing.T, p *process, within time.Duration, name string) (lock.Lease, time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	begun := time.Now()
+	ls, err := p.node.Acquire(ctx, lock.Exclusive, name)
+	if err != nil {
+		t.Fatalf("%s: %v", p.name, err)
+	}
+	return ls, time.Since(begun)
+}
+
+func TestWhatIsHeldAndWaitedForOutlivesTheOwnerOfItsSlot(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		owner, x := others[0], others[1]
+		y, _ := w.leader(t)
+		names := ownedBy(owner.node, true, 2)
+		held, _ := take(t, x, time.Second, names[0])
+		granted := make(chan lock.Lease, 1)
+		go func() {
+			ls, _ := take(t, y, 30*time.Second, names[0])
+			granted <- ls
+		}()
+		time.Sleep(50 * time.Millisecond)
+		w.crash(owner)
+		if _, took := take(t, y, 30*time.Second, names[1]); took > 500*time.Millisecond {
+			t.Errorf("its slots were without an owner for %v", took)
+		}
+		select {
+		case <-granted:
+			t.Fatal("what is held was granted to another")
+		case <-time.After(5 * time.Second):
+		}
+		held.Release()
+		ls := <-granted
+		if ls.Token().Compare(held.Token()) <= 0 {
+			t.Errorf("token %v after %v", ls.Token(), held.Token())
+		}
+	})
+}
+
+func TestWhatADeadHolderStagedIsGoneWhenItsLockPassesOn(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, others := w.leader(t)
+		holder := others[0]
+		ls, _ := take(t, holder, time.Second, "o/bucket/k")
+		s := ls.Session().(*session)
+		dir, err := w.root.OpenDir(fmt.Sprintf(".shoal.sys/sessions/%08x/%s", s.life.generation, s.dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		f, err := dir.Create("staged", 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		w.crash(holder)
+		take(t, leader, 30*time.Second, "o/bucket/k")
+		if err := dir.Rename("staged", w.root, "k"); err == nil {
+			t.Error("it was committed after the lock had passed on")
+		}
+	})
+}
+
+// A node that can be reached by nobody grants nothing once its lease has run
+// out; the others go on with its slots, and it comes back as another session.
+func TestWhoIsCutOffGrantsNothingAndTheOthersGoOn(t *testing.T) {
+	for name, pick := range map[string]func(*process, []*process) (victim, other *process){
+		"a follower": func(_ *process, o []*process) (*process, *process) { return o[0], o[1] },
+		"the leader": func(l *process, o []*process) (*process, *process) { return l, o[0] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
+				victim, other := pick(w.leader(t))
+				theirs := ownedBy(victim.node, true, 1)[0]
+				before := victim.node.Session()
+				w.isolate(victim, true)
+				ls, took := take(t, other, 20*time.Second, theirs)
+				t.Logf("served again after %v", took)
+				ls.Release()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if _, err := victim.node.Acquire(ctx, lock.Exclusive, theirs); err == nil {
+					t.Error("it grants what others grant by now")
+				}
+				if !errors.Is(victim.node.Ready(), ErrCutOff) {
+					t.Error("it is cut off, and says that it is ready")
+				}
+				w.isolate(victim, false)
+				w.whole(t)
+				if victim.node.Session() == before {
+					t.Error("it goes on in a session that was fenced")
+				}
+				take(t, victim, time.Second, theirs)
+			})
+		})
+	}
+}
+
+func TestALinkThatIsCutOneWayCostsNoElections(t *testing.T) {
+	for _, outwards := range []bool{true, false} {
+		t.Run(fmt.Sprintf("from the leader %v", outwards), func(t *testing.T) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
+				leader, others := w.leader(t)
+				term := leader.node.currentLife().consensus.raft.CurrentTerm()
+				from, to := leader.name, others[0].name
+				if !outwards {
+					from, to = to, from
+				}
+				w.net.set(from, to, true)
+				for range 20 {
+					ls, _ := take(t, others[1], 10*time.Second, ownedBy(leader.node, true, 1)[0])
+					ls.Release()
+					time.Sleep(500 * time.Millisecond)
+				}
+				w.net.mend()
+				w.whole(t)
+				if now := leader.node.currentLife().consensus.raft.CurrentTerm(); now != term {
+					t.Errorf("term %d was %d", now, term)
+				}
+			})
+		})
+	}
+}
+
+// Two nodes that reach the leader and not each other are both alive. What the
+// one has to ask the other waits, for no longer than it is told to, and nothing
+// is granted twice.
+func TestTwoThatDoNotReachEachOtherWaitNoLongerThanTheyAreTold(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, others := w.leader(t)
+		a, b := others[0], others[1]
+		name := ownedBy(b.node, true, 1)[0]
+		held, _ := take(t, leader, time.Second, name)
+		w.net.set(a.name, b.name, true)
+		w.net.set(b.name, a.name, true)
+		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+		defer cancel()
+		begun := time.Now()
+		if _, err := a.node.Acquire(ctx, lock.Exclusive, name); err == nil {
+			t.Error("granted while another holds it")
+		}
+		if took := time.Since(begun); took != 8*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		held.Release()
+		w.net.mend()
+		take(t, a, 20*time.Second, name)
+	})
+}
+
+// A third node joins while ten thousand locks are held: nobody loses any, and
+// whoever wants another waits for a few round trips.
+func TestAJoinUnderManyLocksLosesNoneAndStallsNobody(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		a, b := w.running["a"], w.running["b"]
+		const count = 10000
+		held := make([]lock.Lease, count)
+		for i := range held {
+			held[i], _ = take(t, w.running[[]string{"a", "b"}[i%2]], 10*time.Second, fmt.Sprintf("o/bucket%d/held%d", i%200, i))
+		}
+		c := w.start("c")
+		var longest time.Duration
+		for i := 0; c.node.Ready() != nil || i < 300; i++ {
+			for _, p := range []*process{a, b} {
+				ls, took := take(t, p, 10*time.Second, fmt.Sprintf("o/bucket%d/free", i%200))
+				ls.Release()
+				longest = max(longest, took)
+			}
+		}
+		t.Logf("the longest wait was %v", longest)
+		if longest > 200*time.Millisecond {
+			t.Errorf("somebody waited for %v", longest)
+		}
+		for i := 0; i < count; i += 97 {
+			name := fmt.Sprintf("o/bucket%d/held%d", i%200, i)
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			if _, err := c.node.Acquire(ctx, lock.Exclusive, name); err == nil {
+				t.Fatalf("%s was granted twice", name)
+			}
+			cancel()
+			held[i].Release()
+			take(t, c, time.Second, name)
+		}
+	})
+}
+
+func TestAFleetGrowsAndShrinks(t *testing.T) {
+	for name, end := range map[string]func(*world, *process){"by farewells": (*world).leave, "by crashes": (*world).crash} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
+				for _, size := range []int{1, 5, 1} {
+					for _, n := range []string{"a", "b", "c", "d", "e"} {
+						switch p := w.running[n]; {
+						case p != nil && len(w.running) > size:
+							end(w, p)
+							time.Sleep(100 * time.Millisecond)
+						case p == nil && len(w.running) < size:
+							w.start(n)
+						}
+					}
+					w.whole(t)
+					for _, p := range w.running {
+						ls, _ := take(t, p, 10*time.Second, "o/bucket/k")
+						ls.Release()
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWhenMostAreReplacedAtOnceTheRestJoinsThem(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		rest := w.running["c"]
+		ls, _ := take(t, rest, time.Second, "o/bucket/k")
+		if _, err := rest.node.Set(t.Context(), Change{Name: "user/ann", Value: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []string{"a", "b"} {
+			w.crash(w.running[n])
+			w.start(n)
+		}
+		_, took := take(t, w.running["a"], 30*time.Second, "o/bucket/k")
+		t.Logf("served again after %v", took)
+		select {
+		case <-ls.Context().Done():
+		default:
+			t.Error("what the rest held has passed on, and it does not know")
+		}
+		w.whole(t)
+		if got, _ := w.running["a"].node.Get("user/ann"); string(got.Value) != "x" {
+			t.Errorf("the setting is %q", got.Value)
+		}
+	})
+}
+
+// An address is used anew at once, as those of containers are.
+func TestANodeAtADeadNodesAddressIsNotTakenForIt(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		dead := others[0]
+		ls, _ := take(t, dead, time.Second, "o/bucket/k")
+		w.crash(dead)
+		anew := w.start(dead.name)
+		granted, _ := take(t, anew, 30*time.Second, "o/bucket/k")
+		if granted.Token().Compare(ls.Token()) <= 0 {
+			t.Errorf("token %v after %v", granted.Token(), ls.Token())
+		}
+		w.whole(t)
+		voters, _ := anew.node.currentLife().servers()
+		for _, v := range voters {
+			if nodeOf(v.ID) == dead.node.cfg.Node {
+				t.Errorf("the dead %s votes", v.ID)
+			}
+		}
+	})
+}
+
+// The mount may be out of reach for one node, for the leader or for all, for
+// any time: no two generations live at once, and all go on when it is back.
+func TestAFleetOutlivesAMountOutOfReach(t *testing.T) {
+	faults := map[string]func(s *vfs.Fault) (mend func()){
+		"fails": func(s *vfs.Fault) func() { return s.Inject(func(vfs.OpCall) error { return syscall.EIO }) },
+		"hangs": func(s *vfs.Fault) func() { return s.Hang(func(vfs.OpCall) bool { return true }).Release },
+	}
+	who := map[string]func(leader *process, others []*process) []*process{
+		"the leader": func(l *process, _ []*process) []*process { return []*process{l} },
+		"a follower": func(_ *process, o []*process) []*process { return o[:1] },
+		"all":        func(l *process, o []*process) []*process { return append(o, l) },
+	}
+	for fault, breaks := range faults {
+		for name, pick := range who {
+			for _, span := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+				t.Run(fmt.Sprintf("%s for %s for %v", fault, name, span), func(t *testing.T) {
+					inWorld(t, 3, func(t *testing.T, w *world) {
+						outOfReach(t, w, pick(w.leader(t)), breaks, span)
+					})
+				})
+			}
+		}
+	}
+}
+
+func outOfReach(t *testing.T, w *world, victims []*process, breaks func(*vfs.Fault) func(), span time.Duration) {
+	t.Helper()
+	if _, err := w.running["a"].node.Set(t.Context(), Change{Name: "user/ann", Value: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range victims {
+		mend := breaks(p.storage)
+		time.AfterFunc(span, mend)
+	}
+	time.Sleep(span)
+	w.whole(t)
+	for _, p := range w.running {
+		ls, _ := take(t, p, 10*time.Second, "o/bucket/k")
+		ls.Release()
+		if got, _ := p.node.Get("user/ann"); string(got.Value) != "x" {
+			t.Errorf("%s: the setting is %q", p.name, got.Value)
+		}
+		if p.node.metrics.violations.Load() > 0 {
+			t.Errorf("%s saw violations", p.name)
+		}
+	}
+}
+
+// A bucket's lock is one lock however its slots move about.
+func TestABucketsLockExcludesItsSharersWhileSlotsMove(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		sharers, owners, rounds := 0, 0, 0
+		enter := func(mode lock.Mode, by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			if mode == lock.Shared {
+				sharers += by
+			} else {
+				owners += by
+			}
+			if owners > 1 || owners == 1 && sharers > 0 {
+				t.Errorf("%d have it exclusively, %d share it", owners, sharers)
+			}
+			rounds++
+		}
+		stop := make(chan struct{})
+		var group sync.WaitGroup
+		for _, p := range w.running {
+			for i, mode := range []lock.Mode{lock.Shared, lock.Shared, lock.Exclusive} {
+				group.Go(func() {
+					for k := i; ; k++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						ls, err := p.node.Acquire(context.Background(), mode, "b/bucket")
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						enter(mode, 1)
+						time.Sleep(time.Duration(1+k%5) * time.Millisecond)
+						enter(mode, -1)
+						ls.Release()
+					}
+				})
+			}
+		}
+		for k := range 100 {
+			w.move(t, "bucket", k)
+			time.Sleep(50 * time.Millisecond)
+		}
+		close(stop)
+		group.Wait()
+		if rounds < 500 {
+			t.Errorf("only %d rounds", rounds)
+		}
+	})
+}
+
+// move has some slots of a bucket move to one of the nodes.
+func (w *world) move(t *testing.T, bucket string, k int) {
+	t.Helper()
+	leader, others := w.leader(t)
+	to := append(others, leader)[k%(len(others)+1)].node.Session().(*session).sid
+	l := leader.node.currentLife()
+	m := protocol.MoveSlots{To: to}
+	l.look(func(s *protocol.State) {
+		for i, slot := range protocol.BucketSlots(bucket, protocol.DefaultSpread) {
+			if (i+k)%3 == 0 {
+				m.Slots = append(m.Slots, protocol.SlotSeen{Slot: slot, Seen: s.Owners[slot].Epoch})
+			}
+		}
+	})
+	l.consensus.raft.Apply(protocol.Encode(m), applyTimeout)
+}
+
+// A node that missed more than the others keep of the log is sent a snapshot,
+// while slots pass to it.
+func TestANodeThatWasFarBehindCatchesUpByASnapshot(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, others := w.leader(t)
+		behind, dead := others[0], others[1]
+		l := leader.node.currentLife()
+		w.isolate(behind, true)
+		for range trailingLogs + 200 {
+			l.consensus.raft.Apply(protocol.Encode(protocol.Tick{}), applyTimeout)
+		}
+		eventually(t, "the leader has a snapshot", 10*time.Second, func() bool { return l.consensus.raft.Snapshot().Error() == nil })
+		time.Sleep(2 * time.Second)
+		theirs := ownedBy(dead.node, true, 1)[0]
+		w.isolate(behind, false)
+		w.crash(dead)
+		take(t, behind, 30*time.Second, theirs)
+		const index = "last_snapshot_index"
+		if sent, got := l.consensus.raft.Stats()[index], behind.node.currentLife().consensus.raft.Stats()[index]; sent == "0" || got != sent {
+			t.Errorf("the leader's snapshot is of entry %s, the other has one of %s", sent, got)
+		}
+		h := &history{counted: make(map[string]string)}
+		w.settled(h)
+		for _, p := range h.problems {
+			t.Error(p)
+		}
+	})
+}
+
+// A checker of equal states that cannot fail proves nothing.
+func TestAStateThatDiffersIsFoundOut(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		others[0].node.currentLife().look(func(s *protocol.State) { s.Settings["a"] = protocol.Setting{Revision: 1} })
+		h := &history{counted: make(map[string]string)}
+		w.settled(h)
+		if len(h.problems) == 0 || !strings.Contains(h.problems[0], "differ") {
+			t.Errorf("found: %v", h.problems)
+		}
+	})
+}
+
+func TestAnOddNumberVotes(t *testing.T) {
+	for nodes, want := range map[int]int{0: 1, 1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 6: 5, 32: 5} {
+		if got := wantVoters(nodes); got != want {
+			t.Errorf("of %d nodes %d vote, not %d", nodes, got, want)
+		}
+	}
+}
