@@ -28,7 +28,7 @@ func (s *Server) authorise(r *request) error {
 // root user can always get at the policy itself.
 func (s *Server) allow(r *request, action string, ref object.Ref) error {
 	req := &iam.Request{Identity: r.identity, Action: action, Bucket: ref.Bucket, Key: ref.Key, Values: &conditionValues{s: s, r: r, ref: ref}}
-	policy, err := s.policyOf(ref.Bucket)
+	policy, err := s.policyOf(r, ref.Bucket)
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func (a *bucketAccess) decide(req *iam.Request) iam.Decision {
 }
 
 // policyOf returns what the documents of a bucket say, or nil if it has no policy.
-func (s *Server) policyOf(bucket string) (*bucketAccess, error) {
-	documents, err := s.documents(bucket)
+func (s *Server) policyOf(r *request, bucket string) (*bucketAccess, error) {
+	documents, err := s.documents(r, bucket)
 	text, there := documents[policyDocument]
 	if err != nil || !there {
 		return nil, err

@@ -171,6 +171,13 @@ func (s *Server) createBucket(ctx context.Context, r *request) error {
 			return err
 		}
 	}
+	if strings.EqualFold(r.header("x-amz-bucket-object-lock-enabled"), "true") {
+		text, err := newLockConfiguration()
+		if err != nil {
+			return err
+		}
+		bucket.Versioning, bucket.Documents = object.Versioned, map[string]string{lockDocument: text}
+	}
 	if err := s.Store.CreateBucket(ctx, bucket); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (s *Server) getBucketPolicyStatus(ctx context.Context, r *request) error {
 	if _, err := s.Store.StatBucket(ctx, r.bucket); err != nil {
 		return err
 	}
-	access, err := s.policyOf(r.bucket)
+	access, err := s.policyOf(r, r.bucket)
 	if err != nil {
 		return err
 	}
@@ -139,6 +139,9 @@ func (s *Server) readDocument(ctx context.Context, r *request, v any) error {
 	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxDocument})
 	if err != nil {
 		return err
+	}
+	if b.Size() == 0 {
+		return errMissingBody
 	}
 	return readXML(b, maxDocument, v)
 }

@@ -58,6 +58,9 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := c.directives(r); err != nil {
 		return err
 	}
+	if err := s.protect(r, r.header, &c.meta); err != nil {
+		return err
+	}
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		source, info, err := s.copyOne(ctx, c)
 		if err != nil {
@@ -137,6 +140,7 @@ func (c *copying) metaOf(source *object.Info) object.Meta {
 		m.Tags = c.meta.Tags
 	}
 	m.WebsiteRedirect, m.StorageClass = c.redirect, c.class
+	m.Retention, m.LegalHold = c.meta.Retention, c.meta.LegalHold // never copied
 	return m
 }
 

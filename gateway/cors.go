@@ -88,8 +88,8 @@ func (s *Server) putBucketCORS(ctx context.Context, r *request) error {
 
 // corsOf returns the rules of a bucket, or those of all that have none of their
 // own; nil if there are none.
-func (s *Server) corsOf(bucket string) (*corsConfiguration, error) {
-	documents, err := s.documents(bucket)
+func (s *Server) corsOf(r *request, bucket string) (*corsConfiguration, error) {
+	documents, err := s.documents(r, bucket)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (s *Server) preflight(_ context.Context, r *request) error {
 		}
 		return errBadRequest.with("Invalid Access-Control-Request-Method: " + method)
 	}
-	rules, err := s.corsOf(r.bucket)
+	rules, err := s.corsOf(r, r.bucket)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (s *Server) cors(r *request) {
 	if origin == "" || r.bucket == "" || r.method == fasthttp.MethodOptions {
 		return
 	}
-	rules, err := s.corsOf(r.bucket)
+	rules, err := s.corsOf(r, r.bucket)
 	if err != nil || rules == nil {
 		return
 	}

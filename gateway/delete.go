@@ -29,6 +29,7 @@ type deleteObject struct {
 	ETag             string
 	Size             *int64
 	LastModifiedTime string
+	check            object.Check // beside those that the request states
 }
 
 // deleteObjects serves DeleteObjects
@@ -105,7 +106,7 @@ func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObje
 	}
 	for i := range objects {
 		// Not in the workers: the question is about the request, too.
-		if results[i].err = s.mayDelete(r, &objects[i]); results[i].err == nil {
+		if objects[i].check, results[i].err = s.mayDelete(r, &objects[i]); results[i].err == nil {
 			next <- i
 		}
 	}
@@ -114,23 +115,28 @@ func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObje
 	return results
 }
 
-// mayDelete returns nil if there can be such an object and the sender may delete it.
-func (s *Server) mayDelete(r *request, o *deleteObject) error {
+// mayDelete returns what else has to be checked, if there can be such an object and
+// the sender may delete it.
+func (s *Server) mayDelete(r *request, o *deleteObject) (object.Check, error) {
 	if o.Key == "" {
-		return errInvalidArgument.with("A key must be specified.")
+		return nil, errInvalidArgument.with("A key must be specified.")
 	}
 	if len(o.Key) > object.MaxKeyLen {
-		return errKeyTooLong
+		return nil, errKeyTooLong
 	}
+	ref := object.Ref{Bucket: r.bucket, Key: o.Key, Version: o.VersionID}
 	action := "s3:DeleteObject"
 	if o.VersionID != "" {
 		action = versioned(action)
 	}
-	return s.allow(r, action, object.Ref{Bucket: r.bucket, Key: o.Key, Version: o.VersionID})
+	if err := s.allow(r, action, ref); err != nil {
+		return nil, err
+	}
+	return s.governed(r, ref)
 }
 
 func (s *Server) deleteOne(ctx context.Context, bucket string, o *deleteObject) (done object.Deleted, err error) {
-	var checks []object.Check
+	checks := []object.Check{o.check}
 	if o.ETag != "" {
 		checks = append(checks, object.IfMatch(o.ETag, object.NoSuchKey))
 	}

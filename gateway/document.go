@@ -75,9 +75,26 @@ func encodeDocument(v any) (string, error) {
 	return xmlDeclaration + string(b), nil
 }
 
+// bucketDocuments are what a request has found out about the documents of a bucket.
+type bucketDocuments struct {
+	bucket    string
+	documents map[string]string
+}
+
 // documents returns the documents of a bucket: none if it has none, is not there,
-// or no bucket has any.
-func (s *Server) documents(bucket string) (map[string]string, error) {
+// or no bucket has any. A request asks the Store once.
+func (s *Server) documents(r *request, bucket string) (map[string]string, error) {
+	if r.known.bucket == bucket {
+		return r.known.documents, nil
+	}
+	documents, err := s.readDocuments(bucket)
+	if err == nil {
+		r.known = bucketDocuments{bucket: bucket, documents: documents}
+	}
+	return documents, err
+}
+
+func (s *Server) readDocuments(bucket string) (map[string]string, error) {
 	if c, ok := s.Store.(object.Configured); bucket == "" || ok && !c.Configured() {
 		return nil, nil
 	}

@@ -100,9 +100,14 @@ var (
 	errMessageTooLong         = &s3Error{code: "MaxMessageLengthExceeded", status: 400, message: "Your request was too big."}
 	errMetadataTooLarge       = &s3Error{code: "MetadataTooLarge", status: 400, message: "Your metadata headers exceed the maximum allowed metadata size"}
 	errMethodNotAllowed       = &s3Error{code: "MethodNotAllowed", status: 405, message: "The specified method is not allowed against this resource."}
+	errMissingBody            = &s3Error{code: "MissingRequestBodyError", status: 400, message: "Request body is empty."}
 	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
 	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
+	errNoLock                 = &s3Error{code: "NoSuchObjectLockConfiguration", status: 404, message: "The specified object does not have a ObjectLock configuration"}
+	errNoLockConfiguration    = &s3Error{code: "ObjectLockConfigurationNotFoundError", status: 404, message: "Object Lock configuration does not exist for this bucket"}
+	errInvalidBucketState     = &s3Error{code: "InvalidBucketState", status: 409, message: "The request is not valid with the current state of the bucket."}
+	errObjectLocked           = &s3Error{code: "AccessDenied", status: 403, message: "Access Denied because object protected by object lock."}
 	errNoSuchBucketPolicy     = &s3Error{code: "NoSuchBucketPolicy", status: 404, message: "The bucket policy does not exist"}
 	errNoSuchCORS             = &s3Error{code: "NoSuchCORSConfiguration", status: 404, message: "The CORS configuration does not exist"}
 	errNoSuchPublicBlock      = &s3Error{code: "NoSuchPublicAccessBlockConfiguration", status: 404, message: "The public access block configuration was not found"}
@@ -182,6 +187,8 @@ func fromKind(kind object.Kind, err error) *s3Error {
 		return errBucketExists.because(err)
 	case object.BucketNotEmpty:
 		return errBucketNotEmpty.because(err)
+	case object.Locked:
+		return errObjectLocked.because(err)
 	case object.PreconditionFailed:
 		return errPreconditionFailed.because(err)
 	case object.Conflict:

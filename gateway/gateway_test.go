@@ -329,8 +329,6 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		{"NotImplemented", map[string]string{"x-amz-write-offset-bytes": "0"}, ""},
 		{"InvalidArgument", map[string]string{"x-amz-acl": "rubbish"}, ""},
 		{"InvalidRedirectLocation", map[string]string{"x-amz-website-redirect-location": "ftp://x"}, ""},
-		{"NotImplemented", nil, "retention"},
-		{"NotImplemented", nil, "legal-hold"},
 	} {
 		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", query: tt.query, header: tt.header, body: "x"})
 		f.missing("k")
@@ -343,7 +341,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"lifecycle", "encryption", "replication", "notification", "website", "logging", "object-lock"} {
+	for _, sub := range []string{"lifecycle", "encryption", "replication", "notification", "website", "logging"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }

@@ -28,7 +28,7 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 		return err
 	}
 	info := h.Info()
-	part, err := r.describe(&info)
+	part, err := s.describe(r, ref, &info)
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
@@ -49,7 +49,7 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	part, err := r.describe(&info)
+	part, err := s.describe(r, ref, &info)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ type span struct {
 
 // describe holds the object against the request's preconditions, finds the span
 // that is asked for and sets all headers of the answer.
-func (r *request) describe(info *object.Info) (span, error) {
+func (s *Server) describe(r *request, ref object.Ref, info *object.Info) (span, error) {
 	if err := r.readConditions("").evaluate(info.ETag, info.Modified); err != nil {
 		if errors.Is(err, errNotModified) {
 			return span{}, notModified(info)
@@ -80,6 +80,7 @@ func (r *request) describe(info *object.Info) (span, error) {
 	r.setVersion(info.Version)
 	r.set("Last-Modified", httpTime(info.Modified))
 	r.setMeta(info)
+	s.setLock(r, ref, &info.Meta)
 	if strings.EqualFold(r.header("x-amz-checksum-mode"), "ENABLED") && (!part.partial || part.length == info.Size) {
 		r.setChecksum(info.Checksum)
 	}

@@ -22,6 +22,9 @@ func (s *Server) createUpload(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.protect(r, r.header, &meta); err != nil {
+		return err
+	}
 	up := object.Upload{UploadRef: object.UploadRef{Ref: r.ref()}, Meta: meta}
 	if err := r.uploadChecksum(&up); err != nil {
 		return err

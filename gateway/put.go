@@ -18,6 +18,9 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.protect(r, r.header, &meta); err != nil {
+		return err
+	}
 	check, err := r.writeCheck()
 	if err != nil {
 		return err
@@ -48,7 +51,11 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.Store.Delete(ctx, ref, check)
+	governed, err := s.governed(r, ref)
+	if err != nil {
+		return err
+	}
+	done, err := s.Store.Delete(ctx, ref, object.All(check, governed))
 	if err != nil {
 		return err
 	}
@@ -125,10 +132,6 @@ func refuseHeader(name, value string) error {
 	case strings.HasPrefix(name, "x-amz-server-side-encryption"),
 		strings.HasPrefix(name, "x-amz-copy-source-server-side-encryption"),
 		name == "x-amz-write-offset-bytes":
-		return errNotImplemented.detailed("Header", name)
-	case strings.HasPrefix(name, "x-amz-object-lock-"):
-		return errInvalidRequest.with("Bucket is missing Object Lock Configuration")
-	case name == "x-amz-bucket-object-lock-enabled" && strings.EqualFold(value, "true"):
 		return errNotImplemented.detailed("Header", name)
 	case strings.HasPrefix(name, checksumHeader) && !isChecksumHeader(name):
 		return errInvalidRequest.with("The algorithm type you specified in x-amz-checksum- header is invalid.")

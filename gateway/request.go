@@ -35,7 +35,8 @@ type request struct {
 	secret   string     // of the signer
 	identity iam.Identity
 	release  func() // gives back what admission took
-	body     *body  // what the handler reads, once it has asked for it
+	known    bucketDocuments
+	body     *body // what the handler reads, once it has asked for it
 	failure  *s3Error
 	progress func() // tells the request's clock that the body moves, or nil
 }

@@ -119,6 +119,9 @@ func (s *Server) putBucketVersioning(ctx context.Context, r *request) error {
 		return err
 	}
 	return s.Store.UpdateBucket(ctx, r.bucket, func(b *object.Bucket) error {
+		if _, locked := b.Documents[lockDocument]; locked && state != object.Versioned {
+			return errInvalidBucketState.with("An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
+		}
 		b.Versioning = state
 		return nil
 	})

@@ -392,7 +392,7 @@ func (s *Store) findVersion(ref object.Ref) (*opened, error) {
 }
 
 // shortestID is how long the ID of a version of some server is at least, in bytes.
-const shortestID = 16
+const shortestID = 20
 
 // validVersion refuses what never was the ID of a version, here or on another
 // server that the client may have it from.

@@ -268,7 +268,7 @@ func (s *Store) info(ref object.Ref, st stamp, r, state *record) object.Info {
 		info.Parts, info.Meta = r.parts, r.meta
 	}
 	if state != nil {
-		info.Meta.Tags = state.meta.Tags
+		info.Meta.Tags, info.Meta.Retention, info.Meta.LegalHold = state.meta.Tags, state.meta.Retention, state.meta.LegalHold
 	}
 	if s.mayVersion() {
 		info.Version = s.shownVersion(ref.Bucket, r)

@@ -73,6 +73,9 @@ const (
 	fieldImplied
 	fieldSpilled
 	fieldVersion
+	fieldRetention
+	fieldRetainUntil
+	fieldLegalHold
 )
 
 // etagOf returns the object's ETag.
@@ -144,6 +147,11 @@ func (r *record) encode() []byte {
 	b = appendText(b, fieldUploadID, r.uploadID)
 	b = appendInt(b, fieldImplied, protowire.EncodeBool(r.implied))
 	b = appendInt(b, fieldSpilled, protowire.EncodeBool(r.spilled))
+	if until := r.meta.Retention.Until; r.meta.Retention.Mode != object.NoRetention {
+		b = appendInt(b, fieldRetention, uint64(r.meta.Retention.Mode))
+		b = appendInt(b, fieldRetainUntil, protowire.EncodeZigZag(until.UnixNano()))
+	}
+	b = appendInt(b, fieldLegalHold, protowire.EncodeBool(r.meta.LegalHold))
 	if !r.version.isZero() {
 		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
 		b = protowire.AppendBytes(b, r.version[:])
@@ -273,6 +281,12 @@ func (r *record) field(n protowire.Number, v uint64, s []byte) (err error) {
 		r.implied = v != 0
 	case fieldSpilled:
 		r.spilled = v != 0
+	case fieldRetention:
+		r.meta.Retention.Mode = object.RetentionMode(min(v, uint64(object.Compliance))) //nolint:gosec // bounded
+	case fieldRetainUntil:
+		r.meta.Retention.Until = time.Unix(0, protowire.DecodeZigZag(v)).UTC()
+	case fieldLegalHold:
+		r.meta.LegalHold = v != 0
 	case fieldVersion:
 		if copy(r.version[:], s) != len(s) || len(s) != len(r.version) {
 			return errRecord

@@ -44,10 +44,11 @@ func (s *Store) updateLocked(ref object.Ref, h held, fn func(*object.Meta) error
 	if err := fn(&meta); err != nil {
 		return object.Info{}, refused{err}
 	}
-	info.Meta.Tags = meta.Tags // what else fn changed is not mutable
+	// What else fn changed is not mutable.
+	info.Meta.Tags, info.Meta.Retention, info.Meta.LegalHold = meta.Tags, meta.Retention, meta.LegalHold
 	state := &record{
 		key: ref.Key, stamp: o.stamp(), token: s.token(h.names), writer: s.locker.Session().ID(),
-		modified: s.cfg.Now().UTC(), meta: object.Meta{Tags: meta.Tags},
+		modified: s.cfg.Now().UTC(), meta: object.Meta{Tags: meta.Tags, Retention: meta.Retention, LegalHold: meta.LegalHold},
 	}
 	if err := s.saveState(o.stamp(), state); err != nil {
 		return object.Info{}, err

@@ -237,10 +237,11 @@ func (s *Store) deleteVersion(ref object.Ref, check object.Check) (object.Delete
 	return done, s.deletePast(ref, h, p, o)
 }
 
-// checkPast runs a check on a version of a history; ok says that it is there.
+// checkPast runs a check on a version of a history, and asks whether it is
+// protected; ok says that it is there.
 func (s *Store) checkPast(ref object.Ref, h history, p past, ok bool, check object.Check) error {
-	if check == nil {
-		return nil
+	if check == nil && (p.marker || !s.Configured()) {
+		return nil // only a bucket with a configuration can have protected versions
 	}
 	var info *object.Info
 	if ok && !p.marker {
@@ -252,20 +253,29 @@ func (s *Store) checkPast(ref object.Ref, h history, p past, ok bool, check obje
 		i := s.info(ref, o.stamp(), o.rec, o.state)
 		info = &i
 	}
-	if err := check(info); err != nil {
-		return s.refuse(ref, info, err)
+	return s.mayRemove(ref, info, check)
+}
+
+// mayRemove returns nil if a check allows to remove a version for good, which is nil
+// if it is not there or a marker, and it is not protected.
+func (s *Store) mayRemove(ref object.Ref, info *object.Info, check object.Check) error {
+	if check != nil {
+		if err := check(info); err != nil {
+			return s.refuse(ref, info, err)
+		}
 	}
-	return nil
+	if info == nil {
+		return nil
+	}
+	return info.Protected(s.cfg.Now())
 }
 
 // deleteCurrent removes the current version: the newest one that is left becomes
 // current, in the same step.
 func (s *Store) deleteCurrent(ref object.Ref, h history, o *opened, check object.Check) error {
-	if check != nil {
-		info := s.info(ref, o.stamp(), o.rec, o.state)
-		if err := check(&info); err != nil {
-			return s.refuse(ref, &info, err)
-		}
+	info := s.info(ref, o.stamp(), o.rec, o.state)
+	if err := s.mayRemove(ref, &info, check); err != nil {
+		return err
 	}
 	if err := s.dropHidden(h, o); err != nil {
 		return err

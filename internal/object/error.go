@@ -28,6 +28,7 @@ const (
 	NoSuchUpload            // the upload does not exist or has ended
 	BucketExists            // a bucket of the name exists
 	BucketNotEmpty          // the bucket holds objects
+	Locked                  // the version is retained or held
 	PreconditionFailed      // a Check refused
 	Conflict                // a concurrent change was in the way; a retry may succeed
 	InvalidPart             // a named part is not there, or is another
@@ -46,7 +47,7 @@ func (k Kind) Error() string {
 		BadName: "name cannot be stored", NoSuchBucket: "no such bucket", NoSuchKey: "no such key",
 		NoSuchVersion: "no such version", BadVersion: "not a version ID", DeleteMarker: "version is a delete marker",
 		NoSuchUpload: "no such upload", BucketExists: "bucket exists", BucketNotEmpty: "bucket not empty",
-		PreconditionFailed: "precondition failed", Conflict: "conflicting operation", InvalidPart: "invalid part",
+		Locked: "version is locked", PreconditionFailed: "precondition failed", Conflict: "conflicting operation", InvalidPart: "invalid part",
 		InvalidPartOrder: "invalid part order", PartTooSmall: "part too small", TooLarge: "object too large", BadDigest: "digest mismatch",
 		InvalidRequest: "invalid request", NotImplemented: "not implemented",
 	}

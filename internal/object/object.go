@@ -66,6 +66,8 @@ type Meta struct {
 	WebsiteRedirect    string            // x-amz-website-redirect-location
 	User               map[string]string // names in lower case, without x-amz-meta-
 	Tags               []Tag
+	Retention          Retention
+	LegalHold          bool
 }
 
 // Clone returns a copy that shares no map or slice with m.

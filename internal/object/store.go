@@ -55,15 +55,17 @@ type Objects interface {
 	Open(ctx context.Context, ref Ref) (Handle, error)
 	// Stat returns what Open's Handle would, without holding it.
 	Stat(ctx context.Context, ref Ref) (Info, error)
-	// Update runs fn on the object's mutable metadata under its lock, now its
-	// tags; NoSuchKey without an object. Bytes, ETag and Modified do not change.
+	// Update runs fn on the object's mutable metadata under its lock: its tags,
+	// retention and legal hold; NoSuchKey without an object. Bytes, ETag and
+	// Modified do not change. An error of fn is returned as it is.
 	Update(ctx context.Context, ref Ref, fn func(*Meta) error) (Info, error)
 	// Delete removes ref. That it does not exist is not an error, but check is
 	// called with nil then and may make it one. Without a Version, in a bucket
 	// with versioning, it makes a delete marker the current version, even where
 	// there is no object. With one it removes that version for good; if it was
 	// the current one, the newest that is left becomes current. Check is called
-	// with the version that is to be removed, nil for a delete marker.
+	// with the version that is to be removed, nil for a delete marker. A version
+	// that is Protected is Locked.
 	Delete(ctx context.Context, ref Ref, check Check) (Deleted, error)
 	// List returns one page of the current versions in ascending byte order of
 	// the key. Its cost follows the page, not the bucket.

@@ -268,6 +268,7 @@ func (m *Memory) Update(ctx context.Context, ref object.Ref, fn func(*object.Met
 	}
 	changed := *s
 	changed.info.Meta.Tags = slices.Clone(meta.Tags)
+	changed.info.Meta.Retention, changed.info.Meta.LegalHold = meta.Retention, meta.LegalHold
 	all := b.versions[ref.Key]
 	all[slices.Index(all, s)] = &changed
 	return b.info(&changed), nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
 )
@@ -109,6 +110,11 @@ func (b *bucket) deleteVersion(ref object.Ref, check object.Check) (object.Delet
 	}
 	if err := b.checkOne(s, check); err != nil {
 		return object.Deleted{}, err
+	}
+	if s != nil {
+		if err := s.info.Protected(time.Now()); err != nil {
+			return object.Deleted{}, err
+		}
 	}
 	b.remove(ref.Key, ref.Version, true)
 	return done, nil

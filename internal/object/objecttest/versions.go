@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
 )
@@ -165,6 +166,22 @@ func versionTests() []test {
 				c.put(key, "1")
 				c.put(key, "22")
 				c.versions(key, "22*", "1")
+			}
+		}},
+		{"a version that is held or retained is not deleted", locked},
+		{"retention and legal hold are kept with their version", func(c *suite) {
+			c.versioning(object.Versioned)
+			until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+			one := c.putIn(object.PutInput{Meta: object.Meta{Retention: object.Retention{Mode: object.Governance, Until: until}, LegalHold: true}}, "k", []byte("1"))
+			c.put("k", "22")
+			got, err := c.Stat(c.Context(), version(one))
+			if err != nil || got.Meta.Retention.Mode != object.Governance || !got.Meta.Retention.Until.Equal(until) || !got.Meta.LegalHold {
+				c.Errorf("got %+v, %v", got.Meta, err)
+			}
+			_, err = c.Update(c.Context(), version(one), func(m *object.Meta) error { m.LegalHold = false; return nil })
+			c.ok("update", err)
+			if got, err := c.Stat(c.Context(), version(one)); err != nil || got.Meta.Retention.Mode != object.Governance || got.Meta.LegalHold {
+				c.Errorf("after an update: %+v, %v", got.Meta, err)
 			}
 		}},
 		{"of many writers of one key every one makes a version", manyWriters},
@@ -451,6 +468,41 @@ func pagesOfVersions(c *suite) {
 	if len(all) != 2 || all[0].Key != "a/b/c" {
 		c.Errorf("after a key: %+v", all)
 	}
+}
+
+// locked tries to delete versions that are protected, the current one and one
+// before it.
+func locked(c *suite) {
+	c.ok("configure", c.UpdateBucket(c.Context(), bucketName, func(b *object.Bucket) error {
+		b.Versioning, b.Documents = object.Versioned, map[string]string{"object-lock": "enabled"}
+		return nil
+	}))
+	now := time.Now()
+	for name, meta := range map[string]object.Meta{
+		"held":     {LegalHold: true},
+		"retained": {Retention: object.Retention{Mode: object.Compliance, Until: now.Add(time.Hour)}},
+	} {
+		current := c.putIn(object.PutInput{Meta: meta}, name, []byte("1"))
+		c.fails("delete the current version, "+name, c.delete(version(current), nil), object.Locked)
+		c.put(name, "22")
+		c.fails("delete an older version, "+name, c.delete(version(current), nil), object.Locked)
+		c.ok("a marker is made all the same", c.delete(ref(name), nil))
+		c.holdsVersion(version(current), "1")
+	}
+	for name, meta := range map[string]object.Meta{
+		"over":     {Retention: object.Retention{Mode: object.Compliance, Until: now.Add(-time.Second)}},
+		"governed": {Retention: object.Retention{Mode: object.Governance, Until: now.Add(time.Hour)}},
+	} {
+		info := c.putIn(object.PutInput{Meta: meta}, name, []byte("1"))
+		if name == "governed" {
+			c.fails("without a bypass", c.delete(version(info), object.NotGoverned(now)), object.Locked)
+		}
+		c.ok("delete, "+name, c.delete(version(info), nil))
+	}
+	held := c.putIn(object.PutInput{Meta: object.Meta{LegalHold: true}}, "k", []byte("1"))
+	_, err := c.Update(c.Context(), version(held), func(m *object.Meta) error { m.LegalHold = false; return nil })
+	c.ok("release", err)
+	c.ok("delete what was released", c.delete(version(held), nil))
 }
 
 func manyWriters(c *suite) {

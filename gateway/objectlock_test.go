@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveLocked serves one bucket with Object Lock.
+func serveLocked(t *testing.T) *fixture {
+	t.Helper()
+	f := serve(t, nil)
+	f.ok(call{method: "PUT", path: "/bucket", header: map[string]string{"x-amz-bucket-object-lock-enabled": "true"}})
+	return f
+}
+
+func inAnHour() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
+
+// retained stores an object that is retained, and returns its version.
+func (f *fixture) retained(key, mode string) string {
+	f.t.Helper()
+	return f.ok(call{method: "PUT", path: "/bucket/" + key, body: "x", header: map[string]string{"x-amz-object-lock-mode": mode, "x-amz-object-lock-retain-until-date": inAnHour()}}).header.Get("X-Amz-Version-Id")
+}
+
+func retention(mode, until string) string {
+	return "<Retention><Mode>" + mode + "</Mode><RetainUntilDate>" + until + "</RetainUntilDate></Retention>"
+}
+
+func TestABucketIsMadeWithObjectLockOrGetsIt(t *testing.T) {
+	f := serveLocked(t)
+	if got := f.ok(call{method: "GET", path: "/bucket", query: "object-lock"}).body; !strings.Contains(got, "<ObjectLockEnabled>Enabled</ObjectLockEnabled>") || strings.Contains(got, "<Rule>") {
+		t.Errorf("got %s", got)
+	}
+	if got := f.ok(call{method: "GET", path: "/bucket", query: "versioning"}).body; !strings.Contains(got, "Enabled") {
+		t.Errorf("versioning: %s", got)
+	}
+	f.refused("InvalidBucketState", call{method: "PUT", path: "/bucket", query: "versioning", body: "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"})
+	f.ok(call{method: "PUT", path: "/plain"})
+	f.refused("ObjectLockConfigurationNotFoundError", call{method: "GET", path: "/plain", query: "object-lock"})
+	enable := call{method: "PUT", path: "/plain", query: "object-lock", body: "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"}
+	f.refused("InvalidBucketState", enable)
+	f.ok(call{method: "PUT", path: "/plain", query: "versioning", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"})
+	f.ok(enable)
+}
+
+func TestADefaultRetentionIsGivenToWhatAsksForNone(t *testing.T) {
+	f := serveLocked(t)
+	rule := func(inside string) call {
+		return call{method: "PUT", path: "/bucket", query: "object-lock", body: "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>" + inside + "</DefaultRetention></Rule></ObjectLockConfiguration>"}
+	}
+	f.refused("MalformedXML", rule("<Mode>GOVERNANCE</Mode>"))
+	f.refused("MalformedXML", rule("<Mode>GOVERNANCE</Mode><Days>1</Days><Years>1</Years>"))
+	f.refused("MalformedXML", rule("<Mode>SOME</Mode><Days>1</Days>"))
+	f.refused("InvalidArgument", rule("<Mode>GOVERNANCE</Mode><Days>0</Days>"))
+	f.refused("InvalidArgument", rule("<Mode>GOVERNANCE</Mode><Days>40000</Days>"))
+	f.ok(rule("<Mode>COMPLIANCE</Mode><Days>1</Days>"))
+	id := f.putVersion("k", "x")
+	head := f.ok(call{method: "HEAD", path: "/bucket/k"}).header
+	until, err := time.Parse(time.RFC3339, head.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+	if head.Get("X-Amz-Object-Lock-Mode") != "COMPLIANCE" || err != nil || time.Until(until) < 23*time.Hour || time.Until(until) > 25*time.Hour {
+		t.Errorf("got %v, %v", head, err)
+	}
+	f.refused("AccessDenied", call{method: "DELETE", path: "/bucket/k", query: "versionId=" + id})
+	own := f.retained("own", "GOVERNANCE")
+	if head := f.ok(call{method: "HEAD", path: "/bucket/own", query: "versionId=" + own}).header; head.Get("X-Amz-Object-Lock-Mode") != "GOVERNANCE" {
+		t.Errorf("a retention of its own: %v", head)
+	}
+}
+
+func TestAVersionThatIsRetainedIsDeletedByABypassOnly(t *testing.T) {
+	f := serveLocked(t)
+	bypass := map[string]string{"x-amz-bypass-governance-retention": "true"}
+	for mode, bypassed := range map[string]bool{"GOVERNANCE": true, "COMPLIANCE": false} {
+		id := f.retained(mode, mode)
+		remove := call{method: "DELETE", path: "/bucket/" + mode, query: "versionId=" + id}
+		f.refused("AccessDenied", remove)
+		body := "<Delete><Object><Key>" + mode + "</Key><VersionId>" + id + "</VersionId></Object></Delete>"
+		several := call{method: "POST", path: "/bucket", query: "delete", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}}
+		if got := f.ok(several).body; !strings.Contains(got, "<Code>AccessDenied</Code>") {
+			t.Errorf("%s: DeleteObjects: %s", mode, got)
+		}
+		if marked := f.ok(call{method: "DELETE", path: "/bucket/" + mode}); marked.header.Get("X-Amz-Delete-Marker") != "true" {
+			t.Errorf("%s: a delete makes no marker: %v", mode, marked.header)
+		}
+		remove.header = bypass
+		if bypassed {
+			f.ok(remove)
+		} else {
+			f.refused("AccessDenied", remove)
+		}
+	}
+}
+
+func TestARetentionIsExtendedButNotTakenBack(t *testing.T) {
+	f := serveLocked(t)
+	tomorrow := time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
+	soon := time.Now().Add(time.Minute).UTC().Format(time.RFC3339)
+	bypass := map[string]string{"x-amz-bypass-governance-retention": "true"}
+	set := func(key, body string, header map[string]string) call {
+		return call{method: "PUT", path: "/bucket/" + key, query: "retention", body: body, header: header}
+	}
+	f.putVersion("free", "x")
+	f.refused("NoSuchObjectLockConfiguration", call{method: "GET", path: "/bucket/free", query: "retention"})
+	f.ok(set("free", retention("GOVERNANCE", soon), nil))
+	for _, mode := range []string{"GOVERNANCE", "COMPLIANCE"} {
+		f.retained(mode, mode)
+		f.ok(set(mode, retention(mode, tomorrow), nil))
+		f.refused("AccessDenied", set(mode, retention(mode, soon), nil))
+		f.refused("AccessDenied", set(mode, "<Retention></Retention>", nil))
+		got := f.ok(call{method: "GET", path: "/bucket/" + mode, query: "retention"}).body
+		if !strings.Contains(got, "<Mode>"+mode+"</Mode>") || !strings.Contains(got, tomorrow[:16]) {
+			t.Errorf("%s: %s", mode, got)
+		}
+	}
+	f.refused("AccessDenied", set("COMPLIANCE", retention("COMPLIANCE", soon), bypass))
+	f.ok(set("GOVERNANCE", retention("GOVERNANCE", soon), bypass))
+	f.ok(set("GOVERNANCE", "<Retention></Retention>", bypass))
+	f.refused("NoSuchObjectLockConfiguration", call{method: "GET", path: "/bucket/GOVERNANCE", query: "retention"})
+	f.refused("MalformedXML", set("free", retention("SOME", tomorrow), nil))
+	f.refused("InvalidArgument", set("free", retention("GOVERNANCE", "2001-01-01T00:00:00Z"), nil))
+	f.refused("NoSuchKey", set("none", retention("GOVERNANCE", tomorrow), nil))
+}
+
+func TestALegalHoldKeepsAVersionUntilItIsLifted(t *testing.T) {
+	f := serveLocked(t)
+	id := f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-legal-hold": "ON"}}).header.Get("X-Amz-Version-Id")
+	if head := f.ok(call{method: "HEAD", path: "/bucket/k"}).header; head.Get("X-Amz-Object-Lock-Legal-Hold") != "ON" {
+		t.Errorf("got %v", head)
+	}
+	remove := call{method: "DELETE", path: "/bucket/k", query: "versionId=" + id, header: map[string]string{"x-amz-bypass-governance-retention": "true"}}
+	f.refused("AccessDenied", remove)
+	hold := func(status string) call {
+		return call{method: "PUT", path: "/bucket/k", query: "legal-hold", body: "<LegalHold><Status>" + status + "</Status></LegalHold>"}
+	}
+	f.refused("MalformedXML", hold("MAYBE"))
+	f.ok(hold("OFF"))
+	if got := f.ok(call{method: "GET", path: "/bucket/k", query: "legal-hold"}).body; !strings.Contains(got, "<Status>OFF</Status>") {
+		t.Errorf("got %s", got)
+	}
+	f.ok(remove)
+}
+
+func TestHeadersOfObjectLockAreHeldAgainstTheBucket(t *testing.T) {
+	f := serveLocked(t)
+	f.ok(call{method: "PUT", path: "/plain"})
+	lock := map[string]string{"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": inAnHour()}
+	f.refused("InvalidRequest", call{method: "PUT", path: "/plain/k", body: "x", header: lock})
+	f.ok(call{method: "PUT", path: "/plain/k", body: "x"})
+	f.refused("InvalidRequest", call{method: "GET", path: "/plain/k", query: "retention"})
+	for name, header := range map[string]map[string]string{
+		"a mode without an end": {"x-amz-object-lock-mode": "GOVERNANCE"},
+		"an end without a mode": {"x-amz-object-lock-retain-until-date": inAnHour()},
+		"no mode of S3":         {"x-amz-object-lock-mode": "SOME", "x-amz-object-lock-retain-until-date": inAnHour()},
+		"an end that is past":   {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "2001-01-01T00:00:00Z"},
+		"no date":               {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "soon"},
+		"no hold of S3":         {"x-amz-object-lock-legal-hold": "MAYBE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/k", body: "x", header: header})
+			f.missing("k")
+		})
+	}
+	f.retained("k", "COMPLIANCE")
+	copied := f.ok(call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/k"}})
+	if head := f.ok(call{method: "HEAD", path: "/bucket/copy"}).header; head.Get("X-Amz-Object-Lock-Mode") != "" || copied.status != 200 {
+		t.Errorf("a copy takes over the retention: %v", head)
+	}
+}
