@@ -29,11 +29,11 @@ all-platforms: ## Build for every platform that is promised
 
 .PHONY: test
 test: ## Run the tests of the packages (PKG=./nasfs RUN=TestPut to narrow)
-	$(GO) test -run '$(RUN)' $(PKG)
+	$(GO) test -timeout 30m -run '$(RUN)' $(PKG)
 
 .PHONY: race
 race: ## The same, shorter, with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short -run '$(RUN)' $(PKG)
+	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short -run '$(RUN)' $(PKG)
 
 .PHONY: soak
 soak: ## Run the random tests with new seeds: ROUNDS times, and 5000 * ROUNDS fault schedules

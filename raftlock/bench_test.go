@@ -159,6 +159,38 @@ func BenchmarkLocks(b *testing.B) {
 	b.Run("any, 3 nodes of 32 clients", func(b *testing.B) { benchLocks(b, three, 32, any) })
 }
 
+// BenchmarkAffinity has one of three nodes want all that is wanted of a bucket:
+// at first, and when the bucket's slots have followed it.
+func BenchmarkAffinity(b *testing.B) {
+	nodes := realFleet(b, 3)
+	var names []string
+	for i := range 4096 {
+		names = append(names, fmt.Sprintf("o/bucket/key%d", i))
+	}
+	all := func(*Node) []string { return names }
+	run := func(name string) {
+		b.Run(name, func(b *testing.B) { benchLocks(b, nodes[:1], 16, all) })
+	}
+	run("at first")
+	moved := func() bool {
+		moved := 0
+		for _, n := range nodes[1:] {
+			moved += int(n.metrics.moved.Load())
+		}
+		return moved > 32 // nearly all that were the others'
+	}
+	for begun := time.Now(); !moved() && time.Since(begun) < time.Minute; {
+		for _, name := range names {
+			ls, err := nodes[0].Acquire(b.Context(), lock.Exclusive, name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ls.Release()
+		}
+	}
+	run("later")
+}
+
 // BenchmarkFailover kills one of three voters, and measures until a survivor has
 // a lock that was the dead one's to grant, and until it can change a setting.
 func BenchmarkFailover(b *testing.B) {

@@ -46,7 +46,7 @@ type Node struct {
 // counters are what a node counts.
 type counters struct {
 	violations, sessionsLost, expired, fenced, generations atomic.Int64
-	local, remote, timeouts                                atomic.Int64
+	local, remote, timeouts, moved                         atomic.Int64
 	inquiries, gaps, recalls                               atomic.Int64
 }
 

@@ -474,6 +474,29 @@ func (w *world) move(t *testing.T, bucket string, k int) {
 	l.consensus.raft.Apply(protocol.Encode(m), applyTimeout)
 }
 
+// All that is wanted of a bucket is wanted through one node: soon it asks nobody
+// for it any more.
+func TestTheSlotsOfABucketFollowTheNodeThatUsesIt(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		a := w.running["a"]
+		use := func(rounds int) {
+			for range rounds {
+				for i := range protocol.DefaultSpread {
+					ls, _ := take(t, a, 10*time.Second, fmt.Sprintf("o/bucket/key%d", i))
+					ls.Release()
+				}
+			}
+		}
+		eventually(t, "all that it wants is its own", 2*time.Minute, func() bool {
+			use(10)
+			asked := a.node.metrics.remote.Load()
+			use(1)
+			return a.node.metrics.remote.Load() == asked
+		})
+		w.whole(t)
+	})
+}
+
 // A node that missed more than the others keep of the log is sent a snapshot,
 // while slots pass to it.
 func TestANodeThatWasFarBehindCatchesUpByASnapshot(t *testing.T) {

@@ -204,9 +204,11 @@ const (
 
 func (l *life) tick(ctx context.Context, s *session) {
 	for ctx.Err() == nil {
-		l.mu.Lock()
 		rest := tickIdle
+		var moves []protocol.MoveSlots
+		l.mu.Lock()
 		if l.session == s {
+			moves = l.member.Moves(l.now())
 			l.member.Tick(l.now())
 			l.settle()
 			if l.member != nil && l.member.Busy() {
@@ -214,6 +216,9 @@ func (l *life) tick(ctx context.Context, s *session) {
 			}
 		}
 		l.mu.Unlock()
+		for _, m := range moves {
+			l.group.Go(func() { l.move(ctx, m) })
+		}
 		t := time.NewTimer(rest)
 		select {
 		case <-t.C:
@@ -223,6 +228,16 @@ func (l *life) tick(ctx context.Context, s *session) {
 		}
 		t.Stop()
 	}
+}
+
+// move has slots of this session go to one that uses them more. Those that stay
+// for whatever reason are looked at again.
+func (l *life) move(ctx context.Context, m protocol.MoveSlots) {
+	if _, _, err := l.propose(ctx, m); err != nil {
+		l.log.Debug("slots could not be moved", "to", uint64(m.To), "error", err)
+		return
+	}
+	l.node.metrics.moved.Add(int64(len(m.Slots)))
 }
 
 // closeSession gives the session up in an orderly way: nothing may be under way

@@ -180,6 +180,7 @@ func (n *Node) Measure() []Measurement {
 		{"sessions_fenced_total", "Dead sessions that this node has fenced at the storage.", float64(c.fenced.Load()), true},
 		{"slots_owned", "Slots whose locks this node grants.", float64(m.Slots), false},
 		{"slots_recovering", "Slots that this node is taking over.", float64(m.Recovering), false},
+		{"slots_moved_total", "Slots of this node that it gave to nodes that use them more.", float64(c.moved.Load()), true},
 		{"locks_granted", "Locks that are held in the slots of this node.", float64(m.Granted), false},
 		{"locks_queued", "Requests that wait in the slots of this node.", float64(m.Queued), false},
 		{"locks_held", "Requests for locks that this node holds.", float64(m.Holding), false},

@@ -26,6 +26,7 @@ type Member struct {
 	last      uint64 // request or inquiry
 	lease     Lease
 	nextAsk   time.Duration // when open takeovers ask again
+	judge     time.Duration // when slots are to be moved to who uses them
 	effects   Effects
 	replies   []Reply // scratch
 }

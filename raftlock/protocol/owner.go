@@ -65,6 +65,7 @@ type OwnerSlot struct {
 	epoch    Epoch      // since when the slot is ours; 0: it is not
 	active   bool       // all that was held before is known
 	sequence uint64
+	usage    usage
 	names    map[string]*nameQueue
 	requests map[ReqID]*request
 	cached   int                // of the requests
@@ -197,6 +198,7 @@ func (o *OwnerSlot) Acquire(in Request, replies []Reply) []Reply {
 	if in.Cache && (o.cached >= maxCached || !shared(in.Items)) || (in.Try || in.Cache) && !o.free(in.Items) {
 		return append(replies, Reply{ID: in.ID, Verdict: Busy})
 	}
+	o.usage.count(in.ID.Session)
 	r := &request{Request: in}
 	o.keep(r)
 	return o.advance(r, replies)

@@ -31,9 +31,10 @@ type sim struct {
 	dirs    map[string]bool
 	faults  bool
 	stopped bool // clients begin nothing more
+	loyal   bool // most of what a node wants is its own key
 
-	commits, fenced, expired, patched, cached int
-	bad                                       []string
+	commits, fenced, expired, moved, patched, cached int
+	bad                                              []string
 }
 
 // mutant is a rule of the protocol that is left out.
@@ -44,6 +45,7 @@ const (
 	oldEpochGrants mutant = "grants of deposed owners are accepted"
 	noAssert       mutant = "slots are taken over without asking"
 	noResync       mutant = "notes are not compared after a connection broke"
+	noResign       mutant = "who gave a slot away goes on granting in it"
 	noTombstones   mutant = "a release that comes before what it releases is forgotten"
 	noRecall       mutant = "exclusive locks are granted beside cache leases"
 	noCacheAssert  mutant = "cache leases are forgotten when slots change hands"
@@ -118,7 +120,7 @@ type simLink struct {
 
 func newSim(seed uint64, nodes int, m mutant) *sim {
 	s := &sim{
-		rng: rand.New(rand.NewPCG(seed, 1)), mutant: m, faults: true, whole: NewState(),
+		rng: rand.New(rand.NewPCG(seed, 1)), mutant: m, faults: true, loyal: seed%3 == 2, whole: NewState(),
 		links: map[[2]int]*simLink{}, cut: map[[2]int]bool{}, store: map[string]register{}, dirs: map[string]bool{},
 	}
 	for id := range nodes {
@@ -277,7 +279,7 @@ func (s *sim) applyNext(n *simNode) {
 	c := s.log[n.applied]
 	n.applied++
 	if n.member != nil {
-		n.member.Apply(uint64(n.applied), c, n.clock(s))
+		s.applyTo(n.member, uint64(n.applied), c, n.clock(s))
 	} else {
 		n.state.Apply(uint64(n.applied), c)
 	}
@@ -290,6 +292,22 @@ func (s *sim) applyNext(n *simNode) {
 		}
 	}
 	s.effects(n)
+}
+
+func (s *sim) applyTo(m *Member, index uint64, c Command, now time.Duration) {
+	move, moves := c.(MoveSlots)
+	kept := make(map[Slot]OwnerSlot)
+	if s.mutant == noResign && moves && move.To != m.self {
+		for _, x := range move.Slots {
+			if o := m.owners[x.Slot]; o.active {
+				kept[x.Slot] = o
+			}
+		}
+	}
+	m.Apply(index, c, now)
+	for slot, o := range kept {
+		m.owners[slot] = o
+	}
 }
 
 // effects carries out what a Member wants done.
@@ -412,6 +430,10 @@ func (s *sim) beat(n *simNode) {
 		n.member.Tick(n.clock(s))
 		s.effects(n)
 		s.sendKeep(n)
+		for _, move := range n.member.Moves(n.clock(s)) {
+			s.moved += len(move.Slots)
+			s.propose(n, move, func(uint64, bool) {})
+		}
 	}
 	if n.watch != nil {
 		s.lead(n)
@@ -663,7 +685,10 @@ const (
 	simQuiet = 4
 )
 
-func (s *sim) pickKey() int {
+func (s *sim) pickKey(n *simNode) int {
+	if s.loyal && s.rng.IntN(8) > 0 {
+		return n.id
+	}
 	if s.rng.IntN(8) == 0 {
 		return simKeys - 1 - s.rng.IntN(simQuiet)
 	}
@@ -717,9 +742,9 @@ func (c *simClient) begin() {
 		return
 	}
 	c.era++
-	keys := []int{s.pickKey()}
+	keys := []int{s.pickKey(c.node)}
 	if s.rng.IntN(3) == 0 {
-		if second := s.pickKey(); second != keys[0] {
+		if second := s.pickKey(c.node); second != keys[0] {
 			keys = append(keys, second)
 		}
 	}
