@@ -104,6 +104,7 @@ var (
 	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
 	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
+	errNoLifecycle            = &s3Error{code: "NoSuchLifecycleConfiguration", status: 404, message: "The lifecycle configuration does not exist"}
 	errNoLock                 = &s3Error{code: "NoSuchObjectLockConfiguration", status: 404, message: "The specified object does not have a ObjectLock configuration"}
 	errNoLockConfiguration    = &s3Error{code: "ObjectLockConfigurationNotFoundError", status: 404, message: "Object Lock configuration does not exist for this bucket"}
 	errInvalidBucketState     = &s3Error{code: "InvalidBucketState", status: 409, message: "The request is not valid with the current state of the bucket."}

@@ -81,6 +81,9 @@ func (s *Server) describe(r *request, ref object.Ref, info *object.Info) (span, 
 	r.set("Last-Modified", httpTime(info.Modified))
 	r.setMeta(info)
 	s.setLock(r, ref, &info.Meta)
+	if ref.Version == "" {
+		s.setExpiration(r, info)
+	}
 	if strings.EqualFold(r.header("x-amz-checksum-mode"), "ENABLED") && (!part.partial || part.length == info.Size) {
 		r.setChecksum(info.Checksum)
 	}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+
+	"github.com/shoal-storage/shoal/internal/lifecycle"
 )
 
 // level says what an operation is about.
@@ -69,7 +71,9 @@ func operations() []*operation {
 		{"GetBucketCors", bucketLevel, "GET", "cors", "", "s3:GetBucketCORS", quick, getDocument(corsDocument, errNoSuchCORS)},
 		{"PutBucketCors", bucketLevel, "PUT", "cors", "", "s3:PutBucketCORS", quick, (*Server).putBucketCORS},
 		{"DeleteBucketCors", bucketLevel, "DELETE", "cors", "", "s3:PutBucketCORS", quick, deleteDocument(corsDocument)},
-		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, absent("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")},
+		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, getDocument(lifecycle.Document, errNoLifecycle)},
+		{"PutBucketLifecycleConfiguration", bucketLevel, "PUT", "lifecycle", "", "s3:PutLifecycleConfiguration", quick, (*Server).putLifecycle},
+		{"DeleteBucketLifecycle", bucketLevel, "DELETE", "lifecycle", "", "s3:PutLifecycleConfiguration", quick, deleteDocument(lifecycle.Document)},
 		{"GetBucketEncryption", bucketLevel, "GET", "encryption", "", "s3:GetEncryptionConfiguration", quick, absent("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
 		{"GetBucketReplication", bucketLevel, "GET", "replication", "", "s3:GetReplicationConfiguration", quick, absent("ReplicationConfigurationNotFoundError", "The replication configuration was not found")},
 		{"GetBucketWebsite", bucketLevel, "GET", "website", "", "s3:GetBucketWebsite", quick, absent("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")},

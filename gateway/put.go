@@ -35,6 +35,7 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	}
 	r.setETag(info.ETag)
 	r.setVersion(madeVersion(&info))
+	s.setExpiration(r, &info)
 	r.setChecksum(info.Checksum)
 	r.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
 	return nil

@@ -24,31 +24,32 @@ import (
 
 // serverFlags are the flags of "shoal server".
 type serverFlags struct {
-	address        string
-	consoleAddress string
-	clusterAddress string
-	advertise      string
-	peers          string
-	singleGateway  bool
-	mountMode      string
-	mountStale     time.Duration
-	stateDir       string
-	certsDir       string
-	region         string
-	corsOrigins    string
-	domain         string
-	serverURL      string
-	logFormat      string
-	logLevel       string
-	metricsAuth    string
-	metadata       string
-	durability     string
-	maxRequests    int
-	shutdownDelay  time.Duration
-	drain          time.Duration
-	quiet          bool
-	anonymous      bool
-	jsonLog        bool
+	address           string
+	consoleAddress    string
+	clusterAddress    string
+	advertise         string
+	peers             string
+	singleGateway     bool
+	mountMode         string
+	mountStale        time.Duration
+	stateDir          string
+	certsDir          string
+	region            string
+	corsOrigins       string
+	lifecycleInterval time.Duration
+	domain            string
+	serverURL         string
+	logFormat         string
+	logLevel          string
+	metricsAuth       string
+	metadata          string
+	durability        string
+	maxRequests       int
+	shutdownDelay     time.Duration
+	drain             time.Duration
+	quiet             bool
+	anonymous         bool
+	jsonLog           bool
 }
 
 func newServerCommand() *cobra.Command {
@@ -100,6 +101,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
 	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
+	fl.DurationVar(&f.lifecycleInterval, "lifecycle-interval", 0, "`time` between two rounds of lifecycle rules; 0: shortly after each midnight UTC")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
 	fl.StringVar(&f.serverURL, "server-url", "", "`URL` that clients reach this endpoint at, for the start-up text")
 	fl.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
@@ -231,6 +233,11 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if err := fleet.show(&cfg); err != nil {
 		return err
 	}
+	endLifecycle, err := f.startLifecycle(ctx, store, fleet, cfg.Metrics, log)
+	if err != nil {
+		return err
+	}
+	defer endLifecycle()
 	server, err := gateway.New(context.WithoutCancel(ctx), cfg)
 	if err != nil {
 		return usage(err.Error(), "shoal server --help says what the flags take")

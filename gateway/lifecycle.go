@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/internal/lifecycle"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// putLifecycle serves PutBucketLifecycleConfiguration
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html).
+func (s *Server) putLifecycle(ctx context.Context, r *request) error {
+	var in lifecycle.Configuration
+	if err := s.readDocument(ctx, r, &in); err != nil {
+		return err
+	}
+	if err := in.Prepare(); err != nil {
+		return fromLifecycle(err)
+	}
+	in.XMLName, in.Space = xml.Name{Local: "LifecycleConfiguration"}, xmlNamespace
+	text, err := encodeDocument(&in)
+	if err != nil {
+		return err
+	}
+	return s.setDocument(ctx, r, lifecycle.Document, text, nil)
+}
+
+// fromLifecycle is what the client is told of a configuration that was refused.
+func fromLifecycle(err error) error {
+	switch {
+	case errors.Is(err, lifecycle.ErrArgument):
+		return errInvalidArgument.with(err.Error())
+	case errors.Is(err, lifecycle.ErrRequest):
+		return errInvalidRequest.with(err.Error())
+	case errors.Is(err, lifecycle.ErrNotImplemented):
+		return errNotImplemented.with("Transitions to other storage classes are not supported.")
+	}
+	return errMalformedXML.because(err)
+}
+
+// setExpiration tells when the current version of an object goes, if a rule says
+// so.
+func (s *Server) setExpiration(r *request, info *object.Info) {
+	documents, err := s.documents(r, r.bucket)
+	text, there := documents[lifecycle.Document]
+	if err != nil || !there {
+		return
+	}
+	rules, err := parsed(&s.parsed, lifecycle.Document, text, lifecycle.Parse)
+	if err != nil {
+		return
+	}
+	if at, rule, ok := rules.Expires(info); ok {
+		r.set("x-amz-expiration", fmt.Sprintf("expiry-date=%q, rule-id=%q", httpTime(at), escapeURL(rule)))
+	}
+}

@@ -1,0 +1,322 @@
+// Package lifecycle says which objects have had their time, by the rules of their
+// buckets, and deletes them
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html).
+package lifecycle
+
+import (
+	"crypto/rand"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Document is the name under which a bucket's configuration is kept among its
+// documents.
+const Document = "lifecycle"
+
+// maxRules is how many rules a configuration may have, maxID how long the name of
+// one.
+const (
+	maxRules = 1000
+	maxID    = 255
+)
+
+// Configuration is a bucket's rules, as they are set and shown.
+type Configuration struct {
+	XMLName xml.Name `xml:"LifecycleConfiguration"`
+	Space   string   `xml:"xmlns,attr,omitempty"`
+	Rules   []Rule   `xml:"Rule"`
+}
+
+// Rule says what is deleted, and when.
+type Rule struct {
+	ID     string  `xml:"ID,omitempty"`
+	Prefix *string `xml:"Prefix,omitempty"` // before there was Filter
+	Filter *Filter `xml:"Filter,omitempty"`
+	Status string
+
+	Expiration                     *Expiration           `xml:"Expiration,omitempty"`
+	NoncurrentVersionExpiration    *NoncurrentExpiration `xml:"NoncurrentVersionExpiration,omitempty"`
+	AbortIncompleteMultipartUpload *Abort                `xml:"AbortIncompleteMultipartUpload,omitempty"`
+
+	Transition                  *struct{} `xml:"Transition,omitempty"`
+	NoncurrentVersionTransition *struct{} `xml:"NoncurrentVersionTransition,omitempty"`
+}
+
+// Filter says which objects a rule is about: one thing, or several in And.
+type Filter struct {
+	Prefix                *string `xml:"Prefix,omitempty"`
+	Tag                   *Tag    `xml:"Tag,omitempty"`
+	ObjectSizeGreaterThan *int64  `xml:"ObjectSizeGreaterThan,omitempty"`
+	ObjectSizeLessThan    *int64  `xml:"ObjectSizeLessThan,omitempty"`
+	And                   *And    `xml:"And,omitempty"`
+}
+
+// And is what has to hold together.
+type And struct {
+	Prefix                *string `xml:"Prefix,omitempty"`
+	Tags                  []Tag   `xml:"Tag,omitempty"`
+	ObjectSizeGreaterThan *int64  `xml:"ObjectSizeGreaterThan,omitempty"`
+	ObjectSizeLessThan    *int64  `xml:"ObjectSizeLessThan,omitempty"`
+}
+
+// Tag is one that an object must have.
+type Tag struct{ Key, Value string }
+
+// Expiration is when current versions go.
+type Expiration struct {
+	Days                      *int   `xml:"Days,omitempty"`
+	Date                      string `xml:"Date,omitempty"`
+	ExpiredObjectDeleteMarker bool   `xml:"ExpiredObjectDeleteMarker,omitempty"`
+}
+
+// NoncurrentExpiration is when versions go that are not current.
+type NoncurrentExpiration struct {
+	NoncurrentDays          *int `xml:"NoncurrentDays,omitempty"`
+	NewerNoncurrentVersions *int `xml:"NewerNoncurrentVersions,omitempty"`
+}
+
+// Abort is when uploads go that were not completed.
+type Abort struct {
+	DaysAfterInitiation int
+}
+
+// The kinds of errors of Prepare. Their texts are for the client.
+var (
+	ErrMalformed      = errors.New("the configuration does not have the form of one")
+	ErrArgument       = errors.New("a value of the configuration is not valid")
+	ErrRequest        = errors.New("the configuration asks for what cannot be")
+	ErrNotImplemented = errors.New("transitions to other storage classes are not supported")
+)
+
+// invalid is an error of a kind, with a text of its own.
+type invalid struct {
+	kind error
+	text string
+}
+
+func (i invalid) Error() string { return i.text }
+func (i invalid) Unwrap() error { return i.kind }
+
+// Prepare refuses what S3 does not take, and gives names to rules that have none.
+func (c *Configuration) Prepare() error {
+	if len(c.Rules) == 0 || len(c.Rules) > maxRules {
+		return ErrMalformed
+	}
+	seen := make(map[string]bool)
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		if r.ID == "" {
+			r.ID = strings.ToLower(rand.Text())
+		}
+		switch {
+		case len(r.ID) > maxID:
+			return invalid{ErrArgument, "ID length should not exceed allowed limit of 255"}
+		case seen[r.ID]:
+			return invalid{ErrArgument, "Rule ID must be unique. Found same ID for more than one rule"}
+		}
+		seen[r.ID] = true
+		if err := r.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Rule) validate() error {
+	switch {
+	case r.Status != "Enabled" && r.Status != "Disabled", (r.Prefix == nil) == (r.Filter == nil):
+		return ErrMalformed
+	case r.Transition != nil || r.NoncurrentVersionTransition != nil:
+		return ErrNotImplemented
+	case r.Expiration == nil && r.NoncurrentVersionExpiration == nil && r.AbortIncompleteMultipartUpload == nil:
+		return invalid{ErrRequest, "At least one action needs to be specified in a rule"}
+	}
+	if err := r.Filter.validate(); err != nil {
+		return err
+	}
+	if err := r.Expiration.validate(r.tags()); err != nil {
+		return err
+	}
+	if n := r.NoncurrentVersionExpiration; n != nil {
+		if n.NoncurrentDays == nil {
+			return ErrMalformed
+		}
+		if *n.NoncurrentDays < 1 || n.NewerNoncurrentVersions != nil && *n.NewerNoncurrentVersions < 1 {
+			return invalid{ErrArgument, "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"}
+		}
+	}
+	if a := r.AbortIncompleteMultipartUpload; a != nil {
+		switch {
+		case len(r.tags()) > 0:
+			return invalid{ErrRequest, "AbortIncompleteMultipartUpload cannot be specified with Tags."}
+		case a.DaysAfterInitiation < 1:
+			return invalid{ErrArgument, "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"}
+		}
+	}
+	return nil
+}
+
+func (f *Filter) validate() error {
+	if f == nil {
+		return nil
+	}
+	parts := 0
+	for _, there := range []bool{f.Prefix != nil, f.Tag != nil, f.ObjectSizeGreaterThan != nil, f.ObjectSizeLessThan != nil, f.And != nil} {
+		if there {
+			parts++
+		}
+	}
+	if parts > 1 {
+		return ErrMalformed
+	}
+	if a := f.And; a != nil {
+		seen := make(map[string]bool)
+		for _, t := range a.Tags {
+			if seen[t.Key] {
+				return invalid{ErrRequest, "Duplicate Tag Keys are not allowed."}
+			}
+			seen[t.Key] = true
+		}
+	}
+	return nil
+}
+
+func (e *Expiration) validate(tags []Tag) error {
+	if e == nil {
+		return nil
+	}
+	parts := 0
+	for _, there := range []bool{e.Days != nil, e.Date != "", e.ExpiredObjectDeleteMarker} {
+		if there {
+			parts++
+		}
+	}
+	switch {
+	case parts != 1:
+		return ErrMalformed
+	case e.Days != nil && *e.Days < 1:
+		return invalid{ErrArgument, "'Days' for Expiration action must be a positive integer"}
+	case e.ExpiredObjectDeleteMarker && len(tags) > 0:
+		return invalid{ErrRequest, "ExpiredObjectDeleteMarker cannot be specified with Tags."}
+	case e.Date != "":
+		t, err := parseDate(e.Date)
+		if err != nil {
+			return ErrMalformed
+		}
+		if t != midnight(t) {
+			return invalid{ErrArgument, "'Date' must be at midnight GMT"}
+		}
+	}
+	return nil
+}
+
+func parseDate(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		t, err = time.Parse(time.DateOnly, s)
+	}
+	if err != nil {
+		return t, fmt.Errorf("parse date: %w", err)
+	}
+	return t.UTC(), nil
+}
+
+func midnight(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+
+// due returns when something that began at a time has had its days: the midnight
+// after.
+func due(began time.Time, days int) time.Time {
+	t := began.UTC().AddDate(0, 0, days)
+	if t.Equal(midnight(t)) {
+		return t
+	}
+	return midnight(t).AddDate(0, 0, 1)
+}
+
+// and returns what the rule is about, in one form.
+func (r *Rule) and() And {
+	switch f := r.Filter; {
+	case f == nil:
+		return And{Prefix: r.Prefix}
+	case f.And != nil:
+		return *f.And
+	case f.Tag != nil:
+		return And{Tags: []Tag{*f.Tag}}
+	default:
+		return And{Prefix: f.Prefix, ObjectSizeGreaterThan: f.ObjectSizeGreaterThan, ObjectSizeLessThan: f.ObjectSizeLessThan}
+	}
+}
+
+func (r *Rule) tags() []Tag { return r.and().Tags }
+
+// prefix returns what the keys begin with that the rule is about.
+func (r *Rule) prefix() string {
+	if p := r.and().Prefix; p != nil {
+		return *p
+	}
+	return ""
+}
+
+// about reports whether the rule is about an object, apart from its tags.
+func (r *Rule) about(key string, size int64) bool {
+	a := r.and()
+	return r.Status == "Enabled" && strings.HasPrefix(key, r.prefix()) &&
+		(a.ObjectSizeGreaterThan == nil || size > *a.ObjectSizeGreaterThan) && (a.ObjectSizeLessThan == nil || size < *a.ObjectSizeLessThan)
+}
+
+// tagged reports whether an object has the tags that the rule is about.
+func (r *Rule) tagged(tags []object.Tag) bool {
+	have := make(map[string]string, len(tags))
+	for _, t := range tags {
+		have[t.Key] = t.Value
+	}
+	for _, t := range r.tags() {
+		if v, ok := have[t.Key]; !ok || v != t.Value {
+			return false
+		}
+	}
+	return true
+}
+
+// expires returns when a current version goes; not ok if the rule says nothing of
+// that.
+func (r *Rule) expires(modified time.Time) (at time.Time, ok bool) {
+	e := r.Expiration
+	switch {
+	case e == nil || e.ExpiredObjectDeleteMarker:
+		return at, false
+	case e.Days != nil:
+		return due(modified, *e.Days), true
+	}
+	at, err := parseDate(e.Date)
+	return at, err == nil
+}
+
+// Expires returns when a current version goes and by which rule; not ok if it
+// stays.
+func (c *Configuration) Expires(info *object.Info) (at time.Time, rule string, ok bool) {
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		if !r.about(info.Key, info.Size) || !r.tagged(info.Meta.Tags) {
+			continue
+		}
+		if t, does := r.expires(info.Modified); does && (!ok || t.Before(at)) {
+			at, rule, ok = t, r.ID, true
+		}
+	}
+	return at, rule, ok
+}
+
+// Parse reads a configuration that Prepare has accepted.
+func Parse(text string) (*Configuration, error) {
+	var c Configuration
+	if err := xml.Unmarshal([]byte(text), &c); err != nil {
+		return nil, fmt.Errorf("parse lifecycle: %w", err)
+	}
+	return &c, nil
+}

@@ -1,0 +1,86 @@
+package lifecycle
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// lockName is what one gateway of all that serve the buckets holds. It is of a kind
+// that no Store locks.
+const lockName = "l/lifecycle"
+
+// How the Worker waits, unless Every says otherwise.
+const (
+	settle = 5 * time.Minute  // after it has got the lock
+	behind = 10 * time.Minute // midnight, when rules come to be due
+	retry  = 10 * time.Second // after a lock that was lost
+)
+
+// Worker sweeps the buckets once a day, in one of the gateways that share a Locker.
+type Worker struct {
+	Store  object.Store
+	Locker lock.Locker
+	Log    *slog.Logger
+	Now    func() time.Time
+	Done   func(a Action)
+	Every  time.Duration // between two sweeps; 0: shortly after each midnight UTC
+}
+
+// Run works until ctx ends.
+func (w *Worker) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		lease, err := w.Locker.Acquire(ctx, lock.Exclusive, lockName)
+		if err == nil {
+			w.hold(ctx, lease)
+			lease.Release()
+		}
+		pause(ctx, retry)
+	}
+}
+
+// hold sweeps for as long as the lock is held.
+func (w *Worker) hold(ctx context.Context, lease lock.Lease) {
+	held, stop := context.WithCancel(lease.Context())
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	for wait := w.first(); pause(held, wait); wait = w.next() {
+		s := &Sweep{Store: w.Store, Now: w.Now(), Done: func(a Action, ref object.Ref) {
+			w.Log.Info("lifecycle", "action", string(a), "bucket", ref.Bucket, "key", ref.Key, "version", ref.Version)
+			w.Done(a)
+		}}
+		if err := s.Run(held); err != nil && held.Err() == nil {
+			w.Log.Warn("the lifecycle rules of some buckets were not carried out, and will be the next time", "error", err)
+		}
+	}
+}
+
+func (w *Worker) first() time.Duration {
+	if w.Every > 0 {
+		return min(w.Every, settle)
+	}
+	return settle
+}
+
+func (w *Worker) next() time.Duration {
+	if w.Every > 0 {
+		return w.Every
+	}
+	now := w.Now()
+	return midnight(now).AddDate(0, 0, 1).Add(behind).Sub(now)
+}
+
+// pause waits, and reports whether ctx has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
