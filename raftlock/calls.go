@@ -195,13 +195,16 @@ func readJSON(c net.Conn, v any) error {
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > maxCall {
-		return errors.New("a call is too long")
+		return fmt.Errorf("%w: a call of %d bytes", protocol.ErrMalformed, n)
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(c, b); err != nil {
 		return err
 	}
-	return json.Unmarshal(b, v)
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: %w", protocol.ErrMalformed, err)
+	}
+	return nil
 }
 
 // idleCall is how long a connection for calls may say nothing.
@@ -211,7 +214,7 @@ const idleCall = time.Minute
 const maxPatience = 30 * time.Second
 
 // answerCalls serves a connection for calls.
-func (n *Node) answerCalls(c net.Conn, _ string) {
+func (n *Node) answerCalls(c net.Conn, peer string) {
 	defer c.Close() //nolint:errcheck // nothing to be lost
 	for {
 		if err := c.SetReadDeadline(time.Now().Add(idleCall)); err != nil {
@@ -219,6 +222,7 @@ func (n *Node) answerCalls(c net.Conn, _ string) {
 		}
 		var q request
 		if err := readJSON(c, &q); err != nil {
+			n.hungUp(peer, err)
 			return
 		}
 		patience := q.Patience

@@ -197,6 +197,7 @@ func (t *term) fence(s protocol.Session, runsOut time.Duration) {
 		}
 	}()
 	wait := redialFirst
+	var said complaint
 	for {
 		ctx, cancel := context.WithTimeout(t.ctx, storageTimeout)
 		err := l.node.cfg.Arbiter.Fence(ctx, l.generation, s.Dir)
@@ -207,7 +208,9 @@ func (t *term) fence(s protocol.Session, runsOut time.Duration) {
 		if t.ctx.Err() != nil {
 			return
 		}
-		l.log.Warn("a dead session could not be fenced yet: its locks stay taken", "session", uint64(s.ID), "error", err)
+		if said.about(err) {
+			l.log.Warn("a dead session could not be fenced yet: its locks stay taken", "session", uint64(s.ID), "error", err)
+		}
 		sleep(t.ctx, wait)
 		wait = min(2*wait, redialMost)
 	}

@@ -344,7 +344,7 @@ func readFrame(r *bufio.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > maxFrame {
-		return nil, errors.New("a frame is too long")
+		return nil, fmt.Errorf("%w: a frame of %d bytes", protocol.ErrMalformed, n)
 	}
 	frame := make([]byte, n)
 	_, err := io.ReadFull(r, frame)
@@ -385,7 +385,7 @@ func (k *link) deliver(c net.Conn, r *bufio.Reader, frame []byte) error {
 			return err
 		}
 		if e.From != k.peer {
-			return fmt.Errorf("session %d speaks for session %d", k.peer, e.From)
+			return fmt.Errorf("%w: session %d speaks for session %d", protocol.ErrMalformed, k.peer, e.From)
 		}
 		if e.Message != nil && l.member != nil {
 			l.member.Receive(e, l.now())

@@ -30,8 +30,12 @@ func (l *life) admit(_ context.Context, j joinRequest) error {
 	if nodeOf(raft.ServerID(j.ID)) == "" || j.Address == "" || len(j.ID)+len(j.Address) > maxPreamble {
 		return errors.New("a server has an ID and an address")
 	}
-	future := l.consensus.raft.AddNonvoter(raft.ServerID(j.ID), raftAddress(raft.ServerID(j.ID), j.Address), 0, applyTimeout)
-	return future.Error()
+	id, address := raft.ServerID(j.ID), raftAddress(raft.ServerID(j.ID), j.Address)
+	voters, others := l.servers()
+	if slices.ContainsFunc(slices.Concat(voters, others), func(s raft.Server) bool { return s.ID == id && s.Address != address }) {
+		return fmt.Errorf("there is a %s at another address: a running process was copied", j.ID)
+	}
+	return l.consensus.raft.AddNonvoter(id, address, 0, applyTimeout).Error()
 }
 
 // remove removes a server that leaves. The only voter makes another one first.

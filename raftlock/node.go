@@ -249,14 +249,13 @@ const enterPace = 100 * time.Millisecond
 // when ctx ends.
 func (n *Node) enter(ctx context.Context, dead uint32) *life {
 	e := entry{node: n, candidate: n.newCandidate(), dead: dead}
-	complaint := ""
+	var said complaint
 	for ctx.Err() == nil {
 		l, err := e.try(ctx)
 		if l != nil {
 			return l
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != complaint {
-			complaint = err.Error()
+		if ctx.Err() == nil && said.about(err) {
 			n.cfg.Logger.Warn("not among the gateways of this tree yet; the cluster port must be open between them", "error", err)
 		}
 		sleep(ctx, enterPace)
@@ -468,12 +467,13 @@ func (n *Node) announce() {
 	if err != nil {
 		host = "unknown"
 	}
+	var said complaint
 	for n.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(n.ctx, storageTimeout)
 		m := mount.Member{Node: n.cfg.Node, Addresses: []string{n.cfg.Address}, Host: host, PID: os.Getpid(), Version: n.cfg.Version, Refreshed: time.Now()}
 		err := n.cfg.Arbiter.Announce(ctx, m)
 		cancel()
-		if err != nil && n.ctx.Err() == nil {
+		if n.ctx.Err() == nil && said.about(err) {
 			n.cfg.Logger.Warn("this node could not be announced on the shared storage", "error", err)
 		}
 		sleep(n.ctx, announceEvery)
@@ -510,6 +510,15 @@ func (n *Node) answerLocks(c net.Conn, peer string) {
 		return
 	}
 	err = l.receive(c, peer, sid)
+	n.hungUp(peer, err)
+}
+
+// hungUp says why a connection that came in has ended.
+func (n *Node) hungUp(peer string, err error) {
+	if errors.Is(err, protocol.ErrMalformed) {
+		n.cfg.Logger.Warn("a node says what makes no sense, and was hung up on", "node", peer, "error", err)
+		return
+	}
 	n.cfg.Logger.Debug("a connection of a node ended", "node", peer, "error", err)
 }
 

@@ -54,13 +54,14 @@ func (s *session) wake(d protocol.Decision) {
 
 // sessions opens a session and keeps it, again and again.
 func (l *life) sessions() {
+	var said complaint
 	for l.ctx.Err() == nil && !l.isLeaving() {
 		s, err := l.openSession(l.ctx)
+		if l.ctx.Err() == nil && said.about(err) {
+			l.log.Warn("no session could be opened yet", "generation", l.generation, "error", err)
+		}
 		if err != nil {
-			if l.ctx.Err() == nil {
-				l.log.Warn("no session could be opened yet", "generation", l.generation, "error", err)
-				sleep(l.ctx, redialMost)
-			}
+			sleep(l.ctx, redialMost)
 			continue
 		}
 		l.log.Info("session opened", "session", s.id, "generation", l.generation, "node", l.id)

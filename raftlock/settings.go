@@ -306,6 +306,7 @@ func (a *archive) run() {
 // retry saves until it succeeds or the term is over.
 func (a *archive) retry(what string, save func(ctx context.Context, dir string) error) bool {
 	l := a.term.life
+	var said complaint
 	for a.term.ctx.Err() == nil {
 		l.mu.Lock()
 		s := l.session
@@ -317,7 +318,7 @@ func (a *archive) retry(what string, save func(ctx context.Context, dir string) 
 			if err == nil {
 				return true
 			}
-			if a.term.ctx.Err() == nil {
+			if a.term.ctx.Err() == nil && said.about(err) {
 				l.log.Warn("settings could not be saved yet: changes wait", "what", what, "error", err)
 			}
 		}

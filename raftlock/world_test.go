@@ -54,8 +54,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) start(name string) *process {
 	w.t.Helper()
 	w.started++
+	return w.startAs(name, fmt.Sprintf("%s-%d", name, w.started))
+}
+
+func (w *world) startAs(name, uuid string) *process {
+	w.t.Helper()
 	ctx, kill := context.WithCancel(context.Background())
-	uuid := fmt.Sprintf("%s-%d", name, w.started)
 	log := w.log.With("on", uuid)
 	storage := vfs.NewFault(w.root)
 	m, err := mount.Open(ctx, storage.Root(), log)

@@ -50,6 +50,7 @@ type Mesh struct {
 	conns    map[net.Conn]struct{}
 	listener net.Listener
 	closed   bool
+	refused  map[string]time.Time // when which complaint was logged last
 	group    sync.WaitGroup
 	strange  chan struct{} // a place for each connection that has not proved itself
 }
@@ -87,7 +88,7 @@ func New(cfg Config) (*Mesh, error) {
 		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	return &Mesh{
-		cfg: cfg, handlers: make(map[string]Handler), conns: make(map[net.Conn]struct{}), strange: make(chan struct{}, maxStrangers),
+		cfg: cfg, handlers: make(map[string]Handler), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time), strange: make(chan struct{}, maxStrangers),
 		tls: &tls.Config{
 			MinVersion:             tls.VersionTLS13,
 			Certificates:           []tls.Certificate{certificate},
@@ -163,15 +164,43 @@ func (m *Mesh) welcome(c net.Conn) {
 	conn, err := m.accept(c)
 	<-m.strange
 	if err != nil {
-		if !errors.Is(err, io.EOF) { // somebody who only knocks, as health checks do
-			m.cfg.Logger.Warn("a connection to the cluster port was refused", "from", c.RemoteAddr(), "error", err)
-		}
+		m.complain(c.RemoteAddr(), err)
 		return
 	}
 	m.mu.Lock()
 	h := m.handlers[conn.ConnectionState().NegotiatedProtocol]
 	m.mu.Unlock()
 	h(conn)
+}
+
+// How often one complaint about one host is logged: who is refused comes again
+// many times a second.
+const (
+	complainEvery = time.Minute
+	maxComplaints = 256
+)
+
+// complain logs why a connection was refused.
+func (m *Mesh) complain(from net.Addr, err error) {
+	if errors.Is(err, io.EOF) {
+		return // somebody who only knocks, as health checks do
+	}
+	key, _, _ := net.SplitHostPort(from.String())
+	if errors.Is(err, ErrRefused) {
+		key += err.Error()
+	}
+	m.mu.Lock()
+	last, said := m.refused[key]
+	if !said && len(m.refused) >= maxComplaints {
+		clear(m.refused)
+	}
+	if said = said && time.Since(last) < complainEvery; !said {
+		m.refused[key] = time.Now()
+	}
+	m.mu.Unlock()
+	if !said {
+		m.cfg.Logger.Warn("a connection to the cluster port was refused", "from", from, "error", err)
+	}
 }
 
 func (m *Mesh) accept(c net.Conn) (*Conn, error) {

@@ -43,7 +43,7 @@ func node(t *testing.T, cfg Config) (*Mesh, string, *logText) {
 	served := make(chan error, 1)
 	go func() { served <- m.Serve(ln) }()
 	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
+		if err := m.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 		if err := <-served; err != nil {
@@ -117,10 +117,36 @@ func TestStrangersAreRefused(t *testing.T) {
 
 func TestAProtocolThatIsNotServedIsRefused(t *testing.T) {
 	a, _, _ := node(t, Config{Node: "a"})
-	_, at, _ := node(t, Config{Node: "b"})
+	b, at, log := node(t, Config{Node: "b"})
 	if c, err := a.Dial(t.Context(), at, "b", "other/1"); err == nil {
 		c.Close()
 		t.Error("accepted")
+	}
+	if err := b.Close(); err != nil { // and so all has been said
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "other/1") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// Who is refused comes again and again.
+func TestARefusalIsLoggedOnce(t *testing.T) {
+	b, at, log := node(t, Config{Node: "b"})
+	a, _, _ := node(t, Config{Node: "a", Secrets: [][]byte{[]byte("another secret..")}})
+	c, _, _ := node(t, Config{Node: "a", Cluster: "d"})
+	for range 10 {
+		for _, m := range []*Mesh{a, c} {
+			if _, err := m.Dial(t.Context(), at, "b", "echo/1"); err == nil {
+				t.Fatal("accepted")
+			}
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 2 {
+		t.Errorf("%d lines for two reasons: %s", lines, log)
 	}
 }
 
