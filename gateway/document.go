@@ -95,8 +95,16 @@ func (s *Server) documents(r *request, bucket string) (map[string]string, error)
 }
 
 func (s *Server) readDocuments(bucket string) (map[string]string, error) {
-	if c, ok := s.Store.(object.Configured); bucket == "" || ok && !c.Configured() {
+	if bucket == "" {
 		return nil, nil
+	}
+	if c, ok := s.Store.(object.Configured); ok {
+		if !c.Configured() {
+			return nil, nil
+		}
+		if b, known := c.Known(bucket); known {
+			return b.Documents, nil
+		}
 	}
 	ctx, cancel := context.WithTimeoutCause(s.root, s.QuickTimeout, errStalled)
 	defer cancel()

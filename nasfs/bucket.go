@@ -29,27 +29,32 @@ type bucketRecord struct {
 	Documents  map[string]string `json:"documents,omitempty"`
 }
 
-// bucketRecords are the records that were read or written. They are the
-// truth as long as this process alone writes them; in a fleet there are none.
+// bucketRecords are the records that were read or written. They are the truth
+// while this process alone writes them; in a fleet each counts under one revision.
 type bucketRecords struct {
 	mu     sync.Mutex
-	byName map[string]bucketRecord
+	byName map[string]knownRecord
 }
 
-func (b *bucketRecords) get(name string) (bucketRecord, bool) {
+type knownRecord struct {
+	bucketRecord
+	revision uint64
+}
+
+func (b *bucketRecords) get(name string, revision uint64) (bucketRecord, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r, ok := b.byName[name]
-	return r, ok
+	return r.bucketRecord, ok && r.revision == revision
 }
 
-func (b *bucketRecords) set(name string, r bucketRecord) {
+func (b *bucketRecords) set(name string, r bucketRecord, revision uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.byName == nil {
-		b.byName = make(map[string]bucketRecord)
+		b.byName = make(map[string]knownRecord)
 	}
-	b.byName[name] = r
+	b.byName[name] = knownRecord{r, revision}
 }
 
 func (b *bucketRecords) remove(name string) {
@@ -112,20 +117,74 @@ func (s *Store) loadBucket(name string) (object.Bucket, error) {
 	if err != nil {
 		return object.Bucket{}, err
 	}
-	r, ok := s.buckets.get(name)
-	if !ok {
-		if r, err = retryStale(func() (bucketRecord, error) { return s.readBucket(name) }); err != nil {
-			return object.Bucket{}, err
-		}
-		if !r.Created.IsZero() {
-			s.remember(name, r)
-		}
+	r, err := s.recordOf(name)
+	if err != nil {
+		return object.Bucket{}, err
 	}
 	if r.Created.IsZero() {
 		r.Created = st.Mtime.UTC()
 	}
+	return r.bucket(name), nil
+}
+
+// recordOf returns a bucket's record, which may be none.
+func (s *Store) recordOf(name string) (bucketRecord, error) {
+	revision, may := s.revision(name)
+	if may {
+		if r, ok := s.buckets.get(name, revision); ok {
+			return r, nil
+		}
+	}
+	r, err := retryStale(func() (bucketRecord, error) { return s.readBucket(name) })
+	if err == nil && may && !r.Created.IsZero() {
+		s.buckets.set(name, r, revision)
+	}
+	return r, err
+}
+
+// revision returns the number under which the record of a bucket may be remembered,
+// if it may be.
+func (t *tree) revision(name string) (uint64, bool) {
+	if !t.fleet {
+		return 0, true
+	}
+	if t.cfg.Facts == nil {
+		return 0, false
+	}
+	n := t.cfg.Facts.Revision(name)
+	return n, n != 0
+}
+
+// Known implements object.Configured.
+func (t *tree) Known(name string) (object.Bucket, bool) {
+	revision, may := t.revision(name)
+	if !may {
+		return object.Bucket{}, false
+	}
+	r, ok := t.buckets.get(name, revision)
+	return r.bucket(name), ok
+}
+
+// changing runs a change of a bucket's record. In a fleet whose buckets have
+// anything that others remember, these are told before and after.
+func (s *Store) changing(ctx context.Context, name string, gone bool, change func() error) error {
+	if !s.fleet || s.cfg.Facts == nil || !s.mayVersion() && !s.Configured() {
+		return change()
+	}
+	done, err := s.cfg.Facts.Change(ctx, name)
+	if err != nil {
+		return fmt.Errorf("tell the other gateways: %w", err)
+	}
+	err = change()
+	if lost := done(ctx, gone); lost != nil {
+		s.log.Warn("the record of a bucket is read each time until it is changed again", "bucket", name, "error", lost)
+	}
+	return err
+}
+
+func (r *bucketRecord) bucket(name string) object.Bucket {
 	b := object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: r.Tags, Versioning: r.Versioning, Documents: r.Documents}
-	return b.Clone(), nil
+	return b.Clone()
 }
 
 func (s *Store) readBucket(name string) (r bucketRecord, err error) {
@@ -142,13 +201,6 @@ func (s *Store) readBucket(name string) (r bucketRecord, err error) {
 	return r, nil
 }
 
-// remember keeps a bucket's record, if nobody else can change it.
-func (s *Store) remember(name string, r bucketRecord) {
-	if !s.fleet {
-		s.buckets.set(name, r)
-	}
-}
-
 // saveBucket publishes a bucket's record.
 func (s *Store) saveBucket(b object.Bucket) error {
 	b = b.Clone()
@@ -161,7 +213,9 @@ func (s *Store) saveBucket(b object.Bucket) error {
 		s.buckets.remove(b.Name) // if it is unknown what is there, it is to be read
 		return err
 	}
-	s.remember(b.Name, r)
+	if !s.fleet {
+		s.buckets.set(b.Name, r, 0)
+	}
 	return nil
 }
 
@@ -202,7 +256,7 @@ func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
 		err = s.syncRoot()
 	}
 	if err == nil {
-		err = s.saveBucket(b)
+		err = s.changing(ctx, b.Name, false, func() error { return s.saveBucket(b) })
 	}
 	if err == nil || isUnknown(err) {
 		return err
@@ -282,7 +336,7 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 		if err := s.establish(ctx, b); err != nil {
 			return err
 		}
-		return s.saveBucket(b)
+		return s.changing(ctx, name, false, func() error { return s.saveBucket(b) })
 	}, nil)
 	if r, ok := errors.AsType[refused](err); ok {
 		return r.error
@@ -309,7 +363,7 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return s.removeBucket(name, dirs)
+		return s.changing(ctx, name, true, func() error { return s.removeBucket(name, dirs) })
 	}, nil)
 	return fail(op, name, err)
 }

@@ -64,6 +64,14 @@ type Facts interface {
 	// Establish returns when a fact holds on every gateway that may change
 	// anything.
 	Establish(ctx context.Context, fact string) error
+	// Revision returns the number under which what a record says may be
+	// remembered: another one after each change of it, and 0 where it may not be.
+	// It touches neither storage nor network.
+	Revision(record string) uint64
+	// Change returns when the revision of a record is 0 on every gateway that may
+	// change anything. done has the record remembered again, when it has changed;
+	// if it is gone nobody needs to.
+	Change(ctx context.Context, record string) (done func(ctx context.Context, gone bool) error, err error)
 }
 
 // Feed tells what the gateways of a fleet have changed. raftlock.Node is one. Its

@@ -34,7 +34,42 @@ type world struct {
 }
 
 // facts are those of all gateways of a world.
-type facts struct{ known sync.Map }
+type facts struct {
+	known sync.Map
+
+	mu        sync.Mutex
+	count     uint64
+	revisions map[string]uint64
+}
+
+// Revision implements nasfs.Facts.
+func (f *facts) Revision(record string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.revisions[record]
+}
+
+// Change implements nasfs.Facts.
+func (f *facts) Change(_ context.Context, record string) (func(context.Context, bool) error, error) {
+	f.set(record, false)
+	return func(_ context.Context, gone bool) error {
+		f.set(record, !gone)
+		return nil
+	}, nil
+}
+
+func (f *facts) set(record string, stands bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.revisions == nil {
+		f.revisions = make(map[string]uint64)
+	}
+	f.count++
+	f.revisions[record] = 0
+	if stands {
+		f.revisions[record] = f.count
+	}
+}
 
 // Holds implements nasfs.Facts.
 func (f *facts) Holds(fact string) bool { _, ok := f.known.Load(fact); return ok }

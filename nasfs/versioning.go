@@ -12,6 +12,9 @@ func (s *Store) versioning(bucket string) (object.Versioning, error) {
 	if !s.mayVersion() {
 		return object.Unversioned, nil
 	}
+	if b, ok := s.Known(bucket); ok {
+		return b.Versioning, nil
+	}
 	b, err := s.loadBucket(bucket)
 	return b.Versioning, err
 }

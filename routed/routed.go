@@ -130,6 +130,14 @@ func (s *Store) Configured() bool {
 	return !ok || c.Configured()
 }
 
+// Known implements object.Configured.
+func (s *Store) Known(bucket string) (object.Bucket, bool) {
+	if c, ok := s.cfg.Store.(object.Configured); ok {
+		return c.Known(bucket)
+	}
+	return object.Bucket{}, false
+}
+
 // Healthy implements object.Health.
 func (s *Store) Healthy() error {
 	if h, ok := s.cfg.Store.(object.Health); ok {

@@ -138,6 +138,43 @@ func (fl *fleet) Establish(ctx context.Context, fact string) error {
 	return err
 }
 
+// recordSettings is what the names of settings begin with whose revisions are those
+// of records on the mount.
+const recordSettings = "record/"
+
+// What the setting of a record says of it.
+const (
+	recordChanges = "changes"
+	recordStands  = "stands"
+)
+
+// Revision implements nasfs.Facts.
+func (fl *fleet) Revision(record string) uint64 {
+	node := fl.joined.Load()
+	if node == nil {
+		return 0
+	}
+	s, there := node.Get(recordSettings + record)
+	if !there || string(s.Value) != recordStands {
+		return 0
+	}
+	return s.Revision
+}
+
+// Change implements nasfs.Facts. Should this gateway not come to saying that the
+// change is over, the record is remembered by nobody until it is changed again.
+func (fl *fleet) Change(ctx context.Context, record string) (done func(ctx context.Context, gone bool) error, err error) {
+	name := recordSettings + record
+	revision, err := fl.node.Set(ctx, raftlock.Change{Name: name, Value: []byte(recordChanges)})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, gone bool) error {
+		_, err := fl.node.Set(ctx, raftlock.Change{Name: name, Value: []byte(recordStands), Delete: gone, If: &revision})
+		return err
+	}, nil
+}
+
 // secret returns what gateways know one another by.
 func (fl *fleet) secret(ctx context.Context, env *environment) ([]byte, error) {
 	given, from, err := env.secret([]string{clusterSecret})

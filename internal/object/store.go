@@ -90,12 +90,14 @@ type Renamer interface {
 	Rename(ctx context.Context, src, dst Ref, in CopyInput) error
 }
 
-// Configured is implemented by a Store that knows at once whether any of its
-// buckets has Documents.
+// Configured is implemented by a Store that may know of its buckets without asking
+// anybody. Its methods touch neither storage nor network.
 type Configured interface {
-	// Configured reports whether a bucket may have Documents. It touches neither
-	// storage nor network.
+	// Configured reports whether a bucket may have Documents.
 	Configured() bool
+	// Known returns the record of a bucket, if what it says is known to be so
+	// still. The bucket may be gone all the same.
+	Known(bucket string) (Bucket, bool)
 }
 
 // Health is implemented by a Store whose storage may be out of reach while
