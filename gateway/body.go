@@ -235,7 +235,7 @@ func (b *body) verify() error {
 	}
 	if b.wantMD5 != nil && string(b.wantMD5) != string(b.digest.MD5[:]) {
 		return errBadDigest.with("The Content-MD5 you specified did not match what we received.").
-			detailed("ExpectedDigest", base64.StdEncoding.EncodeToString(b.wantMD5)).
+			detailed("ExpectedDigest", hex.EncodeToString(b.wantMD5)).
 			detailed("CalculatedDigest", base64.StdEncoding.EncodeToString(b.digest.MD5[:]))
 	}
 	return b.verifyChecksum()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -182,6 +183,7 @@ func (s *Server) createBucket(ctx context.Context, r *request) error {
 		return err
 	}
 	r.set("Location", "/"+r.bucket)
+	r.set("x-amz-bucket-arn", iam.ARNPrefix+r.bucket)
 	return nil
 }
 

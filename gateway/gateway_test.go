@@ -322,7 +322,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 	}{
 		{"NotImplemented", map[string]string{"x-amz-server-side-encryption": "AES256"}, ""},
 		{"NotImplemented", map[string]string{"x-amz-server-side-encryption-customer-algorithm": "AES256"}, ""},
-		{"InvalidRequest", map[string]string{"x-amz-object-lock-mode": "GOVERNANCE"}, ""},
+		{"InvalidArgument", map[string]string{"x-amz-object-lock-mode": "GOVERNANCE"}, ""},
 		{"AccessControlListNotSupported", map[string]string{"x-amz-acl": "public-read"}, ""},
 		{"AccessControlListNotSupported", map[string]string{"x-amz-grant-read": "id=x"}, ""},
 		{"InvalidStorageClass", map[string]string{"x-amz-storage-class": "GLACIER"}, ""},

@@ -142,27 +142,29 @@ func (s *Server) putLockConfiguration(ctx context.Context, r *request) error {
 // for, or that the bucket gives to all. get returns a header or form field.
 func (s *Server) protect(r *request, get func(name string) string, m *object.Meta) error {
 	mode, until, hold := get("x-amz-object-lock-mode"), get("x-amz-object-lock-retain-until-date"), get("x-amz-object-lock-legal-hold")
-	lock, err := s.lockOf(r, r.bucket)
-	switch {
-	case err != nil:
-		return err
-	case lock == nil && mode+until+hold != "":
-		return errInvalidRequest.with("Bucket is missing Object Lock Configuration")
-	case lock == nil:
-		return nil
-	}
+	var err error
 	if m.LegalHold, err = parseLegalHold(hold); err != nil {
 		return err
 	}
 	switch {
 	case mode == "" && until == "":
-		m.Retention = lock.retention(s.Now())
-		return nil
 	case mode == "" || until == "":
 		return errInvalidArgument.with("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
+	default:
+		if m.Retention, err = s.parseRetention(mode, until); err != nil {
+			return err
+		}
 	}
-	m.Retention, err = s.parseRetention(mode, until)
-	return err
+	lock, err := s.lockOf(r, r.bucket)
+	switch {
+	case err != nil:
+		return err
+	case lock == nil && mode+hold != "":
+		return errInvalidRequest.with("Bucket is missing Object Lock Configuration")
+	case lock != nil && mode == "":
+		m.Retention = lock.retention(s.Now())
+	}
+	return nil
 }
 
 func parseLegalHold(status string) (bool, error) {
