@@ -109,3 +109,15 @@ func TestDoctorLooksAtADirectory(t *testing.T) {
 		t.Errorf("a directory that is not there: %d, %s", code, errOut)
 	}
 }
+
+// What a gateway keeps on its host it can do without, but for a place to keep it.
+func TestAStateDirectoryThatCannotBeUsedIsSaid(t *testing.T) {
+	for name, dir := range map[string]string{"read-only": "/proc/shoal", "full": "/dev/full/shoal"} {
+		t.Run(name, func(t *testing.T) {
+			_, errOut, code := shoal(t, serverEnv(t.TempDir()), "server", "--address", "127.0.0.1:0", "--state-dir", dir, t.TempDir())
+			if code == 0 || strings.Count(errOut, "\n") != 1 || !strings.Contains(errOut, "state directory") {
+				t.Errorf("exit %d: %s", code, errOut)
+			}
+		})
+	}
+}

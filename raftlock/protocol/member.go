@@ -26,6 +26,7 @@ type Member struct {
 	last      uint64 // request or inquiry
 	lease     Lease
 	nextAsk   time.Duration // when open takeovers ask again
+	nextRetry time.Duration // when the first of the waits does, or before; 0: none
 	judge     time.Duration // when slots are to be moved to who uses them
 	effects   Effects
 	replies   []Reply // scratch
@@ -326,7 +327,14 @@ func (m *Member) ask(id uint64, now time.Duration) {
 // later has a request be asked for again, each time a while later.
 func (m *Member) later(w *wait, now time.Duration) {
 	w.delay = min(max(2*w.delay, retryFirst), retryGreatest)
-	w.again = now + w.delay
+	m.retry(w, now+w.delay)
+}
+
+func (m *Member) retry(w *wait, at time.Duration) {
+	w.again = at
+	if m.nextRetry == 0 || at < m.nextRetry {
+		m.nextRetry = at
+	}
 }
 
 // Release gives back what a request holds, or takes it back while it waits.
@@ -393,16 +401,24 @@ func (m *Member) Tick(now time.Duration) {
 		m.nextAsk = now + askAgain
 	}
 	m.giveUpThose(func(q *inquiry) bool { return now >= q.until })
+	if m.nextRetry == 0 || now < m.nextRetry {
+		return
+	}
+	m.nextRetry = 0
 	for _, id := range m.waiting() {
-		if w := m.waits[id]; w != nil && w.again != 0 && now >= w.again {
+		switch w := m.waits[id]; {
+		case w == nil || w.again == 0:
+		case now >= w.again:
 			m.ask(id, now)
+		default:
+			m.retry(w, w.again)
 		}
 	}
 }
 
 // Busy reports whether Tick has to be called often: every few milliseconds, and
 // not only now and then.
-func (m *Member) Busy() bool { return len(m.takeovers) > 0 || len(m.waits) > 0 || len(m.inquiries) > 0 }
+func (m *Member) Busy() bool { return len(m.takeovers) > 0 || m.nextRetry != 0 || len(m.inquiries) > 0 }
 
 // Receive takes a message from another session. One that is for an earlier
 // session of this node, or from a session that has ended, is void.
@@ -489,7 +505,7 @@ func (m *Member) answered(from SID, msg Answer) {
 		if !m.holders[msg.Slot].Accept(msg.Request, msg.Epoch, msg.Sequence) {
 			m.refuse(from, msg)
 			if w != nil && w.again == 0 {
-				w.again = 1 // whoever granted it may be the owner anew, and have forgotten it by then
+				m.retry(w, 1) // whoever granted it may be the owner anew, and have forgotten it by then
 			}
 			return
 		}
@@ -503,7 +519,7 @@ func (m *Member) answered(from SID, msg Answer) {
 		m.holders[msg.Slot].Drop(msg.Request)
 	case Retry:
 		if w := m.waits[msg.Request]; w != nil && w.again == 0 {
-			w.again = 1 // at the next tick; Receive knows a better time
+			m.retry(w, 1) // at the next tick; Receive knows a better time
 		}
 		return
 	case Recalled:
