@@ -46,7 +46,7 @@ func (w *world) follow(p *process, h *history, stop <-chan struct{}) {
 	var mark lock.Mark
 	copies := make(map[string]int)
 	for !p.over(stop) {
-		time.Sleep(time.Duration(w.pick(300)) * time.Millisecond)
+		time.Sleep(time.Duration(w.pick(900)) * time.Millisecond)
 		floor := h.floor()
 		session, ok := p.node.Session().(*session)
 		if !ok {
@@ -91,7 +91,7 @@ func (h *history) check(who string, floor, copies map[string]int) {
 // that is good, until stop.
 func (w *world) cache(p *process, h *history, stop <-chan struct{}) {
 	for !p.over(stop) {
-		time.Sleep(time.Duration(w.pick(100)) * time.Millisecond)
+		time.Sleep(time.Duration(w.pick(400)) * time.Millisecond)
 		key := countedKey(w.pick(countedKeys))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		lease, err := p.node.Cache(ctx, "o/bucket/"+key)
@@ -109,7 +109,7 @@ func (w *world) cache(p *process, h *history, stop <-chan struct{}) {
 			h.mu.Lock()
 			h.cached++
 			h.mu.Unlock()
-			time.Sleep(time.Duration(w.pick(200)) * time.Millisecond)
+			time.Sleep(time.Duration(w.pick(500)) * time.Millisecond)
 		}
 		lease.Release()
 	}

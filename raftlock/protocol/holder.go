@@ -85,12 +85,6 @@ func (h *HolderSlot) Accept(id uint64, epoch Epoch, sequence uint64) bool {
 	return true
 }
 
-// Holds reports whether a request has been granted, and not dropped since.
-func (h *HolderSlot) Holds(id uint64) bool {
-	r := h.requests[id]
-	return r != nil && r.granted
-}
-
 // Drop forgets a request that was released or given up. It reports whether it
 // was there.
 func (h *HolderSlot) Drop(id uint64) bool {

@@ -59,8 +59,9 @@ type Effects struct {
 	Violations []error    // what the protocol rules out has happened
 }
 
-// Recall is a cache lease that is wanted back: what was cached under it must
-// not be used any more before Release is called for it.
+// Recall is a cache lease that is wanted back, which may not have been granted
+// here yet: what was cached under it must not be used any more before Release
+// is called for it.
 type Recall struct {
 	Slot    Slot
 	Request uint64
@@ -523,7 +524,7 @@ func (m *Member) answered(from SID, msg Answer) {
 		}
 		return
 	case Recalled:
-		if m.holders[msg.Slot].Holds(msg.Request) {
+		if m.holders[msg.Slot].Items(msg.Request) != nil { // also before its grant has come
 			m.effects.Recall = append(m.effects.Recall, Recall{Slot: msg.Slot, Request: msg.Request})
 		}
 		return

@@ -21,7 +21,7 @@ type simFollower struct {
 
 func (f *simFollower) run() {
 	s, n := f.sim, f.node
-	s.on(n, s.between(time.Millisecond, 300*time.Millisecond), func() {
+	s.on(n, s.between(time.Millisecond, 500*time.Millisecond), func() {
 		if n.member != nil && f.asked == 0 {
 			f.ask()
 		}
