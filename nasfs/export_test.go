@@ -34,3 +34,8 @@ func HasGaps(f *Fleet) { f.gaps = true }
 func TreatAsLarge(f *Fleet, entries int) {
 	f.snaps = dirsnap.NewCache(dirsnap.Config{Codec: f.codec, Large: entries, Shared: true})
 }
+
+// Components is what a listing makes of the names of locks.
+func Components(names []string, below, whole string) (changed []string, ok bool) {
+	return components(names, below, whole)
+}

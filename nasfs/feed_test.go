@@ -237,3 +237,24 @@ func TestAFileOfAStrangerShowsInALargeDirectoryThatIsFollowed(t *testing.T) {
 		}
 	}
 }
+
+func TestAListingIsToldOfTheComponentsThatItGoesThrough(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prefix string
+		names  []string
+		want   []string
+		known  bool
+	}{
+		"files and directories": {"", []string{"o/b/z", "o/b/a/b/c", "o/b/a/d"}, []string{"a", "z"}, true},
+		"below":                 {"a/", []string{"o/b/a/b/c", "o/b/a/d"}, []string{"b", "d"}, true},
+		"empty names":           {"a/", []string{"o/b/a/", "o/b/a//x"}, []string{""}, true},
+		"other buckets":         {"", []string{"b/bb", "o/bb/x"}, nil, true},
+		"the whole bucket":      {"", []string{"o/b/x", "b/b"}, nil, false},
+	} {
+		got, known := nasfs.Components(c.names, "o/b/"+c.prefix, "b/b")
+		if !slices.Equal(got, c.want) || known != c.known {
+			t.Errorf("%s: %q, %v", name, got, known)
+		}
+	}
+}

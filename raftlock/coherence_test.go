@@ -294,3 +294,13 @@ func TestAMarkCountsOnlyForItsSlotsInItsGeneration(t *testing.T) {
 		}
 	}
 }
+
+func TestAQuestionThatCannotBeAskedFails(t *testing.T) {
+	var n Node
+	if _, err := n.Changes(t.Context(), "bucket", ""); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("without a session: %v", err)
+	}
+	if _, err := n.Changes(t.Context(), "bucket", "", make([]string, protocol.MaxPrefixes+1)...); err == nil || errors.Is(err, lock.ErrLost) {
+		t.Errorf("with too many prefixes: %v", err)
+	}
+}

@@ -14,7 +14,7 @@ import (
 var errUntold = errors.New("nobody can tell what has changed")
 
 // Changes returns what has changed of a bucket since a mark, as far as the names
-// of locks begin with one of the prefixes, which are at most eight. It asks the
+// of locks begin with one of the prefixes, of which there are at most eight. It asks the
 // other nodes once, so it takes a round trip, and fails when one does not answer
 // at once: then anything may have changed. It does not wait for a session.
 //
@@ -26,6 +26,9 @@ func (n *Node) Changes(ctx context.Context, bucket string, since lock.Mark, pref
 	s := n.session
 	n.mu.Unlock()
 	n.metrics.inquiries.Add(1)
+	if len(prefixes) > protocol.MaxPrefixes {
+		return lock.Changes{}, fmt.Errorf("ask for changes in %q: %d prefixes are too many", bucket, len(prefixes))
+	}
 	if s == nil {
 		return lock.Changes{}, fmt.Errorf("ask for changes in %q: %w", bucket, lock.ErrLost)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs/dirsnap"
@@ -149,6 +150,22 @@ func BenchmarkSeekAndPageOf1000(b *testing.B) {
 				break
 			}
 		}
+	}
+}
+
+// BenchmarkFollowedChange gets a view after one change that others tell of.
+func BenchmarkFollowedChange(b *testing.B) {
+	d := many(100_000)
+	cache := dirsnap.NewCache(dirsnap.Config{Shared: true, Reread: time.Hour})
+	changes := func(string) ([]string, string, bool) { return []string{"photo-x"}, "mark", true }
+	for range 2 { // the first tells that it is large, the second gets a mark
+		_, err := cache.Get(b.Context(), "d", d, changes)
+		must(b, err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := cache.Get(b.Context(), "d", d, changes)
+		must(b, err)
 	}
 }
 

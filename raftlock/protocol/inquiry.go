@@ -10,8 +10,8 @@ import (
 // not get an answer reads again, so there is no point in asking twice.
 const patience = 500 * time.Millisecond
 
-// maxPrefixes bounds what one inquiry asks for.
-const maxPrefixes = 8
+// MaxPrefixes bounds what one inquiry asks for.
+const MaxPrefixes = 8
 
 // inquiry is a question for changes that waits for answers.
 type inquiry struct {
@@ -40,8 +40,9 @@ type Findings struct {
 }
 
 // Inquire asks the owners of slots what has changed in them since marks, one
-// for each slot; a mark with an epoch of 0 asks for the next one only. What is
-// found comes with the Effects, at once if all slots are this session's.
+// for each slot, under at most MaxPrefixes prefixes; a mark with an epoch of 0
+// asks for the next one only. What is found comes with the Effects, at once if
+// all slots are this session's.
 func (m *Member) Inquire(since []Mark, prefixes []string, now time.Duration) uint64 {
 	m.last++
 	id := m.last

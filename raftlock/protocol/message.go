@@ -245,7 +245,7 @@ func ParseMessage(b []byte) (Message, error) {
 	case numResync:
 		m = r.resync()
 	case numInquire:
-		m = Inquire{Inquiry: r.uint(), Prefixes: r.strings(maxPrefixes), Since: r.marks()}
+		m = Inquire{Inquiry: r.uint(), Prefixes: r.strings(MaxPrefixes), Since: r.marks()}
 	case numChanges:
 		m = Changes{Inquiry: r.uint(), Known: r.bool(), Marks: r.marks(), Names: r.strings(maxTold)}
 	default:
