@@ -1,0 +1,239 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// fileServer is the NFS server of the bed that the tests run in.
+type fileServer struct{ threads string }
+
+// theFileServer skips a test where there is none that could be stopped.
+func theFileServer(t *testing.T) fileServer {
+	t.Helper()
+	f := fileServer{"/proc/fs/nfsd/threads"}
+	if _, err := os.Stat(f.threads); err != nil || len(list("SHOAL_TEST_MOUNTS")) == 0 {
+		t.Skip("needs an NFS server to stop: make e2e-mounts")
+	}
+	return f
+}
+
+func (f fileServer) stop(t *testing.T) {
+	t.Helper()
+	must(t, os.WriteFile(f.threads, []byte("0"), 0o600))
+}
+
+func (f fileServer) start(t *testing.T) {
+	t.Helper()
+	must(t, os.WriteFile(f.threads, []byte("8"), 0o600))
+}
+
+// comesBack waits as long as an NFS client may take to find its server again.
+func comesBack(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 2 minutes: %s", what)
+		}
+	}
+}
+
+// TestAnOutageOfTheFileServerLosesNothing stops the file server under gateways that
+// are in use: they say so, answer 503 instead of hanging, take no threads without
+// bound, and go on when it is back, with all that was acknowledged.
+func TestAnOutageOfTheFileServerLosesNothing(t *testing.T) {
+	nfsd := theFileServer(t)
+	fleet := startFleet(t, 2)
+	ctx, bucket := t.Context(), aws.String("bucket")
+	var c []*s3.Client
+	for _, s := range fleet {
+		c = append(c, newS3(s, noRetry))
+	}
+	_, err := c[0].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	put := func(g int, key string) error {
+		_, err := c[g].PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String(key), Body: strings.NewReader(key)})
+		return err
+	}
+	for i := range 20 {
+		must(t, put(i%2, fmt.Sprint("before ", i)))
+	}
+	nfsd.stop(t)
+	defer nfsd.start(t)
+	for i, s := range fleet {
+		eventually(t, fmt.Sprintf("gateway %d is not ready", i), func() bool { return s.probe("/minio/health/ready") == http.StatusServiceUnavailable })
+		if s.probe("/minio/health/live") != http.StatusOK {
+			t.Errorf("gateway %d is not alive", i)
+		}
+	}
+	maybe := make(chan error, 60)
+	for i := range cap(maybe) {
+		go func() { maybe <- put(i%2, fmt.Sprint("during ", i)) }()
+	}
+	_, err = c[0].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("before 0")})
+	if code := errorCode(err); code != "ServiceUnavailable" && code != "SlowDown" {
+		t.Errorf("a read during the outage: %v", err)
+	}
+	for range cap(maybe) {
+		if err := <-maybe; err == nil {
+			t.Error("a write was acknowledged during the outage")
+		}
+	}
+	for i, s := range fleet {
+		if n := s.threads(t); n > 1000 {
+			t.Errorf("gateway %d has %d threads", i, n)
+		}
+	}
+	nfsd.start(t)
+	for i, s := range fleet {
+		comesBack(t, fmt.Sprintf("gateway %d is ready", i), func() bool { return s.probe("/minio/health/ready") == http.StatusOK })
+	}
+	for i := range 20 {
+		for g := range c {
+			key := fmt.Sprint("before ", i)
+			if got, err := readS3(c[g].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: &key})); err != nil || string(got) != key {
+				t.Errorf("gateway %d reads %q of %s, %v", g, got, key, err)
+			}
+		}
+		must(t, put(i%2, fmt.Sprint("after ", i)))
+	}
+}
+
+// TestAFullFileServerIsToldAndTakesNothingHalf fills the file server's disk: what does
+// not fit is refused, what was there stays, and with room again all goes on.
+func TestAFullFileServerIsToldAndTakesNothingHalf(t *testing.T) {
+	theFileServer(t)
+	fleet := startFleet(t, 2)
+	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("k")
+	a, b := newS3(fleet[0], noRetry), newS3(fleet[1], noRetry)
+	_, err := a.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	put := func(c *s3.Client, content []byte) error {
+		_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: bytes.NewReader(content)})
+		return err
+	}
+	must(t, put(a, []byte("small")))
+	large := random(64 << 20)
+	free := fillDisk(t, exported+"/filler", 48<<20)
+	wantCode(t, put(b, large), "InsufficientStorage")
+	for _, c := range []*s3.Client{a, b} {
+		if got, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})); err != nil || string(got) != "small" {
+			t.Errorf("on a full disk: read %d bytes, %v", len(got), err)
+		}
+	}
+	free()
+	must(t, put(b, large))
+	if got, err := readS3(a.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})); err != nil || !bytes.Equal(got, large) {
+		t.Errorf("with room again: read %d bytes, %v", len(got), err)
+	}
+}
+
+// exported is what the bed's file server exports.
+const exported = "/mnt/export"
+
+// fillDisk fills a disk but for so many bytes, and returns what gives the room back.
+func fillDisk(t *testing.T, path string, but int64) (free func()) {
+	t.Helper()
+	f, err := os.Create(path) //nolint:gosec // in the bed
+	must(t, err)
+	free = func() { _ = os.Remove(path) } // the test goes on and will notice
+	t.Cleanup(free)
+	defer f.Close()
+	var st syscall.Statfs_t
+	must(t, syscall.Fstatfs(int(f.Fd()), &st))
+	must(t, syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bfree)*st.Bsize-but)) //nolint:gosec // a disk of a few GiB; root may have all of it
+	return free
+}
+
+// TestAReadOnlyFileServerIsToldAndServesReads makes the file server's disk read-only
+// and writable again.
+func TestAReadOnlyFileServerIsToldAndServesReads(t *testing.T) {
+	theFileServer(t)
+	fleet := startFleet(t, 2)
+	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("k")
+	c := newS3(fleet[0], noRetry)
+	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	put := func(content string) error {
+		_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader(content)})
+		return err
+	}
+	must(t, put("before"))
+	remount(t, "ro")
+	defer remount(t, "rw")
+	wantCode(t, put("during"), "ServiceUnavailable")
+	if got, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})); err != nil || string(got) != "before" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	remount(t, "rw")
+	comesBack(t, "a write succeeds", func() bool { return put("after") == nil })
+}
+
+// TestAGatewayWhoseLinkIsDownComesBack takes the only link of a gateway down, to the
+// file server, the others and the clients: the others go on, and it sees what they
+// did when the link is up again.
+func TestAGatewayWhoseLinkIsDownComesBack(t *testing.T) {
+	theFileServer(t)
+	fleet := startFleet(t, 3)
+	ctx, bucket := t.Context(), aws.String("bucket")
+	var c []*s3.Client
+	for _, s := range fleet {
+		c = append(c, newS3(s, noRetry))
+	}
+	_, err := c[0].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	put := func(g int, content string) error {
+		_, err := c[g].PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k"), Body: strings.NewReader(content)})
+		return err
+	}
+	for i := range fleet {
+		must(t, put(i, "before"))
+		link(t, fleet[i].at, "down")
+		other, content := (i+1)%3, fmt.Sprint("while the link of ", i, " is down")
+		eventually(t, "the others go on", func() bool { return put(other, content) == nil })
+		link(t, fleet[i].at, "up")
+		comesBack(t, "the gateway is ready", func() bool { return fleet[i].probe("/minio/health/ready") == http.StatusOK })
+		if got, err := readS3(c[i].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("k")})); err != nil || string(got) != content {
+			t.Errorf("gateway %d reads %q, %v", i, got, err)
+		}
+	}
+}
+
+// link takes the link of a place down, or up.
+func link(t *testing.T, at place, state string) {
+	t.Helper()
+	if out, err := exec.Command("ip", "-n", filepath.Base(at.netns), "link", "set", "eth0", state).CombinedOutput(); err != nil { //nolint:gosec // in the bed
+		t.Fatalf("link %s: %v: %s", state, err, out)
+	}
+}
+
+// remount changes the options of the file server's disk.
+func remount(t *testing.T, option string) {
+	t.Helper()
+	// Files that are being written keep a disk from becoming read-only.
+	eventually(t, "the disk is remounted", func() bool {
+		return exec.Command("mount", "-o", "remount,"+option, exported).Run() == nil
+	})
+}
+
+// threads returns how many threads a server has.
+func (s *server) threads(t *testing.T) (n int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	must(t, err)
+	_, rest, _ := strings.Cut(string(status), "Threads:")
+	_, err = fmt.Sscan(rest, &n)
+	must(t, err)
+	return n
+}
