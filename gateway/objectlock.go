@@ -221,6 +221,20 @@ func (s *Server) lockable(r *request) (object.Ref, error) {
 	return ref, err
 }
 
+// statLockable looks at the version that a request on its protection is about.
+func (s *Server) statLockable(ctx context.Context, r *request) (object.Info, error) {
+	ref, err := r.version()
+	if err != nil {
+		return object.Info{}, err
+	}
+	info, err := s.Store.Stat(ctx, ref)
+	if err == nil {
+		r.setVersion(info.Version)
+		_, err = s.lockable(r)
+	}
+	return info, err
+}
+
 // retentionDocument is the body of Get- and PutObjectRetention.
 type retentionDocument struct {
 	XMLName         xml.Name `xml:"Retention"`
@@ -231,21 +245,13 @@ type retentionDocument struct {
 // getObjectRetention serves GetObjectRetention
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectRetention.html).
 func (s *Server) getObjectRetention(ctx context.Context, r *request) error {
-	if err := s.exists(ctx, r); err != nil {
-		return err
-	}
-	ref, err := s.lockable(r)
-	if err != nil {
-		return err
-	}
-	info, err := s.Store.Stat(ctx, ref)
+	info, err := s.statLockable(ctx, r)
 	if err != nil {
 		return err
 	}
 	if info.Meta.Retention.Mode == object.NoRetention {
 		return errNoLock
 	}
-	r.setVersion(info.Version)
 	w := newXML("Retention")
 	w.text("Mode", retentionMode(info.Meta.Retention.Mode))
 	w.text("RetainUntilDate", retentionTime(info.Meta.Retention.Until))
@@ -325,18 +331,10 @@ type legalHoldDocument struct {
 // getObjectLegalHold serves GetObjectLegalHold
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectLegalHold.html).
 func (s *Server) getObjectLegalHold(ctx context.Context, r *request) error {
-	if err := s.exists(ctx, r); err != nil {
-		return err
-	}
-	ref, err := s.lockable(r)
+	info, err := s.statLockable(ctx, r)
 	if err != nil {
 		return err
 	}
-	info, err := s.Store.Stat(ctx, ref)
-	if err != nil {
-		return err
-	}
-	r.setVersion(info.Version)
 	w := newXML("LegalHold")
 	status := "OFF"
 	if info.Meta.LegalHold {

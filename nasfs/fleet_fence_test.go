@@ -144,22 +144,13 @@ func fencedAt(t *testing.T, kind, name string, change func(context.Context, *sta
 	s := setStage(t, w)
 	w.swept() // or the upload that the fenced one completes could end in the middle of our looking
 	before := everything(t, w.gateways[1])
-	made, tell := 0, func() {}
-	remove := w.faults[0].Inject(func(c vfs.OpCall) error {
-		if c.Op != vfs.OpRename && c.Op != vfs.OpLink {
-			return nil
-		}
-		if made++; made == n {
-			tell = w.members[0].expire()
-		}
-		return nil
-	})
+	stop, tell := w.fenceBefore(n)
 	err := change(t.Context(), s)
-	remove()
+	reached := stop()
 	after := everything(t, w.gateways[1])
 	what := fmt.Sprintf("%s, fenced before rename %d", name, n)
 	switch kind := object.KindOf(err); {
-	case made < n:
+	case !reached:
 		if err != nil {
 			t.Errorf("%s, not fenced: %v", name, err)
 		}
@@ -172,7 +163,7 @@ func fencedAt(t *testing.T, kind, name string, change func(context.Context, *sta
 		t.Errorf("%s: it is said to have happened", what)
 	}
 	tell()
-	if reached := made >= n; reached {
+	if reached {
 		w.members[0].begin()
 		if err := putIn(t.Context(), s, "later", "later", nil); err != nil {
 			t.Errorf("%s: in the next session: %v", what, err)

@@ -80,6 +80,26 @@ func (f *facts) Establish(_ context.Context, fact string) error {
 	return nil
 }
 
+// fenceBefore fences the first gateway behind its back, just before its n-th rename
+// or link until stop, which returns whether it came so far. tell tells the gateway.
+func (w *world) fenceBefore(n int) (stop func() (reached bool), tell func()) {
+	made, expired := 0, func() {}
+	remove := w.faults[0].Inject(func(c vfs.OpCall) error {
+		if c.Op != vfs.OpRename && c.Op != vfs.OpLink {
+			return nil
+		}
+		if made++; made == n {
+			expired = w.members[0].expire()
+		}
+		return nil
+	})
+	stop = func() bool {
+		remove()
+		return made >= n
+	}
+	return stop, func() { expired() }
+}
+
 // swept waits until each gateway has swept what earlier sessions left.
 func (w *world) swept() {
 	for i, g := range w.gateways {

@@ -64,6 +64,16 @@ func (s *Store) openParent(path string) (dir vfs.Dir, leaf string, err error) {
 	return dir, path[i+1:], err
 }
 
+// readDir returns the entries of a directory.
+func readDir(parent vfs.Dir, path string) ([]vfs.Entry, error) {
+	dir, err := parent.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	defer closeDir(dir)
+	return dir.ReadDir()
+}
+
 // closeDir closes a directory: opened to name files in, it has nothing to lose.
 func closeDir(d vfs.Dir) { _ = d.Close() }
 

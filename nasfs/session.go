@@ -75,15 +75,10 @@ func (s *Store) beginSession(f *format) error {
 // fleetGeneration returns the greatest generation that a fleet has had on the
 // tree, or 0.
 func (s *Store) fleetGeneration() (uint32, error) {
-	dir, err := s.root.OpenDir(fleetGenerationsDir)
+	entries, err := readDir(s.root, fleetGenerationsDir)
 	if isAbsent(err) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
-	defer closeDir(dir)
-	entries, err := dir.ReadDir()
 	if err != nil {
 		return 0, err
 	}
@@ -151,15 +146,10 @@ func fence(dir vfs.Dir, name string) error {
 // there, but where somebody replaced a file by a directory just as that file
 // was being deleted, and then the process died: it is theirs and must not go.
 func flat(parent vfs.Dir, name string) error {
-	dir, err := parent.OpenDir(name)
+	entries, err := readDir(parent, name)
 	if isAbsent(err) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	entries, err := dir.ReadDir()
 	if err != nil {
 		return err
 	}

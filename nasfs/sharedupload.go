@@ -87,15 +87,10 @@ func (s *Store) takeUploads(bucket string) error {
 // uploadIDs returns the names of what may be a bucket's uploads.
 func (s *Store) uploadIDs(bucket string) ([]string, error) {
 	return retryStale(func() ([]string, error) {
-		dir, err := s.root.OpenDir(uploadsDir + "/" + bucket)
+		entries, err := readDir(s.root, uploadsDir+"/"+bucket)
 		if isAbsent(err) {
 			return nil, nil
 		}
-		if err != nil {
-			return nil, err
-		}
-		defer closeDir(dir)
-		entries, err := dir.ReadDir()
 		if err != nil {
 			return nil, err
 		}

@@ -57,12 +57,7 @@ func (s *Store) bucketsWithRest(ctx context.Context) (present, gone []string, er
 	err = s.phase(ctx, s.calls, func() error {
 		seen := make(map[string]bool)
 		for _, path := range []string{bucketsDir, uploadsDir} {
-			dir, err := s.root.OpenDir(path)
-			if err != nil {
-				return err
-			}
-			entries, err := dir.ReadDir()
-			closeDir(dir)
+			entries, err := readDir(s.root, path)
 			if err != nil {
 				return err
 			}

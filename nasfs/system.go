@@ -414,12 +414,7 @@ func (s *Store) recover() error {
 }
 
 func (s *Store) loadBins(path string, have *haveBins) error {
-	dir, err := s.root.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	entries, err := dir.ReadDir()
+	entries, err := readDir(s.root, path)
 	if err != nil {
 		return err
 	}

@@ -156,12 +156,7 @@ func (s *Store) makeUploadDir(ref object.UploadRef) error {
 // gone, those that became objects, and what never became an upload are thrown
 // away.
 func (s *Store) loadUploads() error {
-	dir, err := s.root.OpenDir(uploadsDir)
-	if err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	buckets, err := dir.ReadDir()
+	buckets, err := readDir(s.root, uploadsDir)
 	if err != nil {
 		return err
 	}

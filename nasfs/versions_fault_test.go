@@ -285,18 +285,9 @@ func fencedEdit(t *testing.T, kind string, prepare, change func(context.Context,
 	w := threeOn(t, kind)
 	e := edit(t, w.gateways[0], prepare)
 	before := mustTell(t, w.gateways[1])
-	made, tell := 0, func() {}
-	remove := w.faults[0].Inject(func(c vfs.OpCall) error {
-		if c.Op != vfs.OpRename && c.Op != vfs.OpLink {
-			return nil
-		}
-		if made++; made == n {
-			tell = w.members[0].expire()
-		}
-		return nil
-	})
+	stop, tell := w.fenceBefore(n)
 	err := change(t.Context(), e)
-	remove()
+	reached := stop()
 	seen := mustTell(t, w.gateways[1])
 	isBefore, isAfter := maps.Equal(seen, before), maps.Equal(seen, after)
 	refused := err != nil && !errors.Is(err, object.Unknown)
@@ -307,5 +298,5 @@ func fencedEdit(t *testing.T, kind string, prepare, change func(context.Context,
 		is(t, "what the client is told", err, object.Unavailable)
 	}
 	tell()
-	return made >= n
+	return reached
 }
