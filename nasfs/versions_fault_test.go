@@ -257,6 +257,27 @@ func (w *failure) judge(what string, memory *vfs.Memory, before map[string]strin
 	}
 	nasfs.Quiesce(again)
 	noLeftovers(w.T, memory.Root(), what)
+	if err := deleteAll(w.Context(), again); err != nil {
+		w.Errorf("%s: then all versions are deleted: %v", what, err)
+	}
+}
+
+// deleteAll deletes all versions there are by their IDs, and then the bucket: nothing
+// may come to light again.
+func deleteAll(ctx context.Context, s object.Store) error {
+	page, err := s.ListVersions(ctx, object.VersionQuery{Bucket: bucket, Limit: 1000})
+	if err != nil {
+		return err
+	}
+	for _, v := range page.Versions {
+		if err := drop(ctx, s, named(v.Key, v.Version), nil); err != nil {
+			return err
+		}
+	}
+	if left, err := told(ctx, s); err != nil || len(left) > 0 {
+		return fmt.Errorf("left are %v, %w", left, err)
+	}
+	return s.DeleteBucket(ctx, bucket)
 }
 
 // TestAFencedGatewayLeavesAllVersionsOrNone fences a gateway behind its back, just
