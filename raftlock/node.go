@@ -289,31 +289,40 @@ func (e *entry) discard() {
 
 // try looks once.
 func (e *entry) try(ctx context.Context) (*life, error) {
-	n := e.node
-	storage, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	g, err := n.cfg.Arbiter.Newest(storage)
+	seen, err := e.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	seen := protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}
 	var joining error
-	if g.Number > 0 && !g.Closed && g.Number != e.dead {
-		var joined bool
-		if joined, seen.Refused, joining = e.join(ctx, g.Number); joined {
+	if number := seen.Number; number > 0 && !seen.Closed && number != e.dead {
+		var joined, refused bool
+		if joined, refused, joining = e.join(ctx, number); joined {
 			return e.begun, nil
 		}
+		// That may have taken seconds, and what nobody renewed before be alive.
+		if seen, err = e.look(ctx); err != nil {
+			return nil, err
+		}
+		seen.Refused = refused && seen.Number == number
 	}
-	if e.candidate.Observe(seen, n.now()) != protocol.Claim && (e.dead == 0 || g.Number != e.dead) {
+	if e.candidate.Observe(seen, e.node.now()) != protocol.Claim && (e.dead == 0 || seen.Number != e.dead) {
 		return nil, joining
 	}
 	e.dead = 0 // once
 	e.discard()
-	l, err := n.found(ctx, g.Number+1)
+	l, err := e.node.found(ctx, seen.Number+1)
 	if errors.Is(err, mount.ErrTaken) {
 		return nil, nil // another node was faster: look again
 	}
 	return l, err
+}
+
+// look returns what the storage shows of the newest generation now.
+func (e *entry) look(ctx context.Context) (protocol.Seen, error) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	g, err := e.node.cfg.Arbiter.Newest(ctx)
+	return protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}, err
 }
 
 // join asks the members of a generation to let this node in. refused reports

@@ -29,6 +29,7 @@ type world struct {
 	log     *slog.Logger
 	started int
 	running map[string]*process
+	leaving map[string]*process // who was the last to leave an address
 	group   sync.WaitGroup
 	mutate  func(Arbiter) Arbiter // nil: the storage does what it says
 }
@@ -45,7 +46,7 @@ type process struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), net: newMemoryNet(seed), log: testLog(), running: make(map[string]*process)}
+	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), net: newMemoryNet(seed), log: testLog(), running: make(map[string]*process), leaving: make(map[string]*process)}
 	w.root = vfs.NewMemory().Root()
 	return w
 }
@@ -57,8 +58,13 @@ func (w *world) start(name string) *process {
 	return w.startAs(name, fmt.Sprintf("%s-%d", name, w.started))
 }
 
+// startAs starts a node under a UUID. Whoever is still about to leave the
+// address is killed: nobody can serve at one that another process has.
 func (w *world) startAs(name, uuid string) *process {
 	w.t.Helper()
+	if old := w.leaving[name]; old != nil {
+		w.kill(old)
+	}
 	ctx, kill := context.WithCancel(context.Background())
 	log := w.log.With("on", uuid)
 	storage := vfs.NewFault(w.root)
@@ -99,6 +105,7 @@ func (w *world) kill(p *process) {
 // leave ends a process in an orderly way, in the background.
 func (w *world) leave(p *process) {
 	delete(w.running, p.name)
+	w.leaving[p.name] = p
 	w.group.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
