@@ -341,7 +341,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"encryption", "replication", "notification", "website", "logging"} {
+	for _, sub := range []string{"encryption", "replication", "website"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }
