@@ -8,10 +8,12 @@ import (
 
 // Flock implements Flocker.
 func (f *osFile) Flock() error {
-	if err := f.ready(); err != nil {
+	release, err := f.use()
+	if err != nil {
 		return f.fail("flock", err)
 	}
-	err := retryErr(func() error { return unix.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) })
+	defer release()
+	err = retryErr(func() error { return unix.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) })
 	switch {
 	case err == nil:
 		return nil

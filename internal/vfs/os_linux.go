@@ -23,6 +23,7 @@ const copyBuffer = 256 << 10
 type tree struct {
 	noOpenat2 bool   // resolve with openat(2), name by name
 	dev       uint64 // of the root; what the walk without openat2 compares with
+	guard     *guard // nil unless files that are open must not be replaced
 	sharing   sharing
 	byTime    func() bool // whether others see by time; nil: none does
 	routed    bool
@@ -58,7 +59,7 @@ func openRoot(path string) (*osDir, error) {
 		dirents: sync.Pool{New: func() any { return new([direntBuffer]byte) }},
 		copies:  sync.Pool{New: func() any { return new([copyBuffer]byte) }},
 	}
-	t.noOpenat2 = !hasOpenat2(fd)
+	t.noOpenat2, t.guard = !hasOpenat2(fd), newGuard(fd)
 	return &osDir{tree: t, fd: fd}, nil
 }
 
@@ -164,11 +165,21 @@ func (d *osDir) OpenDir(path string) (Dir, error) {
 
 // Open implements Dir.
 func (d *osDir) Open(path string) (File, error) {
-	fd, err := d.open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	open := func() (*osFile, error) {
+		fd, err := d.open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		return &osFile{tree: d.tree, fd: fd, name: path}, err
+	}
+	var f *osFile
+	var err error
+	if g := d.tree.guard; g != nil {
+		f, err = g.open(path, open)
+	} else {
+		f, err = open()
+	}
 	if err != nil {
 		return nil, pathError("open", path, err)
 	}
-	return &osFile{tree: d.tree, fd: fd, name: path}, nil
+	return f, nil
 }
 
 // Create implements Dir.
@@ -203,7 +214,11 @@ func (d *osDir) Rmdir(name string) error {
 // Rename implements Dir.
 func (d *osDir) Rename(oldname string, to Dir, newname string) error {
 	return d.pair("rename", oldname, to, newname, func(from, into int) error {
-		return unix.Renameat(from, oldname, into, newname)
+		rename := func() error { return unix.Renameat(from, oldname, into, newname) }
+		if g := d.tree.guard; g != nil {
+			return g.replace(into, newname, rename)
+		}
+		return rename()
 	})
 }
 

@@ -17,23 +17,29 @@ type osFile struct {
 	written int64
 	sent    bool // sendfile has moved the descriptor's position
 	name    string
+	guarded *guarded // nil where files that are open can be replaced
 }
 
 func (f *osFile) fail(op string, err error) error { return pathError(op, f.name, err) }
 
-// ready returns fs.ErrClosed after Close.
-func (f *osFile) ready() error {
-	if f.fd < 0 {
-		return fs.ErrClosed
+// use begins a call on f, which release ends. It returns fs.ErrClosed after Close.
+func (f *osFile) use() (release func(), err error) {
+	if f.guarded != nil {
+		return f.guarded.use(f)
 	}
-	return nil
+	if f.fd < 0 {
+		return nil, fs.ErrClosed
+	}
+	return func() {}, nil
 }
 
 // ReadAt implements File.
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.ready(); err != nil {
+	release, err := f.use()
+	if err != nil {
 		return 0, f.fail("read", err)
 	}
+	defer release()
 	done := 0
 	for done < len(p) {
 		n, err := retry(func() (int, error) { return unix.Pread(f.fd, p[done:], off+int64(done)) })
@@ -50,9 +56,11 @@ func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
 
 // Write implements File.
 func (f *osFile) Write(p []byte) (int, error) {
-	if err := f.ready(); err != nil {
+	release, err := f.use()
+	if err != nil {
 		return 0, f.fail("write", err)
 	}
+	defer release()
 	done := 0
 	for done < len(p) {
 		n, err := retry(func() (int, error) { return unix.Pwrite(f.fd, p[done:], f.written) })
@@ -70,16 +78,18 @@ func (f *osFile) Write(p []byte) (int, error) {
 
 // Send implements File.
 func (f *osFile) Send(w io.Writer, off, n int64) (int64, error) {
-	if err := f.ready(); err != nil {
-		return 0, f.fail("send", err)
-	}
 	if off < 0 || n < 0 {
 		return 0, f.fail("send", unix.EINVAL)
 	}
 	to, ok := w.(io.ReaderFrom)
-	if !ok {
+	if !ok || f.guarded != nil { // which can be closed between two pieces only
 		return f.copyTo(w, off, n)
 	}
+	release, err := f.use()
+	if err != nil {
+		return 0, f.fail("send", err)
+	}
+	defer release()
 	if off > 0 || f.sent {
 		if _, err := unix.Seek(f.fd, off, io.SeekStart); err != nil {
 			return 0, f.fail("send", err)
@@ -174,9 +184,15 @@ func (f *osFile) CopyFrom(src File, off, n int64) (int64, error) {
 	if !ok {
 		return 0, f.fail("copy", ErrUnsupported)
 	}
-	if err := errors.Join(f.ready(), from.ready()); err != nil {
+	release, err := f.use()
+	if err != nil {
 		return 0, f.fail("copy", err)
 	}
+	defer release()
+	if release, err = from.use(); err != nil {
+		return 0, f.fail("copy", err)
+	}
+	defer release()
 	if off < 0 || n < 0 {
 		return 0, f.fail("copy", unix.EINVAL)
 	}
@@ -224,9 +240,11 @@ func (f *osFile) stoppedShort(from *osFile, off int64) error {
 
 // Stat implements File.
 func (f *osFile) Stat() (Stat, error) {
-	if err := f.ready(); err != nil {
+	release, err := f.use()
+	if err != nil {
 		return Stat{}, f.fail("stat", err)
 	}
+	defer release()
 	var st unix.Stat_t
 	if err := retryErr(func() error { return unix.Fstat(f.fd, &st) }); err != nil {
 		return Stat{}, f.fail("stat", err)
@@ -236,9 +254,11 @@ func (f *osFile) Stat() (Stat, error) {
 
 // Getxattr implements File. Most values fit into what the first call offers.
 func (f *osFile) Getxattr(name string) ([]byte, error) {
-	if err := f.ready(); err != nil {
+	release, err := f.use()
+	if err != nil {
 		return nil, f.fail("getxattr", err)
 	}
+	defer release()
 	var small [1024]byte
 	for buf := small[:]; ; {
 		n, err := retry(func() (int, error) { return unix.Fgetxattr(f.fd, name, buf) })
@@ -278,9 +298,10 @@ func (f *osFile) Sync() error {
 }
 
 func (f *osFile) do(op string, call func() error) error {
-	err := f.ready()
+	release, err := f.use()
 	if err == nil {
 		err = retryErr(call)
+		release()
 	}
 	if err != nil {
 		return f.fail(op, err)
@@ -291,8 +312,15 @@ func (f *osFile) do(op string, call func() error) error {
 // Close implements File. Linux frees the descriptor whatever close(2) answers,
 // EINTR included, so it is called once.
 func (f *osFile) Close() error {
-	if err := f.ready(); err != nil {
-		return f.fail("close", err)
+	if f.guarded != nil {
+		return f.guarded.close(f)
+	}
+	return f.shut()
+}
+
+func (f *osFile) shut() error {
+	if f.fd < 0 {
+		return f.fail("close", fs.ErrClosed)
 	}
 	fd := f.fd
 	f.fd = -1

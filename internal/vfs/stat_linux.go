@@ -124,6 +124,7 @@ func nativeUint16(a, b byte) int {
 // Magic numbers of file systems that x/sys does not name.
 const (
 	magicCIFS = 0xff534d42
+	magicSMB2 = 0xfe534d42
 	magicZFS  = 0x2fc12fc1
 	magicNTFS = 0x7366746e
 )

@@ -1,0 +1,117 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// guardedRoot returns a directory as it would be on an SMB mount, with a file.
+func guardedRoot(t *testing.T, content string) Dir {
+	t.Helper()
+	d, err := openRoot(t.TempDir())
+	must(t, err)
+	d.tree.guard = makeGuard()
+	t.Cleanup(func() { must(t, d.Close()) })
+	fill(t, d, "file", content)
+	return d
+}
+
+func fill(t *testing.T, d Dir, name, content string) {
+	t.Helper()
+	f, err := d.Create(name, 0o600)
+	must(t, err)
+	_, err = f.Write([]byte(content))
+	must(t, err)
+	must(t, f.Close())
+}
+
+func contentOf(t *testing.T, d Dir, name string) string {
+	t.Helper()
+	f, err := d.Open(name)
+	must(t, err)
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 100))
+	must(t, err)
+	return string(b)
+}
+
+// unused fails the test if the guard has not forgotten everything.
+func unused(t *testing.T, d Dir) {
+	t.Helper()
+	if g := d.(*osDir).tree.guard; len(g.files) > 0 {
+		t.Errorf("the guard still knows %d files", len(g.files))
+	}
+}
+
+func TestAFileIsReplacedWhenItIsNotOpenAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := guardedRoot(t, "old")
+		fill(t, d, "next", "new")
+		reader, err := d.Open("file")
+		must(t, err)
+		replaced := make(chan error, 1)
+		go func() { replaced <- d.Rename("next", d, "file") }()
+		time.Sleep(guardPatience / 2)
+		opened := make(chan string, 1)
+		go func() { opened <- contentOf(t, d, "file") }()
+		synctest.Wait()
+		select {
+		case <-replaced:
+			t.Fatal("it was replaced while it was open")
+		case <-opened:
+			t.Fatal("it was opened while it was to be replaced")
+		default:
+		}
+		b := make([]byte, 3)
+		if _, err := reader.ReadAt(b, 0); err != nil || string(b) != "old" {
+			t.Errorf("the reader has %q, %v", b, err)
+		}
+		must(t, reader.Close())
+		must(t, <-replaced)
+		if got := <-opened; got != "new" {
+			t.Errorf("who waited has %q", got)
+		}
+		unused(t, d)
+	})
+}
+
+func TestAReaderThatTakesLongMakesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := guardedRoot(t, "old")
+		fill(t, d, "next", "new")
+		reader, err := d.Open("file")
+		must(t, err)
+		began := time.Now()
+		must(t, d.Rename("next", d, "file"))
+		if waited := time.Since(began); waited != guardPatience {
+			t.Errorf("it waited %v", waited)
+		}
+		if _, err := reader.ReadAt(make([]byte, 1), 0); !errors.Is(err, errReplaced) {
+			t.Errorf("the reader gets %v", err)
+		}
+		if _, err := reader.Send(io.Discard, 0, 1); !errors.Is(err, errReplaced) {
+			t.Errorf("who sends it gets %v", err)
+		}
+		must(t, reader.Close())
+		if got := contentOf(t, d, "file"); got != "new" {
+			t.Errorf("it holds %q", got)
+		}
+		unused(t, d)
+	})
+}
+
+func TestWhatIsOpenCanBeMovedAway(t *testing.T) {
+	d := guardedRoot(t, "old")
+	reader, err := d.Open("file")
+	must(t, err)
+	must(t, d.Rename("file", d, "elsewhere"))
+	b := make([]byte, 3)
+	if _, err := reader.ReadAt(b, 0); err != nil || string(b) != "old" {
+		t.Errorf("the reader has %q, %v", b, err)
+	}
+	must(t, reader.Close())
+	unused(t, d)
+}
