@@ -2,12 +2,14 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5" //nolint:gosec // what ETags are
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -293,9 +295,19 @@ func (w *crowd) check(t *testing.T) {
 	}
 	for key, list := range w.operations {
 		if result := porcupine.CheckOperationsTimeout(counting(), list, time.Minute); result != porcupine.Ok {
-			t.Errorf("the history of %d operations on %s is %s", len(list), key, result)
+			t.Errorf("the history of %d operations on %s is %s\n%s", len(list), key, result, tell(list))
 		}
 	}
+}
+
+// tell returns the last operations of a history, in the order in which they began.
+func tell(history []porcupine.Operation) string {
+	slices.SortFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var text strings.Builder
+	for _, op := range history[max(0, len(history)-200):] {
+		fmt.Fprintf(&text, "%8d to %8d ms, client %4d: %s\n", op.Call/1e6, min(op.Return/1e6, 99999999), op.ClientId, counting().DescribeOperation(op.Input, op.Output))
+	}
+	return text.String()
 }
 
 // TestFleetIsLinearizable counts by compare-and-swap through three gateways,

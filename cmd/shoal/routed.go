@@ -77,11 +77,16 @@ func (fl *fleet) agree(ctx context.Context, path string) error {
 			want.stale = max(own.stale, theirs.stale)
 		}
 		_, err := fl.node.Set(ctx, raftlock.Change{Name: modeSetting, Value: []byte(want.String()), If: &have.Revision})
-		if !errors.Is(err, raftlock.ErrChanged) {
-			if err != nil {
-				return failed("cannot tell the gateways of "+path+" how this one shares it", err, "")
-			}
+		switch {
+		case err == nil:
 			return nil
+		case ctx.Err() != nil:
+			return failed("cannot tell the gateways of "+path+" how this one shares it", err, "")
+		case !errors.Is(err, raftlock.ErrChanged):
+			fl.log.Warn("the other gateways could not be told yet how this one shares the tree", "error", err)
+		}
+		if _, err := fl.node.AwaitSession(ctx); err != nil {
+			return failed("cannot join the gateways of "+path, err, "the log says what stands in the way")
 		}
 	}
 }

@@ -103,6 +103,29 @@ func TestAReaderThatTakesLongMakesWay(t *testing.T) {
 	})
 }
 
+// A real server of SMB is in test/beds; here the file system takes the time that
+// it is given, which is one that SMB can tell.
+func TestAFileThatWasWrittenKeepsItsTime(t *testing.T) {
+	d := guardedRoot(t, "")
+	f, err := d.Create("new", 0o600)
+	must(t, err)
+	for range 3 {
+		_, err = f.Write([]byte("content"))
+		must(t, err)
+		st, err := f.Stat()
+		must(t, err)
+		again, err := f.Stat()
+		must(t, err)
+		if st.Mtime.Nanosecond()%100 != 0 || !again.Mtime.Equal(st.Mtime) {
+			t.Errorf("%v, and then %v", st.Mtime, again.Mtime)
+		}
+	}
+	if err := f.Setxattr("user.shoal", []byte("record")); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("an attribute, which would make its time uncertain: %v", err)
+	}
+	must(t, f.Close())
+}
+
 func TestWhatIsOpenCanBeMovedAway(t *testing.T) {
 	d := guardedRoot(t, "old")
 	reader, err := d.Open("file")

@@ -191,7 +191,7 @@ func (d *osDir) Create(name string, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, pathError("create", name, err)
 	}
-	return &osFile{tree: d.tree, fd: fd, name: name}, nil
+	return &osFile{tree: d.tree, fd: fd, name: name, unsure: d.tree.guard != nil}, nil
 }
 
 // Mkdir implements Dir.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,7 @@ type osFile struct {
 	sent    bool // sendfile has moved the descriptor's position
 	name    string
 	guarded *guarded // nil where files that are open can be replaced
+	unsure  bool     // an SMB server may still change the time of its last change
 }
 
 func (f *osFile) fail(op string, err error) error { return pathError(op, f.name, err) }
@@ -73,6 +75,7 @@ func (f *osFile) Write(p []byte) (int, error) {
 		done += n
 		f.written += int64(n)
 	}
+	f.unsure = f.tree.guard != nil
 	return done, nil
 }
 
@@ -196,6 +199,7 @@ func (f *osFile) CopyFrom(src File, off, n int64) (int64, error) {
 	if off < 0 || n < 0 {
 		return 0, f.fail("copy", unix.EINVAL)
 	}
+	f.unsure = f.tree.guard != nil
 	var copied int64
 	for copied < n {
 		in, out := off+copied, f.written
@@ -245,11 +249,37 @@ func (f *osFile) Stat() (Stat, error) {
 		return Stat{}, f.fail("stat", err)
 	}
 	defer release()
+	if f.tree.guard != nil {
+		st, err := f.statNow()
+		if err != nil {
+			return Stat{}, f.fail("stat", err)
+		}
+		return st, nil
+	}
 	var st unix.Stat_t
 	if err := retryErr(func() error { return unix.Fstat(f.fd, &st) }); err != nil {
 		return Stat{}, f.fail("stat", err)
 	}
 	return fromStat(&st), nil
+}
+
+// statNow is Stat on an SMB mount. Of a file that was written, the server sets the
+// time of its last change up to two seconds after a write, or when it is closed,
+// unless it is told a time; and the client has a time of its own, which it
+// may show until it is made to ask.
+func (f *osFile) statNow() (Stat, error) {
+	if f.unsure {
+		if err := retryErr(func() error { return unix.Fsync(f.fd) }); err != nil {
+			return Stat{}, err
+		}
+		now := time.Now().Truncate(100 * time.Nanosecond) // what SMB can tell
+		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(now.UnixNano())}
+		if err := retryErr(func() error { return unix.UtimesNanoAt(f.fd, "", times, unix.AT_EMPTY_PATH) }); err != nil {
+			return Stat{}, err
+		}
+		f.unsure = false
+	}
+	return statAt(f.fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
 }
 
 // Getxattr implements File. Most values fit into what the first call offers.
@@ -281,9 +311,16 @@ func (f *osFile) Getxattr(name string) ([]byte, error) {
 // xattrMax is the greatest size of a value, in bytes (XATTR_SIZE_MAX, xattr(7)).
 const xattrMax = 64 << 10
 
-// Setxattr implements File.
+// Setxattr implements File. On an SMB mount it is not offered: the client opens the
+// file a second time for it, by which it loses its hold on the first, and from
+// then on may show its own clock for the time of the last change.
 func (f *osFile) Setxattr(name string, value []byte) error {
-	return f.do("setxattr", func() error { return unix.Fsetxattr(f.fd, name, value, 0) })
+	return f.do("setxattr", func() error {
+		if f.tree.guard != nil {
+			return ErrUnsupported
+		}
+		return unix.Fsetxattr(f.fd, name, value, 0)
+	})
 }
 
 // Chown implements File.

@@ -138,7 +138,8 @@ type File interface {
 	// io.ErrUnexpectedEOF where src ends, ErrUnsupported where the file system
 	// cannot do it or not go on, so that the rest must be read and written.
 	CopyFrom(src File, off, n int64) (int64, error)
-	// Stat describes the open file.
+	// Stat describes the open file. Of one that was written here, its Mtime is
+	// what it stays when the file is closed.
 	Stat() (Stat, error)
 	// Getxattr returns the value of a user attribute, whose name begins with
 	// "user." (xattr(7)): ErrNoXattr if it is not set, ErrUnsupported if there
