@@ -20,7 +20,7 @@ func routing() []string { return []string{"--mount-mode", "routed", "--mount-sta
 func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) { testAreOne(t, routing()...) }
 
 // TestRoutedFleetIsLinearizable has owners of buckets killed, frozen and replaced.
-func TestRoutedFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second, routing()...) }
+func TestRoutedFleetIsLinearizable(t *testing.T) { testLinearizable(t, 15*time.Second, routing()...) }
 
 // TestLargeObjectsPassThroughTheOwner sends and reads objects through each of
 // three gateways, of which at most one owns the bucket, and copies them between
@@ -31,7 +31,7 @@ func TestLargeObjectsPassThroughTheOwner(t *testing.T) {
 	ctx := t.Context()
 	var c []*s3.Client
 	for _, s := range fleet {
-		c = append(c, newS3(s, noRetry))
+		c = append(c, newS3(s))
 	}
 	buckets := []string{"bucket-a", "bucket-b", "bucket-c", "bucket-d"}
 	var creations sync.WaitGroup

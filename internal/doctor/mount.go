@@ -99,13 +99,13 @@ func rules(at string) []rule {
 		{nfs(), has("vers", "4.1"), Finding{Severity: Info, Found: "NFS version 4.1", Effect: "Metadata goes into files of its own: version 4.2 has extended attributes, and copies inside the server.", Cure: line}},
 		{nfs(), has("noac"), Finding{Severity: Warn, Found: "noac", Effect: "Every look at a file asks the server; Shoal asks where it has to without that.", Cure: line}},
 		{[]string{"cifs", "smb3"}, func(Mount) bool { return true }, Finding{
-			Severity: Warn, Found: "SMB", Effect: "Names and files are cached for a second and more, and a file that somebody has open cannot be replaced: one gateway only.",
-			Cure: "Run one gateway, or use NFS to the same server: " + line,
+			Severity: Warn, Found: "SMB", Effect: "Names and files are cached for a second and more: several gateways pass requests on to one another, and a bucket is as fast as one of them. " +
+				"A download that takes longer than 2 s is cut when its object is replaced.",
+			Cure: "Use NFS to the same server: " + line,
 		}},
 		{[]string{"fuse.glusterfs"}, func(Mount) bool { return true }, Finding{
-			Severity: Warn, Found: "GlusterFS", Effect: "With its default options replaced files are read as they were for about a second: one gateway only.",
-			Cure: "mount -t glusterfs -o entry-timeout=0,attribute-timeout=0,negative-timeout=0 HOST:/VOLUME " + at +
-				"   and on the volume: performance.{stat-prefetch,quick-read,open-behind,io-cache,read-ahead} off",
+			Severity: Info, Found: "GlusterFS", Effect: "Replaced files are read as they were for about a second: several gateways pass requests on to one another, and a bucket is as fast as one of them.",
+			Cure: "None is needed. Where attribute-timeout, entry-timeout or performance.md-cache-timeout were raised above 1 s, give the gateways --mount-stale: two seconds more than the longest.",
 		}},
 		{[]string{"fuse.sshfs", "fuse.s3fs", "9p"}, func(Mount) bool { return true }, Finding{
 			Severity: Bad, Found: "a file system without the promises that Shoal rests on", Effect: "Acknowledged objects can be lost.", Cure: "Serve a local disk or NFS.",
