@@ -44,6 +44,9 @@ func TestFaultSchedules(t *testing.T) {
 		if followed.Load() == 0 || cached.Load() == 0 {
 			t.Error("no copy was ever kept")
 		}
+		if n > 1 && commits.Load() == 0 { // in a single one the faults may leave no time for it
+			t.Error("nothing was ever committed")
+		}
 	})
 	for s := *seed; s < *seed+uint64(n); s++ {
 		t.Run(strconv.FormatUint(s, 10), func(t *testing.T) {
@@ -52,9 +55,6 @@ func TestFaultSchedules(t *testing.T) {
 				h := schedule(t, s, nil)
 				for _, p := range h.problems {
 					t.Error(p)
-				}
-				if h.commits == 0 {
-					t.Error("nothing was ever committed")
 				}
 				if t.Failed() {
 					t.Logf("run again with -seeds 1 -seed %d", s)
