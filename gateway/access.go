@@ -82,7 +82,7 @@ func (s *Server) policyOf(r *request, bucket string) (*bucketAccess, error) {
 	if err != nil || !there {
 		return nil, err
 	}
-	policy, err := parsed(&s.parsed, policyDocument, bucket+"\x00"+text, func(string) (*iam.Policy, error) {
+	policy, err := parsed(&s.parsed, policyDocument, text, func(string) (*iam.Policy, error) {
 		return iam.ParsePolicy([]byte(text), bucket)
 	})
 	if err != nil {

@@ -122,12 +122,14 @@ const maxParsed = 1 << 12
 // called concurrently.
 type parsedDocuments struct {
 	mu sync.RWMutex
-	m  map[string]any
+	m  map[parsedKey]any
 }
+
+type parsedKey struct{ kind, text string }
 
 // parsed returns what parse makes of a document.
 func parsed[T any](c *parsedDocuments, kind, text string, parse func(string) (T, error)) (T, error) {
-	key := kind + "\x00" + text
+	key := parsedKey{kind, text}
 	c.mu.RLock()
 	known, ok := c.m[key].(T)
 	c.mu.RUnlock()
@@ -141,7 +143,7 @@ func parsed[T any](c *parsedDocuments, kind, text string, parse func(string) (T,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m == nil || len(c.m) >= maxParsed {
-		c.m = make(map[string]any)
+		c.m = make(map[parsedKey]any)
 	}
 	c.m[key] = v
 	return v, nil

@@ -124,7 +124,7 @@ func (s *Store) loadBucket(name string) (object.Bucket, error) {
 	if r.Created.IsZero() {
 		r.Created = st.Mtime.UTC()
 	}
-	return r.bucket(name), nil
+	return r.bucket(name).Clone(), nil
 }
 
 // recordOf returns a bucket's record, which may be none.
@@ -182,9 +182,9 @@ func (s *Store) changing(ctx context.Context, name string, gone bool, change fun
 	return err
 }
 
+// bucket returns what the record says, and shares with it.
 func (r *bucketRecord) bucket(name string) object.Bucket {
-	b := object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: r.Tags, Versioning: r.Versioning, Documents: r.Documents}
-	return b.Clone()
+	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: r.Tags, Versioning: r.Versioning, Documents: r.Documents}
 }
 
 func (s *Store) readBucket(name string) (r bucketRecord, err error) {

@@ -96,7 +96,8 @@ type Configured interface {
 	// Configured reports whether a bucket may have Documents.
 	Configured() bool
 	// Known returns the record of a bucket, if what it says is known to be so
-	// still. The bucket may be gone all the same.
+	// still. The bucket may be gone all the same. The caller must not change what
+	// it holds.
 	Known(bucket string) (Bucket, bool)
 }
 
