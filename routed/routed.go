@@ -201,16 +201,14 @@ func on[T any](ctx context.Context, s *Store, op, bucket string, do func(at obje
 		if !errors.Is(err, remote.ErrAgain) {
 			return v, err
 		}
-		pause := time.NewTimer(againAfter)
 		select {
 		case <-moved:
-		case <-pause.C:
+		case <-time.After(againAfter):
 		case <-late.C:
 			return v, object.E(op, bucket, object.Unavailable, err)
 		case <-ctx.Done():
 			return v, object.E(op, bucket, object.Unavailable, errors.Join(context.Cause(ctx), err))
 		}
-		pause.Stop()
 	}
 }
 

@@ -104,12 +104,12 @@ type visit struct {
 }
 
 func (v *visit) serve() {
-	ctx, cancel := context.WithCancel(v.link.ctx)
+	v.ctx = v.link.ctx
 	if v.call.Patience > 0 {
-		ctx, cancel = context.WithTimeout(v.link.ctx, v.call.Patience)
+		var cancel context.CancelFunc
+		v.ctx, cancel = context.WithTimeout(v.ctx, v.call.Patience)
+		defer cancel()
 	}
-	defer cancel()
-	v.ctx = ctx
 	if v.call.Op == open {
 		v.open()
 		return
