@@ -24,8 +24,9 @@ func (s *Server) authorise(r *request) error {
 }
 
 // allow returns nil if the sender may do action to a bucket or object,
-// errAccessDenied otherwise. What the bucket's policy denies nobody may do, but the
-// root user can always get at the policy itself.
+// errAccessDenied otherwise. It needs to be allowed by the bucket's policy or by the
+// sender's own ones, and denied by none; but the root user can always get at the
+// bucket's policy itself.
 func (s *Server) allow(r *request, action string, ref object.Ref) error {
 	req := &iam.Request{Identity: r.identity, Action: action, Bucket: ref.Bucket, Key: ref.Key, Values: &conditionValues{s: s, r: r, ref: ref}}
 	policy, err := s.policyOf(r, ref.Bucket)
@@ -36,10 +37,13 @@ func (s *Server) allow(r *request, action string, ref object.Ref) error {
 	if policy != nil {
 		said = policy.decide(req)
 	}
+	own := r.identity.Decide(req)
 	switch {
+	case own == iam.Deny:
+		return errAccessDenied.because(errDeniedUser)
 	case said == iam.Deny && (!r.identity.Root || !isPolicyAction(action)):
 		return errAccessDenied.because(errExplicitDeny)
-	case said == iam.Allow, s.Authority.Allowed(req):
+	case said == iam.Allow, own == iam.Allow:
 		return nil
 	}
 	return errAccessDenied
@@ -147,7 +151,7 @@ func (v *conditionValues) global(name string) []string {
 	case "epochtime":
 		return []string{strconv.FormatInt(r.started.Unix(), 10)}
 	case "username", "userid":
-		return present(r.identity.AccessKey)
+		return present(r.identity.User())
 	case "principaltype":
 		return []string{principalType(r.identity)}
 	}

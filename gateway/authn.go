@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
@@ -24,9 +25,9 @@ func (s *Server) authenticate(r *request) error {
 	if err := auth.CheckScope(s.Region); err != nil {
 		return err
 	}
-	identity, secret, ok := s.Authority.Lookup(auth.AccessKey)
-	if !ok {
-		return errInvalidAccessKey.detailed("AWSAccessKeyId", auth.AccessKey)
+	identity, secret, err := s.lookup(auth.AccessKey)
+	if err != nil {
+		return err
 	}
 	if auth.SecurityToken != "" {
 		return errInvalidToken // only temporary credentials have one
@@ -36,6 +37,18 @@ func (s *Server) authenticate(r *request) error {
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity
 	return nil
+}
+
+// lookup returns whose an access key is, and his secret.
+func (s *Server) lookup(accessKey string) (iam.Identity, string, error) {
+	identity, secret, err := s.Authority.Lookup(accessKey)
+	switch {
+	case errors.Is(err, iam.ErrNoSuchKey):
+		return identity, "", errInvalidAccessKey.detailed("AWSAccessKeyId", accessKey)
+	case err != nil:
+		return identity, "", errUnavailable.because(err)
+	}
+	return identity, secret, nil
 }
 
 // fromSignature is what the client is told of a signature, a chunk or a policy

@@ -10,8 +10,11 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
-// errExplicitDeny is told in the log only.
-var errExplicitDeny = errors.New("the policy of the bucket denies it")
+// Why access is denied is told in the log only.
+var (
+	errExplicitDeny = errors.New("the policy of the bucket denies it")
+	errDeniedUser   = errors.New("a policy of the user, or the bounds of the service account, deny it")
+)
 
 // getBucketPolicy serves GetBucketPolicy
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html).

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
+	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -177,8 +178,8 @@ func (s *Server) validToken(authorization string) bool {
 	if !decodeSegment(header, &head) || !decodeSegment(claims, &body) || head.Alg != "HS512" || body.Iss != tokenIssuer {
 		return false
 	}
-	identity, secret, ok := s.Authority.Lookup(body.Sub)
-	if !ok || !identity.Root {
+	identity, secret, err := s.Authority.Lookup(body.Sub)
+	if err != nil || identity.Decide(&iam.Request{Identity: identity, Action: "admin:Prometheus"}) != iam.Allow {
 		return false
 	}
 	given, err := base64.RawURLEncoding.DecodeString(signature)

@@ -139,9 +139,9 @@ func (s *Server) authenticateForm(r *request, f *postForm) error {
 	if err := auth.CheckScope(s.Region); err != nil {
 		return err
 	}
-	identity, secret, ok := s.Authority.Lookup(auth.AccessKey)
-	if !ok {
-		return errInvalidAccessKey.detailed("AWSAccessKeyId", auth.AccessKey)
+	identity, secret, err := s.lookup(auth.AccessKey)
+	if err != nil {
+		return err
 	}
 	if auth.SecurityToken != "" {
 		return errInvalidToken

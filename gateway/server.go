@@ -23,13 +23,12 @@ import (
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
-// Authority decides who may do what; iam.Root is one.
+// Authority knows who there is; iam.Root and directory.Directory are ones. It may be
+// asked concurrently.
 type Authority interface {
-	// Lookup returns the identity and the secret of an access key.
-	Lookup(accessKey string) (id iam.Identity, secret string, ok bool)
-	// Allowed reports whether the request may go on, apart from what the policy of
-	// its bucket says.
-	Allowed(req *iam.Request) bool
+	// Lookup returns the identity and the secret of an access key. The error is
+	// iam.ErrNoSuchKey, or says why that cannot be known now.
+	Lookup(accessKey string) (id iam.Identity, secret string, err error)
 }
 
 // Config says how to serve.

@@ -1,19 +1,63 @@
-// Package iam decides who a request comes from and what it may do. It is pure:
-// no network, no storage, no clock. Today it knows one root user, and policies of
-// buckets for him and for strangers; users and groups will live behind the same
-// two questions.
+// Package iam decides who a request comes from and what it may do. It is pure: no
+// network, no storage, no clock. Policies are of buckets or of users; whom they are
+// attached to is for package directory to know.
 package iam
 
-import "crypto/subtle"
+import (
+	"crypto/subtle"
+	"errors"
+)
 
-// Identity is who a request comes from. The zero Identity is anonymous.
+// ErrNoSuchKey says that nobody has an access key, or that it does not count now.
+var ErrNoSuchKey = errors.New("iam: no such access key")
+
+// Identity is who a request comes from, and what he may do. The zero Identity is
+// anonymous. It does not change: who a request comes from is found out once.
 type Identity struct {
 	AccessKey string
-	Root      bool
+	Parent    string // of a service account: the user whose it is
+	Root      bool   // the root user, or a service account of his
+	Access    *Access
+}
+
+// Access is what policies say of somebody.
+type Access struct {
+	Policies []*Policy // his own and those of his groups
+	Bound    *Policy   // of a service account: what it does not allow is denied; nil: nothing
 }
 
 // Anonymous reports whether nobody signed.
 func (i Identity) Anonymous() bool { return i.AccessKey == "" }
+
+// User returns the name of the user, who may have signed with a service account.
+func (i Identity) User() string {
+	if i.Parent != "" {
+		return i.Parent
+	}
+	return i.AccessKey
+}
+
+// Bounded reports whether a policy bounds what the user's policies allow.
+func (i Identity) Bounded() bool { return i.Access != nil && i.Access.Bound != nil }
+
+// Decide returns what the identity's own policies say of a request. The root user
+// may do everything, as far as it is for them to say.
+func (i Identity) Decide(r *Request) Decision {
+	if i.Bounded() && i.Access.Bound.Decide(r) != Allow {
+		return Deny
+	}
+	if i.Root {
+		return Allow
+	}
+	said := Abstain
+	if i.Access == nil {
+		return said
+	}
+	for _, p := range i.Access.Policies {
+		said = max(said, p.Decide(r))
+	}
+	return said
+}
 
 // Request is what is to be decided.
 type Request struct {
@@ -60,25 +104,20 @@ const (
 	Deny // whatever others say
 )
 
-// Root is the authority where there is one user, who may do everything that no
-// policy denies.
+// Root is who there is where there is one user.
 type Root struct {
 	accessKey, secret string
 }
 
-// NewRoot returns the authority of the user with these credentials.
+// NewRoot returns the user with these credentials.
 func NewRoot(accessKey, secret string) *Root {
 	return &Root{accessKey: accessKey, secret: secret}
 }
 
-// Lookup returns the identity and secret key of an access key.
-func (r *Root) Lookup(accessKey string) (id Identity, secret string, ok bool) {
+// Lookup returns the identity and secret key of an access key, or ErrNoSuchKey.
+func (r *Root) Lookup(accessKey string) (id Identity, secret string, err error) {
 	if subtle.ConstantTimeCompare([]byte(accessKey), []byte(r.accessKey)) != 1 {
-		return Identity{}, "", false
+		return Identity{}, "", ErrNoSuchKey
 	}
-	return Identity{AccessKey: r.accessKey, Root: true}, r.secret, true
+	return Identity{AccessKey: r.accessKey, Root: true}, r.secret, nil
 }
-
-// Allowed reports whether the request may go on, apart from what the policy of its
-// bucket says.
-func (r *Root) Allowed(req *Request) bool { return req.Identity.Root }

@@ -12,11 +12,11 @@ import (
 // ARNPrefix is what the names of buckets and objects begin with.
 const ARNPrefix = "arn:aws:s3:::"
 
-// MaxPolicy is the longest policy of a bucket, in bytes
+// MaxPolicy is the longest policy, in bytes
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html).
 const MaxPolicy = 20 << 10
 
-// Policy is a policy of a bucket
+// Policy is a policy of a bucket, or of users
 // (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html).
 // It does not change.
 type Policy struct {
@@ -155,6 +155,34 @@ func strict(b []byte, v any) error {
 // ParsePolicy reads the policy of a bucket. Its errors tell the client, in S3's
 // words, what is wrong.
 func ParsePolicy(text []byte, bucket string) (*Policy, error) {
+	return parsePolicy(text, func(d *statementDocument, s *statement) error {
+		var err error
+		if s.principals, err = parsePrincipals(d.Principal, d.NotPrincipal); err != nil {
+			return err
+		}
+		if s.resources, err = choose(d.Resource, d.NotResource, errNoResource, errResource); err != nil {
+			return err
+		}
+		return s.validate(bucket)
+	})
+}
+
+// ParseUserPolicy reads a policy that is attached to users or groups: it names no
+// principal, and may be about any bucket and about the administration ("admin:*"). Its
+// errors tell the client what is wrong.
+func ParseUserPolicy(text []byte) (*Policy, error) {
+	return parsePolicy(text, func(d *statementDocument, s *statement) error {
+		if d.Principal != nil || d.NotPrincipal != nil {
+			return errPrincipal
+		}
+		s.principals.everyone = true
+		return s.validateForUser(d)
+	})
+}
+
+// parsePolicy reads a policy; complete sets and checks what policies of buckets and of
+// users differ in.
+func parsePolicy(text []byte, complete func(*statementDocument, *statement) error) (*Policy, error) {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 || text[0] != '{' {
 		return nil, errNotJSON
@@ -179,7 +207,7 @@ func ParsePolicy(text []byte, bucket string) (*Policy, error) {
 		return nil, errNoStatement
 	}
 	for i := range doc.Statement {
-		s, err := doc.Statement[i].parse(bucket)
+		s, err := doc.Statement[i].parse(complete)
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +216,7 @@ func ParsePolicy(text []byte, bucket string) (*Policy, error) {
 	return p, nil
 }
 
-func (d *statementDocument) parse(bucket string) (s statement, err error) {
+func (d *statementDocument) parse(complete func(*statementDocument, *statement) error) (s statement, err error) {
 	switch d.Effect {
 	case "Allow":
 		s.effect = Allow
@@ -197,16 +225,10 @@ func (d *statementDocument) parse(bucket string) (s statement, err error) {
 	default:
 		return s, fmt.Errorf("%w: %s", errEffect, d.Effect)
 	}
-	if s.principals, err = parsePrincipals(d.Principal, d.NotPrincipal); err != nil {
-		return s, err
-	}
 	if s.actions, err = choose(d.Action, d.NotAction, errNoAction, errAction); err != nil {
 		return s, err
 	}
-	if s.resources, err = choose(d.Resource, d.NotResource, errNoResource, errResource); err != nil {
-		return s, err
-	}
-	if err := s.validate(bucket); err != nil {
+	if err := complete(d, &s); err != nil {
 		return s, err
 	}
 	for i, a := range s.actions.all {
@@ -322,6 +344,42 @@ func (s *statement) validate(bucket string) error {
 	return nil
 }
 
+// validateForUser sets the resources and refuses actions that nobody knows. Only a
+// statement that is not about S3 can do without resources.
+func (s *statement) validateForUser(d *statementDocument) (err error) {
+	onS3 := s.actions.not
+	for _, a := range s.actions.all {
+		if isForeign(a) {
+			continue
+		}
+		if _, _, known := levelOf(a); !known {
+			return errAction
+		}
+		onS3 = true
+	}
+	if !onS3 && len(d.Resource) == 0 && len(d.NotResource) == 0 {
+		s.resources.all = []string{"*"}
+		return nil
+	}
+	if s.resources, err = choose(d.Resource, d.NotResource, errNoResource, errResource); err != nil {
+		return err
+	}
+	for _, r := range s.resources.all {
+		if r != "*" && !strings.HasPrefix(r, ARNPrefix) {
+			return errResource
+		}
+	}
+	return nil
+}
+
+// isForeign reports whether an action, or a pattern of actions, is of another service
+// than S3: the administration, temporary credentials, or keys. These are not all known
+// here, so none is refused.
+func isForeign(action string) bool {
+	service, _, ok := strings.Cut(strings.ToLower(action), ":")
+	return ok && slices.Contains([]string{"admin", "sts", "kms"}, service)
+}
+
 // Decide returns what the policy says of a request.
 func (p *Policy) Decide(r *Request) Decision {
 	said := Abstain
@@ -378,7 +436,7 @@ func (i Identity) is(principal string) bool {
 		return name == "root"
 	}
 	user, ok := strings.CutPrefix(name, "user/")
-	return ok && user[strings.LastIndexByte(user, '/')+1:] == i.AccessKey
+	return ok && user[strings.LastIndexByte(user, '/')+1:] == i.User()
 }
 
 // match reports whether a text fits what is named, in which variables have the
