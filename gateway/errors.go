@@ -137,6 +137,9 @@ func toS3(err error) *s3Error {
 	if e, ok := errors.AsType[*sigv4.Error](err); ok {
 		return fromSignature(e)
 	}
+	if e := fromDirectory(err); e != nil {
+		return e
+	}
 	if e := fromTransport(err); e != nil {
 		return e
 	}

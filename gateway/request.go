@@ -34,6 +34,7 @@ type request struct {
 	auth     sigv4.Auth // zero if nobody signed
 	secret   string     // of the signer
 	identity iam.Identity
+	admin    bool   // it is for the admin API
 	release  func() // gives back what admission took
 	known    bucketDocuments
 	body     *body // what the handler reads, once it has asked for it
@@ -113,6 +114,10 @@ func (r *request) answerError(e *s3Error) {
 	}
 	if e.status == fasthttp.StatusServiceUnavailable {
 		r.set("Retry-After", "1")
+	}
+	if r.admin {
+		r.answerAdminError(e)
+		return
 	}
 	r.answerXML(errorXML(e, r.path, r.id))
 }

@@ -18,8 +18,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
@@ -42,8 +44,12 @@ type Config struct {
 	// CORSOrigins are the origins whose pages may use buckets that have no CORS
 	// configuration, each with one '*' at most.
 	CORSOrigins []string
-	Metrics     *Metrics    // nil: none are kept
-	TLS         *tls.Config // nil: plain HTTP
+	// Directory is what the admin API is of, and Sealer what its clients' documents
+	// are sealed with; nil: there is no such API.
+	Directory *directory.Directory
+	Sealer    *sealing.Sealer
+	Metrics   *Metrics    // nil: none are kept
+	TLS       *tls.Config // nil: plain HTTP
 	// ConsoleURL is where browsers that come to / are sent, or "".
 	ConsoleURL string
 	// PublicMetrics serves metrics without a token.
@@ -54,6 +60,8 @@ type Config struct {
 	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
 	// there is no such page.
 	Status func(ctx context.Context) any
+	// Gateways returns those that serve the tree; nil: there is this one.
+	Gateways func(ctx context.Context) []Gateway
 
 	MaxRequests    int           // served at once; more wait, then get SlowDown
 	AdmissionWait  time.Duration // how long they wait
@@ -114,6 +122,7 @@ type Server struct {
 	root     context.Context
 	cancel   context.CancelFunc
 	table    *table
+	admin    map[string]*operation // of the admin API, by method and path
 	http     *fasthttp.Server
 	slots    chan struct{} // one for each request being served
 	ids      *requestIDs
@@ -143,7 +152,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
-	s := &Server{Config: cfg, table: newTable(operations()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
+	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
 	s.root, s.cancel = context.WithCancel(root)
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
@@ -264,6 +273,9 @@ func (s *Server) prepare(r *request) error {
 	}
 	if err := r.parse(s.Domains); err != nil {
 		return err
+	}
+	if r.isAdmin() {
+		return s.prepareAdmin(r)
 	}
 	s.cors(r)
 	op, err := s.table.find(r)

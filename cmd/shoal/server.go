@@ -16,8 +16,8 @@ import (
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/certs"
-	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 )
@@ -217,7 +217,11 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	defer func() { err = errors.Join(err, store.Close()) }()
 
 	cfg := gateway.DefaultConfig()
-	cfg.Store, cfg.Authority, cfg.Logger = store, iam.NewRoot(creds.user, creds.password), log
+	cfg.Store, cfg.Logger, cfg.Sealer = store, log, sealing.New(derivations)
+	if cfg.Directory, err = openDirectory(fleet, creds, cfg.Sealer); err != nil {
+		return err
+	}
+	cfg.Authority = cfg.Directory
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.MaxRequests = f.region, domains(f.domain), f.maxRequests
 	cfg.PublicMetrics = f.metricsAuth == "public"

@@ -1,22 +1,8 @@
 package iam
 
-import (
-	"maps"
-	"slices"
-)
-
-// CannedNames returns the names of the policies that are there without being made,
-// sorted.
-func CannedNames() []string { return slices.Sorted(maps.Keys(canned())) }
-
-// Canned returns the text of a policy that is there without being made. MinIO's users
-// know them by these names.
-func Canned(name string) (text string, ok bool) {
-	text, ok = canned()[name]
-	return text, ok
-}
-
-func canned() map[string]string {
+// Canned returns the texts of the policies that are there without being made, by the
+// names under which MinIO's users know them.
+func Canned() map[string]string {
 	return map[string]string{
 		"consoleAdmin": cannedOf(`{"Effect":"Allow","Action":["admin:*"]},` + onAll(`"s3:*"`)),
 		"readwrite":    cannedOf(onAll(`"s3:*"`)),

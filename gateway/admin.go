@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// adminPrefix is where the admin API stands, as in MinIO, whose tools speak it.
+const adminPrefix = "admin/v3/"
+
+// maxAdminDocument bounds what one admin call sends.
+const maxAdminDocument = 1 << 20
+
+// adminCall is one row of the table of the admin API.
+type adminCall struct {
+	method, path string // below the prefix
+	name         string // in metrics and in the log
+	action       string // IAM action, or own
+	handle       handler
+}
+
+// own is the action of a call that also is about what is the sender's own: its handler
+// asks what he may do.
+const own = "own"
+
+// adminCalls is the table of the admin API.
+func adminCalls() []adminCall {
+	return []adminCall{
+		{"GET", "info", "AdminInfo", "admin:ServerInfo", (*Server).adminInfo},
+		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo},
+
+		{"PUT", "add-user", "AdminAddUser", "admin:CreateUser", (*Server).addUser},
+		{"GET", "list-users", "AdminListUsers", "admin:ListUsers", (*Server).listUsers},
+		{"GET", "user-info", "AdminUserInfo", own, (*Server).userInfo},
+		{"DELETE", "remove-user", "AdminRemoveUser", "admin:DeleteUser", (*Server).removeUser},
+		{"PUT", "set-user-status", "AdminSetUserStatus", "admin:EnableUser", (*Server).setUserStatus},
+
+		{"PUT", "update-group-members", "AdminUpdateGroupMembers", "admin:AddUserToGroup", (*Server).updateGroupMembers},
+		{"GET", "groups", "AdminListGroups", "admin:ListGroups", (*Server).listGroups},
+		{"GET", "group", "AdminGroupInfo", "admin:GetGroup", (*Server).groupInfo},
+		{"PUT", "set-group-status", "AdminSetGroupStatus", "admin:EnableGroup", (*Server).setGroupStatus},
+
+		{"PUT", "add-canned-policy", "AdminAddPolicy", "admin:CreatePolicy", (*Server).addPolicy},
+		{"GET", "list-canned-policies", "AdminListPolicies", "admin:ListUserPolicies", (*Server).listPolicies},
+		{"GET", "info-canned-policy", "AdminPolicyInfo", "admin:GetPolicy", (*Server).policyInfo},
+		{"DELETE", "remove-canned-policy", "AdminRemovePolicy", "admin:DeletePolicy", (*Server).removePolicy},
+		{"POST", "idp/builtin/policy/attach", "AdminAttachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachPolicy},
+		{"POST", "idp/builtin/policy/detach", "AdminDetachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachPolicy},
+		{"PUT", "set-user-or-group-policy", "AdminSetPolicy", "admin:AttachUserOrGroupPolicy", (*Server).setPolicies},
+		{"GET", "idp/builtin/policy-entities", "AdminPolicyEntities", "admin:ListUserPolicies", (*Server).policyEntities},
+
+		{"PUT", "add-service-account", "AdminAddServiceAccount", own, (*Server).addAccount},
+		{"POST", "update-service-account", "AdminUpdateServiceAccount", own, (*Server).updateAccount},
+		{"GET", "info-service-account", "AdminServiceAccountInfo", own, (*Server).serviceAccountInfo},
+		{"GET", "info-access-key", "AdminAccessKeyInfo", own, (*Server).serviceAccountInfo},
+		{"GET", "list-service-accounts", "AdminListServiceAccounts", own, (*Server).listAccounts},
+		{"GET", "list-access-keys-bulk", "AdminListAccessKeys", own, (*Server).listAccessKeys},
+		{"DELETE", "delete-service-account", "AdminDeleteServiceAccount", own, (*Server).removeAccount},
+	}
+}
+
+// newAdminTable returns the rows by method and path.
+func newAdminTable(calls []adminCall) map[string]*operation {
+	t := make(map[string]*operation)
+	for _, c := range calls {
+		t[c.method+" "+c.path] = &operation{name: c.name, level: service, method: c.method, action: c.action, class: quick, handle: c.handle}
+	}
+	return t
+}
+
+// isAdmin reports whether the request is for the admin API.
+func (r *request) isAdmin() bool {
+	return r.host == "" && r.bucket == ownBucket && (r.key == "admin" || strings.HasPrefix(r.key, "admin/"))
+}
+
+// prepareAdmin is prepare for the admin API. Only requests count whose body is signed
+// too: some bring documents that are not sealed.
+func (s *Server) prepareAdmin(r *request) error {
+	r.admin = true
+	call, _ := strings.CutPrefix(r.key, adminPrefix)
+	r.bucket, r.key = "", ""
+	known := s.Directory != nil && s.admin[r.method+" "+call] != nil
+	r.op = &operation{name: "AdminUnknown", level: service, action: own}
+	if known {
+		r.op = s.admin[r.method+" "+call]
+	}
+	if err := s.authenticate(r); err != nil {
+		return err
+	}
+	payload, err := sigv4.ParsePayload(r.auth.PayloadHash)
+	if err != nil || r.identity.Anonymous() || r.auth.Presigned || payload.Mode != sigv4.Signed {
+		return errAccessDenied
+	}
+	if !known {
+		return errAdminUnknown
+	}
+	if r.op.action != own {
+		if err := s.allow(r, r.op.action, object.Ref{}); err != nil {
+			return err
+		}
+	}
+	return s.admit(r)
+}
+
+// allowOn returns nil if the sender may do an action to what is a user's: to what is
+// his own if no policy denies it, to what is another's if one allows it. What is the
+// root user's is his alone.
+func (s *Server) allowOn(r *request, action, user string) error {
+	req := &iam.Request{Identity: r.identity, Action: action, Values: &conditionValues{s: s, r: r}}
+	said := r.identity.Decide(req)
+	switch {
+	case user == s.Directory.Root() && !r.identity.Root:
+	case said == iam.Allow, said == iam.Abstain && user == r.identity.User():
+		return nil
+	}
+	return errAccessDenied
+}
+
+// answerAdminError answers as the admin API does.
+func (r *request) answerAdminError(e *s3Error) {
+	document, err := json.Marshal(map[string]string{
+		"Code": e.code, "Message": e.message, "Resource": r.path, "RequestId": r.id, "HostId": r.id,
+	})
+	if err != nil {
+		return // strings can be encoded
+	}
+	r.set("Content-Type", "application/json")
+	r.ctx.Response.SetBodyRaw(document)
+}
+
+// The codes of the admin API, as MinIO's tools know them.
+var (
+	errAdminUnknown    = &s3Error{code: "XMinioAdminVersionMismatch", status: 426, message: "This 'admin' API is not supported by server in 'mode-shoal'"}
+	errAdminInvalid    = &s3Error{code: "XMinioAdminInvalidArgument", status: 400, message: "Invalid arguments specified."}
+	errAdminConfig     = &s3Error{code: "XMinioAdminConfigBadJSON", status: 400, message: "JSON configuration provided is of incorrect format"}
+	errAdminNoUser     = &s3Error{code: "XMinioAdminNoSuchUser", status: 404, message: "The specified user does not exist."}
+	errAdminNoGroup    = &s3Error{code: "XMinioAdminNoSuchGroup", status: 404, message: "The specified group does not exist."}
+	errAdminNoPolicy   = &s3Error{code: "XMinioAdminNoSuchPolicy", status: 404, message: "The canned policy does not exist."}
+	errAdminNoAccount  = &s3Error{code: "XMinioAdminServiceAccountNotFound", status: 404, message: "The specified service account is not found."}
+	errAdminTaken      = &s3Error{code: "XMinioAdminInvalidAccessKey", status: 400, message: "The access key is in use already."}
+	errAdminNotEmpty   = &s3Error{code: "XMinioAdminGroupNotEmpty", status: 400, message: "The specified group is not empty - cannot remove it."}
+	errAdminInUse      = &s3Error{code: "XMinioAdminPolicyInUse", status: 400, message: "The policy is attached to users or groups."}
+	errAdminNoChange   = &s3Error{code: "XMinioAdminPolicyChangeAlreadyApplied", status: 400, message: "The specified policy change is already in effect."}
+	errAdminNoRecords  = &s3Error{code: "NotImplemented", status: 501, message: "This server joins no others (--single-gateway), so it keeps no users."}
+	errAdminNotAllowed = &s3Error{code: "AccessDenied", status: 403, message: "A service account that a policy bounds cannot make or change service accounts."}
+)
+
+// fromDirectory turns an error of the Directory into what the client is told, nil if it
+// is none of those that it can do something about.
+func fromDirectory(err error) *s3Error {
+	for cause, e := range map[error]*s3Error{
+		directory.ErrNoUser: errAdminNoUser, directory.ErrNoGroup: errAdminNoGroup, directory.ErrNoPolicy: errAdminNoPolicy,
+		directory.ErrNoAccount: errAdminNoAccount, directory.ErrTaken: errAdminTaken, directory.ErrNotEmpty: errAdminNotEmpty,
+		directory.ErrInUse: errAdminInUse, directory.ErrNoChange: errAdminNoChange, directory.ErrNoRecords: errAdminNoRecords,
+	} {
+		if errors.Is(err, cause) {
+			return e.because(err)
+		}
+	}
+	if errors.Is(err, directory.ErrInvalid) {
+		return errAdminInvalid.with(strings.TrimPrefix(err.Error(), directory.ErrInvalid.Error()+": ")).because(err)
+	}
+	return nil
+}
+
+// adminBody returns what the request has sent.
+func (s *Server) adminBody(r *request) ([]byte, error) {
+	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxAdminDocument})
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(b, maxAdminDocument+1))
+	if len(text) > maxAdminDocument {
+		return nil, errMessageTooLong
+	}
+	return text, err
+}
+
+// readSealed reads a document that is sealed under the secret of the sender.
+func (s *Server) readSealed(r *request, v any) error {
+	sealed, err := s.adminBody(r)
+	if err != nil {
+		return err
+	}
+	text, err := s.Sealer.Open(r.secret, sealed)
+	if err != nil {
+		return errAdminConfig.with("The document is not encrypted under the secret key of the request.").because(err)
+	}
+	return decodeAdmin(text, v)
+}
+
+func decodeAdmin(text []byte, v any) error {
+	if err := json.Unmarshal(text, v); err != nil {
+		return errAdminConfig.because(err)
+	}
+	return nil
+}
+
+// answerSealed answers with a document sealed under the secret of the sender.
+func (s *Server) answerSealed(r *request, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return errInternal.because(err)
+	}
+	sealed, err := s.Sealer.Seal(r.secret, text)
+	if err != nil {
+		return errInternal.because(err)
+	}
+	r.set("Content-Type", "application/octet-stream")
+	r.ctx.Response.SetBodyRaw(sealed)
+	return nil
+}
+
+func (r *request) answerJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return errInternal.because(err)
+	}
+	r.set("Content-Type", "application/json")
+	r.ctx.Response.SetBodyRaw(text)
+	return nil
+}
+
+// statusOf returns a status as the API has it.
+func statusOf(enabled bool) string {
+	if enabled {
+		return "enabled"
+	}
+	return "disabled"
+}
+
+// parseStatus is its inverse.
+func parseStatus(status string) (enabled bool, err error) {
+	switch status {
+	case "enabled":
+		return true, nil
+	case "disabled":
+		return false, nil
+	}
+	return false, errAdminInvalid.with("The status must be enabled or disabled.")
+}
+
+// rawPolicy returns the text of a policy within a document, "" if there is none.
+func rawPolicy(raw json.RawMessage) string {
+	if raw = bytes.TrimSpace(raw); bytes.Equal(raw, []byte("null")) || bytes.Equal(raw, []byte("{}")) {
+		return ""
+	}
+	return string(raw)
+}

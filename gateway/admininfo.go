@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// adminInfo serves info: the gateways, and what they serve.
+func (s *Server) adminInfo(ctx context.Context, r *request) error {
+	buckets, err := s.Store.ListBuckets(ctx)
+	if err != nil {
+		return err
+	}
+	gateways := []Gateway{{Online: true}}
+	if s.Gateways != nil {
+		gateways = s.Gateways(ctx)
+	}
+	if len(gateways) == 1 && gateways[0].Endpoint == "" {
+		gateways[0].Endpoint = string(r.ctx.Request.Header.Peek(fasthttp.HeaderHost))
+	}
+	online := 0
+	network, servers := map[string]string{}, []map[string]any{}
+	for _, g := range gateways {
+		network[g.Endpoint] = g.state()
+		if g.Online {
+			online++
+		}
+	}
+	for _, g := range gateways {
+		drive := map[string]any{"endpoint": g.Endpoint, "path": g.Endpoint, "state": map[bool]string{true: "ok", false: "offline"}[g.Online]}
+		servers = append(servers, map[string]any{
+			"state": g.state(), "endpoint": g.Endpoint, "scheme": r.scheme(), "uptime": int64(g.Uptime.Seconds()), "version": g.Version,
+			"network": network, "drives": []any{drive}, "is_leader": g.Leader,
+		})
+	}
+	return r.answerJSON(map[string]any{
+		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)},
+		"objects": map[string]int{"count": 0}, "usage": map[string]int{"size": 0}, "services": map[string]any{},
+		// Tools hide the drives of what is no erasure code.
+		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": len(gateways) - online, "standardSCParity": 0, "rrSCParity": 0},
+		"servers": servers,
+	})
+}
+
+// Gateway is one of those that serve a tree.
+type Gateway struct {
+	Endpoint string // host:port that its clients use, as far as that is known
+	Online   bool
+	Leader   bool
+	Uptime   time.Duration
+	Version  string
+}
+
+func (g Gateway) state() string {
+	if g.Online {
+		return "online"
+	}
+	return "offline"
+}
+
+// accountInfo serves accountinfo: who the sender is, and which buckets he may use.
+func (s *Server) accountInfo(ctx context.Context, r *request) error {
+	buckets, err := s.Store.ListBuckets(ctx)
+	if err != nil {
+		return err
+	}
+	seen := []map[string]any{}
+	for i := range buckets {
+		name := buckets[i].Name
+		read := s.allow(r, "s3:ListBucket", object.Ref{Bucket: name}) == nil || s.allow(r, "s3:GetObject", object.Ref{Bucket: name, Key: "*"}) == nil
+		write := s.allow(r, "s3:PutObject", object.Ref{Bucket: name, Key: "*"}) == nil
+		if read || write {
+			seen = append(seen, map[string]any{"name": name, "created": buckets[i].Created, "access": map[string]bool{"read": read, "write": write}})
+		}
+	}
+	policy, err := s.shownPolicy(r.identity)
+	if err != nil {
+		return err
+	}
+	return r.answerJSON(map[string]any{"AccountName": r.identity.User(), "Server": map[string]any{"Type": "Erasure"}, "Policy": policy, "Buckets": seen})
+}
+
+// shownPolicy returns the first policy of a user as it is shown where there is room for
+// one.
+func (s *Server) shownPolicy(who iam.Identity) (json.RawMessage, error) {
+	name := "consoleAdmin"
+	if !who.Root {
+		u, err := s.Directory.User(who.User())
+		if err != nil || len(u.Policies) == 0 {
+			return json.RawMessage("{}"), err
+		}
+		name = u.Policies[0]
+	}
+	p, err := s.Directory.Policy(name)
+	if err != nil {
+		return json.RawMessage("{}"), err
+	}
+	return json.RawMessage(p.Text), nil
+}

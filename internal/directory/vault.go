@@ -1,0 +1,119 @@
+package directory
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/shoal-storage/shoal/internal/sealing"
+)
+
+// keyRecord holds the key of all other records, sealed under the credentials of the
+// root user, which are kept nowhere.
+const keyRecord = "iam/seal"
+
+const keySize = 32
+
+// errNoKey says that no record has been made yet.
+var errNoKey = errors.New("directory: there is no key")
+
+// vault seals records: each with AES-256-GCM under a random nonce, bound to its name.
+type vault struct {
+	records  Records
+	sealer   *sealing.Sealer
+	password string
+
+	mu     sync.RWMutex
+	aead   cipher.AEAD // nil: not known yet; it never changes
+	failed uint64      // revision of the key that did not open
+}
+
+// key returns what opens the records, or errNoKey. A key that did not open is not
+// tried again: that takes long, and any stranger could ask for it.
+func (v *vault) key() (cipher.AEAD, error) {
+	v.mu.RLock()
+	aead := v.aead
+	v.mu.RUnlock()
+	if aead != nil {
+		return aead, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.aead != nil {
+		return v.aead, nil
+	}
+	sealed, revision, err := v.records.Get(keyRecord)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the key of the users: %w", err)
+	case revision == 0:
+		return nil, errNoKey
+	case revision == v.failed:
+		return nil, errCredentials
+	}
+	key, err := v.sealer.Open(v.password, sealed)
+	if err == nil {
+		aead, err = newAEAD(key)
+	}
+	if err != nil {
+		v.failed = revision
+		return nil, errors.Join(errCredentials, err)
+	}
+	v.aead = aead
+	return aead, nil
+}
+
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("directory: make cipher: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("directory: make cipher: %w", err)
+	}
+	return aead, nil
+}
+
+// ensureKey returns the key, and makes it if there is none. Of several gateways that
+// do, one makes it.
+func (v *vault) ensureKey(ctx context.Context) (cipher.AEAD, error) {
+	aead, err := v.key()
+	if !errors.Is(err, errNoKey) {
+		return aead, err
+	}
+	key := make([]byte, keySize)
+	rand.Read(key) //nolint:errcheck // it never fails, as crypto/rand promises
+	sealed, err := v.sealer.Seal(v.password, key)
+	if err != nil {
+		return nil, fmt.Errorf("seal the key of the users: %w", err)
+	}
+	if err := v.records.Set(ctx, keyRecord, sealed, 0); err != nil && !errors.Is(err, ErrChanged) {
+		return nil, fmt.Errorf("keep the key of the users: %w", err)
+	}
+	return v.key()
+}
+
+func (v *vault) seal(ctx context.Context, name string, content []byte) ([]byte, error) {
+	aead, err := v.ensureKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, content, []byte(name)), nil
+}
+
+func (v *vault) open(name string, sealed []byte) ([]byte, error) {
+	aead, err := v.key()
+	if err != nil {
+		return nil, err
+	}
+	content, err := aead.Open(nil, nil, sealed, []byte(name))
+	if err != nil {
+		return nil, errDamaged
+	}
+	return content, nil
+}
