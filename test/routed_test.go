@@ -14,20 +14,27 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// routing has gateways route on a file system that they could share directly.
-func routing() []string { return []string{"--mount-mode", "routed", "--mount-stale", "500ms"} }
+// routing has gateways route on a file system that they could share directly. On
+// mounts of file servers the mount decides.
+func routing(t *testing.T) []string {
+	t.Helper()
+	if len(list("SHOAL_TEST_MOUNTS")) > 0 {
+		t.Skip("the mount decides whether gateways route")
+	}
+	return []string{"--mount-mode", "routed", "--mount-stale", "500ms"}
+}
 
-func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) { testAreOne(t, routing()...) }
+func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) { testAreOne(t, routing(t)...) }
 
 // TestRoutedFleetIsLinearizable has owners of buckets killed, frozen and replaced.
-func TestRoutedFleetIsLinearizable(t *testing.T) { testLinearizable(t, 15*time.Second, routing()...) }
+func TestRoutedFleetIsLinearizable(t *testing.T) { testLinearizable(t, 15*time.Second, routing(t)...) }
 
 // TestLargeObjectsPassThroughTheOwner sends and reads objects through each of
 // three gateways, of which at most one owns the bucket, and copies them between
 // buckets of different owners.
 func TestLargeObjectsPassThroughTheOwner(t *testing.T) {
 	size := 40 << 20
-	fleet := startFleet(t, 3, routing()...)
+	fleet := startFleet(t, 3, routing(t)...)
 	ctx := t.Context()
 	var c []*s3.Client
 	for _, s := range fleet {
@@ -101,10 +108,10 @@ func copyParts(t *testing.T, c []*s3.Client, buckets []string, content []byte) {
 
 func TestGatewaysMustShareInOneWay(t *testing.T) {
 	first := start(t, "--mount-mode", "direct")
-	_, errOut, code := shoal(t, serverEnv(t.TempDir()), append([]string{"server", "--address", "127.0.0.1:0", first.dir}, routing()...)...)
+	_, errOut, code := shoal(t, serverEnv(t.TempDir()), append([]string{"server", "--address", "127.0.0.1:0", first.dir}, routing(t)...)...)
 	if code != 4 {
 		t.Errorf("code %d, %s", code, errOut)
 	}
 	first.stop(t)
-	startOn(t, first.dir, routing()...)
+	startOn(t, first.dir, routing(t)...)
 }
