@@ -98,7 +98,8 @@ type call struct {
 	body                string
 	payload             string // x-amz-content-sha256; "" signs the body
 	anonymous           bool
-	secret              string // "" is the right one
+	user                string // "" is testUser
+	secret              string // "" is testUser's
 	now                 time.Time
 }
 
@@ -146,6 +147,9 @@ func (f *fixture) request(c call) *http.Request {
 	if c.secret == "" {
 		c.secret = testSecret
 	}
+	if c.user == "" {
+		c.user = testUser
+	}
 	if c.now.IsZero() {
 		c.now = time.Now()
 	}
@@ -153,7 +157,7 @@ func (f *fixture) request(c call) *http.Request {
 	for k := range req.Header {
 		fields = append(fields, sigv4.Field{Name: k, Value: req.Header.Get(k)})
 	}
-	creds := sigv4.Credentials{AccessKey: testUser, Secret: c.secret, Region: object.DefaultRegion}
+	creds := sigv4.Credentials{AccessKey: c.user, Secret: c.secret, Region: object.DefaultRegion}
 	for _, h := range creds.Sign(sigv4.Request{Method: c.method, Path: c.path, Query: c.query, Header: fields}, c.payload, c.now) {
 		req.Header.Set(h.Name, h.Value)
 	}

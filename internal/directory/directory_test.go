@@ -2,7 +2,6 @@ package directory_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,74 +11,17 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/directory/directorytest"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/sealing"
 )
-
-// records is a control plane in memory.
-type records struct {
-	mu      sync.Mutex
-	m       map[string]record
-	last    uint64
-	cut     bool // nothing is known
-	between func()
-}
-
-type record struct {
-	value    []byte
-	revision uint64
-}
-
-var errCut = errors.New("cut off")
-
-func (r *records) Get(name string) ([]byte, uint64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cut {
-		return nil, 0, errCut
-	}
-	return r.m[name].value, r.m[name].revision, nil
-}
-
-func (r *records) List(prefix string) ([]string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var names []string
-	for name := range r.m {
-		if strings.HasPrefix(name, prefix) {
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}
-
-func (r *records) Set(_ context.Context, name string, value []byte, revision uint64) error {
-	if f := r.between; f != nil {
-		r.between = nil
-		f()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.m[name].revision != revision {
-		return directory.ErrChanged
-	}
-	r.last++
-	if r.m == nil {
-		r.m = make(map[string]record)
-	}
-	r.m[name] = record{value, r.last}
-	if value == nil {
-		delete(r.m, name)
-	}
-	return nil
-}
 
 const rootSecret = "the root secret"
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // open returns the directory of one gateway.
-func open(t testing.TB, r *records) *directory.Directory {
+func open(t testing.TB, r *directorytest.Records) *directory.Directory {
 	t.Helper()
 	d, err := directory.New(directory.Config{
 		AccessKey: "root", Secret: rootSecret, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return noon },
@@ -112,7 +54,7 @@ func unknown(t testing.TB, d *directory.Directory, accessKey string) {
 }
 
 func TestAChangeOnOneGatewayIsInForceOnTheOthers(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	one, other := open(t, r), open(t, r)
 	unknown(t, other, "ann")
 	must(t, one.SetUser(ctx, "ann", "secret of ann", true))
@@ -139,7 +81,7 @@ func TestAChangeOnOneGatewayIsInForceOnTheOthers(t *testing.T) {
 }
 
 func TestConcurrentChangesLoseNothing(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	gateways := []*directory.Directory{open(t, r), open(t, r), open(t, r)}
 	must(t, gateways[0].SetUser(ctx, "ann", "secret of ann", true))
 	const each = 10
@@ -165,7 +107,7 @@ func TestConcurrentChangesLoseNothing(t *testing.T) {
 
 // TestAPolicyCountsAsItIs replaces a policy that is attached.
 func TestAPolicyCountsAsItIs(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	d, other := open(t, r), open(t, r)
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	const text = `{"Version":"2012-10-17","Statement":[{"Effect":"%s","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/${aws:username}/*"}]}`
@@ -190,7 +132,7 @@ func TestAPolicyCountsAsItIs(t *testing.T) {
 }
 
 func TestAGroupGivesItsPoliciesToItsMembersWhileItIsEnabled(t *testing.T) {
-	d, ctx := open(t, &records{}), t.Context()
+	d, ctx := open(t, &directorytest.Records{}), t.Context()
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	must(t, d.AddMembers(ctx, "devs", []string{"ann"}))
 	_, err := d.Attach(ctx, directory.Holder{Name: "devs", Group: true}, []string{"writeonly"})
@@ -217,18 +159,18 @@ func TestAGroupGivesItsPoliciesToItsMembersWhileItIsEnabled(t *testing.T) {
 }
 
 func TestAUserOfAnEarlierUsersNameHasNothingOfHis(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	d := open(t, r)
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	must(t, d.AddMembers(ctx, "devs", []string{"ann"}))
 	_, _, err := d.AddAccount(ctx, directory.NewAccount{Parent: "ann", AccessKey: "annskey", Secret: "secret of key"})
 	must(t, err)
-	orphan := r.m["iam/key/annskey"]
+	orphan := r.All()["iam/key/annskey"]
 	must(t, d.RemoveUser(ctx, "ann"))
 	if _, err := d.Account("annskey"); !errors.Is(err, directory.ErrNoAccount) {
 		t.Errorf("his account: %v", err)
 	}
-	r.m["iam/key/annskey"] = orphan // as if its removal had failed
+	r.Put("iam/key/annskey", orphan) // as if its removal had failed
 	unknown(t, d, "annskey")
 	must(t, d.SetUser(ctx, "ann", "another secret", true))
 	unknown(t, d, "annskey")
@@ -238,7 +180,7 @@ func TestAUserOfAnEarlierUsersNameHasNothingOfHis(t *testing.T) {
 }
 
 func TestAServiceAccountActsForItsUserUntilItExpires(t *testing.T) {
-	r, ctx, now := &records{}, t.Context(), noon
+	r, ctx, now := &directorytest.Records{}, t.Context(), noon
 	d, err := directory.New(directory.Config{AccessKey: "root", Secret: rootSecret, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return now }})
 	must(t, err)
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
@@ -282,7 +224,7 @@ func TestAServiceAccountActsForItsUserUntilItExpires(t *testing.T) {
 }
 
 func TestAnAccessKeyIsOnePersonsOnly(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	d := open(t, r)
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	account := func(accessKey string) error {
@@ -301,14 +243,14 @@ func TestAnAccessKeyIsOnePersonsOnly(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	r.between = func() { must(t, d.SetUser(ctx, "key", "a good secret", true)) }
+	r.Meanwhile(func() { must(t, d.SetUser(ctx, "key", "a good secret", true)) })
 	if err := account("key"); !errors.Is(err, directory.ErrTaken) {
 		t.Errorf("an account while a user is made of its name: %v", err)
 	}
 }
 
 func TestWhatIsNotValidIsRefused(t *testing.T) {
-	d, ctx := open(t, &records{}), t.Context()
+	d, ctx := open(t, &directorytest.Records{}), t.Context()
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	account := func(change func(*directory.NewAccount)) error {
 		n := directory.NewAccount{Parent: "ann"}
@@ -348,25 +290,25 @@ func TestWhatIsNotValidIsRefused(t *testing.T) {
 
 // TestNothingSecretIsInTheRecords looks for it, and moves a record to another name.
 func TestNothingSecretIsInTheRecords(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	d := open(t, r)
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	must(t, d.SetPolicy(ctx, "own", iam.Canned()["readonly"]))
-	for name, rec := range r.m {
+	for name, value := range r.All() {
 		for _, secret := range []string{rootSecret, "secret of ann", "s3:GetObject"} {
-			if bytes.Contains(rec.value, []byte(secret)) {
+			if bytes.Contains(value, []byte(secret)) {
 				t.Errorf("%s shows %q", name, secret)
 			}
 		}
 	}
-	r.m["iam/key/bob"] = r.m["iam/key/ann"]
+	r.Put("iam/key/bob", r.All()["iam/key/ann"])
 	if _, _, err := d.Lookup("bob"); err == nil || errors.Is(err, iam.ErrNoSuchKey) {
 		t.Errorf("a record under another name: %v", err)
 	}
 }
 
 func TestOtherRootCredentialsDoNotOpenTheRecords(t *testing.T) {
-	r, ctx := &records{}, t.Context()
+	r, ctx := &directorytest.Records{}, t.Context()
 	early, err := directory.New(directory.Config{AccessKey: "root", Secret: "another secret", Records: r, Sealer: sealing.New(1), Now: time.Now})
 	must(t, err) // there are no records yet
 	must(t, open(t, r).SetUser(ctx, "ann", "secret of ann", true))
@@ -382,12 +324,12 @@ func TestOtherRootCredentialsDoNotOpenTheRecords(t *testing.T) {
 }
 
 func TestAGatewayThatIsCutOffKnowsNobodyButRoot(t *testing.T) {
-	r := &records{}
+	r := &directorytest.Records{}
 	d := open(t, r)
 	must(t, d.SetUser(t.Context(), "ann", "secret of ann", true))
-	r.cut = true
+	r.Cut()
 	for _, d := range []*directory.Directory{d, open(t, r)} {
-		if _, _, err := d.Lookup("ann"); !errors.Is(err, errCut) {
+		if _, _, err := d.Lookup("ann"); !errors.Is(err, directorytest.ErrCut) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -415,7 +357,7 @@ func TestWithoutRecordsThereIsOnlyRoot(t *testing.T) {
 
 // BenchmarkAuthorise finds one of 100,000 users, and decides by 50 statements.
 func BenchmarkAuthorise(b *testing.B) {
-	r, ctx := &records{}, b.Context()
+	r, ctx := &directorytest.Records{}, b.Context()
 	d := open(b, r)
 	var statements []string
 	for i := range 50 {
