@@ -17,15 +17,9 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	gateways := []Gateway{{Online: true}}
-	if s.Gateways != nil {
-		gateways = s.Gateways(ctx)
-	}
-	if len(gateways) == 1 && gateways[0].Endpoint == "" {
-		gateways[0].Endpoint = string(r.ctx.Request.Header.Peek(fasthttp.HeaderHost))
-	}
+	gateways := s.gateways(r)
 	online := 0
-	network, servers := map[string]string{}, []map[string]any{}
+	network, servers := make(map[string]string), []map[string]any{}
 	for _, g := range gateways {
 		network[g.Endpoint] = g.state()
 		if g.Online {
@@ -33,19 +27,24 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 		}
 	}
 	for _, g := range gateways {
-		drive := map[string]any{"endpoint": g.Endpoint, "path": g.Endpoint, "state": map[bool]string{true: "ok", false: "offline"}[g.Online]}
-		servers = append(servers, map[string]any{
-			"state": g.state(), "endpoint": g.Endpoint, "scheme": r.scheme(), "uptime": int64(g.Uptime.Seconds()), "version": g.Version,
-			"network": network, "drives": []any{drive}, "is_leader": g.Leader,
-		})
+		servers = append(servers, g.document(r.scheme(), network))
 	}
 	return r.answerJSON(map[string]any{
-		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)},
-		"objects": map[string]int{"count": 0}, "usage": map[string]int{"size": 0}, "services": map[string]any{},
-		// Tools hide the drives of what is no erasure code.
+		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{},
+		// mc hides the gateways of another backend.
 		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": len(gateways) - online, "standardSCParity": 0, "rrSCParity": 0},
 		"servers": servers,
 	})
+}
+
+// gateways returns those that serve the tree.
+func (s *Server) gateways(r *request) []Gateway {
+	if s.Gateways == nil {
+		return []Gateway{{Endpoint: r.header(fasthttp.HeaderHost), Online: true}}
+	}
+	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
+	defer cancel()
+	return s.Gateways(ctx)
 }
 
 // Gateway is one of those that serve a tree.
@@ -55,6 +54,19 @@ type Gateway struct {
 	Leader   bool
 	Uptime   time.Duration
 	Version  string
+}
+
+// document is the gateway as info shows it, with what all of them have mounted as its
+// one drive.
+func (g Gateway) document(scheme string, network map[string]string) map[string]any {
+	drive := map[string]any{"endpoint": g.Endpoint, "path": g.Endpoint, "state": "ok"}
+	if !g.Online {
+		drive["state"] = "offline"
+	}
+	return map[string]any{
+		"state": g.state(), "endpoint": g.Endpoint, "scheme": scheme, "uptime": int64(g.Uptime.Seconds()), "version": g.Version,
+		"network": network, "drives": []any{drive}, "is_leader": g.Leader,
+	}
 }
 
 func (g Gateway) state() string {

@@ -20,6 +20,8 @@ type Config struct {
 	// It is called each time that a node looks for the others.
 	Lookup  func(ctx context.Context) []string
 	Version string // of the program, for Status
+	// Endpoint is the host:port where this node's clients are served, for Status.
+	Endpoint string
 
 	Network Network
 	Arbiter Arbiter

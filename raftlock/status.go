@@ -28,6 +28,7 @@ type Status struct {
 type MemberStatus struct {
 	Node        string    `json:"node"`
 	Address     string    `json:"address"`
+	Endpoint    string    `json:"endpoint,omitempty"` // where its clients are served
 	Version     string    `json:"version,omitempty"`
 	Role        string    `json:"role"`              // leader, voter or follower (without a vote)
 	Session     string    `json:"session,omitempty"` // its state: live, expired or none
@@ -124,7 +125,7 @@ func (l *life) askStatus(ctx context.Context, id raft.ServerID, m *MemberStatus)
 func (l *life) memberStatus() MemberStatus {
 	n := l.node
 	m := MemberStatus{
-		Node: n.cfg.Node, Version: n.cfg.Version, Uptime: n.now().Seconds(),
+		Node: n.cfg.Node, Endpoint: n.cfg.Endpoint, Version: n.cfg.Version, Uptime: n.now().Seconds(),
 		Lost: n.metrics.sessionsLost.Load(), Fenced: n.metrics.fenced.Load(),
 		Recalls: n.metrics.recalls.Load(), Inquiries: n.metrics.inquiries.Load(), Gaps: n.metrics.gaps.Load(),
 	}

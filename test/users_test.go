@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -177,4 +178,37 @@ func TestUsersOutliveAllGateways(t *testing.T) {
 		a.fleet[i] = a.fleet[i].again(t)
 	}
 	a.everywhere(t, "ann", "ann's secret", "")
+}
+
+// TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved removes a user while one gateway stands
+// still, and asks that one as soon as it goes on.
+func TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved(t *testing.T) {
+	a := administer(t)
+	a.mc.run(t, "mb", "g0/bucket")
+	a.admin(t, "user", "add", "@", "ann", "ann's secret")
+	a.admin(t, "policy", "attach", "@", "readwrite", "--user", "ann")
+	a.everywhere(t, "ann", "ann's secret", "")
+	frozen := a.fleet[2]
+	must(t, frozen.cmd.Process.Signal(syscall.SIGSTOP))
+	out, err := a.mc.try(t, a.args(0, []string{"user", "remove", "@", "ann"})...)
+	must(t, frozen.cmd.Process.Signal(syscall.SIGCONT))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	_, err = newS3(frozen, noRetry, as("ann", "ann's secret")).ListBuckets(t.Context(), &s3.ListBucketsInput{})
+	if code := errorCode(err); code != notKnown && code != "ServiceUnavailable" {
+		t.Errorf("the gateway that was frozen answers with %v", err)
+	}
+}
+
+func TestTheGatewaysAreShown(t *testing.T) {
+	a := administer(t)
+	eventually(t, "all are online", func() bool {
+		info := a.admin(t, "info", "@")
+		seen := strings.Contains(info, "3 drives online, 0 drives offline")
+		for _, s := range a.fleet {
+			seen = seen && strings.Contains(info, strings.TrimPrefix(s.url, "http://"))
+		}
+		return seen
+	})
 }

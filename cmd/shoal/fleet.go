@@ -42,8 +42,8 @@ type fleet struct {
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
-// if there is none.
-func (f *serverFlags) joinFleet(ctx context.Context, path string, env *environment, log *slog.Logger) (_ *fleet, err error) {
+// if there is none. Clients of this one are served at an address.
+func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Addr, env *environment, log *slog.Logger) (_ *fleet, err error) {
 	fl := &fleet{log: log, ended: make(chan error, 1)}
 	defer func() {
 		if err != nil {
@@ -71,7 +71,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, env *environme
 	fl.mesh.Handle(dataProtocol, fl.serveData)
 	address := f.advertised(ctx, fl.mount, ln.Addr())
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
-		Node: node, Address: address, Lookup: f.lookup, Version: version,
+		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: endpoint(clients, address),
 		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: fl.mount, Logger: log,
 	})
 	if err != nil {
@@ -202,7 +202,25 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	}
 	cfg.Ready = fl.node.Ready
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
+	cfg.Gateways = fl.gateways
 	return nil
+}
+
+// gateways returns the members of the fleet as those see them who administer it.
+func (fl *fleet) gateways(ctx context.Context) []gateway.Gateway {
+	st := fl.node.Status(ctx)
+	all := make([]gateway.Gateway, 0, len(st.Members))
+	for _, m := range st.Members {
+		g := gateway.Gateway{
+			Endpoint: m.Endpoint, Online: m.Error == "" && m.Session == "live", Leader: m.Node == st.Leader,
+			Uptime: time.Duration(m.Uptime * float64(time.Second)), Version: m.Version,
+		}
+		if g.Endpoint == "" {
+			g.Endpoint = m.Address // it does not answer
+		}
+		all = append(all, g)
+	}
+	return all
 }
 
 // close leaves the fleet. What is not open is left out.
@@ -255,6 +273,17 @@ func (f *serverFlags) listenCluster() (net.Listener, error) {
 		return nil, failed("cannot listen on "+address+" for other gateways", err, "take another --cluster-address")
 	}
 	return ln, nil
+}
+
+// endpoint returns where clients are served that come to a listening address: if that
+// is every one of the host's, at the one where other gateways reach it.
+func endpoint(clients net.Addr, advertised string) string {
+	tcp, ok := clients.(*net.TCPAddr)
+	host, _, err := net.SplitHostPort(advertised)
+	if !ok || !tcp.IP.IsUnspecified() || err != nil {
+		return clients.String()
+	}
+	return net.JoinHostPort(host, fmt.Sprint(tcp.Port))
 }
 
 // advertised returns the address at which other gateways reach this one: as

@@ -205,7 +205,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	var fleet *fleet
 	if !f.singleGateway {
-		if fleet, err = f.joinFleet(ctx, path, env, log); err != nil {
+		if fleet, err = f.joinFleet(ctx, path, ln.Addr(), env, log); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, fleet.close(context.WithoutCancel(ctx))) }()
