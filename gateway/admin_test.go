@@ -26,7 +26,7 @@ func serveOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{sealer: sealing.New(2)}
 	var err error
-	o.directory, err = directory.New(directory.Config{AccessKey: testUser, Secret: testSecret, Records: &directorytest.Records{}, Sealer: o.sealer, Now: time.Now})
+	o.directory, err = directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: testUser, Secret: testSecret}, Records: &directorytest.Records{}, Sealer: o.sealer, Now: time.Now})
 	o.must(t, err)
 	o.fixture = serve(t, func(cfg *Config) { cfg.Authority, cfg.Directory, cfg.Sealer = o.directory, o.directory, o.sealer })
 	ctx := t.Context()

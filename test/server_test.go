@@ -47,6 +47,7 @@ type server struct {
 	dir     string // what it serves
 	at      place
 	flags   []string // further ones
+	env     []string // further variables, which stand for those of serverEnv too
 	cmd     *exec.Cmd
 	logPath string
 	exited  chan struct{} // closed when the process has ended
@@ -69,8 +70,14 @@ func startOn(t *testing.T, dir string, flags ...string) *server {
 // startAt is startOn on a certain host.
 func startAt(t *testing.T, at place, dir string, flags ...string) *server {
 	t.Helper()
+	return startWith(t, nil, at, dir, flags...)
+}
+
+// startWith is startAt with further variables.
+func startWith(t *testing.T, env []string, at place, dir string, flags ...string) *server {
+	t.Helper()
 	home := t.TempDir()
-	s := &server{dir: dir, at: at, flags: flags, logPath: filepath.Join(home, "log"), exited: make(chan struct{})}
+	s := &server{dir: dir, at: at, flags: flags, env: env, logPath: filepath.Join(home, "log"), exited: make(chan struct{})}
 	log, err := os.Create(s.logPath)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +85,7 @@ func startAt(t *testing.T, at place, dir string, flags ...string) *server {
 	defer log.Close()
 	args := append([]string{"server", "--address", at.host + ":0", "--quiet", "--state-dir", filepath.Join(home, "state")}, flags...)
 	s.cmd = at.command(append(append([]string{binary(t)}, args...), dir)...)
-	s.cmd.Env = serverEnv(home)
+	s.cmd.Env = append(serverEnv(home), env...)
 	s.cmd.Stderr = log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -98,7 +105,7 @@ func startAt(t *testing.T, at place, dir string, flags ...string) *server {
 // again starts another server as this one was started.
 func (s *server) again(t *testing.T) *server {
 	t.Helper()
-	return startAt(t, s.at, s.dir, s.flags...)
+	return startWith(t, s.env, s.at, s.dir, s.flags...)
 }
 
 // complain shows what a server of a test that has failed said, but for requests

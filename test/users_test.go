@@ -180,6 +180,32 @@ func TestUsersOutliveAllGateways(t *testing.T) {
 	a.everywhere(t, "ann", "ann's secret", "")
 }
 
+// TestRootCredentialsAreReplacedWithoutLosingAnybody restarts one gateway after the
+// other.
+func TestRootCredentialsAreReplacedWithoutLosingAnybody(t *testing.T) {
+	a := administer(t)
+	a.mc.run(t, "mb", "g0/bucket")
+	a.admin(t, "user", "add", "@", "ann", "ann's secret")
+	a.admin(t, "policy", "attach", "@", "readwrite", "--user", "ann")
+	renewed := []string{"SHOAL_ROOT_USER=chief", "SHOAL_ROOT_PASSWORD=the chief's secret"}
+	former := []string{"SHOAL_ROOT_USER_OLD=" + user, "SHOAL_ROOT_PASSWORD_OLD=" + password}
+	for i, s := range a.fleet {
+		s.stop(t)
+		a.fleet[i] = startWith(t, append(former, renewed...), s.at, s.dir, s.flags...)
+		a.everywhere(t, "ann", "ann's secret", "")
+	}
+	last := a.fleet[0]
+	last.stop(t)
+	a.fleet[0] = startWith(t, renewed, last.at, last.dir, last.flags...)
+	a.everywhere(t, "ann", "ann's secret", "")
+	a.everywhere(t, "chief", "the chief's secret", "")
+	a.everywhere(t, user, password, notKnown)
+	_, said, code := shoal(t, serverEnv(t.TempDir()), "server", "--address", last.at.host+":0", "--state-dir", t.TempDir(), last.dir)
+	if code == 0 || !strings.Contains(said, "other root credentials") {
+		t.Errorf("with the former ones alone: %d, %s", code, said)
+	}
+}
+
 // TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved removes a user while one gateway stands
 // still, and asks that one as soon as it goes on.
 func TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved(t *testing.T) {

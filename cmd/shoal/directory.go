@@ -16,18 +16,44 @@ import (
 // derivations is how many keys are derived at the same time: each takes 64 MiB.
 const derivations = 2
 
+// What the root credentials were before, while they are replaced.
+const (
+	formerUser     = "SHOAL_ROOT_USER_OLD"
+	formerPassword = "SHOAL_ROOT_PASSWORD_OLD"
+)
+
 // openDirectory returns who there is: the root user, and those that the gateways of a
 // fleet keep together.
-func openDirectory(fleet *fleet, creds credentials, sealer *sealing.Sealer) (*directory.Directory, error) {
-	cfg := directory.Config{AccessKey: creds.user, Secret: creds.password, Sealer: sealer, Now: time.Now}
+func openDirectory(ctx context.Context, fleet *fleet, env *environment, creds credentials, sealer *sealing.Sealer) (*directory.Directory, error) {
+	former, err := env.former()
+	if err != nil {
+		return nil, err
+	}
+	cfg := directory.Config{Root: directory.Credentials{AccessKey: creds.user, Secret: creds.password}, Former: former, Sealer: sealer, Now: time.Now}
 	if fleet != nil {
 		cfg.Records = settings{fleet.node}
 	}
-	d, err := directory.New(cfg)
+	d, err := directory.New(ctx, cfg)
 	if err != nil {
-		return nil, failed("cannot read the users", err, "start with the root credentials that they were made under")
+		return nil, failed("cannot read the users", err, "start with the root credentials that they were made under, or give those as "+formerUser+" and "+formerPassword)
 	}
 	return d, nil
+}
+
+// former returns the root credentials that the environment says are to be replaced.
+func (e *environment) former() (directory.Credentials, error) {
+	user, _, err := e.secret([]string{formerUser, "MINIO_ROOT_USER_OLD", "MINIO_ACCESS_KEY_OLD"})
+	if err != nil {
+		return directory.Credentials{}, err
+	}
+	password, _, err := e.secret([]string{formerPassword, "MINIO_ROOT_PASSWORD_OLD", "MINIO_SECRET_KEY_OLD"})
+	if err != nil {
+		return directory.Credentials{}, err
+	}
+	if (user == "") != (password == "") {
+		return directory.Credentials{}, usage("of the former root credentials one is missing", "set both "+formerUser+" and "+formerPassword)
+	}
+	return directory.Credentials{AccessKey: user, Secret: password}, nil
 }
 
 // settings are those of a fleet as records. A gateway that does not know its session to

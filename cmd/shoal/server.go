@@ -218,7 +218,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 
 	cfg := gateway.DefaultConfig()
 	cfg.Store, cfg.Logger, cfg.Sealer = store, log, sealing.New(derivations)
-	if cfg.Directory, err = openDirectory(fleet, creds, cfg.Sealer); err != nil {
+	if cfg.Directory, err = openDirectory(ctx, fleet, env, creds, cfg.Sealer); err != nil {
 		return err
 	}
 	cfg.Authority = cfg.Directory

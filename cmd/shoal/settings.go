@@ -83,7 +83,7 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 	known := map[string]bool{}
 	flags.VisitAll(func(f *pflag.Flag) { known[variable(f.Name)] = true })
 	users, passwords := credentialNames()
-	for _, name := range append(append(users, passwords...), clusterSecret) {
+	for _, name := range append(append(users, passwords...), clusterSecret, formerUser, formerPassword) {
 		known[name], known[name+"_FILE"] = true, true
 	}
 	for _, name := range []string{"SHOAL_VOLUMES", "SHOAL_OPTS"} {

@@ -25,7 +25,7 @@ func (d *Directory) view(name string, k *key) Account {
 	a := k.Account
 	parent := a.Parent
 	if parent == "" {
-		parent = d.cfg.AccessKey
+		parent = d.cfg.Root.AccessKey
 	}
 	return Account{AccessKey: name, Parent: parent, Enabled: !k.Disabled, Policy: a.Policy, Name: a.Name, Description: a.Description, Expires: a.Expires}
 }
@@ -75,7 +75,7 @@ func (d *Directory) AddAccount(ctx context.Context, n NewAccount) (accessKey, se
 	if err := cmp.Or(checkName("access key", n.AccessKey, minAccessKey), checkSecret(n.Secret), a.check(d.cfg.Now())); err != nil {
 		return "", "", err
 	}
-	if n.Parent != d.cfg.AccessKey {
+	if n.Parent != d.cfg.Root.AccessKey {
 		user, err := d.key(n.Parent)
 		if err != nil {
 			return "", "", err
@@ -86,7 +86,7 @@ func (d *Directory) AddAccount(ctx context.Context, n NewAccount) (accessKey, se
 		a.Parent, a.ParentID = n.Parent, user.ID
 	}
 	err = edit(ctx, d, keyRecords+n.AccessKey, func(k *key) (*key, error) {
-		if k != nil || n.AccessKey == d.cfg.AccessKey {
+		if k != nil || n.AccessKey == d.cfg.Root.AccessKey {
 			return nil, ErrTaken
 		}
 		return &key{Secret: n.Secret, Updated: d.cfg.Now().UTC(), Account: a}, nil

@@ -32,11 +32,18 @@ type Records interface {
 
 // Config says what a Directory is of.
 type Config struct {
-	AccessKey, Secret string  // of the root user
-	Records           Records // nil: there is nobody else
-	Sealer            *sealing.Sealer
-	Now               func() time.Time
+	Root    Credentials // of the root user
+	Former  Credentials // that he had before, if the records may be under these
+	Records Records     // nil: there is nobody else
+	Sealer  *sealing.Sealer
+	Now     func() time.Time
 }
+
+// Credentials are an access key and its secret.
+type Credentials struct{ AccessKey, Secret string }
+
+// password is what seals under credentials.
+func (c Credentials) password() string { return c.AccessKey + ":" + c.Secret }
 
 // Directory knows who there is. Its methods may be called concurrently.
 type Directory struct {
@@ -48,9 +55,10 @@ type Directory struct {
 }
 
 // New returns a Directory. It fails if there are records that cannot be read with the
-// credentials of the root user.
-func New(cfg Config) (*Directory, error) {
-	d := &Directory{cfg: cfg, root: iam.NewRoot(cfg.AccessKey, cfg.Secret), canned: make(map[string]*policy)}
+// credentials of the root user. Where they were made under former ones, they are under
+// the new ones from then on, and gateways that have the former go on until they end.
+func New(ctx context.Context, cfg Config) (*Directory, error) {
+	d := &Directory{cfg: cfg, root: iam.NewRoot(cfg.Root.AccessKey, cfg.Root.Secret), canned: make(map[string]*policy)}
 	for name, text := range iam.Canned() {
 		p := &policy{Text: text}
 		if err := p.parse(); err != nil {
@@ -58,18 +66,22 @@ func New(cfg Config) (*Directory, error) {
 		}
 		d.canned[name] = p
 	}
-	d.vault = vault{records: cfg.Records, sealer: cfg.Sealer, password: cfg.AccessKey + ":" + cfg.Secret}
+	d.vault = vault{records: cfg.Records, sealer: cfg.Sealer, password: cfg.Root.password()}
 	if cfg.Records == nil {
 		return d, nil
 	}
-	if _, err := d.vault.key(); errors.Is(err, errCredentials) {
+	_, err := d.vault.key()
+	if errors.Is(err, ErrCredentials) && cfg.Former != (Credentials{}) {
+		err = d.vault.reseal(ctx, cfg.Former.password())
+	}
+	if errors.Is(err, ErrCredentials) {
 		return nil, err
 	}
 	return d, nil // what could not be read now may be later
 }
 
 // Root returns the name of the root user.
-func (d *Directory) Root() string { return d.cfg.AccessKey }
+func (d *Directory) Root() string { return d.cfg.Root.AccessKey }
 
 // Lookup returns the identity and the secret of an access key. The error is
 // iam.ErrNoSuchKey, also where the key does not count now, or says why that cannot be
@@ -103,7 +115,7 @@ func (d *Directory) resolveAccount(id *iam.Identity, a *account) error {
 		return iam.ErrNoSuchKey
 	}
 	if a.Parent == "" {
-		id.Parent, id.Root, id.Access = d.cfg.AccessKey, true, &iam.Access{Bound: a.bound}
+		id.Parent, id.Root, id.Access = d.cfg.Root.AccessKey, true, &iam.Access{Bound: a.bound}
 		return nil
 	}
 	user, err := d.key(a.Parent)
@@ -158,8 +170,8 @@ var (
 	ErrNotEmpty    = errors.New("directory: the group has members")
 	ErrInUse       = errors.New("directory: the policy is attached")
 	ErrNoChange    = errors.New("directory: the policies are attached so already")
+	ErrCredentials = errors.New("directory: the users were made under other root credentials")
 	errDamaged     = errors.New("directory: the record is damaged, or was made under other root credentials")
-	errCredentials = errors.New("directory: the users were made under other root credentials")
 )
 
 func invalid(format string, args ...any) error {

@@ -23,8 +23,8 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // open returns the directory of one gateway.
 func open(t testing.TB, r *directorytest.Records) *directory.Directory {
 	t.Helper()
-	d, err := directory.New(directory.Config{
-		AccessKey: "root", Secret: rootSecret, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return noon },
+	d, err := directory.New(t.Context(), directory.Config{
+		Root: directory.Credentials{AccessKey: "root", Secret: rootSecret}, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return noon },
 	})
 	must(t, err)
 	return d
@@ -181,7 +181,7 @@ func TestAUserOfAnEarlierUsersNameHasNothingOfHis(t *testing.T) {
 
 func TestAServiceAccountActsForItsUserUntilItExpires(t *testing.T) {
 	r, ctx, now := &directorytest.Records{}, t.Context(), noon
-	d, err := directory.New(directory.Config{AccessKey: "root", Secret: rootSecret, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return now }})
+	d, err := directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: "root", Secret: rootSecret}, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return now }})
 	must(t, err)
 	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
 	_, err = d.Attach(ctx, directory.Holder{Name: "ann"}, []string{"readonly"})
@@ -309,10 +309,10 @@ func TestNothingSecretIsInTheRecords(t *testing.T) {
 
 func TestOtherRootCredentialsDoNotOpenTheRecords(t *testing.T) {
 	r, ctx := &directorytest.Records{}, t.Context()
-	early, err := directory.New(directory.Config{AccessKey: "root", Secret: "another secret", Records: r, Sealer: sealing.New(1), Now: time.Now})
+	early, err := directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: "root", Secret: "another secret"}, Records: r, Sealer: sealing.New(1), Now: time.Now})
 	must(t, err) // there are no records yet
 	must(t, open(t, r).SetUser(ctx, "ann", "secret of ann", true))
-	if _, err := directory.New(directory.Config{AccessKey: "root", Secret: "another secret", Records: r, Sealer: sealing.New(1), Now: time.Now}); err == nil {
+	if _, err := directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: "root", Secret: "another secret"}, Records: r, Sealer: sealing.New(1), Now: time.Now}); err == nil {
 		t.Error("opened")
 	}
 	if _, _, err := early.Lookup("ann"); err == nil || errors.Is(err, iam.ErrNoSuchKey) {
@@ -320,6 +320,35 @@ func TestOtherRootCredentialsDoNotOpenTheRecords(t *testing.T) {
 	}
 	if err := early.SetUser(ctx, "bob", "secret of bob", true); err == nil {
 		t.Error("it made a user")
+	}
+}
+
+// TestRootCredentialsCanBeReplaced has gateways with the former ones go on beside those
+// with the new ones.
+func TestRootCredentialsCanBeReplaced(t *testing.T) {
+	r, ctx := &directorytest.Records{}, t.Context()
+	early := open(t, r)
+	must(t, early.SetUser(ctx, "ann", "secret of ann", true))
+	cfg := directory.Config{Root: directory.Credentials{AccessKey: "chief", Secret: "another secret"}, Records: r, Sealer: sealing.New(1), Now: time.Now}
+	if _, err := directory.New(ctx, cfg); !errors.Is(err, directory.ErrCredentials) {
+		t.Errorf("without the former ones: %v", err)
+	}
+	renew := cfg
+	renew.Former = directory.Credentials{AccessKey: "root", Secret: rootSecret}
+	for _, cfg := range []directory.Config{renew, renew, cfg} { // the second time there is nothing to do
+		d, err := directory.New(ctx, cfg)
+		must(t, err)
+		if _, secret, err := d.Lookup("ann"); err != nil || secret != "secret of ann" {
+			t.Errorf("%q, %v", secret, err)
+		}
+		if id, _, err := d.Lookup("chief"); err != nil || !id.Root {
+			t.Errorf("%+v, %v", id, err)
+		}
+		unknown(t, d, "root")
+	}
+	must(t, early.SetUser(ctx, "bob", "secret of bob", true))
+	if _, err := directory.New(ctx, directory.Config{Root: renew.Former, Records: r, Sealer: sealing.New(1), Now: time.Now}); !errors.Is(err, directory.ErrCredentials) {
+		t.Errorf("a new gateway with the former ones: %v", err)
 	}
 }
 
@@ -339,7 +368,7 @@ func TestAGatewayThatIsCutOffKnowsNobodyButRoot(t *testing.T) {
 }
 
 func TestWithoutRecordsThereIsOnlyRoot(t *testing.T) {
-	d, err := directory.New(directory.Config{AccessKey: "root", Secret: rootSecret, Now: time.Now})
+	d, err := directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: "root", Secret: rootSecret}, Now: time.Now})
 	must(t, err)
 	unknown(t, d, "ann")
 	if err := d.SetUser(t.Context(), "ann", "secret of ann", true); !errors.Is(err, directory.ErrNoRecords) {

@@ -68,7 +68,7 @@ func (d *Directory) SetUser(ctx context.Context, name, secret string, enabled bo
 	if err := cmp.Or(checkName("access key", name, minAccessKey), checkSecret(secret)); err != nil {
 		return err
 	}
-	if name == d.cfg.AccessKey {
+	if name == d.cfg.Root.AccessKey {
 		return ErrTaken
 	}
 	return edit(ctx, d, keyRecords+name, func(k *key) (*key, error) {

@@ -53,7 +53,7 @@ func (v *vault) key() (cipher.AEAD, error) {
 	case revision == 0:
 		return nil, errNoKey
 	case revision == v.failed:
-		return nil, errCredentials
+		return nil, ErrCredentials
 	}
 	key, err := v.sealer.Open(v.password, sealed)
 	if err == nil {
@@ -61,7 +61,7 @@ func (v *vault) key() (cipher.AEAD, error) {
 	}
 	if err != nil {
 		v.failed = revision
-		return nil, errors.Join(errCredentials, err)
+		return nil, errors.Join(ErrCredentials, err)
 	}
 	v.aead = aead
 	return aead, nil
@@ -77,6 +77,28 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 		return nil, fmt.Errorf("directory: make cipher: %w", err)
 	}
 	return aead, nil
+}
+
+// reseal seals the key under the password, which is now under a former one. Gateways
+// that know the key do not ask for it again. If another one has resealed it meanwhile,
+// that is as good.
+func (v *vault) reseal(ctx context.Context, former string) error {
+	sealed, revision, err := v.records.Get(keyRecord)
+	if err != nil {
+		return fmt.Errorf("read the key of the users: %w", err)
+	}
+	key, err := v.sealer.Open(former, sealed)
+	if err != nil {
+		return errors.Join(ErrCredentials, err)
+	}
+	if sealed, err = v.sealer.Seal(v.password, key); err != nil {
+		return fmt.Errorf("seal the key of the users: %w", err)
+	}
+	if err := v.records.Set(ctx, keyRecord, sealed, revision); err != nil && !errors.Is(err, ErrChanged) {
+		return fmt.Errorf("keep the key of the users: %w", err)
+	}
+	_, err = v.key()
+	return err
 }
 
 // ensureKey returns the key, and makes it if there is none. Of several gateways that
