@@ -13,9 +13,10 @@ import (
 )
 
 // authorise asks whether the sender may do what the request is for. The form of
-// a POST upload brings its own signature, so the question waits for it.
+// a POST upload brings its own signature, so the question waits for it, and of the
+// list of buckets everybody who is known sees those that he may list.
 func (s *Server) authorise(r *request) error {
-	if r.op.name == "PostObject" {
+	if r.op.name == "PostObject" || r.op.name == "ListBuckets" && !r.identity.Anonymous() {
 		return nil
 	}
 	ref := r.ref()
@@ -54,6 +55,20 @@ func (s *Server) allow(r *request, action string, ref object.Ref) error {
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 func (r *request) mayList(s *Server) bool {
 	return s.allow(r, "s3:ListBucket", object.Ref{Bucket: r.bucket}) == nil
+}
+
+// visibleBuckets returns a question whether the sender sees a bucket in the list of all:
+// if he may list all, or by his own policies this one.
+func (s *Server) visibleBuckets(r *request) func(bucket string) bool {
+	if s.allow(r, r.op.action, object.Ref{}) == nil {
+		return func(string) bool { return true }
+	}
+	return func(bucket string) bool {
+		ref := object.Ref{Bucket: bucket}
+		return r.identity.Decide(&iam.Request{
+			Identity: r.identity, Action: "s3:ListBucket", Bucket: bucket, Values: &conditionValues{s: s, r: r, ref: ref},
+		}) == iam.Allow
+	}
 }
 
 // isPolicyAction reports whether an action is on the policy of a bucket. As with

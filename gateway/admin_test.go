@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"net/http"
 	"net/url"
 	"strings"
@@ -222,6 +223,27 @@ func TestABucketsPolicyAndAUsersAreWeighedTogether(t *testing.T) {
 			t.Errorf("%s %s %s: %d, want %d", tt.who, tt.method, tt.key, got.status, tt.status)
 		}
 	}
+}
+
+func TestAUserSeesTheBucketsThatHeMayList(t *testing.T) {
+	o := serveOffice(t)
+	o.ok(call{method: "PUT", path: "/another"})
+	o.addAccount("lister", testUser, `{"Statement":[{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::b*"}]}`)
+	for who, want := range map[string]string{"ann": "", "boss": "another bucket", "lister": "bucket"} {
+		got := o.ok(call{method: "GET", path: "/", user: who, secret: secretOf(who)})
+		var list struct {
+			Buckets struct{ Bucket []struct{ Name string } }
+		}
+		o.must(t, xml.Unmarshal([]byte(got.body), &list))
+		var names []string
+		for _, b := range list.Buckets.Bucket {
+			names = append(names, b.Name)
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("%s sees %v, want %q", who, names, want)
+		}
+	}
+	o.refused("AccessDenied", call{method: "GET", path: "/", anonymous: true})
 }
 
 func TestWithoutADirectoryThereIsNoAdminAPI(t *testing.T) {

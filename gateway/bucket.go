@@ -46,13 +46,14 @@ func (s *Server) listBuckets(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	visible := s.visibleBuckets(r)
 	w := newXML("ListAllMyBucketsResult")
 	w.owner("Owner")
 	w.open("Buckets")
 	count, next := 0, ""
 	for i := range buckets {
 		b := &buckets[i]
-		if b.Name <= after || !strings.HasPrefix(b.Name, prefix) || !s.inRegion(b, r.query.get("bucket-region")) {
+		if b.Name <= after || !strings.HasPrefix(b.Name, prefix) || !s.inRegion(b, r.query.get("bucket-region")) || !visible(b.Name) {
 			continue
 		}
 		if count == limit {
