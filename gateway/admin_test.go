@@ -17,6 +17,7 @@ import (
 // office is a fixture whose users can be administered.
 type office struct {
 	*fixture
+	records   directorytest.Records
 	directory *directory.Directory
 	sealer    *sealing.Sealer
 }
@@ -27,7 +28,7 @@ func serveOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{sealer: sealing.New(2)}
 	var err error
-	o.directory, err = directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: testUser, Secret: testSecret}, Records: &directorytest.Records{}, Sealer: o.sealer, Now: time.Now})
+	o.directory, err = directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: testUser, Secret: testSecret}, Records: &o.records, Sealer: o.sealer, Now: time.Now})
 	o.must(t, err)
 	o.fixture = serve(t, func(cfg *Config) { cfg.Authority, cfg.Directory, cfg.Sealer = o.directory, o.directory, o.sealer })
 	ctx := t.Context()
@@ -244,6 +245,30 @@ func TestAUserSeesTheBucketsThatHeMayList(t *testing.T) {
 		}
 	}
 	o.refused("AccessDenied", call{method: "GET", path: "/", anonymous: true})
+}
+
+func TestUsersAreToldToComeBackWhileNobodyIsKnown(t *testing.T) {
+	o := serveOffice(t)
+	o.put("k", "x")
+	get := call{method: "GET", path: "/bucket/k", user: "ann", secret: secretOf("ann")}
+	o.ok(get)
+	o.records.Cut()
+	o.refused("ServiceUnavailable", get)
+	if got := o.get("k"); got != "x" {
+		t.Errorf("root reads %q", got)
+	}
+}
+
+func TestMetricsAreForWhoMaySeeThem(t *testing.T) {
+	o := serveOffice(t)
+	for who, want := range map[string]int{"boss": http.StatusOK, "ann": http.StatusForbidden, "nobody": http.StatusForbidden} {
+		token, err := Token(who, secretOf(who), time.Now().Add(time.Minute))
+		o.must(t, err)
+		got := o.do(call{method: "GET", path: "/minio/v2/metrics/cluster", anonymous: true, header: map[string]string{"Authorization": "Bearer " + token}})
+		if got.status != want {
+			t.Errorf("%s: %d, want %d", who, got.status, want)
+		}
+	}
 }
 
 func TestWithoutADirectoryThereIsNoAdminAPI(t *testing.T) {

@@ -60,15 +60,31 @@ func (e *environment) former() (directory.Credentials, error) {
 // be alive knows nothing: others have not waited for it.
 type settings struct{ node *raftlock.Node }
 
+// whileAlive has look look at the settings. It returns nil if one session was alive from
+// before until after: what was seen was in force then.
+func (s settings) whileAlive(look func()) error {
+	session := s.node.Session()
+	look()
+	if err := s.node.Ready(); err != nil {
+		return err
+	}
+	if s.node.Session() != session {
+		return raftlock.ErrCutOff // it was, meanwhile
+	}
+	return nil
+}
+
 // Get implements directory.Records.
 func (s settings) Get(name string) (value []byte, revision uint64, err error) {
-	found, _ := s.node.Get(name)
-	return found.Value, found.Revision, s.node.Ready()
+	var found raftlock.Setting
+	err = s.whileAlive(func() { found, _ = s.node.Get(name) })
+	return found.Value, found.Revision, err
 }
 
 // List implements directory.Records.
-func (s settings) List(prefix string) ([]string, error) {
-	return slices.Collect(maps.Keys(s.node.List(prefix))), s.node.Ready()
+func (s settings) List(prefix string) (names []string, err error) {
+	err = s.whileAlive(func() { names = slices.Collect(maps.Keys(s.node.List(prefix))) })
+	return names, err
 }
 
 // Set implements directory.Records.
