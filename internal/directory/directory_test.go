@@ -288,6 +288,25 @@ func TestWhatIsNotValidIsRefused(t *testing.T) {
 	}
 }
 
+func TestPoliciesAreReplacedAsAWhole(t *testing.T) {
+	d, ctx := open(t, &directorytest.Records{}), t.Context()
+	ann := directory.Holder{Name: "ann"}
+	must(t, d.SetUser(ctx, "ann", "secret of ann", true))
+	_, err := d.Attach(ctx, ann, []string{"diagnostics"})
+	must(t, err)
+	for _, want := range [][]string{{"readonly", "writeonly"}, {}} {
+		given := append(slices.Clone(want), want...)
+		slices.Reverse(given)
+		must(t, d.SetPolicies(ctx, ann, given))
+		if u, err := d.User("ann"); err != nil || !slices.Equal(u.Policies, want) {
+			t.Errorf("%v, %v, want %v", u.Policies, err, want)
+		}
+	}
+	if err := d.SetPolicies(ctx, ann, []string{"none"}); !errors.Is(err, directory.ErrNoPolicy) {
+		t.Errorf("a policy that is not there: %v", err)
+	}
+}
+
 // TestNothingSecretIsInTheRecords looks for it, and moves a record to another name.
 func TestNothingSecretIsInTheRecords(t *testing.T) {
 	r, ctx := &directorytest.Records{}, t.Context()

@@ -181,8 +181,8 @@ func (d *Directory) SetPolicies(ctx context.Context, of Holder, policies []strin
 	if err := d.exist(policies); err != nil {
 		return err
 	}
-	slices.Sort(policies)
-	return d.repolicy(ctx, of, func([]string) ([]string, error) { return slices.Compact(policies), nil })
+	sorted := slices.Compact(slices.Sorted(slices.Values(policies)))
+	return d.repolicy(ctx, of, func([]string) ([]string, error) { return sorted, nil })
 }
 
 func (d *Directory) exist(policies []string) error {
