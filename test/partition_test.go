@@ -110,7 +110,7 @@ func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
 		eventually(t, "who is cut off is not ready", func() bool { return fleet[i].probe("/minio/health/ready") == http.StatusServiceUnavailable })
 		other := newS3(fleet[(i+1)%3], noRetry)
 		eventually(t, "the others go on", func() bool {
-			_, err := other.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(fmt.Sprint("during ", i)), Body: strings.NewReader("x")})
+			_, err := other.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("counter-0"), Key: aws.String(fmt.Sprint("during ", i)), Body: strings.NewReader("x")})
 			return err == nil
 		})
 		time.Sleep(4 * time.Second)
@@ -119,7 +119,7 @@ func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
 		}
 		l.cut(t, i, false)
 		eventually(t, "who was cut off is back", func() bool { return fleet[i].probe("/minio/health/ready") == http.StatusOK })
-		_, err := newS3(fleet[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(fmt.Sprint("after ", i)), Body: strings.NewReader("x")})
+		_, err := newS3(fleet[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("counter-0"), Key: aws.String(fmt.Sprint("after ", i)), Body: strings.NewReader("x")})
 		must(t, err)
 	}
 	w.check(t)
