@@ -22,21 +22,31 @@ func (s *Server) authenticate(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := auth.CheckScope(s.Region); err != nil {
-		return err
-	}
-	identity, secret, err := s.lookup(auth.AccessKey)
+	identity, secret, err := s.signer(auth)
 	if err != nil {
 		return err
-	}
-	if auth.SecurityToken != "" {
-		return errInvalidToken // only temporary credentials have one
 	}
 	if err := s.verifier.Verify(auth, signed, secret, s.Now()); err != nil {
 		return err
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity
 	return nil
+}
+
+// signer returns who claims to have signed, in a header, a query or a form, and
+// the secret that the claim is then to be verified with.
+func (s *Server) signer(auth sigv4.Auth) (iam.Identity, string, error) {
+	if err := auth.CheckScope(s.Region); err != nil {
+		return iam.Identity{}, "", err
+	}
+	identity, secret, err := s.lookup(auth.AccessKey)
+	if err != nil {
+		return iam.Identity{}, "", err
+	}
+	if auth.SecurityToken != "" {
+		return iam.Identity{}, "", errInvalidToken // only temporary credentials have one
+	}
+	return identity, secret, nil
 }
 
 // lookup returns whose an access key is, and his secret.

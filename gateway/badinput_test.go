@@ -216,3 +216,19 @@ func TestRefusedBodyIsNotKeptInMemory(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 }
+
+// Clients repeat a request that was signed for another region when they are told
+// which is the right one.
+func TestRequestSignedForAnotherRegionLearnsTheRightOne(t *testing.T) {
+	f := serve(t, func(c *Config) { c.Region = "eu-west-1" })
+	header := f.refused("AuthorizationHeaderMalformed", call{method: "GET", path: "/bucket"})
+	form := f.post(form{fields: [][2]string{{"key", "k"}}})
+	if form.code() != "InvalidArgument" {
+		t.Errorf("a form: %d %s", form.status, form.body)
+	}
+	for _, r := range []reply{header, form} {
+		if !strings.Contains(r.body, "<Region>eu-west-1</Region>") {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+}

@@ -136,15 +136,9 @@ func (s *Server) authenticateForm(r *request, f *postForm) error {
 	if err != nil {
 		return err
 	}
-	if err := auth.CheckScope(s.Region); err != nil {
-		return err
-	}
-	identity, secret, err := s.lookup(auth.AccessKey)
+	identity, secret, err := s.signer(auth)
 	if err != nil {
 		return err
-	}
-	if auth.SecurityToken != "" {
-		return errInvalidToken
 	}
 	if err := auth.VerifyPolicy(f.fields["policy"], secret); err != nil {
 		return err
