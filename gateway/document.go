@@ -16,6 +16,7 @@ const (
 	corsDocument        = "cors"
 	publicBlockDocument = "publicAccessBlock"
 	ownershipDocument   = "ownershipControls"
+	websiteDocument     = "website"
 )
 
 // getDocument answers with a document of a bucket as it was set, or with missing.

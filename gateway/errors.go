@@ -92,6 +92,7 @@ var (
 	errInvalidTag             = &s3Error{code: "InvalidTag", status: 400, message: "The tag provided was not a valid tag. This error can occur if the tag did not pass input validation."}
 	errInvalidToken           = &s3Error{code: "InvalidToken", status: 400, message: "The provided token is malformed or otherwise invalid."}
 	errInvalidURI             = &s3Error{code: "InvalidURI", status: 400, message: "The specified URI couldn't be parsed."}
+	errInvalidWriteOffset     = &s3Error{code: "InvalidWriteOffset", status: 400, message: "The write offset value that you specified does not match the current object size."}
 	errKeyTooLong             = &s3Error{code: "KeyTooLongError", status: 400, message: "Your key is too long."}
 	errACLNotSupported        = &s3Error{code: "AccessControlListNotSupported", status: 400, message: "The bucket does not allow ACLs"}
 	errMalformedPOST          = &s3Error{code: "MalformedPOSTRequest", status: 400, message: "The body of your POST request is not well-formed multipart/form-data."}
@@ -113,6 +114,7 @@ var (
 	errNoSuchCORS             = &s3Error{code: "NoSuchCORSConfiguration", status: 404, message: "The CORS configuration does not exist"}
 	errNoSuchPublicBlock      = &s3Error{code: "NoSuchPublicAccessBlockConfiguration", status: 404, message: "The public access block configuration was not found"}
 	errMalformedPolicy        = &s3Error{code: "MalformedPolicy", status: 400, message: "Policy has invalid resource"}
+	errNoSuchWebsite          = &s3Error{code: "NoSuchWebsiteConfiguration", status: 404, message: "The specified bucket does not have a website configuration"}
 	errNoSuchUpload           = &s3Error{code: "NoSuchUpload", status: 404, message: "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
 	errIllegalVersioning      = &s3Error{code: "IllegalVersioningConfigurationException", status: 400, message: "The Versioning element must be specified"}
 	errNoSuchVersion          = &s3Error{code: "NoSuchVersion", status: 404, message: "The specified version does not exist."}
@@ -124,6 +126,7 @@ var (
 	errSignatureDoesNotMatch  = &s3Error{code: "SignatureDoesNotMatch", status: 403, message: "The request signature we calculated does not match the signature you provided. Check your key and signing method."}
 	errSlowDown               = &s3Error{code: "SlowDown", status: 503, message: "Please reduce your request rate."}
 	errStorageFull            = &s3Error{code: "InsufficientStorage", status: 507, message: "The storage behind this endpoint has no space left."}
+	errWriteConflict          = &s3Error{code: "ConditionalRequestConflict", status: 409, message: "A conflicting operation occurred during the processing of this request. Try again."}
 	errTimeSkewed             = &s3Error{code: "RequestTimeTooSkewed", status: 403, message: "The difference between the request time and the current time is too large."}
 	errUnavailable            = &s3Error{code: "ServiceUnavailable", status: 503, message: "Service is unable to handle request. Please try again."}
 )

@@ -330,7 +330,6 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		{"AccessControlListNotSupported", map[string]string{"x-amz-acl": "public-read"}, ""},
 		{"AccessControlListNotSupported", map[string]string{"x-amz-grant-read": "id=x"}, ""},
 		{"InvalidStorageClass", map[string]string{"x-amz-storage-class": "GLACIER"}, ""},
-		{"NotImplemented", map[string]string{"x-amz-write-offset-bytes": "0"}, ""},
 		{"InvalidArgument", map[string]string{"x-amz-acl": "rubbish"}, ""},
 		{"InvalidRedirectLocation", map[string]string{"x-amz-website-redirect-location": "ftp://x"}, ""},
 	} {
@@ -345,7 +344,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"encryption", "replication", "website"} {
+	for _, sub := range []string{"encryption", "replication"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }
@@ -364,7 +363,7 @@ func TestEveryRowOfTheOperationTableIsReached(t *testing.T) {
 			ctx.Request.Header.Set(row.header, "bucket/key")
 		}
 		r := &request{ctx: ctx}
-		if err := r.parse(nil); err != nil {
+		if err := r.parse(nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		if found, err := rows.find(r); err != nil || found.name != row.name {

@@ -27,7 +27,7 @@ const ownBucket = "minio"
 // the request was one.
 func (s *Server) serveOwn(r *request) bool {
 	h := &r.ctx.Request.Header
-	if !h.IsGet() && !h.IsHead() {
+	if !h.IsGet() && !h.IsHead() || hostBucket(string(h.Host()), s.WebsiteDomains) != "" {
 		return false
 	}
 	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))

@@ -29,7 +29,7 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.Store.Put(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: check})
+	info, err := s.putOrAppend(ctx, r, b, meta, check)
 	if err != nil {
 		return err
 	}
@@ -39,6 +39,13 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	r.setChecksum(info.Checksum)
 	r.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
 	return nil
+}
+
+func (s *Server) putOrAppend(ctx context.Context, r *request, b *body, meta object.Meta, check object.Check) (object.Info, error) {
+	if r.hasHeader(writeOffset) {
+		return s.appendObject(ctx, r, b, meta, check)
+	}
+	return s.Store.Put(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: check})
 }
 
 // deleteObject serves DeleteObject
@@ -116,7 +123,11 @@ func refuseUnsupported(r *request) error {
 		if !hasPrefixFold(k, "x-amz-") {
 			continue
 		}
-		err := refuseHeader(strings.ToLower(string(k)), string(v))
+		name := strings.ToLower(string(k))
+		if name == writeOffset && r.op.name == "PutObject" {
+			continue
+		}
+		err := refuseHeader(name, string(v))
 		if errors.Is(err, errACLNotSupported) && r.op.name == "CreateBucket" {
 			return errBucketACL
 		}
@@ -132,7 +143,7 @@ func refuseHeader(name, value string) error {
 	switch {
 	case strings.HasPrefix(name, "x-amz-server-side-encryption"),
 		strings.HasPrefix(name, "x-amz-copy-source-server-side-encryption"),
-		name == "x-amz-write-offset-bytes":
+		name == writeOffset:
 		return errNotImplemented.detailed("Header", name)
 	case strings.HasPrefix(name, checksumHeader) && !isChecksumHeader(name):
 		return errInvalidRequest.with("The algorithm type you specified in x-amz-checksum- header is invalid.")

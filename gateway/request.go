@@ -35,6 +35,7 @@ type request struct {
 	secret   string     // of the signer
 	identity iam.Identity
 	admin    bool   // it is for the admin API
+	website  bool   // it comes from a browser that looks at a website
 	release  func() // gives back what admission took
 	known    bucketDocuments
 	body     *body // what the handler reads, once it has asked for it
@@ -119,6 +120,11 @@ func (r *request) answerError(e *s3Error) {
 		r.answerAdminError(e)
 		return
 	}
+	if r.website {
+		r.set("Content-Type", "text/html; charset=utf-8")
+		r.ctx.Response.SetBodyRaw(errorPage(e, r.id))
+		return
+	}
 	r.answerXML(errorXML(e, r.path, r.id))
 }
 
@@ -194,7 +200,7 @@ func (r *request) checkFraming() error {
 }
 
 // parse reads bucket, key and parameters from the request line and the Host.
-func (r *request) parse(domains []string) error {
+func (r *request) parse(domains, websites []string) error {
 	h := &r.ctx.Request.Header
 	r.method = string(h.Method())
 	target := string(h.RequestURI())
@@ -214,7 +220,11 @@ func (r *request) parse(domains []string) error {
 	if r.query, err = parseQuery(r.rawQuery); err != nil {
 		return err
 	}
-	r.host = hostBucket(string(h.Host()), domains)
+	if r.host = hostBucket(string(h.Host()), websites); r.host != "" {
+		r.website = true
+	} else {
+		r.host = hostBucket(string(h.Host()), domains)
+	}
 	bucket, key := r.host, r.path[1:]
 	if bucket == "" {
 		bucket, key, _ = strings.Cut(key, "/")

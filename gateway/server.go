@@ -41,6 +41,8 @@ type Config struct {
 	AccessLog bool         // log a line for each request
 	Region    string       // that clients must sign for
 	Domains   []string     // of virtual-host style requests, lower case
+	// WebsiteDomains are the domains whose hosts show buckets as websites, lower case.
+	WebsiteDomains []string
 	// CORSOrigins are the origins whose pages may use buckets that have no CORS
 	// configuration, each with one '*' at most.
 	CORSOrigins []string
@@ -271,8 +273,11 @@ func (s *Server) prepare(r *request) error {
 	if err := r.checkFraming(); err != nil {
 		return err
 	}
-	if err := r.parse(s.Domains); err != nil {
+	if err := r.parse(s.Domains, s.WebsiteDomains); err != nil {
 		return err
+	}
+	if r.website {
+		return s.prepareWebsite(r)
 	}
 	if r.isAdmin() {
 		return s.prepareAdmin(r)

@@ -38,6 +38,7 @@ type serverFlags struct {
 	corsOrigins       string
 	lifecycleInterval time.Duration
 	domain            string
+	websiteDomain     string
 	serverURL         string
 	logFormat         string
 	logLevel          string
@@ -103,6 +104,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
 	fl.DurationVar(&f.lifecycleInterval, "lifecycle-interval", 0, "`time` between two rounds of lifecycle rules; 0: shortly after each midnight UTC")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
+	fl.StringVar(&f.websiteDomain, "website-domain", "", "comma-separated `names` under which buckets are websites for browsers: BUCKET.name")
 	fl.StringVar(&f.serverURL, "server-url", "", "`URL` that clients reach this endpoint at, for the start-up text")
 	fl.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; info and lower log a line for each request")
@@ -223,7 +225,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	cfg.Authority = cfg.Directory
 	cfg.CORSOrigins = domains(f.corsOrigins)
-	cfg.Region, cfg.Domains, cfg.MaxRequests = f.region, domains(f.domain), f.maxRequests
+	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	if f.certsDir != "" {
 		pairs, err := certs.Load(f.certsDir, log)
