@@ -305,9 +305,10 @@ func copyRange(header string, size int64) (offset, length int64, err error) {
 
 // content is an object.Body of content that is in the Store already.
 type content struct {
-	source io.Reader
-	size   int64
-	sums   summer
+	source   io.Reader
+	size     int64
+	sums     summer
+	progress func() // tells the request's clock that it moves, or nil
 }
 
 func newContent(source io.Reader, size int64, a object.Algorithm) *content {
@@ -318,6 +319,9 @@ func newContent(source io.Reader, size int64, a object.Algorithm) *content {
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.source.Read(p)
 	c.sums.write(p[:n])
+	if n > 0 && c.progress != nil {
+		c.progress()
+	}
 	if errors.Is(err, io.EOF) && c.sums.size != c.size {
 		err = errSourceChanged
 	}

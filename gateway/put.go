@@ -29,6 +29,9 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if r.extracts() {
+		return s.extract(ctx, r, b, check)
+	}
 	info, err := s.putOrAppend(ctx, r, b, meta, check)
 	if err != nil {
 		return err
