@@ -115,6 +115,9 @@ func (s *Server) listObjectsV2(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if r.wantsMeta() {
+		s.addMeta(ctx, r, pointers(page.Objects))
+	}
 	w := newXML("ListBucketResult")
 	w.text("Name", r.bucket)
 	w.text("Prefix", enc.apply(q.Prefix))
@@ -134,6 +137,14 @@ func (s *Server) listObjectsV2(ctx context.Context, r *request) error {
 	return nil
 }
 
+func pointers(objects []object.Info) []*object.Info {
+	all := make([]*object.Info, len(objects))
+	for i := range objects {
+		all[i] = &objects[i]
+	}
+	return all
+}
+
 // contents writes the objects of a page.
 func (w *xmlWriter) contents(objects []object.Info, enc encoding, owner bool) {
 	for i := range objects {
@@ -148,6 +159,7 @@ func (w *xmlWriter) contents(objects []object.Info, enc encoding, owner bool) {
 			w.owner("Owner")
 		}
 		w.text("StorageClass", storageClass(o))
+		w.meta(&o.Meta)
 		w.close("Contents")
 	}
 }

@@ -97,6 +97,7 @@ func operations() []*operation {
 		{"ListObjects", bucketLevel, "GET", "", "", "s3:ListBucket", listing, (*Server).listObjects},
 		{"HeadBucket", bucketLevel, "HEAD", "", "", "s3:ListBucket", quick, (*Server).headBucket},
 		{"CreateBucket", bucketLevel, "PUT", "", "", "s3:CreateBucket", quick, (*Server).createBucket},
+		{"DeleteBucket", bucketLevel, "DELETE", "", forceHeader, "s3:ForceDeleteBucket", long, (*Server).forceDeleteBucket},
 		{"DeleteBucket", bucketLevel, "DELETE", "", "", "s3:DeleteBucket", long, (*Server).deleteBucket},
 		{"OptionsBucket", bucketLevel, "OPTIONS", "", "", open, quick, (*Server).preflight},
 		{"PostObject", bucketLevel, "POST", "", "", "s3:PutObject", data, (*Server).postObject},

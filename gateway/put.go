@@ -58,6 +58,9 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if r.hasHeader(forceHeader) {
+		return errNotImplemented.with("Deleting everything below a prefix at once is not supported.")
+	}
 	check, err := r.deleteCheck()
 	if err != nil {
 		return err

@@ -2,10 +2,7 @@ package gateway
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
-	"compress/bzip2"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +10,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/s2"
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/unpack"
 )
 
 // The headers of a PutObject whose body is an archive of objects. The first is S3's
@@ -35,7 +30,6 @@ const entryMeta = "minio.metadata."
 const (
 	extractWorkers = 16        // entries that are stored at a time
 	smallEntry     = 256 << 10 // bytes up to which an entry is read ahead, so that others can follow
-	maxDecoder     = 64 << 20  // bytes that a decompressor may take
 )
 
 func (r *request) extracts() bool {
@@ -46,18 +40,17 @@ func (r *request) extracts() bool {
 // If the archive turns out to be broken, those that came before stay, and the answer
 // is an error.
 func (s *Server) extract(ctx context.Context, r *request, b *body, check object.Check) error {
-	archive, err := decompress(b)
+	archive, err := unpack.NewReader(b)
 	if err != nil {
 		return archiveError(err)
 	}
-	defer archive.Close()
 	x := &extraction{
 		s: s, r: r, check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
 		noDirs: strings.EqualFold(r.header(extractIgnoreDirs), "true"), lenient: strings.EqualFold(r.header(extractIgnoreErrors), "true"),
 	}
 	err = x.run(ctx, tar.NewReader(archive))
 	x.workers.Wait()
-	if err = errors.Join(err, x.failed); err != nil {
+	if err = errors.Join(err, x.failed, archive.Close()); err != nil {
 		return archiveError(err)
 	}
 	// What is behind the archive has to hold, too.
@@ -76,31 +69,6 @@ func archiveError(err error) error {
 		return err
 	}
 	return errInvalidRequest.with("The archive cannot be read.").because(err)
-}
-
-// decompress returns the archive in a body, which says by its first bytes how it is
-// compressed.
-func decompress(b io.Reader) (io.ReadCloser, error) {
-	buffered := bufio.NewReaderSize(b, 64<<10)
-	magic, err := buffered.Peek(10)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
-		return gzip.NewReader(buffered)
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return io.NopCloser(bzip2.NewReader(buffered)), nil
-	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
-		d, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoder))
-		if err != nil {
-			return nil, fmt.Errorf("open zstd: %w", err)
-		}
-		return d.IOReadCloser(), nil
-	case bytes.HasPrefix(magic, []byte("\xff\x06\x00\x00S2sTwO")), bytes.HasPrefix(magic, []byte("\xff\x06\x00\x00sNaPpY")):
-		return io.NopCloser(s2.NewReader(buffered)), nil
-	}
-	return io.NopCloser(buffered), nil
 }
 
 // extraction is the storing of an archive's entries.

@@ -165,6 +165,9 @@ func (s *Server) listVersions(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if r.wantsMeta() {
+		s.addMeta(ctx, r, readable(page.Versions))
+	}
 	w := newXML("ListVersionsResult")
 	w.text("Name", r.bucket)
 	w.text("Prefix", enc.apply(q.Prefix))
@@ -184,6 +187,17 @@ func (s *Server) listVersions(ctx context.Context, r *request) error {
 	w.commonPrefixes(page.Prefixes, enc)
 	r.answerXML(w.end("ListVersionsResult"))
 	return nil
+}
+
+// readable returns the versions that are no delete markers.
+func readable(versions []object.VersionInfo) []*object.Info {
+	var all []*object.Info
+	for i := range versions {
+		if !versions[i].Marker {
+			all = append(all, &versions[i].Info)
+		}
+	}
+	return all
 }
 
 // versionPage asks the Store for a page; a page of nothing only asks for the
@@ -219,6 +233,7 @@ func (w *xmlWriter) version(v *object.VersionInfo, enc encoding) {
 	w.owner("Owner")
 	if !v.Marker {
 		w.text("StorageClass", storageClass(&v.Info))
+		w.meta(&v.Meta)
 	}
 	w.close(element)
 }

@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestForceDeletesABucketWithAllThatIsInIt(t *testing.T) {
+	f := withBucket(t)
+	f.ok(call{method: "PUT", path: "/bucket", query: "versioning", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"})
+	for i := range 20 {
+		f.put(fmt.Sprintf("dir/%d", i), "1")
+		f.put(fmt.Sprintf("dir/%d", i), "2")
+	}
+	f.ok(call{method: "DELETE", path: "/bucket/dir/1"})
+	f.refused("BucketNotEmpty", call{method: "DELETE", path: "/bucket"})
+	f.refused("BucketNotEmpty", call{method: "DELETE", path: "/bucket", header: map[string]string{forceHeader: "false"}})
+	f.ok(call{method: "DELETE", path: "/bucket", header: map[string]string{forceHeader: "true"}})
+	f.refused("NoSuchBucket", call{method: "GET", path: "/bucket"})
+	f.refused("NoSuchBucket", call{method: "DELETE", path: "/bucket", header: map[string]string{forceHeader: "true"}})
+}
+
+func TestForceDeletesNeitherWhatIsLockedNorABucketThatHoldsIt(t *testing.T) {
+	f := serve(t, nil)
+	f.ok(call{method: "PUT", path: "/bucket", header: map[string]string{"x-amz-bucket-object-lock-enabled": "true"}})
+	f.put("held", "1")
+	f.ok(call{method: "PUT", path: "/bucket/held", query: "legal-hold", header: map[string]string{"Content-MD5": md5Base64("<LegalHold><Status>ON</Status></LegalHold>")}, body: "<LegalHold><Status>ON</Status></LegalHold>"})
+	f.refused("AccessDenied", call{method: "DELETE", path: "/bucket", header: map[string]string{forceHeader: "true"}})
+	if f.get("held") != "1" {
+		t.Error("what was held is gone")
+	}
+}
+
+func TestForceOnObjectsIsRefused(t *testing.T) {
+	f := withBucket(t)
+	f.put("dir/a", "1")
+	f.refused("NotImplemented", call{method: "DELETE", path: "/bucket/dir", header: map[string]string{forceHeader: "true"}})
+	if f.get("dir/a") != "1" {
+		t.Error("the object is gone")
+	}
+}
+
+func TestListingsTellMetadataToWhoAsksAndMayReadIt(t *testing.T) {
+	f := withBucket(t)
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "1", header: map[string]string{"Content-Type": "text/x", "x-amz-meta-of": "a<b", "x-amz-meta-o!k": "x", "x-amz-tagging": "a=1&b=2%2B3"}})
+	wanted := []string{"<UserTags>a=1&amp;b=2%2B3</UserTags>", "<content-type>text/x</content-type>", "<X-Amz-Meta-of>a&lt;b</X-Amz-Meta-of>"}
+	for _, query := range []string{"list-type=2&metadata=true", "versions&metadata=true"} {
+		list := call{method: "GET", path: "/bucket", query: query}
+		body := f.ok(list).body
+		for _, want := range wanted {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s has no %s: %s", query, want, body)
+			}
+		}
+		if strings.Contains(body, "o!k") {
+			t.Errorf("%s has an element that XML cannot have", query)
+		}
+		list.query = strings.TrimSuffix(query, "&metadata=true")
+		if strings.Contains(f.ok(list).body, "UserMetadata") {
+			t.Errorf("%s tells metadata", list.query)
+		}
+	}
+	f.ok(call{method: "PUT", path: "/bucket", query: "policy", body: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket"}]}`})
+	r := f.ok(call{method: "GET", path: "/bucket", query: "list-type=2&metadata=true", anonymous: true})
+	if strings.Contains(r.body, "UserMetadata") || !strings.Contains(r.body, "<Key>k</Key>") {
+		t.Errorf("who may only list is told %s", r.body)
+	}
+}
