@@ -143,16 +143,17 @@ func (s *Store) removeSpecial(ref object.Ref) error {
 // cannot replace anything.
 func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 	path := s.path(p.ref, slot)
-	dir, leaf, err := s.openParent(path)
+	replaces := s.mayStamp()
+	dir, above, leaf, err := s.openPlace(path, p.staged.linked || free || replaces || s.aliases.Load())
 	if err != nil {
 		return s.missingParent(p.ref, path, err)
 	}
 	defer closeDir(dir)
-	if err := s.inheritGroup(dir, p.staged); err != nil {
+	if err := s.inheritGroup(above, p.staged); err != nil {
 		return err
 	}
 	var old vfs.Stat
-	if s.stamped.Load() {
+	if replaces {
 		if old, err = dir.Stat(leaf); err != nil && !isAbsent(err) {
 			return err
 		}
@@ -177,6 +178,22 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 		s.nowOrLater("metadata of a replaced object", func() error { return s.forget(old) })
 	}
 	return nil
+}
+
+// openPlace opens the directory that a path lies in, for a staged file. Unless looks
+// is set no name in it is looked at but after askFor.
+func (s *Store) openPlace(path string, looks bool) (dir vfs.Dir, above vfs.Stat, leaf string, err error) {
+	if !looks {
+		dir, above, err = vfs.OpenTarget(s.root, parentOf(path))
+		return dir, above, path[len(parentOf(path))+1:], err
+	}
+	if dir, leaf, err = s.openParent(path); err != nil {
+		return nil, above, "", err
+	}
+	if above, err = dir.Stat("."); err != nil {
+		closeDir(dir)
+	}
+	return dir, above, leaf, err
 }
 
 // missingParent is what is done where the directory of a path cannot be
@@ -223,11 +240,7 @@ func (s *Store) inTheWay(ref object.Ref, cause error) error {
 
 // inheritGroup gives the file the group of a directory that wants that: a
 // rename, unlike a create, does not (chmod(1), setgid on directories).
-func (s *Store) inheritGroup(dir vfs.Dir, st *staged) error {
-	d, err := dir.Stat(".")
-	if err != nil {
-		return err
-	}
+func (s *Store) inheritGroup(d vfs.Stat, st *staged) error {
 	if d.Mode&fs.ModeSetgid == 0 || d.GID == st.stat.GID {
 		return nil
 	}
@@ -259,6 +272,10 @@ func (s *Store) move(st *staged, dir vfs.Dir, leaf string, free bool, old vfs.St
 		}
 	}
 	err := s.ofSession(s.session.Rename(st.name, dir, leaf))
+	if err != nil && s.askFor(dir) == nil && isTaken(err) {
+		// A client may have taken a file for the directory that was there before.
+		err = s.ofSession(s.session.Rename(st.name, dir, leaf))
+	}
 	if err == nil {
 		st.published = true
 		return nil

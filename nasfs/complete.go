@@ -146,7 +146,7 @@ func (s *Store) assemble(ctx context.Context, st *staged, up object.Upload, in o
 	if st.size != a.Size {
 		return fmt.Errorf("assembled %d bytes of %d", st.size, a.Size)
 	}
-	return s.seal(st, record{
+	return s.seal(ctx, st, record{
 		key: up.Key, uploadID: up.ID, etag: a.ETag, checksum: a.Checksum, parts: a.Infos, meta: up.Meta.Clone(), modified: s.cfg.Now().UTC(),
 	})
 }

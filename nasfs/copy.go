@@ -78,7 +78,7 @@ func (s *Store) tryCopy(ctx context.Context, st *staged, src, dst object.Ref, in
 	if in.Meta != nil {
 		rec.meta = in.Meta.Clone()
 	}
-	return s.seal(st, rec)
+	return s.seal(ctx, st, rec)
 }
 
 // appendFile appends n bytes of a file to the staged one, inside the file

@@ -22,6 +22,7 @@ type fact struct {
 const (
 	factVersioned  = "versioned"  // a bucket has, or had, versioning
 	factConfigured = "configured" // a bucket has, or had, documents
+	factStamped    = "stamped"    // files named by stamps are, or were, there
 )
 
 // holds reports whether a fact is established.
@@ -38,12 +39,31 @@ func (t *tree) holds(f *fact) bool {
 
 // loadFacts finds out what the tree says.
 func (s *Store) loadFacts() error {
-	for _, f := range []*fact{&s.versioned, &s.configured} {
+	for _, f := range []*fact{&s.versioned, &s.configured, &s.stamped} {
 		_, err := s.root.Stat(systemDir + "/" + f.name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("look whether the tree is %s: %w", f.name, err)
 		}
 		f.known.Store(err == nil)
+	}
+	return nil
+}
+
+// loadStamped finds out whether there are files named by stamps: a process that
+// served the tree alone has not said so.
+func (s *Store) loadStamped() error {
+	if s.sidecars || s.cfg.Facts == nil {
+		s.stamped.known.Store(true)
+	}
+	for _, path := range []string{metaDir, stateDir} {
+		if s.stamped.known.Load() {
+			break
+		}
+		entries, err := readDir(s.root, path)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		s.stamped.known.Store(len(entries) > 0)
 	}
 	return nil
 }
@@ -66,6 +86,29 @@ func (s *Store) learn(ctx context.Context, f *fact) error {
 	}
 	f.known.Store(true)
 	return nil
+}
+
+// errUnstamped is returned where a file named by a stamp is to be made before the
+// gateways know that there are any: nothing has changed.
+var errUnstamped = fmt.Errorf("the gateways do not look for what is to be kept: %w", object.Unavailable)
+
+// mayStamp reports whether there may be files named by stamps. A gateway without a
+// session may not have been told.
+func (s *Store) mayStamp() bool {
+	return s.holds(&s.stamped) || s.fleet && isOver(s.locker.Session())
+}
+
+// stamping runs what may make the first file named by a stamp, which is when the
+// gateways begin to look for such files.
+func (s *Store) stamping(ctx context.Context, do func() error) error {
+	err := do()
+	if !errors.Is(err, errUnstamped) {
+		return err
+	}
+	if err := s.learn(ctx, &s.stamped); err != nil {
+		return err
+	}
+	return do()
 }
 
 // establish establishes what the record of a bucket makes true.

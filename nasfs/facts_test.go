@@ -1,12 +1,14 @@
 package nasfs_test
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
 )
 
 // TestAFleetRemembersTheRecordsOfBucketsUntilTheyChange counts how often a gateway
@@ -56,4 +58,66 @@ func TestAFleetRemembersTheRecordsOfBucketsUntilTheyChange(t *testing.T) {
 			t.Errorf("after a third gateway's change: %+v, %v", b, err)
 		}
 	})
+}
+
+// TestAFleetLooksForChangedMetadataOnceThereIsAny counts how often a gateway that
+// reads looks where such metadata would be, and whether it finds the first of all.
+func TestAFleetLooksForChangedMetadataOnceThereIsAny(t *testing.T) {
+	large := map[string]string{"large": strings.Repeat("x", 4<<10)}
+	for name, change := range map[string]func(t *testing.T, f *nasfs.Fleet){
+		"tags": func(t *testing.T, f *nasfs.Fleet) {
+			_, err := f.Update(t.Context(), ref("k"), func(m *object.Meta) error {
+				m.Tags = []object.Tag{{Key: "a", Value: "b"}}
+				return nil
+			})
+			must(t, err)
+		},
+		"a record that is too large for an attribute": func(t *testing.T, f *nasfs.Fleet) {
+			_, err := f.Put(t.Context(), ref("k"), object.PutInput{Body: body("k"), Meta: object.Meta{User: large}})
+			must(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, ctx := threeOn(t, "memory"), t.Context()
+			var looks atomic.Int32
+			defer w.faults[1].Inject(func(c vfs.OpCall) error {
+				if strings.HasPrefix(c.Path, ".shoal.sys/state") || strings.HasPrefix(c.Path, ".shoal.sys/meta") {
+					looks.Add(1)
+				}
+				return nil
+			})()
+			must(t, putIn(ctx, w.gateways[1], "k", "first", nil))
+			must(t, putIn(ctx, w.gateways[0], "k", "second", nil))
+			if _, err := w.gateways[1].Stat(ctx, ref("k")); err != nil {
+				t.Fatal(err)
+			}
+			if n := looks.Load(); n > 0 {
+				t.Errorf("looked %d times where nothing can be", n)
+			}
+			change(t, w.gateways[0])
+			info, err := w.gateways[1].Stat(ctx, ref("k"))
+			if err != nil || len(info.Meta.Tags)+len(info.Meta.User) != 1 {
+				t.Errorf("the change does not show: %+v, %v", info.Meta, err)
+			}
+			if looks.Load() == 0 {
+				t.Error("found without a look")
+			}
+		})
+	}
+}
+
+func TestAFleetFindsTheTagsOfWhoeverServedTheTreeAlone(t *testing.T) {
+	m, ctx := vfs.NewMemory(), t.Context()
+	alone, err := nasfs.Open(config(t, m.Root()))
+	must(t, err)
+	must(t, alone.CreateBucket(ctx, object.Bucket{Name: bucket}))
+	must(t, putIn(ctx, alone, "k", "k", nil))
+	_, err = alone.Update(ctx, ref("k"), func(m *object.Meta) error { m.LegalHold = true; return nil })
+	must(t, errors.Join(err, alone.Close()))
+	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
+	for i, g := range w.gateways {
+		if info, err := g.Stat(ctx, ref("k")); err != nil || !info.Meta.LegalHold {
+			t.Errorf("gateway %d: %+v, %v", i, info.Meta, err)
+		}
+	}
 }

@@ -129,7 +129,7 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	}
 	s.deployment, s.base = f.Deployment, f.Generation
 	s.shareBeliefs()
-	return nil
+	return s.loadStamped()
 }
 
 // followPause is how long follow waits where a session's directory cannot be

@@ -84,7 +84,7 @@ func (s *Store) describeFile(f vfs.File) (o *opened, missing bool, err error) {
 	}
 	if err == nil {
 		o.state, err = s.loadSidecar(s.state, &s.haveTags, o.stamp())
-		missing = missing || o.state == nil && s.haveTags[o.stamp().bin()].Load()
+		missing = missing || o.state == nil && s.haveTags[o.stamp().bin()].Load() && s.mayStamp()
 	}
 	if err != nil {
 		closeFile(f)

@@ -72,6 +72,9 @@ func isXattrFull(err error) bool {
 // saveSidecar writes a record under its stamp. Nobody looks there before the
 // file of that stamp is published, so it is written in place.
 func (s *Store) saveSidecar(r *record) error {
+	if s.fleet && !s.holds(&s.stamped) {
+		return errUnstamped
+	}
 	bin := r.stamp.bin()
 	dir, err := s.openBin(metaDir, bin)
 	if err != nil {
@@ -88,7 +91,7 @@ func (s *Store) saveSidecar(r *record) error {
 // have notes that there are files in one of the 256 directories.
 func (s *Store) have(bins *haveBins, bin uint8) {
 	bins[bin].Store(true)
-	s.stamped.Store(true)
+	s.stamped.known.Store(true)
 }
 
 // openBin opens one of the 256 directories, and makes it if it is missing.
@@ -205,7 +208,7 @@ func (s *Store) loadRecord(f vfs.File, st stamp) (r *record, missing bool, err e
 
 // loadSidecar returns the record under a stamp, or nil if there is none.
 func (s *Store) loadSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, error) {
-	if !have[st.bin()].Load() {
+	if !have[st.bin()].Load() || !s.mayStamp() {
 		return nil, nil
 	}
 	if err := s.askFor(dir); err != nil {
@@ -238,7 +241,7 @@ func (s *Store) forget(st vfs.Stat) error {
 
 // removeStamp removes the file of a stamp, if there is one.
 func (s *Store) removeStamp(parent vfs.Dir, have *haveBins, st stamp) error {
-	if !have[st.bin()].Load() {
+	if !have[st.bin()].Load() || !s.mayStamp() {
 		return nil
 	}
 	if err := s.askFor(parent); err != nil {

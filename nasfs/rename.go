@@ -112,7 +112,7 @@ func (s *Store) linkFile(st *staged, dir vfs.Dir, leaf string, o *opened) error 
 	if !there.Mode.IsRegular() || there.Ino != o.stat.Ino {
 		return errNoKey
 	}
-	st.name, st.stat, st.published = s.tempName("r"), there, true
+	st.name, st.stat, st.linked, st.published = s.tempName("r"), there, true, true
 	if err := s.ofSession(dir.Link(leaf, s.session, st.name)); err != nil {
 		s.removeTemp(st.name) // there is one if only the answer was lost
 		if noLinks(err) {

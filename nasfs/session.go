@@ -303,7 +303,6 @@ func (s *Store) proposeFormat(content []byte) error {
 // shareBeliefs is what recover is where others serve the tree too: nothing of
 // what is there, or not, is known.
 func (s *Store) shareBeliefs() {
-	s.stamped.Store(true)
 	for i := range s.haveMeta {
 		s.haveMeta[i].Store(true)
 		s.haveTags[i].Store(true)

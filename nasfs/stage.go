@@ -22,6 +22,7 @@ type staged struct {
 	stat vfs.Stat // after the last write
 	rec  record
 
+	linked    bool // the file has another name
 	published bool // the file has, or may have, another name: its sidecar stays
 }
 
@@ -125,7 +126,7 @@ func (s *Store) stage(ctx context.Context, bucket string, body object.Body, desc
 			if err := s.extend(st, chunk); err != nil || !end {
 				return err
 			}
-			return s.seal(st, rec)
+			return s.seal(ctx, st, rec)
 		}, func() { s.remove(st) })
 		if err != nil {
 			keep = !errors.Is(err, errLeft) // the write goes on reading the buffer
@@ -162,7 +163,7 @@ func (s *Store) create(st *staged) (err error) {
 }
 
 // seal gives the staged file its record, makes it durable and closes it.
-func (s *Store) seal(st *staged, rec record) error {
+func (s *Store) seal(ctx context.Context, st *staged, rec record) error {
 	var err error
 	if st.stat, err = st.file.Stat(); err != nil {
 		return err
@@ -175,7 +176,7 @@ func (s *Store) seal(st *staged, rec record) error {
 		return err
 	}
 	st.rec = rec
-	if err := s.saveRecord(st.file, &st.rec); err != nil {
+	if err := s.stamping(ctx, func() error { return s.saveRecord(st.file, &st.rec) }); err != nil {
 		return err
 	}
 	if s.strict {

@@ -65,7 +65,7 @@ type tree struct {
 	versioned, configured fact
 	haveMeta              haveBins
 	haveTags              haveBins
-	stamped               atomic.Bool // one of haveMeta and haveTags is set
+	stamped               fact // one of haveMeta and haveTags is set; in a fleet, which has them all set, that there are such files
 	fresh                 freshDirs
 	stripes               [64]sync.Mutex // of directories being made and removed
 

@@ -194,7 +194,7 @@ func (s *Store) begin() error {
 
 // prepare makes what lives in memory only.
 func (t *tree) prepare() {
-	t.versioned.name, t.configured.name = factVersioned, factConfigured
+	t.versioned.name, t.configured.name, t.stamped.name = factVersioned, factConfigured, factStamped
 	detach := t.cfg.Detach == DetachAlways || t.cfg.Detach == DetachAuto && !t.localDisk
 	t.calls, t.data = newLimit(t.cfg.Slots, detach), newLimit(t.cfg.DataSlots, detach)
 	t.streams = make(chan struct{}, t.cfg.DataSlots)

@@ -18,7 +18,7 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 	}
 	var info object.Info
 	err = s.locked(ctx, h, func() (err error) {
-		info, err = s.updateLocked(ref, h, fn)
+		info, err = s.updateLocked(ctx, ref, h, fn)
 		return err
 	}, nil)
 	if err != nil {
@@ -27,7 +27,7 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 	return info, nil
 }
 
-func (s *Store) updateLocked(ref object.Ref, h held, fn func(*object.Meta) error) (object.Info, error) {
+func (s *Store) updateLocked(ctx context.Context, ref object.Ref, h held, fn func(*object.Meta) error) (object.Info, error) {
 	o, err := s.find(ref)
 	if err != nil {
 		return object.Info{}, err
@@ -50,7 +50,7 @@ func (s *Store) updateLocked(ref object.Ref, h held, fn func(*object.Meta) error
 		key: ref.Key, stamp: o.stamp(), token: s.token(h.names), writer: s.locker.Session().ID(),
 		modified: s.cfg.Now().UTC(), meta: object.Meta{Tags: meta.Tags, Retention: meta.Retention, LegalHold: meta.LegalHold},
 	}
-	if err := s.saveState(o.stamp(), state); err != nil {
+	if err := s.stamping(ctx, func() error { return s.saveState(o.stamp(), state) }); err != nil {
 		return object.Info{}, err
 	}
 	return info, nil
@@ -58,6 +58,9 @@ func (s *Store) updateLocked(ref object.Ref, h held, fn func(*object.Meta) error
 
 // saveState publishes changed metadata.
 func (s *Store) saveState(st stamp, state *record) error {
+	if s.fleet && !s.holds(&s.stamped) {
+		return errUnstamped
+	}
 	dir, err := s.openBin(stateDir, st.bin())
 	if err != nil {
 		return err

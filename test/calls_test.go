@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // callsOf returns how many calls of each kind a mount of NFSv4 has made, by what
@@ -74,6 +75,11 @@ func TestCallsOfTheFileServer(t *testing.T) {
 		_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: bytes.NewReader(content)})
 		must(t, err)
 	}
+	remove := func(key string) {
+		_, err := c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: &key})
+		must(t, err)
+	}
+	tags := &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}}
 	for i := range 1000 {
 		put(fmt.Sprintf("list/key%d", i))
 	}
@@ -82,20 +88,21 @@ func TestCallsOfTheFileServer(t *testing.T) {
 		bound int
 		do    func(i int)
 	}{
-		{"PUT", 8, func(i int) { put(fmt.Sprintf("new%d", i)) }},
-		{"PUT over another", 12, func(int) { put("new0") }},
-		{"GET", 5, func(int) {
+		{"PUT", 6, func(i int) { put(fmt.Sprintf("new%d", i)) }},
+		{"PUT over another", 6, func(int) { put("new0") }},
+		{"PUT four directories down", 10, func(i int) { put(fmt.Sprintf("a/b/c/d/new%d", i)) }},
+		{"GET", 3, func(int) {
 			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("new1")}))
 			must(t, err)
 		}},
-		{"GET four directories down", 5, func(i int) {
+		{"GET four directories down", 3, func(i int) {
 			if i == 0 {
 				put("a/b/c/d/e")
 			}
 			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("a/b/c/d/e")}))
 			must(t, err)
 		}},
-		{"HEAD", 5, func(int) {
+		{"HEAD", 3, func(int) {
 			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("new1")})
 			must(t, err)
 		}},
@@ -110,10 +117,22 @@ func TestCallsOfTheFileServer(t *testing.T) {
 				t.Errorf("%d objects", len(page.Contents))
 			}
 		}},
-		{"DELETE", 14, func(i int) {
-			_, err := c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprintf("list/key%d", i))})
+		{"DELETE", 12, func(i int) { remove(fmt.Sprintf("list/key%d", i)) }},
+		{"tags", 18, func(int) {
+			_, err := c.PutObjectTagging(ctx, &s3.PutObjectTaggingInput{Bucket: bucket, Key: aws.String("new1"), Tagging: tags})
 			must(t, err)
 		}},
+		{"PUT, where there are tags", 8, func(i int) { put(fmt.Sprintf("other%d", i)) }},
+		{"PUT over another", 12, func(int) { put("new0") }},
+		{"GET", 5, func(int) {
+			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("new2")}))
+			must(t, err)
+		}},
+		{"HEAD", 5, func(int) {
+			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("new2")})
+			must(t, err)
+		}},
+		{"DELETE", 14, func(i int) { remove(fmt.Sprintf("list/key%d", 20+i)) }},
 	} {
 		n, kinds := callsFor(t, mounts[0], op.do)
 		t.Logf("%-26s %3d of %d:%s", op.name, n, op.bound, kinds)

@@ -108,6 +108,7 @@ type osDir struct {
 	tree  *tree
 	fd    int
 	root  bool        // of a tree that OpenShared opened
+	mere  bool        // a path, which cannot be synced; on NFS nothing has to be
 	asked atomic.Bool // opening it has asked the server, and nothing was asked since
 	refs  atomic.Int64
 }
@@ -380,7 +381,10 @@ func (d *osDir) Sync() error {
 		return pathError("sync directory", ".", err)
 	}
 	defer func() { _ = d.leave() }() // as above
-	err := retryErr(func() error { return unix.Fsync(d.fd) })
+	var err error
+	if !d.mere {
+		err = retryErr(func() error { return unix.Fsync(d.fd) })
+	}
 	switch {
 	case err == nil && d.tree.tells():
 		if err = d.tell(); err == nil {

@@ -163,6 +163,23 @@ func (m mountPoint) number(option string) int {
 	return 0
 }
 
+// openTarget is OpenTarget.
+func (d *osDir) openTarget(path string) (Dir, Stat, error) {
+	if d.tree.sharing == sharedKernel {
+		return openTarget(d, path)
+	}
+	fd, err := d.open(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, Stat{}, pathError("open directory", path, err)
+	}
+	st, err := statKnown(fd)
+	if err != nil {
+		closePath(fd)
+		return nil, Stat{}, pathError("stat", path, err)
+	}
+	return &osDir{tree: d.tree, fd: fd, mere: true}, st, nil
+}
+
 // ask makes the kernel ask the server what the directory at fd is now.
 func ask(fd int) error {
 	_, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)

@@ -166,7 +166,7 @@ func (o *onlooker) put(t *testing.T) uint64 {
 	o.made++
 	name := fmt.Sprint("new.", o.made)
 	st := create(t, o.stage, name)
-	to, err := o.writer.OpenDir(o.dir)
+	to, _, err := OpenTarget(o.writer, o.dir)
 	must(t, err)
 	must(t, o.stage.Rename(name, to, "name"))
 	must(t, errors.Join(to.Sync(), to.Close()))
@@ -249,7 +249,15 @@ func TestWhatIsWrittenToIsNotWhatWasMovedAway(t *testing.T) {
 		must(t, err)
 		return st.Ino
 	}
-	before := inodeOf(b)
+	targetOf := func(d Dir) uint64 {
+		dir, _, err := OpenTarget(d, "top/mid/dir")
+		must(t, err)
+		defer dir.Close()
+		st, err := dir.Stat(".")
+		must(t, err)
+		return st.Ino
+	}
+	before := targetOf(b)
 	top, err := a.OpenDir("top")
 	must(t, err)
 	defer top.Close()
@@ -261,8 +269,55 @@ func TestWhatIsWrittenToIsNotWhatWasMovedAway(t *testing.T) {
 		must(t, a.Mkdir(dir, 0o700))
 	}
 	must(t, top.Sync())
-	if after := inodeOf(b); after == before || after != inodeOf(a) {
-		t.Errorf("inode %d before, %d after, and not %d", before, after, inodeOf(a))
+	for _, after := range []uint64{targetOf(b), inodeOf(b)} {
+		if after == before || after != inodeOf(a) {
+			t.Errorf("inode %d before, %d after, and not %d", before, after, inodeOf(a))
+		}
+	}
+}
+
+// TestAFileReplacesWhateverAnotherClientPutThere: the one that replaces it has seen
+// something else under the name.
+func TestAFileReplacesWhateverAnotherClientPutThere(t *testing.T) {
+	a, b := clients(t)
+	for _, dir := range []string{"top", "top/dir", "top/stage"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	dir, err := a.OpenDir("top/dir")
+	must(t, err)
+	defer dir.Close()
+	stage, err := b.OpenDir("top/stage")
+	must(t, err)
+	defer stage.Close()
+	for _, seen := range []string{"nothing", "a file", "a directory"} {
+		switch seen {
+		case "a file":
+			create(t, dir, "name")
+		case "a directory":
+			must(t, dir.Mkdir("name", 0o700))
+		}
+		if _, err := b.Stat("top/dir/name"); err != nil && seen != "nothing" {
+			t.Fatal(err)
+		}
+		switch seen {
+		case "a file":
+			must(t, dir.Remove("name"))
+		case "a directory":
+			must(t, dir.Rmdir("name"))
+		}
+		create(t, dir, "name")
+		own := create(t, stage, "own")
+		to, _, err := OpenTarget(b, "top/dir")
+		must(t, err)
+		if err := stage.Rename("own", to, "name"); err != nil {
+			_, asked := to.Stat(".")
+			must(t, errors.Join(asked, stage.Rename("own", to, "name")))
+		}
+		must(t, errors.Join(to.Sync(), to.Close()))
+		if got := inode(t, a, "top/dir/name"); got != own.Ino {
+			t.Errorf("over a file where it had seen %s: inode %d and not %d", seen, got, own.Ino)
+		}
+		must(t, dir.Remove("name"))
 	}
 }
 

@@ -156,3 +156,30 @@ type File interface {
 	// file system noticed last.
 	Close() error
 }
+
+// OpenTarget opens a directory for new files, which have no other name, to be
+// renamed into it. Where others change the tree it costs a question less than
+// OpenDir: of what it shows, and of the Stat, in which only mode and owner count, it
+// may be known how it was up to a minute ago, until Stat(".") is called.
+func OpenTarget(root Dir, path string) (Dir, Stat, error) {
+	if d, ok := root.(interface {
+		openTarget(path string) (Dir, Stat, error)
+	}); ok {
+		return d.openTarget(path)
+	}
+	return openTarget(root, path)
+}
+
+// openTarget is OpenTarget where nothing is to be saved.
+func openTarget(root Dir, path string) (Dir, Stat, error) {
+	dir, err := root.OpenDir(path)
+	if err != nil {
+		return nil, Stat{}, err
+	}
+	st, err := dir.Stat(".")
+	if err != nil {
+		_ = dir.Close() // opened for reading: there is nothing to lose
+		return nil, Stat{}, err
+	}
+	return dir, st, nil
+}
