@@ -85,8 +85,12 @@ type Feed interface {
 
 // Config is what Open needs. Start from DefaultConfig.
 type Config struct {
-	Path       string       // the directory to serve
-	Root       vfs.Dir      // instead of Path; it stays the caller's to close, after the Store
+	Path string  // the directory to serve
+	Root vfs.Dir // instead of Path; it stays the caller's to close, after the Store
+	// ReadRoot is the root as another mount of the file server shows it, through
+	// which what is read is opened, so that no file is open through Root; nil: as
+	// through Root. It stays the caller's to close, after the Store.
+	ReadRoot   vfs.Dir
 	Logger     *slog.Logger // nil: slog.Default()
 	Metadata   MetadataMode
 	Durability Durability

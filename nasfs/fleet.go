@@ -117,6 +117,9 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	if s.session, err = s.openSession(b.session.ID()); err != nil {
 		return err
 	}
+	if err := s.proveReads(); err != nil {
+		return err
+	}
 	if err := s.loadFacts(); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *Store) openSlot(ref object.Ref, slot keypath.Slot) (*opened, error) {
 		}
 		// A record is not where it should, or might, be. If the file was replaced
 		// meanwhile that is the reason, and its successor is what counts.
-		st, err := s.root.Stat(path)
+		st, err := s.reads.Stat(path)
 		if err == nil && st.Ino == o.stat.Ino {
 			return o, nil
 		}
@@ -62,7 +62,7 @@ func (s *Store) openSlot(ref object.Ref, slot keypath.Slot) (*opened, error) {
 }
 
 func (s *Store) openFile(path string) (o *opened, missing bool, err error) {
-	f, err := s.root.Open(path)
+	f, err := s.reads.Open(path)
 	if err != nil {
 		if isAbsent(err) {
 			err = errNoKey
@@ -83,7 +83,7 @@ func (s *Store) describeFile(f vfs.File) (o *opened, missing bool, err error) {
 		o.rec, missing, err = s.loadRecord(f, o.stamp())
 	}
 	if err == nil {
-		o.state, err = s.loadSidecar(s.state, &s.haveTags, o.stamp())
+		o.state, err = s.loadSidecar(s.readStamps.state, &s.haveTags, o.stamp())
 		missing = missing || o.state == nil && s.haveTags[o.stamp().bin()].Load() && s.mayStamp()
 	}
 	if err != nil {

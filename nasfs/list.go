@@ -73,7 +73,7 @@ func (w *walk) dir(prefix string) error {
 		return err
 	}
 	path := w.s.dirPath(w.q.Bucket, prefix)
-	dir, err := w.s.root.OpenDir(path)
+	dir, err := w.s.reads.OpenDir(path)
 	if err != nil {
 		return w.gone(path, err)
 	}

@@ -84,7 +84,7 @@ func (d side) from(key string) iter.Seq[dirsnap.Entry] {
 
 // open opens a directory of one side; one that is not there is empty.
 func (w *versionWalk) open(cache *dirsnap.Cache, path string, changes dirsnap.Changes) (d side, err error) {
-	d.dir, err = w.s.root.OpenDir(path)
+	d.dir, err = w.s.reads.OpenDir(path)
 	if err != nil {
 		return side{}, w.gone(path, err)
 	}

@@ -25,6 +25,9 @@ const (
 	stateDir = systemDir + "/state"
 )
 
+// stampDirs are these directories, open.
+type stampDirs struct{ meta, state vfs.Dir }
+
 const hexDigits = "0123456789abcdef"
 
 // binName returns the name of the directory, in one of them, that files of stamps
@@ -185,7 +188,7 @@ func closeFile(f vfs.File) { _ = f.Close() }
 // or somebody removed the sidecar.
 func (s *Store) loadRecord(f vfs.File, st stamp) (r *record, missing bool, err error) {
 	if s.sidecars {
-		r, err = s.loadSidecar(s.meta, &s.haveMeta, st)
+		r, err = s.loadSidecar(s.readStamps.meta, &s.haveMeta, st)
 		return r, r == nil && err == nil, err
 	}
 	b, err := f.Getxattr(xattrName)
@@ -202,7 +205,7 @@ func (s *Store) loadRecord(f vfs.File, st stamp) (r *record, missing bool, err e
 	if !r.spilled {
 		return r, false, nil
 	}
-	r, err = s.loadSidecar(s.meta, &s.haveMeta, st)
+	r, err = s.loadSidecar(s.readStamps.meta, &s.haveMeta, st)
 	return r, r == nil && err == nil, err
 }
 
@@ -236,7 +239,7 @@ func (s *Store) forget(st vfs.Stat) error {
 		return nil // somebody linked the file: it lives on under another name
 	}
 	stamp := stampOf(st)
-	return errors.Join(s.removeStamp(s.meta, &s.haveMeta, stamp), s.removeStamp(s.state, &s.haveTags, stamp))
+	return errors.Join(s.removeStamp(s.stamps.meta, &s.haveMeta, stamp), s.removeStamp(s.stamps.state, &s.haveTags, stamp))
 }
 
 // removeStamp removes the file of a stamp, if there is one.

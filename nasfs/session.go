@@ -29,6 +29,12 @@ func splitSession(id string) (generation, name string, err error) {
 	return generation, name, nil
 }
 
+// sessionPath returns the path of a file of the session from the root.
+func (s *Store) sessionPath(name string) (string, error) {
+	generation, rest, err := splitSession(s.locker.Session().ID())
+	return strings.Join([]string{sessionsDir, generation, rest, name}, "/"), err
+}
+
 // isGeneration reports whether a name below sessionsDir is that of a
 // generation.
 func isGeneration(name string) bool {
@@ -184,9 +190,7 @@ func (s *Store) removeSession() error {
 
 // close closes what openTree and begin have opened.
 func (t *tree) close() error {
-	for _, d := range []vfs.Dir{t.trash, t.system, t.meta, t.state} {
-		closeDir(d)
-	}
+	t.closeOwn()
 	if t.cfg.Root == nil {
 		return t.root.Close()
 	}

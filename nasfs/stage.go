@@ -212,7 +212,7 @@ func (s *Store) remove(st *staged) {
 	// The sidecar goes first: once the file is gone, the next one may get its
 	// inode and its stamp.
 	if st.stat.Ino != 0 && !st.published {
-		s.nowOrLater("sidecar", func() error { return s.removeStamp(s.meta, &s.haveMeta, stampOf(st.stat)) })
+		s.nowOrLater("sidecar", func() error { return s.removeStamp(s.stamps.meta, &s.haveMeta, stampOf(st.stat)) })
 	}
 	s.removeTemp(st.name)
 }

@@ -41,10 +41,11 @@ type tree struct {
 	cfg        Config
 	log        *slog.Logger
 	root       vfs.Dir
+	reads      vfs.Dir // root, or another mount of it: where what is read is opened
 	trash      vfs.Dir // what is to be removed
 	system     vfs.Dir // where the marker of aliases is
-	meta       vfs.Dir // metaDir
-	state      vfs.Dir // stateDir
+	stamps     stampDirs
+	readStamps stampDirs // the same in reads
 	codec      keypath.Codec
 	deployment string
 	sidecars   bool // Metadata is Sidecar

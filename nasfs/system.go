@@ -1,6 +1,7 @@
 package nasfs
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/uuid"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs/dirsnap"
 	"github.com/shoal-storage/shoal/nasfs/keypath"
@@ -42,6 +44,9 @@ const maxSmallFile = 1 << 20
 // Open returns these for a tree that it must not serve.
 var (
 	ErrInUse      = errors.New("another process serves it")
+	ErrOtherTree  = errors.New("the mount for reading does not show the tree")
+	ErrSameMount  = errors.New("the mount for reading is the one for changes")
+	ErrStaleReads = errors.New("the mount for reading goes on showing what was replaced")
 	ErrMinIODrive = errors.New("it is a drive of MinIO, whose objects are not plain files")
 	ErrMinIOFiles = errors.New("MinIO serves it as files, with their metadata in .minio.sys")
 )
@@ -84,8 +89,8 @@ func readFormat(root vfs.Dir) (format, error) {
 
 // Open makes the tree ready and returns its Store. It refuses a tree that
 // another process serves (ErrInUse), that MinIO has formatted (ErrMinIODrive,
-// ErrMinIOFiles), or that was made with other metadata than cfg wants. What a process that died left half done
-// is removed before Open returns.
+// ErrMinIOFiles), that ReadRoot is no other mount of (ErrOtherTree, ErrSameMount, ErrStaleReads), or that was made with other
+// metadata than cfg wants. What a process that died left half done is removed before Open returns.
 func Open(cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
@@ -114,16 +119,18 @@ func openTree(cfg Config, open func(path string) (vfs.Dir, error)) (*tree, error
 			return nil, object.E("open", cfg.Path, kindOf(err), err)
 		}
 	}
+	if t.reads = cfg.ReadRoot; t.reads == nil {
+		t.reads = t.root
+	}
 	return t, nil
 }
 
 // abandonOpen closes what an Open that failed has opened.
 func (s *Store) abandonOpen() {
-	for _, d := range []vfs.Dir{s.session, s.trash, s.system, s.meta, s.state} {
-		if d != nil {
-			closeDir(d)
-		}
+	if s.session != nil {
+		closeDir(s.session)
 	}
+	s.closeOwn()
 	if s.claim != nil {
 		closeFile(s.claim)
 	}
@@ -144,6 +151,9 @@ func (s *Store) open() error {
 		return err
 	}
 	if err := s.beginSession(&f); err != nil {
+		return err
+	}
+	if err := s.proveReads(); err != nil {
 		return err
 	}
 	if err := s.chooseMetadata(&f); err != nil {
@@ -184,12 +194,85 @@ func (s *Store) begin() error {
 	if err := s.layOut(); err != nil {
 		return err
 	}
-	for path, dir := range map[string]*vfs.Dir{trashDir: &s.trash, systemDir: &s.system, metaDir: &s.meta, stateDir: &s.state} {
-		if *dir, err = s.root.OpenDir(path); err != nil {
-			return fmt.Errorf("open %s: %w", path, err)
+	return s.openOwn()
+}
+
+// openOwn opens the directories of the system that are looked at again and again.
+func (t *tree) openOwn() (err error) {
+	for _, d := range []struct {
+		root vfs.Dir
+		path string
+		dir  *vfs.Dir
+	}{
+		{t.root, trashDir, &t.trash},
+		{t.root, systemDir, &t.system},
+		{t.root, metaDir, &t.stamps.meta},
+		{t.root, stateDir, &t.stamps.state},
+		{t.reads, metaDir, &t.readStamps.meta},
+		{t.reads, stateDir, &t.readStamps.state},
+	} {
+		if *d.dir, err = d.root.OpenDir(d.path); isAbsent(err) && d.root != t.root {
+			return ErrOtherTree
+		}
+		if err != nil {
+			return fmt.Errorf("open %s: %w", d.path, err)
 		}
 	}
 	return nil
+}
+
+// closeOwn closes those of them that are open.
+func (t *tree) closeOwn() {
+	for _, d := range []vfs.Dir{t.trash, t.system, t.stamps.meta, t.stamps.state, t.readStamps.meta, t.readStamps.state} {
+		if d != nil {
+			closeDir(d)
+		}
+	}
+}
+
+// proveReads proves that what is read comes from the tree that is changed: a file
+// that was just made is there too, and so is the next one when it is replaced while
+// it is read.
+func (s *Store) proveReads() error {
+	if s.cfg.ReadRoot == nil {
+		return nil
+	}
+	first, err := s.writeTemp("probe", []byte(uuid.New()))
+	if err != nil {
+		return err
+	}
+	defer s.removeTemp(first.temp)
+	path, err := s.sessionPath(first.temp)
+	if err != nil {
+		return err
+	}
+	f, err := s.reads.Open(path)
+	if isAbsent(err) {
+		return ErrOtherTree
+	}
+	if err != nil {
+		return fmt.Errorf("open through the mount for reading: %w", err)
+	}
+	defer closeFile(f)
+	switch there, err := f.Stat(); {
+	case err != nil:
+		return fmt.Errorf("look through the mount for reading: %w", err)
+	case !s.localDisk && there.Dev == first.stat.Dev:
+		return ErrSameMount
+	}
+	second := []byte(uuid.New())
+	own, err := s.writeTemp("probe", second)
+	if err == nil {
+		err = s.publishTemp(own, s.session, first.temp)
+	}
+	if err != nil {
+		return err
+	}
+	there, err := readFile(s.reads, path, maxSmallFile)
+	if err == nil && !bytes.Equal(there, second) {
+		return ErrStaleReads
+	}
+	return err
 }
 
 // prepare makes what lives in memory only.

@@ -61,6 +61,19 @@ func reachable(addr net.Addr) string {
 }
 
 // openFailure says why a tree cannot be served and what to do.
+func (f *serverFlags) openFailure(path string, err error) error {
+	switch {
+	case errors.Is(err, nasfs.ErrOtherTree):
+		return unsafe("--read-mount "+f.readMount+" does not show the tree "+path, "mount the same export there, with the option nosharecache")
+	case errors.Is(err, nasfs.ErrSameMount):
+		return unsafe("--read-mount "+f.readMount+" shares what its client knows with "+path, "mount it with the option nosharecache")
+	case errors.Is(err, nasfs.ErrStaleReads):
+		return unsafe("--read-mount "+f.readMount+" goes on showing what was replaced in "+path, "leave it out; the server cannot keep two mounts of one host apart")
+	}
+	return openFailure(path, err)
+}
+
+// openFailure says why a tree cannot be opened.
 func openFailure(path string, err error) error {
 	if e, ok := errors.AsType[*vfs.IncoherentError](err); ok {
 		return unsafe("cannot serve "+path+" by several gateways: "+e.Why, e.Cure+", or let a single gateway serve it, with --single-gateway")

@@ -31,6 +31,7 @@ const leaveTime = 10 * time.Second
 // fleet is this gateway's place among those that serve the same tree.
 type fleet struct {
 	root   vfs.Dir
+	reads  vfs.Dir // root as it is mounted for reading; nil: as root
 	mount  *mount.Mount
 	mesh   *mesh.Mesh
 	node   *raftlock.Node
@@ -52,6 +53,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	}()
 	if fl.root, err = vfs.OpenShared(path, f.sharing(fl.byTime)); err != nil {
 		return nil, openFailure(path, err)
+	}
+	if fl.reads, err = f.openReads(path, fl); err != nil {
+		return nil, err
 	}
 	if fl.mount, err = mount.Open(ctx, fl.root, log); err != nil {
 		return nil, openFailure(path, err)
@@ -90,6 +94,21 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 		return nil, failed("cannot tell the gateways of "+path+" how this one has mounted it", err, "")
 	}
 	return fl, nil
+}
+
+// openReads opens what --read-mount names, if it names anything.
+func (f *serverFlags) openReads(path string, fl *fleet) (vfs.Dir, error) {
+	if f.readMount == "" {
+		return nil, nil
+	}
+	if _, routed := vfs.IsRouted(fl.root); routed {
+		return nil, usage("--read-mount is not for mounts whose gateways route, as those of "+path+" do", "leave it out")
+	}
+	reads, err := vfs.OpenShared(f.readMount, vfs.Sharing{Mode: vfs.Direct, ByTime: fl.byTime, Beside: true})
+	if err != nil {
+		return nil, openFailure(f.readMount, err)
+	}
+	return reads, nil
 }
 
 // byTimeSetting is there if any gateway ever sees changes by time (NFSv3): all
@@ -238,8 +257,10 @@ func (fl *fleet) close(ctx context.Context) error {
 	if fl.mount != nil {
 		err = errors.Join(err, fl.mount.Close())
 	}
-	if fl.root != nil {
-		err = errors.Join(err, fl.root.Close())
+	for _, dir := range []vfs.Dir{fl.root, fl.reads} {
+		if dir != nil {
+			err = errors.Join(err, dir.Close())
+		}
 	}
 	return err
 }

@@ -32,6 +32,7 @@ type serverFlags struct {
 	singleGateway     bool
 	mountMode         string
 	mountStale        time.Duration
+	readMount         string
 	stateDir          string
 	certsDir          string
 	region            string
@@ -98,6 +99,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH, and join none")
 	fl.StringVar(&f.mountMode, "mount-mode", "auto", "how gateways share PATH: direct, routed (each bucket is served by one gateway at a time), or auto: routed on SMB and GlusterFS")
 	fl.DurationVar(&f.mountStale, "mount-stale", 0, "for how long after a change another gateway's mount may show what was before, where gateways route (default: as is known of the mount)")
+	fl.StringVar(&f.readMount, "read-mount", "", "`directory` where the export of PATH is mounted a second time (NFS: nosharecache), to read through")
 	fl.StringVar(&f.stateDir, "state-dir", "", "`directory` for what this host keeps (default ~/.local/state/shoal)")
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
@@ -165,6 +167,8 @@ func (f *serverFlags) validate() error {
 		return usage("--mount-mode "+f.mountMode+" is none of auto, direct and routed", "take auto")
 	case f.mountStale < 0:
 		return usage("--mount-stale cannot be negative", "take one such as 3s")
+	case f.readMount != "" && f.singleGateway:
+		return usage("--read-mount is for gateways of a fleet", "leave out --single-gateway")
 	case f.address != "" && err != nil:
 		return usage("--address "+f.address+" is not host:port", "take one such as :9000 or 127.0.0.1:9000")
 	case f.metricsAuth != "jwt" && f.metricsAuth != "public":
@@ -308,11 +312,11 @@ func (f *serverFlags) openStore(ctx context.Context, path string, state *state, 
 		opened, err = nasfs.Open(cfg)
 	} else {
 		cfg.Path, cfg.Root = "", fleet.root
-		cfg.Facts, cfg.Feed = fleet, fleet.node
+		cfg.Facts, cfg.Feed, cfg.ReadRoot = fleet, fleet.node, fleet.reads
 		opened, err = f.openFleetStore(ctx, cfg, fleet)
 	}
 	if err != nil {
-		return nil, openFailure(path, err)
+		return nil, f.openFailure(path, err)
 	}
 	if err := state.rememberMount(path); err != nil {
 		return nil, errors.Join(err, opened.Close())

@@ -26,6 +26,7 @@ type tree struct {
 	guard     *guard // nil unless files that are open must not be replaced
 	sharing   sharing
 	byTime    func() bool // whether others see by time; nil: none does
+	mine      bool        // files are opened so that an NFS server does not delegate them
 	routed    bool
 	stale     time.Duration // for which another client may show what was before, if routed
 	dirents   sync.Pool
@@ -167,7 +168,7 @@ func (d *osDir) OpenDir(path string) (Dir, error) {
 // Open implements Dir.
 func (d *osDir) Open(path string) (File, error) {
 	open := func() (*osFile, error) {
-		fd, err := d.open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		fd, err := d.openToRead(path)
 		return &osFile{tree: d.tree, fd: fd, name: path}, err
 	}
 	var f *osFile

@@ -49,7 +49,7 @@ func OpenShared(path string, how Sharing) (Dir, error) {
 		_ = d.Close() // opened for reading: there is nothing to lose
 		return nil, pathError("open root", path, err)
 	}
-	d.root, d.tree.byTime = true, how.ByTime
+	d.root, d.tree.byTime, d.tree.mine = true, how.ByTime, how.Beside && d.tree.sharing == sharedAsk
 	return d, nil
 }
 
@@ -161,6 +161,30 @@ func (m mountPoint) number(option string) int {
 		}
 	}
 	return 0
+}
+
+// openToRead opens a file for reading. A server of NFSv4 may delegate the file to the
+// client, which then believes in its name without asking, as the server tells it
+// when another client takes the name away. But if this client does so itself, through
+// another mount, nobody tells it: two mounts of one host are one client to the
+// server. There is no delegation for who opens for direct I/O, which nobody means to do.
+func (d *osDir) openToRead(path string) (int, error) {
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK
+	if !d.tree.mine {
+		return d.open(path, flags, 0)
+	}
+	fd, err := d.open(path, flags|unix.O_DIRECT, 0)
+	if err == unix.EINVAL { //nolint:errorlint // a bare errno
+		return d.open(path, flags, 0) // what is no plain file is not delegated
+	}
+	if err != nil {
+		return -1, err
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK); err != nil {
+		closePath(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // openTarget is OpenTarget.

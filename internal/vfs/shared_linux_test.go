@@ -296,6 +296,7 @@ func TestAFileReplacesWhateverAnotherClientPutThere(t *testing.T) {
 		case "a directory":
 			must(t, dir.Mkdir("name", 0o700))
 		}
+		must(t, dir.Sync())
 		if _, err := b.Stat("top/dir/name"); err != nil && seen != "nothing" {
 			t.Fatal(err)
 		}
@@ -306,6 +307,7 @@ func TestAFileReplacesWhateverAnotherClientPutThere(t *testing.T) {
 			must(t, dir.Rmdir("name"))
 		}
 		create(t, dir, "name")
+		must(t, dir.Sync())
 		own := create(t, stage, "own")
 		to, _, err := OpenTarget(b, "top/dir")
 		must(t, err)
@@ -317,7 +319,7 @@ func TestAFileReplacesWhateverAnotherClientPutThere(t *testing.T) {
 		if got := inode(t, a, "top/dir/name"); got != own.Ino {
 			t.Errorf("over a file where it had seen %s: inode %d and not %d", seen, got, own.Ino)
 		}
-		must(t, dir.Remove("name"))
+		must(t, errors.Join(dir.Remove("name"), dir.Sync()))
 	}
 }
 

@@ -47,6 +47,8 @@ type Sharing struct {
 	// ByTime tells, whenever it is called, whether any of the others SeesByTime;
 	// nil says no.
 	ByTime func() bool
+	// Beside says that this process changes the tree through another mount of it.
+	Beside bool
 }
 
 // IncoherentError is returned by OpenShared for a file system whose clients go on
