@@ -30,11 +30,19 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 		servers = append(servers, g.document(r.scheme(), network))
 	}
 	return r.answerJSON(map[string]any{
-		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{},
+		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{}, "sqsARN": s.targets(),
 		// mc hides the gateways of another backend.
 		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": len(gateways) - online, "standardSCParity": 0, "rrSCParity": 0},
 		"servers": servers,
 	})
+}
+
+// targets returns the ARNs of those that events can be sent to.
+func (s *Server) targets() []string {
+	if s.Events == nil {
+		return []string{}
+	}
+	return s.Events.ARNs()
 }
 
 // gateways returns those that serve the tree.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -61,8 +62,12 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := s.protect(r, r.header, &c.meta); err != nil {
 		return err
 	}
+	from := s.origin(r)
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		source, info, err := s.copyOne(ctx, c)
+		if err == nil {
+			err = s.tell(ctx, from, c.dst.Bucket, eventOf(events.CreatedCopy, &info))
+		}
 		if err != nil {
 			return xmlAnswer{}, err
 		}

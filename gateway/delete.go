@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"sync"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -53,6 +54,9 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 		return err
 	}
 	results := s.deleteAll(ctx, r, in.Object)
+	if err := s.tellDeleted(ctx, r, in.Object, results); err != nil {
+		return err
+	}
 	w := newXML("DeleteResult")
 	for i := range in.Object {
 		o := &in.Object[i]
@@ -72,6 +76,17 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 	}
 	r.answerXML(w.end("DeleteResult"))
 	return nil
+}
+
+// tellDeleted tells which objects were deleted.
+func (s *Server) tellDeleted(ctx context.Context, r *request, objects []deleteObject, results []deletion) error {
+	var happened []events.Event
+	for i := range objects {
+		if results[i].err == nil {
+			happened = append(happened, removalOf(object.Ref{Key: objects[i].Key, Version: objects[i].VersionID}, results[i].done))
+		}
+	}
+	return s.tell(ctx, s.origin(r), r.bucket, happened...)
 }
 
 // deleted writes what became of one object.

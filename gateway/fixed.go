@@ -59,12 +59,3 @@ func logging() (body any, isSo func() bool) {
 	}
 	return &in, func() bool { return in.LoggingEnabled == nil }
 }
-
-// notifications is the body of PutBucketNotificationConfiguration.
-func notifications() (body any, isSo func() bool) {
-	var in struct {
-		XMLName xml.Name   `xml:"NotificationConfiguration"`
-		Any     []struct{} `xml:",any"`
-	}
-	return &in, func() bool { return len(in.Any) == 0 }
-}

@@ -8,7 +8,6 @@ func TestAConfigurationThatIsFixedTakesWhatIsSo(t *testing.T) {
 		{"requestPayment", "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>", "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>"},
 		{"accelerate", "<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>", "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>"},
 		{"logging", "<BucketLoggingStatus/>", "<BucketLoggingStatus><LoggingEnabled><TargetBucket>b</TargetBucket></LoggingEnabled></BucketLoggingStatus>"},
-		{"notification", "<NotificationConfiguration/>", "<NotificationConfiguration><QueueConfiguration><Queue>q</Queue></QueueConfiguration></NotificationConfiguration>"},
 	} {
 		f.ok(call{method: "PUT", path: "/bucket", query: tt.query, body: tt.isSo})
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: tt.query, body: tt.isNot})

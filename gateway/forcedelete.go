@@ -50,7 +50,11 @@ func (s *Server) emptyBucket(ctx context.Context, r *request) error {
 				objects[i].VersionID = object.NullVersion
 			}
 		}
-		for _, d := range s.deleteAll(ctx, r, objects) {
+		results := s.deleteAll(ctx, r, objects)
+		if err := s.tellDeleted(ctx, r, objects, results); err != nil {
+			return err
+		}
+		for _, d := range results {
 			if d.err != nil && !errors.Is(d.err, object.NoSuchVersion) {
 				return d.err
 			}

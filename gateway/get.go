@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -29,6 +30,9 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 	}
 	info := h.Info()
 	part, err := s.describe(r, ref, &info)
+	if err == nil {
+		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.AccessedGet, &info))
+	}
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
@@ -50,6 +54,9 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 		return err
 	}
 	part, err := s.describe(r, ref, &info)
+	if err == nil {
+		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.AccessedHead, &info))
+	}
 	if err != nil {
 		return err
 	}

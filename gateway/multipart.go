@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -175,9 +176,12 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 	if in.Parts, err = doc.parts(); err != nil {
 		return err
 	}
-	ref, location := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path
+	ref, location, from := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path, s.origin(r)
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		info, err := s.Store.CompleteUpload(ctx, ref, in)
+		if err == nil {
+			err = s.tell(ctx, from, ref.Bucket, eventOf(events.CreatedComplete, &info))
+		}
 		if err != nil {
 			return xmlAnswer{}, err
 		}

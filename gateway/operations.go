@@ -48,6 +48,7 @@ const open = ""
 // is taken, so those with a query or header stand before those without.
 func operations() []*operation {
 	return []*operation{
+		{"ListenNotification", service, "GET", "events", "", "s3:ListenNotification", quick, (*Server).listen},
 		{"ListBuckets", service, "GET", "", "", "s3:ListAllMyBuckets", listing, (*Server).listBuckets},
 
 		{"GetBucketLocation", bucketLevel, "GET", "location", "", "s3:GetBucketLocation", quick, (*Server).getBucketLocation},
@@ -66,8 +67,8 @@ func operations() []*operation {
 		{"PutBucketAccelerateConfiguration", bucketLevel, "PUT", "accelerate", "", "s3:PutAccelerateConfiguration", quick, putFixed("Transfer acceleration is not supported.", acceleration)},
 		{"GetBucketLogging", bucketLevel, "GET", "logging", "", "s3:GetBucketLogging", quick, emptyDocument("BucketLoggingStatus")},
 		{"PutBucketLogging", bucketLevel, "PUT", "logging", "", "s3:PutBucketLogging", quick, putFixed("Server access logging to buckets is not supported.", logging)},
-		{"GetBucketNotificationConfiguration", bucketLevel, "GET", "notification", "", "s3:GetBucketNotification", quick, emptyDocument("NotificationConfiguration")},
-		{"PutBucketNotificationConfiguration", bucketLevel, "PUT", "notification", "", "s3:PutBucketNotification", quick, putFixed("Event notifications are not supported.", notifications)},
+		{"GetBucketNotificationConfiguration", bucketLevel, "GET", "notification", "", "s3:GetBucketNotification", quick, (*Server).getNotification},
+		{"PutBucketNotificationConfiguration", bucketLevel, "PUT", "notification", "", "s3:PutBucketNotification", quick, (*Server).putNotification},
 		{"GetBucketPolicy", bucketLevel, "GET", "policy", "", "s3:GetBucketPolicy", quick, (*Server).getBucketPolicy},
 		{"PutBucketPolicy", bucketLevel, "PUT", "policy", "", "s3:PutBucketPolicy", quick, (*Server).putBucketPolicy},
 		{"DeleteBucketPolicy", bucketLevel, "DELETE", "policy", "", "s3:DeleteBucketPolicy", quick, deleteDocument(policyDocument)},
@@ -90,6 +91,7 @@ func operations() []*operation {
 		{"GetPublicAccessBlock", bucketLevel, "GET", "publicAccessBlock", "", "s3:GetBucketPublicAccessBlock", quick, getDocument(publicBlockDocument, errNoSuchPublicBlock)},
 		{"PutPublicAccessBlock", bucketLevel, "PUT", "publicAccessBlock", "", "s3:PutBucketPublicAccessBlock", quick, (*Server).putPublicAccessBlock},
 		{"DeletePublicAccessBlock", bucketLevel, "DELETE", "publicAccessBlock", "", "s3:PutBucketPublicAccessBlock", quick, deleteDocument(publicBlockDocument)},
+		{"ListenBucketNotification", bucketLevel, "GET", "events", "", "s3:ListenBucketNotification", quick, (*Server).listen},
 		{"ListMultipartUploads", bucketLevel, "GET", "uploads", "", "s3:ListBucketMultipartUploads", listing, (*Server).listUploads},
 		{"ListObjectVersions", bucketLevel, "GET", "versions", "", "s3:ListBucketVersions", listing, (*Server).listVersions},
 		{"ListObjectsV2", bucketLevel, "GET", "list-type", "", "s3:ListBucket", listing, (*Server).listObjectsV2},

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -170,7 +171,11 @@ func (s *Server) storeForm(ctx context.Context, r *request, form *multipart.Read
 	}
 	content := &formContent{file: f.file, rest: form, body: r.body, policy: f.policy, sums: newSummer(d.algorithm), want: d.value}
 	content.policy.MaxSize = min(content.policy.MaxSize, object.MaxPartSize)
-	return s.Store.Put(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta})
+	info, err := s.Store.Put(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta})
+	if err == nil {
+		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedPost, &info))
+	}
+	return info, err
 }
 
 // checksum reads the field that states the file's checksum.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -33,6 +34,9 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 		return s.extract(ctx, r, b, check)
 	}
 	info, err := s.putOrAppend(ctx, r, b, meta, check)
+	if err == nil {
+		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedPut, &info))
+	}
 	if err != nil {
 		return err
 	}
@@ -70,6 +74,9 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 		return err
 	}
 	done, err := s.Store.Delete(ctx, ref, object.All(check, governed))
+	if err == nil {
+		err = s.tell(ctx, s.origin(r), r.bucket, removalOf(ref, done))
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -28,10 +29,30 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 	if src == r.ref() {
 		return errInvalidRequest.with("The source and the destination of a rename must differ.")
 	}
-	return renamer.Rename(ctx, src, r.ref(), object.CopyInput{
+	err = renamer.Rename(ctx, src, r.ref(), object.CopyInput{
 		SourceCheck: r.readConditions("x-amz-rename-source-").sourceCheck(),
 		Check:       check,
 	})
+	if err != nil {
+		return err
+	}
+	return s.tellRenamed(ctx, r, src)
+}
+
+// tellRenamed tells of a rename, of which S3 knows no event, as of a copy and a
+// deletion.
+func (s *Server) tellRenamed(ctx context.Context, r *request, src object.Ref) error {
+	if _, wanted, err := s.toBeTold(r.bucket); err != nil || !wanted {
+		return err
+	}
+	info, err := s.Store.Stat(ctx, r.ref())
+	if errors.Is(err, object.NoSuchKey) {
+		info.Key, err = r.key, nil // it is gone again
+	}
+	if err != nil {
+		return err
+	}
+	return s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedCopy, &info), removalOf(src, object.Deleted{}))
 }
 
 // renameSource reads x-amz-rename-source: the URL-encoded key, which clients

@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
@@ -50,8 +51,10 @@ type Config struct {
 	// are sealed with; nil: there is no such API.
 	Directory *directory.Directory
 	Sealer    *sealing.Sealer
-	Metrics   *Metrics    // nil: none are kept
-	TLS       *tls.Config // nil: plain HTTP
+	// Events tells of what happens; nil: nobody is told, and there are no targets.
+	Events  *events.Service
+	Metrics *Metrics    // nil: none are kept
+	TLS     *tls.Config // nil: plain HTTP
 	// ConsoleURL is where browsers that come to / are sent, or "".
 	ConsoleURL string
 	// PublicMetrics serves metrics without a token.
@@ -121,8 +124,12 @@ func (c *Config) Validate() error {
 // Server serves S3. Make it with New.
 type Server struct {
 	Config
-	root     context.Context
-	cancel   context.CancelFunc
+	root   context.Context
+	cancel context.CancelFunc
+
+	attending context.Context // of those who listen to events
+	dismiss   context.CancelFunc
+
 	table    *table
 	admin    map[string]*operation // of the admin API, by method and path
 	http     *fasthttp.Server
@@ -156,6 +163,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
 	s.root, s.cancel = context.WithCancel(root)
+	s.attending, s.dismiss = context.WithCancel(s.root)
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
 		ExpectHandler:                s.expect,
@@ -201,6 +209,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // then breaks off those that are left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
+	s.dismiss()
 	err := s.http.ShutdownWithContext(ctx)
 	s.cancel()
 	return err

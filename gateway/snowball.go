@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/unpack"
 )
@@ -45,7 +46,7 @@ func (s *Server) extract(ctx context.Context, r *request, b *body, check object.
 		return archiveError(err)
 	}
 	x := &extraction{
-		s: s, r: r, check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
+		s: s, r: r, from: s.origin(r), check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
 		noDirs: strings.EqualFold(r.header(extractIgnoreDirs), "true"), lenient: strings.EqualFold(r.header(extractIgnoreErrors), "true"),
 	}
 	err = x.run(ctx, tar.NewReader(archive))
@@ -74,7 +75,8 @@ func archiveError(err error) error {
 // extraction is the storing of an archive's entries.
 type extraction struct {
 	s       *Server
-	r       *request     // not for the workers
+	r       *request // not for the workers
+	from    events.Origin
 	check   object.Check // of every entry
 	prefix  string       // of every key
 	noDirs  bool         // directories become no objects
@@ -257,6 +259,9 @@ func readEntryMeta(m *object.Meta, records map[string]string) error {
 func (x *extraction) store(ctx context.Context, ref object.Ref, meta object.Meta, source io.Reader, size int64) error {
 	c := newContent(source, size, object.CRC64NVME)
 	c.progress = x.r.progress
-	_, err := x.s.Store.Put(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check})
+	info, err := x.s.Store.Put(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check})
+	if err == nil {
+		err = x.s.tell(ctx, x.from, ref.Bucket, eventOf(events.CreatedPut, &info))
+	}
 	return err
 }

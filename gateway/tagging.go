@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -122,19 +123,19 @@ func (s *Server) putObjectTagging(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.setObjectTags(ctx, r, tags)
+	return s.setObjectTags(ctx, r, events.TaggingPut, tags)
 }
 
 // deleteObjectTagging serves DeleteObjectTagging.
 func (s *Server) deleteObjectTagging(ctx context.Context, r *request) error {
-	if err := s.setObjectTags(ctx, r, nil); err != nil {
+	if err := s.setObjectTags(ctx, r, events.TaggingDelete, nil); err != nil {
 		return err
 	}
 	r.answerEmpty(204)
 	return nil
 }
 
-func (s *Server) setObjectTags(ctx context.Context, r *request, tags []object.Tag) error {
+func (s *Server) setObjectTags(ctx context.Context, r *request, what events.Name, tags []object.Tag) error {
 	ref, err := r.version()
 	if err != nil {
 		return err
@@ -143,6 +144,9 @@ func (s *Server) setObjectTags(ctx context.Context, r *request, tags []object.Ta
 		m.Tags = tags
 		return nil
 	})
+	if err == nil {
+		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(what, &info))
+	}
 	r.setVersion(info.Version)
 	return err
 }

@@ -327,12 +327,15 @@ func (s *Store) ofSession(err error) error {
 }
 
 // fenced reports whether the session's directory is gone.
-func (s *Store) fenced() bool {
-	generation, name, err := splitSession(s.locker.Session().ID())
+func (s *Store) fenced() bool { return s.sessionGone(s.locker.Session().ID()) }
+
+// sessionGone reports whether a session's directory is.
+func (t *tree) sessionGone(id string) bool {
+	generation, name, err := splitSession(id)
 	if err != nil {
 		return true
 	}
-	dir, err := s.root.OpenDir(sessionsDir + "/" + generation)
+	dir, err := t.root.OpenDir(sessionsDir + "/" + generation)
 	if err != nil {
 		return isGone(err)
 	}

@@ -61,6 +61,7 @@ type tree struct {
 	buffers buffers
 
 	temps                 atomic.Uint64 // names given out in sessions
+	batches               atomic.Uint64 // names given out in the journal
 	aliases               atomic.Bool   // the tree may hold a file in an alias slot; in a fleet, unless another gateway's came first
 	marked                atomic.Bool   // the tree says so
 	versioned, configured fact

@@ -29,6 +29,7 @@ const (
 	uploadsDir  = systemDir + "/uploads"
 	bucketsDir  = systemDir + "/buckets"
 	versionsDir = systemDir + "/versions"
+	journalDir  = systemDir + "/events"
 
 	fleetGenerationsDir = systemDir + "/fleet/gen" // of package raftlock
 	claimFile           = "claim"

@@ -13,7 +13,7 @@ import (
 	"github.com/shoal-storage/shoal/raftlock/protocol"
 )
 
-// Owner is the session that a name's slot is given to.
+// Owner is a session that a name's slot is given to, or could be.
 type Owner struct {
 	Session string // ID; "": nobody is known to own it now
 	Node    string // UUID of its process
@@ -58,6 +58,24 @@ func (n *Node) Live(id string) bool {
 		})
 	}
 	return live
+}
+
+// Others returns the sessions of other nodes that are alive, as far as this node
+// knows.
+func (n *Node) Others() []Owner {
+	l := n.currentLife()
+	if l == nil {
+		return nil
+	}
+	var all []Owner
+	l.look(func(state *protocol.State) {
+		for _, s := range state.Sessions {
+			if s.Node != string(l.id) && !s.Expired {
+				all = append(all, Owner{Session: sessionID(l.generation, s.Dir), Node: nodeOf(raft.ServerID(s.Node)), Address: s.Address})
+			}
+		}
+	})
+	return all
 }
 
 // Alone reports whether no session but this node's is alive, as far as it knows.

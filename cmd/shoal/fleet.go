@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/uuid"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/raftlock"
@@ -40,6 +41,7 @@ type fleet struct {
 	ended  chan error // what serving the cluster port came to
 	left   sync.Once
 	data   atomic.Pointer[routed.Store] // what others are answered from, where gateways route
+	events atomic.Pointer[events.Service]
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
@@ -73,6 +75,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 		return nil, errors.Join(failed("cannot talk to other gateways", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
 	fl.mesh.Handle(dataProtocol, fl.serveData)
+	fl.mesh.Handle(eventProtocol, fl.serveEvents)
 	address := f.advertised(ctx, fl.mount, ln.Addr())
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
 		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: endpoint(clients, address),

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/lifecycle"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -15,15 +17,7 @@ import (
 
 // startLifecycle carries out the lifecycle rules of buckets, in one gateway of those
 // of a fleet, until the returned function is called.
-func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (stop func(), err error) {
-	var locker lock.Locker
-	if fleet != nil {
-		locker = fleet.node
-	} else {
-		local := lock.NewLocal(1)
-		defer func() { stop = chain(stop, local.Close) }()
-		locker = local
-	}
+func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, locker lock.Locker, told *events.Service, metrics *gateway.Metrics, log *slog.Logger) (stop func(), err error) {
 	done := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "shoal_lifecycle_actions_total", Help: "What lifecycle rules had deleted or ended by this gateway.",
 	}, []string{"action"})
@@ -32,7 +26,12 @@ func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, fl
 	}
 	w := &lifecycle.Worker{
 		Store: store, Locker: locker, Log: log, Now: time.Now, Every: f.lifecycleInterval,
-		Done: func(a lifecycle.Action) { done.WithLabelValues(string(a)).Inc() },
+		Done: func(ctx context.Context, a lifecycle.Action, ref object.Ref, deleted object.Deleted) {
+			done.WithLabelValues(string(a)).Inc()
+			if err := f.tellExpired(ctx, store, told, a, ref, deleted); err != nil {
+				log.Error("an event is lost: it could not be kept", "bucket", ref.Bucket, "key", ref.Key, "error", err)
+			}
+		},
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})
@@ -46,12 +45,24 @@ func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, fl
 	}, nil
 }
 
-// chain returns a function that calls both, where there are two.
-func chain(first, second func()) func() {
-	return func() {
-		if first != nil {
-			first()
-		}
-		second()
+// tellExpired tells of what lifecycle rules had deleted.
+func (f *serverFlags) tellExpired(ctx context.Context, store object.Store, told *events.Service, a lifecycle.Action, ref object.Ref, done object.Deleted) error {
+	if a == lifecycle.AbortUpload {
+		return nil
 	}
+	b, err := store.StatBucket(ctx, ref.Bucket)
+	if err != nil {
+		return fmt.Errorf("look for who is to be told: %w", err)
+	}
+	var rules *events.Configuration
+	if text, there := b.Documents[events.Document]; there {
+		if rules, err = events.Parse(text); err != nil {
+			return err
+		}
+	}
+	e := events.Event{Name: events.Expired, Time: time.Now(), Region: f.region, Bucket: ref.Bucket, Key: ref.Key, Version: done.Version}
+	if a == lifecycle.Expire && done.Marker {
+		e.Name = events.ExpiredMarker
+	}
+	return told.Notify(ctx, rules, e)
 }

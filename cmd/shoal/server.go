@@ -16,6 +16,7 @@ import (
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/certs"
+	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -52,6 +53,7 @@ type serverFlags struct {
 	quiet             bool
 	anonymous         bool
 	jsonLog           bool
+	targets           []events.Target // from variables alone
 }
 
 func newServerCommand() *cobra.Command {
@@ -154,6 +156,9 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if creds, err = f.chooseAddress(creds, state); err != nil {
 		return err
 	}
+	if f.targets, err = env.targets(cmd.Context()); err != nil {
+		return err
+	}
 	f.warn(log, env)
 	return f.start(cmd.Context(), cmd.OutOrStdout(), log, path, state, env, creds)
 }
@@ -243,7 +248,13 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if err := fleet.show(&cfg); err != nil {
 		return err
 	}
-	endLifecycle, err := f.startLifecycle(ctx, store, fleet, cfg.Metrics, log)
+	locker, endLocker := lockerOf(fleet)
+	defer endLocker()
+	if cfg.Events, err = startEvents(ctx, f.targets, store, locker, fleet, cfg.Metrics, log); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cfg.Events.Close()) }()
+	endLifecycle, err := f.startLifecycle(ctx, store, locker, cfg.Events, cfg.Metrics, log)
 	if err != nil {
 		return err
 	}

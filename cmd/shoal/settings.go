@@ -90,7 +90,7 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 		known[name] = true
 	}
 	for name := range e.values {
-		if strings.HasPrefix(name, "SHOAL_") && !known[name] {
+		if strings.HasPrefix(name, "SHOAL_") && !strings.HasPrefix(name, shoalNotify) && !known[name] {
 			return usage(name+" is not a setting of shoal", "unset it; shoal server --help lists the flags and their variables")
 		}
 	}

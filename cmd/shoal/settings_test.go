@@ -165,3 +165,43 @@ func TestEverySettingHasItsRowInTheDocument(t *testing.T) {
 		t.Errorf("--%s is described and does not exist", name)
 	}
 }
+
+func TestTargetsOfEventsComeFromVariables(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(secret, []byte("token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		env  []string
+		want string // names, or part of the error
+	}{
+		{"none", nil, ""},
+		{"of ours", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://host"}, "webhook.A"},
+		{"of MinIO's", []string{"MINIO_NOTIFY_WEBHOOK_ENABLE_A=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_A=http://host"}, "webhook.A"},
+		{"of both", []string{"MINIO_NOTIFY_WEBHOOK_ENABLE_A=off", "SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_A=http://host"}, "webhook.A"},
+		{"two", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_B_C=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_B_C=http://host", "SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://host"}, "webhook.A webhook.B_C"},
+		{"without an ID", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT=http://host"}, "webhook._"},
+		{"a secret from a file", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://host", "SHOAL_NOTIFY_WEBHOOK_AUTH_TOKEN_A_FILE=" + secret}, "webhook.A"},
+		{"not enabled", []string{"SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://host"}, ""},
+		{"incomplete", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on"}, "arn:minio:sqs::A:webhook is not set up well: endpoint is missing"},
+		{"misspelt", []string{"SHOAL_NOTIFY_WEBHOOK_ENDPIONT_A=http://host"}, "SHOAL_NOTIFY_WEBHOOK_ENDPIONT_A is not a setting"},
+		{"misspelt in MinIO's", []string{"MINIO_NOTIFY_WEBHOOK_ENDPIONT_A=http://host"}, ""},
+	} {
+		env := readEnvironment(tt.env)
+		targets, err := env.targets(t.Context())
+		var got []string
+		for _, to := range targets {
+			got = append(got, to.String())
+		}
+		switch {
+		case err != nil && (tt.want == "" || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: %v", tt.name, err)
+		case err == nil && strings.Join(got, " ") != tt.want:
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+		if err := env.check(serverCommand(t).Flags()); err != nil {
+			t.Errorf("%s: check: %v", tt.name, err)
+		}
+	}
+}

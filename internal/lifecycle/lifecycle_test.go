@@ -139,7 +139,7 @@ func (s *shelf) remove(key string) {
 func (s *shelf) after(days int, dryRun bool) []string {
 	s.t.Helper()
 	var done []string
-	sweep := &lifecycle.Sweep{Store: s.Store, Now: time.Now().AddDate(0, 0, days), DryRun: dryRun, Done: func(a lifecycle.Action, ref object.Ref) {
+	sweep := &lifecycle.Sweep{Store: s.Store, Now: time.Now().AddDate(0, 0, days), DryRun: dryRun, Done: func(a lifecycle.Action, ref object.Ref, _ object.Deleted) {
 		done = append(done, fmt.Sprintf("%s %s", a, ref.Key))
 	}}
 	s.must(sweep.Run(s.t.Context()))
@@ -276,7 +276,7 @@ func TestOneWorkerOfManySweepsAfterEachMidnight(t *testing.T) {
 		expired := make(chan time.Time, 10)
 		over := make(chan struct{})
 		for range 2 {
-			w := &lifecycle.Worker{Store: s.Store, Locker: locker, Log: slog.New(slog.DiscardHandler), Now: time.Now, Done: func(lifecycle.Action) { expired <- time.Now() }}
+			w := &lifecycle.Worker{Store: s.Store, Locker: locker, Log: slog.New(slog.DiscardHandler), Now: time.Now, Done: func(context.Context, lifecycle.Action, object.Ref, object.Deleted) { expired <- time.Now() }}
 			go func() { w.Run(ctx); over <- struct{}{} }()
 		}
 		time.Sleep(time.Hour)

@@ -25,8 +25,8 @@ type Sweep struct {
 	Store object.Store
 	Now   time.Time
 	// Done is called with every action that was carried out, or would be with
-	// DryRun.
-	Done   func(a Action, ref object.Ref)
+	// DryRun, and what the Store did.
+	Done   func(a Action, ref object.Ref, done object.Deleted)
 	DryRun bool
 }
 
@@ -240,13 +240,13 @@ func (k *keySweep) remove(ctx context.Context, a Action, v *object.VersionInfo, 
 
 func (k *keySweep) delete(ctx context.Context, a Action, ref object.Ref, check object.Check) error {
 	if k.DryRun {
-		k.Done(a, ref)
+		k.Done(a, ref, object.Deleted{})
 		return nil
 	}
-	_, err := k.Store.Delete(ctx, ref, check)
+	done, err := k.Store.Delete(ctx, ref, check)
 	switch {
 	case err == nil:
-		k.Done(a, ref)
+		k.Done(a, ref, done)
 	case errors.Is(err, errChanged), errors.Is(err, object.Locked):
 	default:
 		return fmt.Errorf("%s %s: %w", a, ref.Key, err)
@@ -275,7 +275,7 @@ func (s *Sweep) uploads(ctx context.Context, b object.Bucket, c *Configuration) 
 					return fmt.Errorf("abort upload of %s: %w", up.Key, err)
 				}
 			}
-			s.Done(AbortUpload, up.Ref)
+			s.Done(AbortUpload, up.Ref, object.Deleted{})
 		}
 		if !page.More {
 			return nil

@@ -26,8 +26,9 @@ type Worker struct {
 	Locker lock.Locker
 	Log    *slog.Logger
 	Now    func() time.Time
-	Done   func(a Action)
-	Every  time.Duration // between two sweeps; 0: shortly after each midnight UTC
+	// Done is called with every action that was carried out, and what the Store did.
+	Done  func(ctx context.Context, a Action, ref object.Ref, done object.Deleted)
+	Every time.Duration // between two sweeps; 0: shortly after each midnight UTC
 }
 
 // Run works until ctx ends.
@@ -48,9 +49,9 @@ func (w *Worker) hold(ctx context.Context, lease lock.Lease) {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
 	for wait := w.first(); pause(held, wait); wait = w.next() {
-		s := &Sweep{Store: w.Store, Now: w.Now(), Done: func(a Action, ref object.Ref) {
+		s := &Sweep{Store: w.Store, Now: w.Now(), Done: func(a Action, ref object.Ref, done object.Deleted) {
 			w.Log.Info("lifecycle", "action", string(a), "bucket", ref.Bucket, "key", ref.Key, "version", ref.Version)
-			w.Done(a)
+			w.Done(held, a, ref, done)
 		}}
 		if err := s.Run(held); err != nil && held.Err() == nil {
 			w.Log.Warn("the lifecycle rules of some buckets were not carried out, and will be the next time", "error", err)

@@ -8,15 +8,20 @@ import (
 
 const signatureParameter = "X-Amz-Signature"
 
+// reading is how a request is read where clients differ on how to sign it.
+type reading struct {
+	slashes bool // an escaped slash in the path counts as a slash
+	inOrder bool // values of one parameter stay in the order in which they came
+}
+
 // appendCanonical appends the canonical request
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html).
-// With slashes an escaped slash in the path counts as a slash.
-func appendCanonical(b []byte, r Request, a *Auth, slashes bool) []byte {
+func appendCanonical(b []byte, r Request, a *Auth, as reading) []byte {
 	b = append(b, r.Method...)
 	b = append(b, '\n')
-	b = appendPath(b, r.Path, slashes)
+	b = appendPath(b, r.Path, as.slashes)
 	b = append(b, '\n')
-	b = appendQuery(b, r.Query, a.Presigned)
+	b = appendQuery(b, r.Query, a.Presigned, as.inOrder)
 	b = append(b, '\n')
 	for _, name := range a.SignedHeaders {
 		b = appendHeader(b, name, r.Header)
@@ -63,12 +68,12 @@ func appendPath(b []byte, path string, slashes bool) []byte {
 // canonical form: name from start, '=' at equals, value to end.
 type parameter struct{ start, equals, end int }
 
-// appendQuery appends the parameters in canonical form, sorted by name and then
-// value. A presigned URL does not sign its own signature.
+// appendQuery appends the parameters in canonical form, sorted by name and then,
+// unless they are to stay in order, by value. A presigned URL does not sign its own signature.
 //
 // '+' is a space, as it is to whoever reads the parameters afterwards: what was
 // signed must be what is obeyed. So clients sign %20 for it.
-func appendQuery(b []byte, query string, presigned bool) []byte {
+func appendQuery(b []byte, query string, presigned, inOrder bool) []byte {
 	if query == "" {
 		return b
 	}
@@ -95,7 +100,7 @@ func appendQuery(b []byte, query string, presigned bool) []byte {
 		all = append(all, p)
 	}
 	slices.SortStableFunc(all, func(x, y parameter) int {
-		if c := bytes.Compare(form[x.start:x.equals], form[y.start:y.equals]); c != 0 {
+		if c := bytes.Compare(form[x.start:x.equals], form[y.start:y.equals]); c != 0 || inOrder {
 			return c
 		}
 		return bytes.Compare(form[x.equals:x.end], form[y.equals:y.end])

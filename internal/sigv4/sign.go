@@ -81,7 +81,7 @@ func (c Credentials) auth(now time.Time, payloadHash string) Auth {
 
 func (a *Auth) sign(r Request, secret string) string {
 	k := a.key(secret)
-	signature := k.sign(a.appendStringToSign(nil, sha256.Sum256(appendCanonical(nil, r, a, false))))
+	signature := k.sign(a.appendStringToSign(nil, sha256.Sum256(appendCanonical(nil, r, a, reading{}))))
 	return string(signature[:])
 }
 

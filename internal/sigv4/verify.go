@@ -115,18 +115,23 @@ func (a *Auth) verify(r Request, k *Key, now time.Time) error {
 	if err := a.checkSigned(r.Header); err != nil {
 		return err
 	}
-	err := a.compare(r, k, false)
+	err := a.compare(r, k, reading{})
+	if err == nil {
+		return nil
+	}
 	// An escaped slash names the same key as a slash, and clients differ on how
-	// to sign it.
-	if err != nil && (strings.Contains(r.Path, "%2F") || strings.Contains(r.Path, "%2f")) && a.compare(r, k, true) == nil {
+	// to sign it. Those of MinIO do not sort the values of a parameter that is given
+	// several times.
+	if (strings.Contains(r.Path, "%2F") || strings.Contains(r.Path, "%2f")) && a.compare(r, k, reading{slashes: true}) == nil ||
+		strings.Count(r.Query, "&") > 0 && a.compare(r, k, reading{inOrder: true}) == nil {
 		return nil
 	}
 	return err
 }
 
-func (a *Auth) compare(r Request, k *Key, slashes bool) error {
+func (a *Auth) compare(r Request, k *Key, as reading) error {
 	var room [2048]byte
-	canonical := appendCanonical(room[:0], r, a, slashes)
+	canonical := appendCanonical(room[:0], r, a, as)
 	var space [512]byte
 	toSign := a.appendStringToSign(space[:0], sha256.Sum256(canonical))
 	signature := k.sign(toSign)

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/events/target"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/raftlock/mesh"
+)
+
+// What the names of variables begin with that set up targets of events. Behind it come
+// the kind, the setting, and the ID, if it has one: SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN.
+const (
+	shoalNotify = "SHOAL_NOTIFY_"
+	minioNotify = "MINIO_NOTIFY_"
+)
+
+// onlyID is the ID of a target whose variables have none.
+const onlyID = "_"
+
+// targetSetting is what the name of one of those variables says.
+type targetSetting struct {
+	kind    target.Kind
+	setting string
+	id      string
+	rest    string // of the name
+}
+
+// parseTargetSetting reads the rest of a name.
+func parseTargetSetting(rest string) (targetSetting, bool) {
+	for _, k := range target.Kinds() {
+		inKind, ok := strings.CutPrefix(rest, k.Variable+"_")
+		if !ok {
+			continue
+		}
+		// The longest setting that fits, since an ID may have underscores too.
+		for end := len(inKind); end > 0; end = strings.LastIndexByte(inKind[:end], '_') {
+			setting := strings.ToLower(inKind[:end])
+			if !k.Has(setting) {
+				continue
+			}
+			id := strings.TrimPrefix(inKind[end:], "_")
+			if id == "" {
+				id = onlyID
+			}
+			return targetSetting{k, setting, id, rest}, true
+		}
+	}
+	return targetSetting{}, false
+}
+
+// targets returns the targets of events that are enabled.
+func (e *environment) targets(ctx context.Context) ([]events.Target, error) {
+	settings, err := e.targetSettings()
+	if err != nil {
+		return nil, err
+	}
+	var all []events.Target
+	for _, group := range settings {
+		values := make(target.Settings)
+		for _, s := range group {
+			value, _, err := e.secret([]string{shoalNotify + s.rest, minioNotify + s.rest})
+			if err != nil {
+				return nil, err
+			}
+			values[s.setting] = value
+		}
+		if !values.On("enable") {
+			continue
+		}
+		t, err := group[0].kind.Open(ctx, group[0].id, values)
+		if err != nil {
+			name := events.Destination{Type: group[0].kind.Type, ID: group[0].id}.ARN()
+			return nil, usage("the target "+name+" is not set up well: "+err.Error(), "docs/events.md lists the settings of "+group[0].kind.Type)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// targetSettings returns the settings that there are, by their targets in the order of
+// their names.
+func (e *environment) targetSettings() ([][]targetSetting, error) {
+	found := make(map[string][]targetSetting)
+	for name := range e.values {
+		rest, own := strings.CutPrefix(name, shoalNotify)
+		if !own {
+			var others bool
+			if rest, others = strings.CutPrefix(name, minioNotify); !others {
+				continue
+			}
+		}
+		rest = strings.TrimSuffix(rest, "_FILE")
+		s, ok := parseTargetSetting(rest)
+		switch {
+		case !ok && own:
+			return nil, usage(name+" is not a setting of a target of events", "docs/events.md lists them")
+		case !ok:
+			continue
+		}
+		to := s.kind.Variable + " " + s.id
+		if !slices.ContainsFunc(found[to], func(has targetSetting) bool { return has.rest == rest }) {
+			found[to] = append(found[to], s)
+		}
+	}
+	var names []string
+	for to := range found {
+		names = append(names, to)
+	}
+	slices.Sort(names)
+	all := make([][]targetSetting, len(names))
+	for i, to := range names {
+		all[i] = found[to]
+	}
+	return all, nil
+}
+
+// lockerOf returns what the gateways of a tree take turns by.
+func lockerOf(fleet *fleet) (locker lock.Locker, end func()) {
+	if fleet != nil {
+		return fleet.node, func() {}
+	}
+	local := lock.NewLocal(1)
+	return local, local.Close
+}
+
+// startEvents delivers events to the targets, and tells those who listen.
+func startEvents(ctx context.Context, targets []events.Target, store object.Store, locker lock.Locker, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
+	cfg := events.Config{Targets: targets, Locker: locker, Log: log, Now: time.Now}
+	switch s := store.(type) {
+	case *routedStore:
+		cfg.Journal = s.own // each gateway keeps its own events
+	case events.Journal:
+		cfg.Journal = s
+	default:
+		return nil, failed("cannot keep events", fmt.Errorf("%T keeps none", store), "")
+	}
+	if fleet != nil {
+		cfg.Peers = fleet
+	}
+	s := events.New(ctx, cfg)
+	if fleet != nil {
+		fleet.events.Store(s)
+	}
+	if len(targets) > 0 {
+		log.Info("events can be sent to", "targets", strings.Join(s.ARNs(), " "))
+	}
+	if err := metrics.Registry.Register(eventCollector{s}); err != nil {
+		return nil, failed("cannot measure the events", err, "")
+	}
+	return s, nil
+}
+
+// eventProtocol is how gateways tell one another of events.
+const eventProtocol = "events/1"
+
+// serveEvents tells another gateway what happens here.
+func (fl *fleet) serveEvents(c *mesh.Conn) {
+	s := fl.events.Load()
+	if s == nil {
+		_ = c.Close() // it tries again
+		return
+	}
+	if err := s.Serve(context.Background(), c); err != nil {
+		fl.log.Debug("a gateway that listened to events is gone", "node", c.Peer, "error", err)
+	}
+}
+
+// Others implements events.Peers.
+func (fl *fleet) Others() []string {
+	var all []string
+	for _, o := range fl.node.Others() {
+		all = append(all, o.Node+" "+o.Address)
+	}
+	return all
+}
+
+// Dial implements events.Peers.
+func (fl *fleet) Dial(ctx context.Context, peer string) (net.Conn, error) {
+	node, address, _ := strings.Cut(peer, " ")
+	return fl.mesh.Dial(ctx, address, node, eventProtocol)
+}
+
+// eventCollector is the queues of events for Prometheus.
+type eventCollector struct{ service *events.Service }
+
+// Describe implements prometheus.Collector; the metrics are not known before they are
+// collected.
+func (eventCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c eventCollector) Collect(out chan<- prometheus.Metric) {
+	for _, m := range c.service.Measures() {
+		for _, v := range []struct {
+			name, help string
+			kind       prometheus.ValueType
+			value      float64
+		}{
+			{"queue_length", "Events that wait for the target at this gateway.", prometheus.GaugeValue, float64(m.Waiting)},
+			{"queue_limit", "Events that may wait, before new ones are lost.", prometheus.GaugeValue, float64(m.Capacity)},
+			{"sends_inflight", "Events being sent.", prometheus.GaugeValue, float64(m.Sending)},
+			{"sent_total", "Events that the target has taken.", prometheus.CounterValue, float64(m.Sent)},
+			{"errors_total", "Attempts that failed.", prometheus.CounterValue, float64(m.Failed)},
+			{"refused_total", "Events that were given up since the target would not take them.", prometheus.CounterValue, float64(m.Refused)},
+			{"lost_total", "Events that there was no room for.", prometheus.CounterValue, float64(m.Dropped)},
+		} {
+			desc := prometheus.NewDesc("shoal_notify_target_"+v.name, v.help, []string{"target_id", "target_type"}, nil)
+			out <- prometheus.MustNewConstMetric(desc, v.kind, v.value, m.ID, m.Type)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// getNotification serves GetBucketNotificationConfiguration
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketNotificationConfiguration.html).
+func (s *Server) getNotification(ctx context.Context, r *request) error {
+	b, err := s.Store.StatBucket(ctx, r.bucket)
+	if err != nil {
+		return err
+	}
+	if text, there := b.Documents[events.Document]; there {
+		r.answerXML([]byte(text))
+		return nil
+	}
+	r.answerXML(newXML("NotificationConfiguration").end("NotificationConfiguration"))
+	return nil
+}
+
+// putNotification serves PutBucketNotificationConfiguration. An empty configuration
+// removes the one that is there
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html).
+func (s *Server) putNotification(ctx context.Context, r *request) error {
+	var in events.Configuration
+	if err := s.readDocument(ctx, r, &in); err != nil {
+		return err
+	}
+	if in.Empty() {
+		return s.Store.UpdateBucket(ctx, r.bucket, func(b *object.Bucket) error {
+			delete(b.Documents, events.Document)
+			return nil
+		})
+	}
+	if err := in.Prepare(s.hasTarget); err != nil {
+		return fromEvents(err)
+	}
+	in.XMLName, in.Space = xml.Name{Local: "NotificationConfiguration"}, xmlNamespace
+	text, err := encodeDocument(&in)
+	if err != nil {
+		return err
+	}
+	if err := s.setDocument(ctx, r, events.Document, text, nil); err != nil {
+		return err
+	}
+	return s.Events.Test(ctx, &in, r.bucket, r.id)
+}
+
+func (s *Server) hasTarget(to events.Destination) bool { return s.Events != nil && s.Events.Has(to) }
+
+// fromEvents is what the client is told of what was refused.
+func fromEvents(err error) error {
+	if e, ok := errors.AsType[*events.UnknownTargetError](err); ok {
+		return errInvalidArgument.with(err.Error()).detailed("ArgumentName", e.ARN).detailed("ArgumentValue", "The destination does not exist")
+	}
+	switch {
+	case errors.Is(err, events.ErrArgument):
+		return errInvalidArgument.with(err.Error())
+	case errors.Is(err, events.ErrNotImplemented):
+		return errNotImplemented.with(err.Error())
+	case errors.Is(err, events.ErrTooMany):
+		return errSlowDown.because(err)
+	}
+	return errMalformedXML.because(err)
+}
+
+// origin returns where a request comes from, as events tell it.
+func (s *Server) origin(r *request) events.Origin {
+	if s.Events == nil {
+		return events.Origin{}
+	}
+	return events.Origin{Principal: r.identity.AccessKey, SourceIP: r.remoteIP(), UserAgent: r.header("User-Agent"), RequestID: r.id}
+}
+
+// tell returns when it is durable that something has happened to objects of one bucket,
+// as far as anybody is to be told. Where it fails, the client is told that the
+// operation did, and does it again: so nothing is acknowledged that is not told.
+func (s *Server) tell(ctx context.Context, from events.Origin, bucket string, happened ...events.Event) error {
+	rules, wanted, err := s.toBeTold(bucket)
+	if err != nil || !wanted {
+		return err
+	}
+	now := s.Now()
+	for i := range happened {
+		e := &happened[i]
+		e.Time, e.Region, e.Bucket, e.Origin = now, s.Region, bucket, from
+	}
+	if err := s.Events.Notify(ctx, rules, happened...); err != nil {
+		return fmt.Errorf("tell what has happened: %w", err)
+	}
+	return nil
+}
+
+// toBeTold reports whether anybody is to be told what happens in a bucket, and by which
+// rules, nil if there are none.
+func (s *Server) toBeTold(bucket string) (rules *events.Configuration, wanted bool, err error) {
+	if s.Events == nil {
+		return nil, false, nil
+	}
+	documents, err := s.readDocuments(bucket)
+	if err != nil {
+		return nil, false, err
+	}
+	text, there := documents[events.Document]
+	if !there {
+		return nil, s.Events.Listening(), nil
+	}
+	rules, err = parsed(&s.parsed, events.Document, text, events.Parse)
+	return rules, true, err
+}
+
+// eventOf is what has happened to an object that is there.
+func eventOf(name events.Name, info *object.Info) events.Event {
+	return events.Event{
+		Name: name, Key: info.Key, Version: madeVersion(info), Size: info.Size, ETag: info.ETag,
+		ContentType: info.Meta.ContentType, Metadata: info.Meta.User,
+	}
+}
+
+// removalOf is what has happened to an object that was deleted.
+func removalOf(ref object.Ref, done object.Deleted) events.Event {
+	e := events.Event{Name: events.Removed, Key: ref.Key, Version: done.Version}
+	if done.Marker && ref.Version == "" {
+		e.Name = events.RemovedMarker
+	}
+	return e
+}

@@ -1,0 +1,335 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Journal keeps batches of events until they are delivered. Its methods may be called
+// concurrently.
+type Journal interface {
+	// Keep makes a batch durable and returns its name: a later one of this gateway's
+	// sorts behind it. The label is part of it.
+	Keep(ctx context.Context, label string, content []byte) (name string, err error)
+	// Left returns the sorted names of batches of gateways that keep none any more.
+	Left(ctx context.Context) ([]string, error)
+	// Fetch returns a batch, or fs.ErrNotExist.
+	Fetch(ctx context.Context, name string) ([]byte, error)
+	// Drop removes a batch. That it is gone is not an error.
+	Drop(ctx context.Context, name string) error
+}
+
+// Bounds of queues.
+const (
+	DefaultLimit = 100000  // events that wait for one target, at one gateway
+	batchEvents  = 1000    // after which a batch takes no more
+	batchBytes   = 1 << 20 // the same
+	memoryBytes  = 8 << 20 // of batches that are not read back, of one target
+	keepTime     = 20 * time.Second
+)
+
+// queue is what a target has yet to get from this gateway: a list of batches, of which
+// only those that are being delivered, and the newest, are in memory.
+//
+// Events that come at once go into one batch: while one is written, the next gathers.
+type queue struct {
+	Target
+	journal Journal
+	log     *slog.Logger
+	in      chan *addition
+	wake    chan struct{} // has room for one
+
+	mu      sync.Mutex
+	entries []*entry // oldest first
+	names   map[string]bool
+	waiting int // events of entries that were kept here
+	memory  int // bytes of batches in memory that nobody has begun to deliver
+
+	inFlight, sent, failed, refused, dropped atomic.Int64
+}
+
+// addition is what one request adds.
+type addition struct {
+	lines  []byte // messages, each with a line feed behind it
+	events int
+	done   chan error
+}
+
+// entry is a batch.
+type entry struct {
+	name      string
+	events    int
+	content   []byte      // nil: it has to be read
+	messages  []*delivery // once its delivery has begun
+	left      int         // of messages
+	inherited bool        // it is of a gateway that is gone
+}
+
+func newQueue(t Target, journal Journal, log *slog.Logger) *queue {
+	if t.Limit <= 0 {
+		t.Limit = DefaultLimit
+	}
+	return &queue{
+		Target: t, journal: journal, log: log.With("target", t.String()),
+		in: make(chan *addition), wake: make(chan struct{}, 1), names: make(map[string]bool),
+	}
+}
+
+// add returns when messages are durable, or were dropped because too many wait.
+func (q *queue) add(ctx context.Context, messages []Message) error {
+	a := &addition{events: len(messages), done: make(chan error, 1)}
+	for i := range messages {
+		line, err := json.Marshal(&messages[i])
+		if err != nil {
+			return fmt.Errorf("encode message: %w", err)
+		}
+		a.lines = append(append(a.lines, line...), '\n')
+	}
+	select {
+	case q.in <- a:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-a.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// gather makes batches of additions until ctx ends.
+func (q *queue) gather(ctx context.Context) {
+	for {
+		select {
+		case a := <-q.in:
+			q.keep(ctx, q.more(a))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// more returns what waits to be added, together with a.
+func (q *queue) more(a *addition) []*addition {
+	all, events, size := []*addition{a}, a.events, len(a.lines)
+	for events < batchEvents && size < batchBytes {
+		select {
+		case next := <-q.in:
+			all, events, size = append(all, next), events+next.events, size+len(next.lines)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// keep makes additions durable, as one batch, and answers them.
+func (q *queue) keep(ctx context.Context, all []*addition) {
+	var lines bytes.Buffer
+	events := 0
+	for _, a := range all {
+		lines.Write(a.lines)
+		events += a.events
+	}
+	err := q.keepBatch(ctx, lines.Bytes(), events)
+	for _, a := range all {
+		a.done <- err
+	}
+}
+
+func (q *queue) keepBatch(ctx context.Context, content []byte, events int) error {
+	q.mu.Lock()
+	full := q.waiting+events > q.Limit
+	q.mu.Unlock()
+	if full {
+		q.dropped.Add(int64(events))
+		q.log.Error("events are lost: too many wait for the target", "events", events, "limit", q.Limit)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, keepTime)
+	defer cancel()
+	name, err := q.journal.Keep(ctx, q.label(events), content)
+	if err != nil {
+		return fmt.Errorf("keep events for %s: %w", q, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := &entry{name: name, events: events}
+	if q.memory+len(content) <= memoryBytes {
+		e.content = content
+		q.memory += len(content)
+	}
+	q.waiting += events
+	q.push(e)
+	return nil
+}
+
+// label is what the name of a batch tells of it.
+func (q *queue) label(events int) string { return strconv.Itoa(events) + "." + q.String() }
+
+// parseLabel reads the label in the name of a batch.
+func parseLabel(name string) (to Destination, events int, ok bool) {
+	name = name[strings.LastIndexByte(name, '/')+1:]
+	p := strings.SplitN(name, ".", 4)
+	if len(p) != 4 {
+		return to, 0, false
+	}
+	events, err := strconv.Atoi(p[1])
+	return Destination{Type: p[2], ID: p[3]}, events, err == nil && events > 0
+}
+
+// push adds an entry. q.mu is held.
+func (q *queue) push(e *entry) {
+	q.entries = append(q.entries, e)
+	q.names[e.name] = true
+	q.wakeUp()
+}
+
+func (q *queue) wakeUp() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// inherit adds a batch of a gateway that is gone, unless it is there already.
+func (q *queue) inherit(name string, events int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.names[name] {
+		q.push(&entry{name: name, events: events, inherited: true})
+	}
+}
+
+// disinherit leaves to another gateway what was inherited.
+func (q *queue) disinherit() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool {
+		if e.inherited {
+			delete(q.names, e.name)
+		}
+		return e.inherited
+	})
+}
+
+// length returns how many events wait.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for _, e := range q.entries {
+		if e.messages != nil {
+			n += e.left
+		} else {
+			n += e.events
+		}
+	}
+	return n
+}
+
+// open reads what is in an entry. It reports false if that is not to be had now.
+func (q *queue) open(ctx context.Context, e *entry) bool {
+	content := e.content
+	if content == nil {
+		var err error
+		content, err = q.journal.Fetch(ctx, e.name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			// Another gateway has inherited and delivered it.
+		case err != nil:
+			q.log.Warn("events cannot be read now", "batch", e.name, "error", err)
+			return false
+		}
+	}
+	messages := q.parse(e, content)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.content != nil {
+		q.memory -= len(e.content)
+		e.content = nil
+	}
+	e.messages, e.left = messages, len(messages)
+	return true
+}
+
+func (q *queue) parse(e *entry, content []byte) []*delivery {
+	messages := make([]*delivery, 0, e.events)
+	for line := range bytes.Lines(content) {
+		d := &delivery{entry: e}
+		if err := json.Unmarshal(line, &d.Message); err != nil {
+			q.dropped.Add(1)
+			q.log.Error("an event is lost: it cannot be read", "batch", e.name, "error", err)
+			continue
+		}
+		messages = append(messages, d)
+	}
+	return messages
+}
+
+// window returns the oldest events that are to be delivered, as many as are
+// delivered at a time, and whether all could be read.
+func (q *queue) window(ctx context.Context) (all []*delivery, whole bool) {
+	for _, e := range q.oldest() {
+		if e.messages == nil && !q.open(ctx, e) {
+			return all, false
+		}
+		for _, d := range e.messages {
+			if !d.done {
+				all = append(all, d)
+			}
+		}
+		if len(all) >= windowEvents {
+			break
+		}
+	}
+	return all, true
+}
+
+// oldest returns as many entries as a window may need.
+func (q *queue) oldest() []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.entries[:min(len(q.entries), windowEvents)])
+}
+
+// settle removes the batches that are delivered, and reports whether it could.
+func (q *queue) settle(ctx context.Context) bool {
+	for _, e := range q.oldest() {
+		if e.messages == nil || e.left > 0 {
+			continue
+		}
+		if err := q.journal.Drop(ctx, e.name); err != nil {
+			q.log.Warn("a batch of events that were delivered cannot be removed yet", "batch", e.name, "error", err)
+			return false
+		}
+		q.forget(e)
+	}
+	return true
+}
+
+func (q *queue) forget(e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.entries, e)
+	if i < 0 {
+		return // it was disinherited
+	}
+	q.entries = slices.Delete(q.entries, i, i+1)
+	delete(q.names, e.name)
+	if !e.inherited {
+		q.waiting -= e.events
+	}
+}

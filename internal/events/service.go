@@ -1,0 +1,255 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+)
+
+// Config is what New needs.
+type Config struct {
+	Targets []Target
+	Journal Journal     // may be nil if there are no targets
+	Locker  lock.Locker // of all gateways that share the Journal; nil as the Journal
+	Peers   Peers       // the other gateways; nil: there are none
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Service tells targets and listeners. Make it with New. Its methods may be called
+// concurrently.
+type Service struct {
+	cfg     Config
+	queues  map[Destination]*queue
+	hub     hub
+	stop    context.CancelFunc
+	group   sync.WaitGroup
+	last    atomic.Int64 // sequencer that was given last
+	strange sync.Map     // destinations that have been complained of
+}
+
+// lockName is what one gateway of all holds: the one that inherits the batches of those
+// that are gone. It is of a kind that no Store locks.
+const lockName = "l/events"
+
+// How often that one looks for such batches, and how long it waits for a lock that was
+// lost.
+const (
+	inheritEvery = 10 * time.Second
+	retryLock    = 5 * time.Second
+)
+
+// New returns a Service that delivers until Close.
+func New(ctx context.Context, cfg Config) *Service {
+	s := &Service{cfg: cfg, queues: make(map[Destination]*queue)}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, t := range cfg.Targets {
+		q := newQueue(t, cfg.Journal, cfg.Log)
+		s.queues[t.Destination] = q
+		s.group.Go(func() { q.gather(ctx) })
+		s.group.Go(func() { q.work(ctx) })
+	}
+	if len(s.queues) > 0 {
+		s.group.Go(func() { s.inherit(ctx) })
+	}
+	return s
+}
+
+// Close stops delivering. What waits is left to the other gateways, or to the next
+// start. The caller sees to it that no other method runs.
+func (s *Service) Close() error {
+	s.stop()
+	s.hub.close()
+	s.group.Wait()
+	var errs []error
+	for to, q := range s.queues {
+		if err := q.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", to, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Has reports whether there is a target.
+func (s *Service) Has(to Destination) bool {
+	_, ok := s.queues[to]
+	return ok
+}
+
+// ARNs returns the names of all targets, sorted.
+func (s *Service) ARNs() []string {
+	all := make([]string, 0, len(s.queues))
+	for to := range s.queues {
+		all = append(all, to.ARN())
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Listening reports whether anybody listens. It costs nothing.
+func (s *Service) Listening() bool { return s.hub.listening.Load() > 0 }
+
+// Notify tells listeners, and returns when all that the rules of the events' bucket
+// send is durable. Rules may be nil.
+func (s *Service) Notify(ctx context.Context, rules *Configuration, happened ...Event) error {
+	messages := make(map[Destination][]Message)
+	for i := range happened {
+		e := &happened[i]
+		if e.Sequencer == "" {
+			e.Sequencer = s.sequencer(e.Time)
+		}
+		if s.Listening() {
+			if err := s.hub.publish(e); err != nil {
+				return err
+			}
+		}
+		if rules == nil {
+			continue
+		}
+		rule, to, ok := rules.match(e.Name, e.Key)
+		if !ok {
+			continue
+		}
+		body, err := e.encode(rule.ID, strings.TrimPrefix(string(e.Name), "s3:"))
+		if err != nil {
+			return err
+		}
+		messages[to] = append(messages[to], Message{Name: e.Name, Bucket: e.Bucket, Key: e.Key, Time: e.Time, Record: body})
+	}
+	return s.add(ctx, messages)
+}
+
+// Test sends what says that a bucket has rules to all targets of them.
+func (s *Service) Test(ctx context.Context, rules *Configuration, bucket, requestID string) error {
+	m, err := testMessage(bucket, requestID, s.cfg.Now())
+	if err != nil {
+		return err
+	}
+	messages := make(map[Destination][]Message)
+	for _, to := range rules.Destinations() {
+		messages[to] = []Message{m}
+	}
+	return s.add(ctx, messages)
+}
+
+func (s *Service) add(ctx context.Context, messages map[Destination][]Message) error {
+	errs := make(chan error, len(messages))
+	for to, list := range messages {
+		q, ok := s.queues[to]
+		if !ok {
+			if _, again := s.strange.LoadOrStore(to, true); !again {
+				s.cfg.Log.Error("events are lost: this gateway has no such target, and rules of a bucket name it", "target", to.String(), "bucket", list[0].Bucket)
+			}
+			errs <- nil
+			continue
+		}
+		go func() { errs <- q.add(ctx, list) }()
+	}
+	var all []error
+	for range messages {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+// sequencer returns a number, in 16 hex digits, that is greater than those before, for
+// events that come with none.
+func (s *Service) sequencer(at time.Time) string {
+	for {
+		last := s.last.Load()
+		next := max(last+1, at.UnixNano())
+		if s.last.CompareAndSwap(last, next) {
+			return fmt.Sprintf("%016X", next)
+		}
+	}
+}
+
+// inherit has one gateway of all deliver what those have left that are gone.
+func (s *Service) inherit(ctx context.Context) {
+	for ctx.Err() == nil {
+		lease, err := s.cfg.Locker.Acquire(ctx, lock.Exclusive, lockName)
+		if err == nil {
+			s.inheritUnder(ctx, lease)
+			lease.Release()
+		}
+		pause(ctx, retryLock)
+	}
+}
+
+func (s *Service) inheritUnder(ctx context.Context, lease lock.Lease) {
+	held, stop := context.WithCancel(lease.Context())
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	for {
+		if err := s.look(held); err != nil && held.Err() == nil {
+			s.cfg.Log.Warn("cannot look for events of gateways that are gone", "error", err)
+		}
+		if !pause(held, inheritEvery) {
+			break
+		}
+	}
+	for _, q := range s.queues {
+		q.disinherit()
+	}
+}
+
+// look takes over the batches of gateways that are gone.
+func (s *Service) look(ctx context.Context) error {
+	names, err := s.cfg.Journal.Left(ctx)
+	if err != nil {
+		return fmt.Errorf("look for batches: %w", err)
+	}
+	for _, name := range names {
+		to, events, ok := parseLabel(name)
+		if q := s.queues[to]; ok && q != nil {
+			q.inherit(name, events)
+		} else if _, again := s.strange.LoadOrStore(name, true); !again {
+			s.cfg.Log.Warn("events wait for a target that this gateway does not have", "batch", name)
+		}
+	}
+	return nil
+}
+
+// pause waits, and reports whether ctx has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Measure is what is known of one target's queue.
+type Measure struct {
+	Destination
+	Waiting  int   // events
+	Sending  int64 // events
+	Sent     int64
+	Failed   int64 // attempts
+	Refused  int64 // events that were given up
+	Dropped  int64 // events that there was no room for
+	Capacity int   // events
+}
+
+// Measures returns what is known of all queues.
+func (s *Service) Measures() []Measure {
+	all := make([]Measure, 0, len(s.queues))
+	for to, q := range s.queues {
+		all = append(all, Measure{
+			Destination: to, Waiting: q.length(), Sending: q.inFlight.Load(), Sent: q.sent.Load(), Failed: q.failed.Load(),
+			Refused: q.refused.Load(), Dropped: q.dropped.Load(), Capacity: q.Limit,
+		})
+	}
+	return all
+}

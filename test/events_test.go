@@ -1,0 +1,275 @@
+package test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// received is what a target was sent.
+type received struct {
+	mu   sync.Mutex
+	keys map[string]int // times, by event and key
+}
+
+func (r *received) add(document []byte) error {
+	var m struct {
+		EventName string
+		Records   []struct {
+			S3 struct {
+				Object struct{ Key, Sequencer string }
+			}
+		}
+	}
+	if err := json.Unmarshal(document, &m); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.keys == nil {
+		r.keys = make(map[string]int)
+	}
+	for _, record := range m.Records {
+		r.keys[strings.TrimPrefix(m.EventName, "s3:Object")+" "+record.S3.Object.Key]++
+	}
+	return nil
+}
+
+func (r *received) has(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys[what] > 0
+}
+
+// hook is a webhook at an address that it can leave and come back to.
+type hook struct {
+	received
+	address string
+	server  *http.Server
+}
+
+func newHook(t *testing.T) *hook {
+	t.Helper()
+	h := &hook{address: "127.0.0.1:0"}
+	h.open(t)
+	t.Cleanup(h.close)
+	return h
+}
+
+func (h *hook) open(t *testing.T) {
+	t.Helper()
+	var ln net.Listener
+	eventually(t, "the webhook has its address", func() (ok bool) {
+		var err error
+		ln, err = net.Listen("tcp", h.address)
+		return err == nil
+	})
+	h.address = ln.Addr().String()
+	h.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = h.add(body)
+		}
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	})}
+	go func(s *http.Server) { _ = s.Serve(ln) }(h.server) // it ends with close
+}
+
+func (h *hook) close() { _ = h.server.Close() }
+
+// env sets the webhook up as the target HOOK.
+func (h *hook) env() []string {
+	return []string{"MINIO_NOTIFY_WEBHOOK_ENABLE_HOOK=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_HOOK=http://" + h.address}
+}
+
+const hookARN = "arn:minio:sqs::HOOK:webhook"
+
+// tellOf has a bucket tell a target of all that is made and removed in it.
+func tellOf(t *testing.T, c *s3.Client, bucket, arn string) {
+	t.Helper()
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
+	must(t, err)
+	_, err = c.PutBucketNotificationConfiguration(t.Context(), &s3.PutBucketNotificationConfigurationInput{
+		Bucket: aws.String(bucket),
+		NotificationConfiguration: &types.NotificationConfiguration{QueueConfigurations: []types.QueueConfiguration{{
+			QueueArn: aws.String(arn), Events: []types.Event{"s3:ObjectCreated:*", "s3:ObjectRemoved:*"},
+		}}},
+	})
+	must(t, err)
+}
+
+// startFleetWith is startFleet with further variables.
+func startFleetWith(t *testing.T, env []string, n int) []*server {
+	t.Helper()
+	dir := t.TempDir()
+	var fleet []*server
+	for range n {
+		fleet = append(fleet, startWith(t, env, place{host: "127.0.0.1"}, dir))
+	}
+	return fleet
+}
+
+// TestEveryAcknowledgedPutIsToldOfThoughEverythingDies has clients write while the
+// target is away and gateways are killed, one of them for good.
+func TestEveryAcknowledgedPutIsToldOfThoughEverythingDies(t *testing.T) {
+	h := newHook(t)
+	fleet := startFleetWith(t, h.env(), 3)
+	tellOf(t, newS3(fleet[0], noRetry), "bucket", hookARN)
+	h.close()
+	var mu sync.Mutex
+	var acknowledged []string
+	var group sync.WaitGroup
+	stop := make(chan struct{})
+	var current [3]*s3.Client
+	for i, s := range fleet {
+		current[i] = newS3(s, noRetry)
+	}
+	for worker := range 6 {
+		group.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				mu.Lock()
+				c := current[worker%3]
+				mu.Unlock()
+				key := fmt.Sprintf("%d/%d", worker, n)
+				_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: strings.NewReader("x")})
+				if err != nil {
+					time.Sleep(50 * time.Millisecond) // its gateway is dead
+					continue
+				}
+				mu.Lock()
+				acknowledged = append(acknowledged, key)
+				mu.Unlock()
+			}
+		})
+	}
+	written := func(n int) func() bool {
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(acknowledged) >= n
+		}
+	}
+	eventually(t, "objects are written", written(30))
+	fleet[0].kill(t)
+	eventually(t, "more objects are written", written(60))
+	fleet[1].kill(t)
+	again := fleet[1].again(t)
+	mu.Lock()
+	current[1] = newS3(again, noRetry)
+	mu.Unlock()
+	eventually(t, "more objects are written", written(100))
+	close(stop)
+	group.Wait()
+	h.open(t)
+	for _, key := range acknowledged {
+		eventually(t, "the target is told of "+key, func() bool { return h.has("Created:Put " + key) })
+	}
+	t.Logf("%d objects were acknowledged and told of", len(acknowledged))
+}
+
+// TestMcManagesEventsAndWatchesThem makes rules and listens at one gateway, and writes
+// at others.
+func TestMcManagesEventsAndWatchesThem(t *testing.T) {
+	h := newHook(t)
+	fleet := startFleetWith(t, h.env(), 3)
+	mc := client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")
+	for i, s := range fleet {
+		mc.run(t, "alias", "set", fmt.Sprint("g", i), s.url, user, password)
+	}
+	mc.run(t, "mb", "g0/bucket")
+	if info := mc.run(t, "admin", "info", "g0", "--json"); !strings.Contains(info, hookARN) {
+		t.Errorf("mc admin info: %s", info)
+	}
+	mc.run(t, "event", "add", "g0/bucket", hookARN, "--event", "put,delete", "--prefix", "in/")
+	if list := mc.run(t, "event", "ls", "g1/bucket"); !strings.Contains(list, hookARN) || !strings.Contains(list, `prefix="in/"`) {
+		t.Errorf("mc event ls: %s", list)
+	}
+	if out, err := mc.try(t, "event", "add", "g1/bucket", "arn:minio:sqs::NONE:webhook"); err == nil {
+		t.Errorf("a target that there is not: %s", out)
+	}
+	c := newS3(fleet[1], noRetry)
+	put := func(key string) {
+		t.Helper()
+		_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: strings.NewReader("x")})
+		must(t, err)
+	}
+	heard := watch(t, mc, func() { put("in/probe") }, "g2/bucket", "--prefix", "in/")
+	put("out/a")
+	put("in/b c")
+	_, err := newS3(fleet[0]).DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: aws.String("in/b c")})
+	must(t, err)
+	for _, want := range []string{"s3:ObjectCreated:Put", "s3:ObjectRemoved:Delete"} {
+		select {
+		case line := <-heard:
+			if !strings.Contains(line, want) || !strings.Contains(line, "in/b") {
+				t.Errorf("mc watch says %s, want %s", line, want)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("mc watch does not tell of %s", want)
+		}
+	}
+	eventually(t, "the webhook is told", func() bool { return h.has("Created:Put in/b+c") && h.has("Removed:Delete in/b+c") })
+	if h.has("Created:Put out/a") {
+		t.Error("the webhook is told of what no rule is about")
+	}
+	mc.run(t, "event", "rm", "g2/bucket", hookARN, "--event", "put,delete", "--prefix", "in/")
+	if list := mc.run(t, "event", "ls", "g1/bucket"); strings.Contains(list, hookARN) {
+		t.Errorf("after mc event rm: %s", list)
+	}
+}
+
+// watch runs "mc watch" until the end of the test and returns where its lines come
+// out. It listens when it has told of what probe does, whose key ends with "probe".
+func watch(t *testing.T, mc *cli, probe func(), args ...string) <-chan string {
+	t.Helper()
+	cmd := exec.Command(mc.path, append(append(slices.Clone(mc.args), "watch", "--json"), args...)...)
+	cmd.Env = mc.env
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	lines, ready := make(chan string, 100), make(chan struct{})
+	go func() {
+		once := sync.OnceFunc(func() { close(ready) })
+		for in := bufio.NewScanner(out); in.Scan(); {
+			if strings.Contains(in.Text(), "probe") {
+				once()
+				continue
+			}
+			lines <- in.Text()
+		}
+	}()
+	eventually(t, "mc watch listens", func() bool {
+		probe()
+		select {
+		case <-ready:
+			return true
+		default:
+			return false
+		}
+	})
+	return lines
+}
