@@ -37,6 +37,10 @@ func adminCalls() []adminCall {
 		{"GET", "info", "AdminInfo", "admin:ServerInfo", (*Server).adminInfo},
 		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo},
 
+		{"GET", "datausageinfo", "AdminDataUsageInfo", "admin:DataUsageInfo", (*Server).dataUsageInfo},
+		{"PUT", "set-bucket-quota", "AdminSetBucketQuota", "admin:SetBucketQuota", (*Server).setBucketQuota},
+		{"GET", "get-bucket-quota", "AdminGetBucketQuota", "admin:GetBucketQuota", (*Server).getBucketQuota},
+
 		{"PUT", "add-user", "AdminAddUser", "admin:CreateUser", (*Server).addUser},
 		{"GET", "list-users", "AdminListUsers", "admin:ListUsers", (*Server).listUsers},
 		{"GET", "user-info", "AdminUserInfo", own, (*Server).userInfo},

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -29,12 +30,18 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	for _, g := range gateways {
 		servers = append(servers, g.document(r.scheme(), network))
 	}
-	return r.answerJSON(map[string]any{
+	each, all, err := s.usageOf(buckets)
+	if err != nil {
+		return err
+	}
+	info := usageSummary(all, len(each))
+	maps.Copy(info, map[string]any{
 		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{}, "sqsARN": s.targets(),
 		// mc hides the gateways of another backend.
 		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": len(gateways) - online, "standardSCParity": 0, "rrSCParity": 0},
 		"servers": servers,
 	})
+	return r.answerJSON(info)
 }
 
 // targets returns the ARNs of those that events can be sent to.
@@ -90,13 +97,21 @@ func (s *Server) accountInfo(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	each, _, err := s.usageOf(buckets)
+	if err != nil {
+		return err
+	}
 	seen := []map[string]any{}
 	for i := range buckets {
 		name := buckets[i].Name
 		read := s.allow(r, "s3:ListBucket", object.Ref{Bucket: name}) == nil || s.allow(r, "s3:GetObject", object.Ref{Bucket: name, Key: "*"}) == nil
 		write := s.allow(r, "s3:PutObject", object.Ref{Bucket: name, Key: "*"}) == nil
 		if read || write {
-			seen = append(seen, map[string]any{"name": name, "created": buckets[i].Created, "access": map[string]bool{"read": read, "write": write}})
+			u := each[name]
+			seen = append(seen, map[string]any{
+				"name": name, "created": buckets[i].Created, "access": map[string]bool{"read": read, "write": write},
+				"size": u.Bytes, "objects": u.Objects, "objectHistogram": histogram(u),
+			})
 		}
 	}
 	policy, err := s.shownPolicy(r.identity)

@@ -121,6 +121,7 @@ var (
 	errNotImplemented         = &s3Error{code: "NotImplemented", status: 501, message: "A header you provided implies functionality that is not implemented."}
 	errNotModified            = &s3Error{code: "NotModified", status: 304, message: "Not Modified"}
 	errPreconditionFailed     = &s3Error{code: "PreconditionFailed", status: 412, message: "At least one of the pre-conditions you specified did not hold."}
+	errQuotaExceeded          = &s3Error{code: "XMinioAdminBucketQuotaExceeded", status: 400, message: "Bucket quota exceeded"}
 	errRequestTimeout         = &s3Error{code: "RequestTimeout", status: 400, message: "Your socket connection to the server was not read from or written to within the timeout period."}
 	errSHA256Mismatch         = &s3Error{code: "XAmzContentSHA256Mismatch", status: 400, message: "The provided 'x-amz-content-sha256' header does not match what was computed."}
 	errSignatureDoesNotMatch  = &s3Error{code: "SignatureDoesNotMatch", status: 403, message: "The request signature we calculated does not match the signature you provided. Check your key and signing method."}
@@ -172,6 +173,8 @@ func fromKind(kind object.Kind, err error) *s3Error {
 		return errInternal.because(err)
 	case object.Unavailable, object.ReadOnly:
 		return errUnavailable.because(err)
+	case object.OverQuota:
+		return errQuotaExceeded.because(err)
 	case object.Full:
 		return errStorageFull.because(err)
 	case object.AccessDenied:

@@ -52,7 +52,9 @@ type Config struct {
 	Directory *directory.Directory
 	Sealer    *sealing.Sealer
 	// Events tells of what happens; nil: nobody is told, and there are no targets.
-	Events  *events.Service
+	Events *events.Service
+	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
+	Usage   Usage
 	Metrics *Metrics    // nil: none are kept
 	TLS     *tls.Config // nil: plain HTTP
 	// ConsoleURL is where browsers that come to / are sent, or "".

@@ -41,6 +41,7 @@ type serverFlags struct {
 	lifecycleInterval time.Duration
 	domain            string
 	websiteDomain     string
+	usageInterval     time.Duration
 	serverURL         string
 	logFormat         string
 	logLevel          string
@@ -108,6 +109,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
 	fl.DurationVar(&f.lifecycleInterval, "lifecycle-interval", 0, "`time` between two rounds of lifecycle rules; 0: shortly after each midnight UTC")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
+	fl.DurationVar(&f.usageInterval, "usage-interval", 24*time.Hour, "how often one gateway counts what all buckets hold; 0 for never")
 	fl.StringVar(&f.websiteDomain, "website-domain", "", "comma-separated `names` under which buckets are websites for browsers: BUCKET.name")
 	fl.StringVar(&f.serverURL, "server-url", "", "`URL` that clients reach this endpoint at, for the start-up text")
 	fl.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
@@ -170,6 +172,8 @@ func (f *serverFlags) validate() error {
 	switch {
 	case !known:
 		return usage("--mount-mode "+f.mountMode+" is none of auto, direct and routed", "take auto")
+	case f.usageInterval < 0:
+		return usage("--usage-interval cannot be negative", "take one such as 24h, or 0 for never")
 	case f.mountStale < 0:
 		return usage("--mount-stale cannot be negative", "take one such as 3s")
 	case f.readMount != "" && f.singleGateway:
@@ -221,13 +225,19 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		}
 		defer func() { err = errors.Join(err, fleet.close(context.WithoutCancel(ctx))) }()
 	}
-	store, err := f.openStore(ctx, path, state, fleet, log)
-	if err != nil {
+	var store object.Store
+	if store, err = f.openStore(ctx, path, state, fleet, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 
 	cfg := gateway.DefaultConfig()
+	cfg.Metrics = gateway.NewMetrics()
+	if fleet != nil {
+		var stop func()
+		store, cfg.Usage, stop = f.startUsage(ctx, store, fleet, cfg.Metrics, log)
+		defer stop()
+	}
 	cfg.Store, cfg.Logger, cfg.Sealer = store, log, sealing.New(derivations)
 	if cfg.Directory, err = openDirectory(ctx, fleet, env, creds, cfg.Sealer); err != nil {
 		return err
@@ -244,7 +254,6 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		defer pairs.Close()
 		cfg.TLS = pairs.Config()
 	}
-	cfg.Metrics = gateway.NewMetrics()
 	if err := fleet.show(&cfg); err != nil {
 		return err
 	}

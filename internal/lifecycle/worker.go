@@ -17,7 +17,6 @@ const lockName = "l/lifecycle"
 const (
 	settle = 5 * time.Minute  // after it has got the lock
 	behind = 10 * time.Minute // midnight, when rules come to be due
-	retry  = 10 * time.Second // after a lock that was lost
 )
 
 // Worker sweeps the buckets once a day, in one of the gateways that share a Locker.
@@ -32,23 +31,11 @@ type Worker struct {
 }
 
 // Run works until ctx ends.
-func (w *Worker) Run(ctx context.Context) {
-	for ctx.Err() == nil {
-		lease, err := w.Locker.Acquire(ctx, lock.Exclusive, lockName)
-		if err == nil {
-			w.hold(ctx, lease)
-			lease.Release()
-		}
-		pause(ctx, retry)
-	}
-}
+func (w *Worker) Run(ctx context.Context) { lock.Elect(ctx, w.Locker, lockName, w.hold) }
 
 // hold sweeps for as long as the lock is held.
-func (w *Worker) hold(ctx context.Context, lease lock.Lease) {
-	held, stop := context.WithCancel(lease.Context())
-	defer stop()
-	defer context.AfterFunc(ctx, stop)()
-	for wait := w.first(); pause(held, wait); wait = w.next() {
+func (w *Worker) hold(held context.Context) {
+	for wait := w.first(); lock.Pause(held, wait); wait = w.next() {
 		s := &Sweep{Store: w.Store, Now: w.Now(), Done: func(a Action, ref object.Ref, done object.Deleted) {
 			w.Log.Info("lifecycle", "action", string(a), "bucket", ref.Bucket, "key", ref.Key, "version", ref.Version)
 			w.Done(held, a, ref, done)
@@ -72,16 +59,4 @@ func (w *Worker) next() time.Duration {
 	}
 	now := w.Now()
 	return midnight(now).AddDate(0, 0, 1).Add(behind).Sub(now)
-}
-
-// pause waits, and reports whether ctx has not ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

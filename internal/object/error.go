@@ -16,7 +16,7 @@ const (
 	Internal           Kind = iota
 	Unknown                 // whether the change happened could not be found out
 	Unavailable             // the storage did not answer; a retry may succeed
-	Full                    // no space or quota left
+	Full                    // no space left
 	ReadOnly                // the storage refuses changes
 	AccessDenied            // the storage refuses this process the file
 	BadName                 // the storage cannot hold such a key or bucket name
@@ -38,6 +38,7 @@ const (
 	BadDigest               // a stated checksum or size is not that of the content
 	InvalidRequest          // the request contradicts itself or the state it meets
 	NotImplemented          // this Store cannot do it
+	OverQuota               // the bucket may not hold so much
 )
 
 func (k Kind) Error() string {
@@ -50,6 +51,7 @@ func (k Kind) Error() string {
 		Locked: "version is locked", PreconditionFailed: "precondition failed", Conflict: "conflicting operation", InvalidPart: "invalid part",
 		InvalidPartOrder: "invalid part order", PartTooSmall: "part too small", TooLarge: "object too large", BadDigest: "digest mismatch",
 		InvalidRequest: "invalid request", NotImplemented: "not implemented",
+		OverQuota: "quota exceeded",
 	}
 	if int(k) < len(names) {
 		return names[k]

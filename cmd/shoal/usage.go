@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/quota"
+	counting "github.com/shoal-storage/shoal/internal/usage"
+)
+
+// startUsage keeps the buckets of a store within their quotas and counts what they hold,
+// until the returned function is called.
+func (f *serverFlags) startUsage(ctx context.Context, store object.Store, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (object.Store, *counting.Worker, func()) {
+	ledgers := ledgerRecords{settings{fleet.node}}
+	accounts := quota.NewAccounts(ledgers, sessions{fleet}, time.Now)
+	limited := quota.NewStore(store, accounts)
+	w := &counting.Worker{Store: limited, Locker: fleet.node, Records: ledgers, Accounts: accounts, Log: log, Now: time.Now, Every: f.usageInterval}
+	metrics.Registry.MustRegister(usageCollector{ledgers})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // not before the last request is done
+	var running sync.WaitGroup
+	running.Go(func() { accounts.Run(ctx) })
+	running.Go(func() { w.Run(ctx) })
+	return limited, w, func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// ledgerRecords are the settings of a fleet as the records of its ledgers.
+type ledgerRecords struct{ settings }
+
+// Set implements quota.Records.
+func (r ledgerRecords) Set(ctx context.Context, name string, value []byte, revision uint64) error {
+	err := r.settings.Set(ctx, name, value, revision)
+	if errors.Is(err, directory.ErrChanged) {
+		return quota.ErrChanged
+	}
+	return err
+}
+
+// Changed implements quota.Records.
+func (r ledgerRecords) Changed() <-chan struct{} { return r.node.Changed() }
+
+// sessions are those of a fleet.
+type sessions struct{ fleet *fleet }
+
+// Current implements quota.Sessions.
+func (s sessions) Current() string { return s.fleet.node.Session().ID() }
+
+// Live implements quota.Sessions.
+func (s sessions) Live(id string) bool { return s.fleet.node.Live(id) }
+
+// usageCollector is what the buckets held when they were counted, for Prometheus.
+type usageCollector struct{ records counting.Records }
+
+// Describe implements prometheus.Collector; the buckets are not known before they are
+// collected.
+func (usageCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c usageCollector) Collect(out chan<- prometheus.Metric) {
+	names, err := counting.Counted(c.records)
+	if err != nil {
+		return // this gateway is cut off, which other metrics tell
+	}
+	bytes := prometheus.NewDesc("shoal_bucket_usage_bytes", "Bytes of all versions when the bucket was counted.", []string{"bucket"}, nil)
+	objects := prometheus.NewDesc("shoal_bucket_usage_objects", "Objects when the bucket was counted.", []string{"bucket"}, nil)
+	versions := prometheus.NewDesc("shoal_bucket_usage_versions", "Versions when the bucket was counted.", []string{"bucket"}, nil)
+	for _, name := range names {
+		u, counted, err := counting.Of(c.records, name)
+		if err != nil || !counted {
+			continue
+		}
+		for desc, n := range map[*prometheus.Desc]int64{bytes: u.Bytes, objects: u.Objects, versions: u.Versions} {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), name)
+		}
+	}
+}
