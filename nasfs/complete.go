@@ -103,9 +103,9 @@ func (s *Store) completed(ref object.UploadRef, in object.CompleteInput) (*objec
 	info := s.info(ref.Ref, o.stamp(), o.rec, o.state)
 	have := make([]object.Part, len(in.Parts))
 	for i, p := range info.Parts {
-		have[i] = object.Part{Number: p.Number, Size: p.Size, ETag: in.Parts[i].ETag, Checksum: p.Checksum}
+		have[i] = object.Part{Number: p.Number, Size: p.Size, ETag: in.Parts[i].ETag, Checksum: p.Checksum, Salt: p.Salt}
 	}
-	up := object.Upload{UploadRef: ref, Algorithm: info.Checksum.Algorithm, Type: info.Checksum.Type, Implied: true}
+	up := object.Upload{UploadRef: ref, Algorithm: info.Checksum.Algorithm, Type: info.Checksum.Type, Implied: true, Meta: info.Meta}
 	a, err := object.Assemble(up, have, in)
 	if err != nil || a.ETag != info.ETag {
 		return nil, nil //nolint:nilerror // other parts: not this Complete
@@ -138,52 +138,57 @@ func (s *Store) assemble(ctx context.Context, st *staged, up object.Upload, in o
 	if err := s.create(st); err != nil {
 		return err
 	}
+	var overhead int64
 	for _, part := range a.Parts {
-		if err := s.appendPart(ctx, st, dir, files[part.Number], part); err != nil {
+		more, err := s.appendPart(ctx, st, dir, files[part.Number], part)
+		if err != nil {
 			return fmt.Errorf("part %d: %w", part.Number, err)
 		}
+		overhead += more
 	}
-	if st.size != a.Size {
-		return fmt.Errorf("assembled %d bytes of %d", st.size, a.Size)
+	if st.size != a.Size+overhead {
+		return fmt.Errorf("assembled %d bytes of %d", st.size, a.Size+overhead)
 	}
 	return s.seal(ctx, st, record{
-		key: up.Key, uploadID: up.ID, etag: a.ETag, checksum: a.Checksum, parts: a.Infos, meta: up.Meta.Clone(), modified: s.cfg.Now().UTC(),
+		key: up.Key, uploadID: up.ID, etag: a.ETag, checksum: a.Checksum, parts: a.Infos, overhead: overhead,
+		meta: up.Meta.Clone(), modified: s.cfg.Now().UTC(),
 	})
 }
 
-// appendPart appends the content of a part, which must still be the one chosen.
-func (s *Store) appendPart(ctx context.Context, st *staged, dir vfs.Dir, name string, part object.Part) error {
+// appendPart appends the file of a part, which must still be the one chosen, and
+// returns its overhead.
+func (s *Store) appendPart(ctx context.Context, st *staged, dir vfs.Dir, name string, part object.Part) (overhead int64, err error) {
 	if name == "" {
-		return object.InvalidPart
+		return 0, object.InvalidPart
 	}
 	f, err := dir.Open(name)
 	if isAbsent(err) {
-		return object.InvalidPart
+		return 0, object.InvalidPart
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer closeFile(f)
 	before, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	rec, _, err := s.loadRecord(f, stampOf(before))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if rec == nil || rec.etagOf() != part.ETag || before.Size != part.Size {
-		return object.InvalidPart
+	if rec == nil || rec.etagOf() != part.ETag || rec.salt != part.Salt || before.Size-rec.overhead != part.Size {
+		return 0, object.InvalidPart
 	}
-	if err := s.appendFile(ctx, st, f, part.Size); err != nil {
-		return err
+	if err := s.appendFile(ctx, st, f, before.Size); err != nil {
+		return 0, err
 	}
 	after, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if stampOf(after) != stampOf(before) {
-		return object.InvalidPart
+		return 0, object.InvalidPart
 	}
-	return nil
+	return rec.overhead, nil
 }

@@ -61,22 +61,23 @@ func (s *Store) tryCopy(ctx context.Context, st *staged, src, dst object.Ref, in
 	if err := s.create(st); err != nil {
 		return err
 	}
-	if err := s.appendFile(ctx, st, o.file, info.Size); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := s.appendFile(ctx, st, o.file, info.Held()); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
 	after, err := o.file.Stat()
 	if err != nil {
 		return err
 	}
-	if stampOf(after) != o.stamp() || st.size != info.Size {
+	if stampOf(after) != o.stamp() || st.size != info.Held() {
 		return object.E("copy", src.Key, object.Conflict, errChanged)
 	}
-	rec := record{key: dst.Key, checksum: info.Checksum, parts: info.Parts, meta: info.Meta, modified: s.cfg.Now().UTC()}
+	rec := record{key: dst.Key, checksum: info.Checksum, overhead: info.Overhead, parts: info.Parts, meta: info.Meta, modified: s.cfg.Now().UTC()}
 	if rec.etag = info.ETag; o.rec != nil {
 		rec.etag, rec.md5 = o.rec.etag, o.rec.md5
 	}
 	if in.Meta != nil {
 		rec.meta = in.Meta.Clone()
+		rec.meta.Seal = info.Meta.Seal
 	}
 	return s.seal(ctx, st, rec)
 }

@@ -29,6 +29,7 @@ type etagShard struct {
 // nothing.
 type etagEntry struct {
 	size, mtime int64
+	overhead    int64 // bytes of the file that are none of the content
 	modified    int64 // ns
 	sum         [16]byte
 	parts       int32 // -1: no suffix
@@ -85,7 +86,7 @@ func (c *etagCache) put(st stamp, r *record) {
 // describe takes over what a record says, and reports whether it could.
 func (e *etagEntry) describe(r *record) bool {
 	e.modified, e.algorithm, e.kind = r.modified.UnixNano(), r.checksum.Algorithm, r.checksum.Type
-	e.version = r.version
+	e.version, e.overhead = r.version, r.overhead
 	found := false
 	for i, class := range storageClasses() {
 		if class == r.meta.StorageClass {
@@ -116,7 +117,7 @@ func (c *etagCache) get(ref object.Ref, st stamp, deployment string) (object.Inf
 	if !ok || e.size != st.size || e.mtime != st.mtime {
 		return object.Info{}, false
 	}
-	info := object.Info{Bucket: ref.Bucket, Key: ref.Key, Size: st.size}
+	info := object.Info{Bucket: ref.Bucket, Key: ref.Key, Size: st.size - e.overhead, Overhead: e.overhead}
 	if e.foreign {
 		info.ETag, info.Modified = st.foreignETag(deployment), unixTime(st.mtime)
 		return info, true

@@ -1,6 +1,7 @@
 package nasfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -272,9 +273,11 @@ func (s *Store) info(ref object.Ref, st stamp, r, state *record) object.Info {
 	} else {
 		info.Modified, info.ETag, info.Checksum = r.modified, r.etagOf(), r.checksum
 		info.Parts, info.Meta = r.parts, r.meta
+		info.Size, info.Overhead = st.size-r.overhead, r.overhead
 	}
 	if state != nil {
 		info.Meta.Tags, info.Meta.Retention, info.Meta.LegalHold = state.meta.Tags, state.meta.Retention, state.meta.LegalHold
+		info.Meta.Seal = cmp.Or(state.meta.Seal, info.Meta.Seal) // of changes from before there were seals
 	}
 	if s.mayVersion() {
 		info.Version = s.shownVersion(ref.Bucket, r)

@@ -43,6 +43,8 @@ type record struct {
 	version  version   // of an object, and of a delete marker
 	uploadID string    // upload that the object was assembled from
 	implied  bool      // of an upload
+	overhead int64     // bytes of the file that are none of the content
+	salt     string    // of a part: what it was sealed with
 	spilled  bool      // the whole record is in the sidecar of the stamp
 }
 
@@ -76,6 +78,9 @@ const (
 	fieldRetention
 	fieldRetainUntil
 	fieldLegalHold
+	fieldSeal
+	fieldOverhead
+	fieldSalt
 )
 
 // etagOf returns the object's ETag.
@@ -86,13 +91,13 @@ func (r *record) etagOf() string {
 	return hex.EncodeToString(r.md5)
 }
 
-// text returns the string fields of the metadata with their numbers.
-func (r *record) text() [8]struct {
+// text returns string fields, most of the metadata, with their numbers.
+func (r *record) text() [10]struct {
 	n protowire.Number
 	s *string
 } {
 	m := &r.meta
-	return [8]struct {
+	return [10]struct {
 		n protowire.Number
 		s *string
 	}{
@@ -104,6 +109,8 @@ func (r *record) text() [8]struct {
 		{fieldExpires, &m.Expires},
 		{fieldStorageClass, &m.StorageClass},
 		{fieldWebsiteRedirect, &m.WebsiteRedirect},
+		{fieldSeal, &m.Seal},
+		{fieldSalt, &r.salt},
 	}
 }
 
@@ -152,6 +159,7 @@ func (r *record) encode() []byte {
 		b = appendInt(b, fieldRetainUntil, protowire.EncodeZigZag(until.UnixNano()))
 	}
 	b = appendInt(b, fieldLegalHold, protowire.EncodeBool(r.meta.LegalHold))
+	b = appendInt(b, fieldOverhead, uint64(r.overhead)) //nolint:gosec // bits
 	if !r.version.isZero() {
 		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
 		b = protowire.AppendBytes(b, r.version[:])
@@ -195,7 +203,8 @@ func encodeChecksum(c object.Checksum) []byte {
 func encodePart(p object.PartInfo) []byte {
 	b := appendInt(nil, 1, uint64(p.Number)) //nolint:gosec // 1 to 10,000
 	b = appendInt(b, 2, uint64(p.Size))      //nolint:gosec // bits
-	return appendText(b, 3, p.Checksum)
+	b = appendText(b, 3, p.Checksum)
+	return appendText(b, 4, p.Salt)
 }
 
 // decodeRecord is the inverse of encode. It refuses, with errRecord, what was
@@ -211,6 +220,9 @@ func decodeRecord(b []byte) (*record, error) {
 	r := &record{}
 	if err := eachField(body[1:], r.field); err != nil {
 		return nil, err
+	}
+	if r.overhead < 0 || r.overhead > r.stamp.size {
+		return nil, fmt.Errorf("%w: its overhead is more than the file", errRecord)
 	}
 	return r, nil
 }
@@ -287,6 +299,8 @@ func (r *record) field(n protowire.Number, v uint64, s []byte) (err error) {
 		r.meta.Retention.Until = time.Unix(0, protowire.DecodeZigZag(v)).UTC()
 	case fieldLegalHold:
 		r.meta.LegalHold = v != 0
+	case fieldOverhead:
+		r.overhead = int64(v) //nolint:gosec // bits
 	case fieldVersion:
 		if copy(r.version[:], s) != len(s) || len(s) != len(r.version) {
 			return errRecord
@@ -313,6 +327,8 @@ func (r *record) part(b []byte) error {
 			p.Size = int64(v) //nolint:gosec // bits
 		case 3:
 			p.Checksum = string(s)
+		case 4:
+			p.Salt = string(s)
 		}
 		return nil
 	})

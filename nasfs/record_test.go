@@ -18,15 +18,15 @@ func records() map[string]*record {
 		"empty": {},
 		"plain": {key: "a/b", stamp: stamp{1 << 60, 5 << 40, -1}, md5: []byte("0123456789abcdef"), modified: time.Unix(-1, 5).UTC()},
 		"full": {
-			key: "\xff\x00", stamp: stamp{1, 2, 3}, token: lock.Token{Generation: 1, Epoch: 2, Sequence: 3}, writer: "w", etag: "e-2",
+			key: "\xff\x00", stamp: stamp{1, 20, 3}, token: lock.Token{Generation: 1, Epoch: 2, Sequence: 3}, writer: "w", etag: "e-2",
 			checksum: object.Checksum{Algorithm: object.SHA256, Type: object.Composite, Value: "sum", Parts: 2},
-			parts:    []object.PartInfo{{Number: 1, Size: 5 << 30, Checksum: "x"}, {Number: 10000}},
+			parts:    []object.PartInfo{{Number: 1, Size: 5 << 30, Checksum: "x", Salt: "\x00\xff"}, {Number: 10000}},
 			meta: object.Meta{
 				ContentType: "1", ContentEncoding: "2", ContentDisposition: "3", ContentLanguage: "4", CacheControl: "5", Expires: "6",
 				StorageClass: "7", WebsiteRedirect: "8", User: map[string]string{"a": "b", "": "", "c": strings.Repeat("x", 300)},
-				Tags: []object.Tag{{Key: "k", Value: "v"}, {}},
+				Tags: []object.Tag{{Key: "k", Value: "v"}, {}}, Seal: "9",
 			},
-			modified: time.Unix(1<<33, 999).UTC(), uploadID: "u", implied: true, spilled: true,
+			modified: time.Unix(1<<33, 999).UTC(), uploadID: "u", implied: true, spilled: true, overhead: 20, salt: "\xff",
 		},
 	}
 }
@@ -36,6 +36,15 @@ func TestARecordComesBackAsItWasWritten(t *testing.T) {
 		got, err := decodeRecord(r.encode())
 		if err != nil || !reflect.DeepEqual(got, r) {
 			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, r)
+		}
+	}
+}
+
+func TestARecordOfMoreOverheadThanContentIsRefused(t *testing.T) {
+	for _, overhead := range []int64{-1, 21} {
+		r := &record{stamp: stamp{size: 20}, overhead: overhead}
+		if _, err := decodeRecord(r.encode()); !errors.Is(err, errRecord) {
+			t.Errorf("an overhead of %d bytes of 20: %v", overhead, err)
 		}
 	}
 }

@@ -45,10 +45,10 @@ func (s *Store) updateLocked(ctx context.Context, ref object.Ref, h held, fn fun
 		return object.Info{}, refused{err}
 	}
 	// What else fn changed is not mutable.
-	info.Meta.Tags, info.Meta.Retention, info.Meta.LegalHold = meta.Tags, meta.Retention, meta.LegalHold
+	info.Meta.Tags, info.Meta.Retention, info.Meta.LegalHold, info.Meta.Seal = meta.Tags, meta.Retention, meta.LegalHold, meta.Seal
 	state := &record{
 		key: ref.Key, stamp: o.stamp(), token: s.token(h.names), writer: s.locker.Session().ID(),
-		modified: s.cfg.Now().UTC(), meta: object.Meta{Tags: meta.Tags, Retention: meta.Retention, LegalHold: meta.LegalHold},
+		modified: s.cfg.Now().UTC(), meta: object.Meta{Tags: meta.Tags, Retention: meta.Retention, LegalHold: meta.LegalHold, Seal: meta.Seal},
 	}
 	if err := s.stamping(ctx, func() error { return s.saveState(o.stamp(), state) }); err != nil {
 		return object.Info{}, err

@@ -369,7 +369,9 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 		return object.Part{}, fail(op, uploadName(ref), err)
 	}
 	st, err := s.stage(ctx, "", body, func(d object.Digest) record {
-		return record{key: ref.Key, uploadID: ref.ID, md5: d.MD5[:], checksum: d.Checksum, modified: s.cfg.Now().UTC()}
+		return record{
+			key: ref.Key, uploadID: ref.ID, md5: d.MD5[:], checksum: d.Checksum, overhead: d.Overhead, salt: d.Salt, modified: s.cfg.Now().UTC(),
+		}
 	})
 	if err != nil {
 		return object.Part{}, fail(op, uploadName(ref), err)
@@ -519,7 +521,9 @@ func (s *Store) loadPart(dir vfs.Dir, number int, name string) (part object.Part
 }
 
 func partOf(number int, st vfs.Stat, rec *record) object.Part {
-	return object.Part{Number: number, Size: st.Size, ETag: rec.etagOf(), Modified: rec.modified, Checksum: rec.checksum.Value}
+	return object.Part{
+		Number: number, Size: st.Size - rec.overhead, ETag: rec.etagOf(), Modified: rec.modified, Checksum: rec.checksum.Value, Salt: rec.salt,
+	}
 }
 
 // ListParts implements object.Uploads.

@@ -27,6 +27,7 @@ const (
 	MaxPartSize   = 5 << 30     // bytes, of one part and of one PUT
 	MaxObjectSize = 5 << 40     // bytes (5 TiB)
 	MaxListLimit  = 1000        // entries of one page
+	MaxSaltLen    = 32          // bytes
 	NullVersion   = "null"      // the ID of the version that was made without versioning
 	StorageClass  = "STANDARD"  // the default storage class
 	DefaultRegion = "us-east-1" // the region whose location constraint is empty
@@ -68,6 +69,7 @@ type Meta struct {
 	Tags               []Tag
 	Retention          Retention
 	LegalHold          bool
+	Seal               string // how the content is encrypted, for whoever reads it; empty: it is not
 }
 
 // Clone returns a copy that shares no map or slice with m.
@@ -83,12 +85,14 @@ func (m Meta) Clone() Meta {
 	return m
 }
 
-// Info describes one stored version of an object.
+// Info describes one stored version of an object. Of sealed content (Digest) ETag and
+// checksums are what its Body made of them.
 type Info struct {
 	Bucket   string
 	Key      string
 	Version  string    // NullVersion for what was made without versioning
-	Size     int64     // bytes
+	Size     int64     // bytes, without the Overhead
+	Overhead int64     // bytes that the Store holds beyond Size
 	Modified time.Time // S3's Last-Modified: when the object was made, to the nanosecond
 	ETag     string    // without quotes: hex MD5, "<hex>-<parts>", or a Store's own for foreign content
 	Checksum Checksum  // zero if none is known
@@ -96,11 +100,15 @@ type Info struct {
 	Meta     Meta
 }
 
+// Held returns how many bytes the Store holds: what a Handle's ranges are of.
+func (i *Info) Held() int64 { return i.Size + i.Overhead }
+
 // PartInfo is what an object remembers of a part it was assembled from.
 type PartInfo struct {
 	Number   int
-	Size     int64  // bytes
+	Size     int64  // bytes, without overhead
 	Checksum string // raw value in the object's algorithm, or empty
+	Salt     string // of the part's Digest
 }
 
 // Body is the content of a Put or of a part.
@@ -116,10 +124,14 @@ type Body interface {
 	Digest() Digest
 }
 
-// Digest is what a Body found out about its bytes.
+// Digest is what a Body found out about its bytes. A Body that seals gives other
+// bytes than it was made of: more of them, whose digest says nothing. A Store keeps
+// the bytes as they come, and what the Digest says of them as it is said.
 type Digest struct {
 	MD5      [16]byte
 	Checksum Checksum // over the whole body, of type FullObject; zero if none was computed
+	Overhead int64    // how many of the bytes are none of the content
+	Salt     string   // that a part was sealed with; at most MaxSaltLen bytes
 }
 
 // PutInput is what Put makes an object from.
@@ -133,7 +145,7 @@ type PutInput struct {
 type CopyInput struct {
 	SourceCheck Check // called with the source as it is when it is opened; nil allows
 	Check       Check // called with the current destination under its lock; nil allows
-	Meta        *Meta // nil keeps the source's
+	Meta        *Meta // nil keeps the source's; the Seal is always the source's, as the bytes are
 }
 
 // Check decides whether an operation may go on. A Store calls it under the
@@ -148,7 +160,7 @@ type Check func(current *Info) error
 // It is used by one goroutine at a time.
 type Handle interface {
 	Info() Info
-	// Range returns a reader of length bytes from offset. Only the newest
+	// Range returns a reader of length bytes from offset, of Info.Held. Only the newest
 	// reader of a Handle may be used. If it is an io.WriterTo, that is the
 	// faster way, and the way that keeps bytes out of user space.
 	Range(offset, length int64) io.Reader

@@ -56,7 +56,7 @@ type Objects interface {
 	// Stat returns what Open's Handle would, without holding it.
 	Stat(ctx context.Context, ref Ref) (Info, error)
 	// Update runs fn on the object's mutable metadata under its lock: its tags,
-	// retention and legal hold; NoSuchKey without an object. Bytes, ETag and
+	// retention, legal hold, and Seal if it has one; NoSuchKey without an object. Bytes, ETag and
 	// Modified do not change. An error of fn is returned as it is.
 	Update(ctx context.Context, ref Ref, fn func(*Meta) error) (Info, error)
 	// Delete removes ref. That it does not exist is not an error, but check is

@@ -24,10 +24,11 @@ type Upload struct {
 // Part is one stored part of an upload.
 type Part struct {
 	Number   int
-	Size     int64 // bytes
+	Size     int64 // bytes, without overhead
 	ETag     string
 	Modified time.Time
-	Checksum string // raw value in the upload's algorithm
+	Checksum string // raw value in the upload's algorithm, as the part's Digest said
+	Salt     string // of the part's Digest
 }
 
 // CompletedPart is what the client says of a part when it completes an upload.
@@ -37,10 +38,11 @@ type CompletedPart struct {
 	Checksum Checksum // zero where the client named none
 }
 
-// CompleteInput is what an upload is completed with.
+// CompleteInput is what an upload is completed with. If its Meta has a Seal, the
+// checksums are the caller's business: the Store can hold none against its bytes.
 type CompleteInput struct {
 	Parts    []CompletedPart
-	Checksum Checksum      // of the whole object, as the client states it, or zero
+	Checksum Checksum      // of the whole object, as the client states it, or zero; of a sealed one what is kept
 	Type     *ChecksumType // of the object's checksum, as the client states it, or nil
 	Size     int64         // of the whole object in bytes, as the client states it, or -1
 	Check    Check

@@ -203,7 +203,7 @@ func (m *Memory) Put(ctx context.Context, ref object.Ref, in object.PutInput) (o
 		return object.Info{}, err
 	}
 	s := &stored{content: content, info: object.Info{
-		Bucket: ref.Bucket, Key: ref.Key, Version: m.newID(b), Size: int64(len(content)), Modified: m.now(),
+		Bucket: ref.Bucket, Key: ref.Key, Version: m.newID(b), Size: int64(len(content)) - digest.Overhead, Overhead: digest.Overhead, Modified: m.now(),
 		ETag: hex.EncodeToString(digest.MD5[:]), Checksum: digest.Checksum, Meta: in.Meta.Clone(),
 	}}
 	b.add(s)
@@ -268,7 +268,7 @@ func (m *Memory) Update(ctx context.Context, ref object.Ref, fn func(*object.Met
 	}
 	changed := *s
 	changed.info.Meta.Tags = slices.Clone(meta.Tags)
-	changed.info.Meta.Retention, changed.info.Meta.LegalHold = meta.Retention, meta.LegalHold
+	changed.info.Meta.Retention, changed.info.Meta.LegalHold, changed.info.Meta.Seal = meta.Retention, meta.LegalHold, meta.Seal
 	all := b.versions[ref.Key]
 	all[slices.Index(all, s)] = &changed
 	return b.info(&changed), nil
@@ -342,6 +342,7 @@ func (m *Memory) Copy(ctx context.Context, src, dst object.Ref, in object.CopyIn
 	c.info.Bucket, c.info.Key, c.info.Version, c.info.Modified = dst.Bucket, dst.Key, m.newID(to), m.now()
 	if in.Meta != nil {
 		c.info.Meta = in.Meta.Clone()
+		c.info.Meta.Seal = s.info.Meta.Seal
 	}
 	to.add(c)
 	return to.info(c), nil

@@ -95,7 +95,8 @@ func (m *Memory) PutPart(ctx context.Context, ref object.UploadRef, number int, 
 			fmt.Errorf("the upload has %s checksums, the part has not", u.Algorithm))
 	}
 	p := &part{content: content, Part: object.Part{
-		Number: number, Size: int64(len(content)), ETag: hex.EncodeToString(digest.MD5[:]), Modified: m.now(), Checksum: digest.Checksum.Value,
+		Number: number, Size: int64(len(content)) - digest.Overhead, ETag: hex.EncodeToString(digest.MD5[:]), Modified: m.now(),
+		Checksum: digest.Checksum.Value, Salt: digest.Salt,
 	}}
 	u.parts[number] = p
 	return p.Part, nil
@@ -145,6 +146,7 @@ func (m *Memory) CompleteUpload(ctx context.Context, ref object.UploadRef, in ob
 	for _, p := range a.Parts {
 		s.content = append(s.content, u.parts[p.Number].content...)
 	}
+	s.info.Overhead = int64(len(s.content)) - a.Size
 	b.add(s)
 	delete(b.uploads, ref.ID)
 	return b.info(s), nil

@@ -53,6 +53,8 @@ func mutants() map[string]string {
 		"forgets what is overwritten":               "versions/every_write",
 		"deletes for good":                          "versions/a_delete_makes",
 		"takes every version for the current":       "versions/every_write",
+		"takes overhead for content":                "sealed/sealed_content_is_kept",
+		"forgets the seal when it updates":          "sealed/sealed_content_keeps",
 	}
 }
 
@@ -117,7 +119,11 @@ func (m mutant) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 }
 
 func (m mutant) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
-	return m.Store.Stat(ctx, m.key(ref))
+	info, err := m.Store.Stat(ctx, m.key(ref))
+	if m.is("takes overhead for content") {
+		info.Size, info.Overhead = info.Held(), 0
+	}
+	return info, err
 }
 
 // newest is a handle that reads what the key holds by now.
@@ -143,6 +149,14 @@ func (m mutant) Open(ctx context.Context, ref object.Ref) (object.Handle, error)
 }
 
 func (m mutant) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta) error) (object.Info, error) {
+	if m.is("forgets the seal when it updates") {
+		change := fn
+		fn = func(meta *object.Meta) error {
+			err := change(meta)
+			meta.Seal = ""
+			return err
+		}
+	}
 	info, err := m.Store.Update(ctx, ref, fn)
 	if err == nil && m.is("drops the tags of an overwritten object") {
 		info.Meta.Tags = nil

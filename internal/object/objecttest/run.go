@@ -34,6 +34,7 @@ func Run(t *testing.T, newStore func(t *testing.T) object.Store) {
 		{"uploads", uploadTests()},
 		{"complete", completeTests()},
 		{"copy", copyTests()},
+		{"sealed", sealedTests()},
 		{"versions", versionTests()},
 		{"cancel", cancelTests()},
 	} {

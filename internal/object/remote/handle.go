@@ -24,7 +24,7 @@ type handle struct {
 // takeWhole takes in a content that came with the answer, and is done with the
 // connection.
 func (h *handle) takeWhole() (object.Handle, error) {
-	h.last = &reader{link: h.link, left: h.info.Size}
+	h.last = &reader{link: h.link, left: h.info.Held()}
 	var content bytes.Buffer
 	if _, err := h.last.WriteTo(&content); err != nil {
 		return nil, errors.Join(object.E(open.String(), h.info.Bucket+"/"+h.info.Key, object.Unavailable, errors.Join(ErrAgain, err)), h.Close())

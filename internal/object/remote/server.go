@@ -271,12 +271,12 @@ func (v *visit) open() {
 	}
 	defer h.Close() //nolint:errcheck // it was read from
 	a := answer{Info: h.Info()}
-	a.Whole = a.Info.Size <= smallContent
+	a.Whole = a.Info.Held() <= smallContent
 	if v.link.send(message{Answer: &a}, a.Whole) != nil {
 		return
 	}
 	if a.Whole {
-		v.send(h, extent{0, a.Info.Size})
+		v.send(h, extent{0, a.Info.Held()})
 		return
 	}
 	for {
