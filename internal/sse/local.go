@@ -1,0 +1,82 @@
+package sse
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Local is MasterKeys that were given to this process.
+type Local struct {
+	first string
+	keys  map[string]Key
+}
+
+// maxKeyName is the longest name of a master key, in bytes.
+const maxKeyName = 128
+
+// ParseLocal reads master keys: one or more of name:base64, of 32 bytes each,
+// separated by commas or white space. The first is the default. An error tells no
+// part of a key.
+func ParseLocal(text string) (*Local, error) {
+	l := &Local{keys: make(map[string]Key)}
+	for field := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' }) {
+		name, encoded, found := strings.Cut(field, ":")
+		if !found || !ValidKeyName(name) {
+			return nil, errors.New("a master key is not of the form name:base64")
+		}
+		raw, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || len(raw) != KeySize {
+			return nil, fmt.Errorf("the master key %s is not the base64 of %d bytes", name, KeySize)
+		}
+		if _, twice := l.keys[name]; twice {
+			return nil, fmt.Errorf("there are two master keys %s", name)
+		}
+		if l.first == "" {
+			l.first = name
+		}
+		l.keys[name] = Key(raw)
+	}
+	if l.first == "" {
+		return nil, errors.New("there is no master key in it")
+	}
+	return l, nil
+}
+
+// ValidKeyName reports whether a master key can have a name: it becomes part of
+// paths and headers.
+func ValidKeyName(name string) bool {
+	if name == "" || len(name) > maxKeyName || name[0] == '.' {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// Default implements MasterKeys.
+func (l *Local) Default() string { return l.first }
+
+// Wrap implements MasterKeys.
+func (l *Local) Wrap(_ context.Context, name string, key Key, context []byte) ([]byte, error) {
+	master, ok := l.keys[name]
+	if !ok {
+		return nil, ErrNoMasterKey
+	}
+	return master.Wrap(key, context), nil
+}
+
+// Unwrap implements MasterKeys.
+func (l *Local) Unwrap(_ context.Context, name string, wrapped, context []byte) (Key, error) {
+	master, ok := l.keys[name]
+	if !ok {
+		return Key{}, ErrNoMasterKey
+	}
+	return master.Unwrap(wrapped, context)
+}
