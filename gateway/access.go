@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -136,7 +137,7 @@ func (v *conditionValues) Value(key string) []string {
 		return nil
 	}
 	if strings.HasPrefix(rest, "x-amz-") {
-		return present(v.r.header(rest))
+		return present(cmp.Or(v.r.form[rest], v.r.header(rest)))
 	}
 	return v.ofS3(rest)
 }

@@ -16,23 +16,31 @@ const writeOffset = "x-amz-write-offset-bytes"
 // appendObject serves the PutObject that begins where the object ends. The object is
 // written anew with its old content in front, so that readers never see a part of
 // what is appended, and has the ETag and the checksum of all its content.
-func (s *Server) appendObject(ctx context.Context, r *request, b *body, meta object.Meta, check object.Check) (object.Info, error) {
+func (s *Server) appendObject(ctx context.Context, r *request, b *body, a appended) (object.Info, *encryption, error) {
 	offset, err := strconv.ParseInt(r.header(writeOffset), 10, 64)
 	if err != nil || offset < 0 {
-		return object.Info{}, errInvalidArgument.with("The write offset must be a number of bytes").
+		return object.Info{}, nil, errInvalidArgument.with("The write offset must be a number of bytes").
 			detailed("ArgumentName", writeOffset).detailed("ArgumentValue", r.header(writeOffset))
 	}
-	h, err := s.Store.Open(ctx, r.ref())
+	a.offset = offset
+	customer, err := s.readingKey(r)
+	if err != nil {
+		return object.Info{}, nil, err
+	}
+	h, old, err := s.openDecrypted(ctx, r.ref(), customer)
 	switch {
 	case isAbsent(err) && offset == 0:
-		return s.Store.Put(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: object.All(check, endsAt(0))})
+		return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: b, Meta: a.meta, Check: object.All(a.check, endsAt(0))}, a.wish)
 	case isAbsent(err):
-		return object.Info{}, errInvalidWriteOffset
+		return object.Info{}, nil, errInvalidWriteOffset
 	case err != nil:
-		return object.Info{}, err
+		return object.Info{}, nil, err
 	}
-	info, err := s.appendTo(ctx, h, r, b, appended{offset: offset, meta: meta, check: check})
-	return info, errors.Join(err, h.Close())
+	if kept := old.keeping(); kept != nil && !a.stated {
+		a.wish = kept
+	}
+	info, e, err := s.appendTo(ctx, h, r, b, a)
+	return info, e, errors.Join(err, h.Close())
 }
 
 // isAbsent reports whether an error says that the object is not there.
@@ -43,17 +51,19 @@ func isAbsent(err error) bool {
 // appended says where and how a body is appended.
 type appended struct {
 	offset int64
-	meta   object.Meta // of which only the protection counts
+	meta   object.Meta // of which only the protection counts, where there is an object
 	check  object.Check
+	wish   *wish // how all of it is to be encrypted
+	stated bool  // the request said so: otherwise it is as it was
 }
 
-func (s *Server) appendTo(ctx context.Context, h object.Handle, r *request, b *body, a appended) (object.Info, error) {
+func (s *Server) appendTo(ctx context.Context, h object.Handle, r *request, b *body, a appended) (object.Info, *encryption, error) {
 	old := h.Info()
 	if err := endsAt(a.offset)(&old); err != nil {
-		return object.Info{}, err
+		return object.Info{}, nil, err
 	}
 	if b.Size() > object.MaxObjectSize-old.Size {
-		return object.Info{}, errEntityTooLarge
+		return object.Info{}, nil, errEntityTooLarge
 	}
 	meta := old.Meta.Clone()
 	meta.Retention, meta.LegalHold = a.meta.Retention, a.meta.LegalHold
@@ -61,7 +71,7 @@ func (s *Server) appendTo(ctx context.Context, h object.Handle, r *request, b *b
 	if b.Size() >= 0 {
 		joined.size = old.Size + b.Size()
 	}
-	return s.Store.Put(ctx, r.ref(), object.PutInput{Body: joined, Meta: meta, Check: object.All(a.check, endsAt(a.offset), stillIs(&old))})
+	return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: joined, Meta: meta, Check: object.All(a.check, endsAt(a.offset), stillIs(&old))}, a.wish)
 }
 
 // endsAt allows to append at offset.

@@ -26,6 +26,9 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if _, info, err = s.examine(ctx, r, info, wanted["Checksum"] || wanted["ObjectParts"]); err != nil {
+		return err
+	}
 	if err := r.readConditions("").evaluate(info.ETag, info.Modified); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 		return err
 	}
 	c := copying{src: src, dst: r.ref(), check: check, source: r.readConditions("x-amz-copy-source-").sourceCheck()}
-	if err := c.directives(r); err != nil {
+	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
 	if err := s.protect(r, r.header, &c.meta); err != nil {
@@ -64,18 +64,19 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	}
 	from := s.origin(r)
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
-		source, info, err := s.copyOne(ctx, c)
+		done, err := s.copyOne(ctx, c)
 		if err == nil {
-			err = s.tell(ctx, from, c.dst.Bucket, eventOf(events.CreatedCopy, &info))
+			err = s.tell(ctx, from, c.dst.Bucket, eventOf(events.CreatedCopy, &done.info))
 		}
 		if err != nil {
 			return xmlAnswer{}, err
 		}
 		w := newXML("CopyObjectResult")
-		w.time("LastModified", info.Modified)
-		w.etag(info.ETag)
-		w.checksum(info.Checksum)
-		return xmlAnswer{w.end("CopyObjectResult"), []detail{{"x-amz-copy-source-version-id", source}, {"x-amz-version-id", madeVersion(&info)}}}, nil
+		w.time("LastModified", done.info.Modified)
+		w.etag(done.info.ETag)
+		w.checksum(done.info.Checksum)
+		header := []detail{{"x-amz-copy-source-version-id", done.version}, {"x-amz-version-id", madeVersion(&done.info)}}
+		return xmlAnswer{w.end("CopyObjectResult"), append(header, done.encryption.madeHeaders()...)}, nil
 	})
 }
 
@@ -90,6 +91,26 @@ type copying struct {
 	redirect  string           // never copied
 	class     string           // never copied
 	algorithm object.Algorithm // asked for, or NoAlgorithm for the source's
+	wish      *wish            // how the copy is to be encrypted
+	stated    bool             // the request says so
+	sourceKey *customerKey     // that the client sent for the source, or nil
+}
+
+// copied is what a copy came to.
+type copied struct {
+	version    string // that was copied
+	info       object.Info
+	encryption *encryption
+}
+
+// encrypted reads what the request says of the encryption of the source and the
+// copy.
+func (c *copying) encrypted(s *Server, r *request) (err error) {
+	if c.sourceKey, err = s.customerKey(r, r.lookup, sourceHeaders, false); err != nil {
+		return err
+	}
+	c.wish, c.stated, err = s.wish(r, r.lookup, c.dst.Bucket)
+	return err
 }
 
 // directives reads what the request says of the copy's metadata.
@@ -111,7 +132,7 @@ func (c *copying) directives(r *request) error {
 			return errInvalidRequest.with("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 		}
 	}
-	if c.src == c.dst && !c.replace && !c.tags && c.class == "" && c.redirect == "" {
+	if c.src == c.dst && !c.replace && !c.tags && c.class == "" && c.redirect == "" && !c.stated {
 		return errInvalidRequest.with("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	return nil
@@ -156,46 +177,60 @@ var errSourceChanged = errors.New("source changed")
 // copyAttempts bounds how often a copy starts again because its source changes.
 const copyAttempts = 5
 
-// copyOne copies within the Store where the copy's ETag and checksum are the
-// source's, otherwise through the gateway. It returns the version that was copied,
-// too.
-func (s *Server) copyOne(ctx context.Context, c copying) (version string, info object.Info, err error) {
+// copyOne copies within the Store where the copy's ETag, checksum and encryption
+// are the source's, otherwise through the gateway.
+func (s *Server) copyOne(ctx context.Context, c copying) (done copied, err error) {
 	for range copyAttempts {
-		version, info, err = s.tryCopy(ctx, c)
+		done, err = s.tryCopy(ctx, c)
 		if !errors.Is(err, errSourceChanged) {
-			return version, info, err
+			return done, err
 		}
 	}
-	return "", object.Info{}, errConflict
+	return copied{}, errConflict
 }
 
-func (s *Server) tryCopy(ctx context.Context, c copying) (version string, info object.Info, err error) {
-	h, err := s.Store.Open(ctx, c.src)
+func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error) {
+	h, from, err := s.openDecrypted(ctx, c.src, c.sourceKey)
 	if err != nil {
-		return "", object.Info{}, err
+		return copied{}, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	source := h.Info()
 	if c.source != nil {
 		if err := c.source(&source); err != nil {
-			return "", object.Info{}, err
+			return copied{}, err
 		}
 	}
 	if source.Size > object.MaxPartSize {
-		return "", object.Info{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))
+		return copied{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))
 	}
-	meta := c.metaOf(&source)
-	if copier, ok := s.Store.(object.Copier); ok && c.copiesAsIs(&source) {
-		info, err = copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, SourceCheck: func(now *object.Info) error {
-			if now == nil || now.ETag != source.ETag || !now.Modified.Equal(source.Modified) || now.Version != source.Version {
-				return errSourceChanged
-			}
-			return nil
-		}})
+	if c.wish == nil {
+		c.wish = from.keeping()
+	}
+	if copier, ok := s.Store.(object.Copier); ok && c.copiesAsIs(&source) && c.wish.fits(from, c.sourceKey) {
+		done, err := c.within(ctx, copier, &source, from)
 		if !errors.Is(err, object.NotImplemented) {
-			return source.Version, info, err
+			return done, err
 		}
 	}
+	return s.copyThrough(ctx, c, h)
+}
+
+// within copies within the Store.
+func (c *copying) within(ctx context.Context, copier object.Copier, source *object.Info, from *encryption) (copied, error) {
+	meta := c.metaOf(source)
+	info, err := copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, SourceCheck: func(now *object.Info) error {
+		if now == nil || now.ETag != source.ETag || !now.Modified.Equal(source.Modified) || now.Version != source.Version {
+			return errSourceChanged
+		}
+		return nil
+	}})
+	return copied{source.Version, from.reveal(info), from}, err
+}
+
+// copyThrough copies through the gateway.
+func (s *Server) copyThrough(ctx context.Context, c copying, h object.Handle) (copied, error) {
+	source := h.Info()
 	algorithm := c.algorithm
 	if algorithm == object.NoAlgorithm {
 		algorithm = source.Checksum.Algorithm
@@ -204,8 +239,8 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (version string, info o
 		algorithm = object.CRC64NVME
 	}
 	content := newContent(h.Range(0, source.Size), source.Size, algorithm)
-	info, err = s.Store.Put(ctx, c.dst, object.PutInput{Body: content, Meta: meta, Check: c.check})
-	return source.Version, info, err
+	info, to, err := s.putEncrypted(ctx, c.dst, object.PutInput{Body: content, Meta: c.metaOf(&source), Check: c.check}, c.wish)
+	return copied{source.Version, info, to}, err
 }
 
 // copiesAsIs reports whether S3 gives the copy the source's own ETag and
@@ -235,6 +270,12 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 		return err
 	}
 	c := partCopying{src: src, up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range")}
+	if c.to, err = s.partKey(ctx, r, &up); err != nil {
+		return err
+	}
+	if c.sourceKey, err = s.customerKey(r, r.lookup, sourceHeaders, false); err != nil {
+		return err
+	}
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		source, part, err := s.copyPart(ctx, c)
 		if err != nil {
@@ -246,7 +287,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 		if !up.Implied {
 			w.text("Checksum"+up.Algorithm.String(), encodeChecksum(object.Checksum{Algorithm: up.Algorithm, Value: part.Checksum}))
 		}
-		return xmlAnswer{w.end("CopyPartResult"), []detail{{"x-amz-copy-source-version-id", source}}}, nil
+		return xmlAnswer{w.end("CopyPartResult"), append([]detail{{"x-amz-copy-source-version-id", source}}, c.to.headers()...)}, nil
 	})
 }
 
@@ -257,11 +298,14 @@ type partCopying struct {
 	number int
 	check  object.Check // of the source
 	span   string       // x-amz-copy-source-range
+
+	to        *encryption  // of the upload
+	sourceKey *customerKey // that the client sent for the source, or nil
 }
 
 // copyPart returns the version that was copied, too.
 func (s *Server) copyPart(ctx context.Context, c partCopying) (version string, part object.Part, err error) {
-	h, err := s.Store.Open(ctx, c.src)
+	h, _, err := s.openDecrypted(ctx, c.src, c.sourceKey)
 	if err != nil {
 		return "", object.Part{}, err
 	}
@@ -279,8 +323,9 @@ func (s *Server) copyPart(ctx context.Context, c partCopying) (version string, p
 	if length > object.MaxPartSize {
 		return "", object.Part{}, errEntityTooLarge
 	}
-	part, err = s.Store.PutPart(ctx, c.up.UploadRef, c.number, newContent(h.Range(offset, length), length, c.up.Algorithm))
-	return source.Version, part, err
+	content := newContent(h.Range(offset, length), length, c.up.Algorithm)
+	part, err = s.Store.PutPart(ctx, c.up.UploadRef, c.number, c.to.partBody(content))
+	return source.Version, c.to.revealPart(part, c.up.Algorithm), err
 }
 
 // copyRange reads x-amz-copy-source-range, which must be "bytes=first-last"

@@ -57,6 +57,10 @@ func (e *s3Error) detailed(name, value string) *s3Error {
 	return &c
 }
 
+// valued returns the error with the value of a header of server-side encryption that
+// was refused.
+func (e *s3Error) valued(value string) *s3Error { return e.detailed("ArgumentValue", value) }
+
 // The codes.
 var (
 	errAccessDenied           = &s3Error{code: "AccessDenied", status: 403, message: "Access Denied"}
@@ -69,6 +73,8 @@ var (
 	errBucketNotEmpty         = &s3Error{code: "BucketNotEmpty", status: 409, message: "The bucket you tried to delete is not empty."}
 	errConflict               = &s3Error{code: "OperationAborted", status: 409, message: "A conflicting conditional operation is currently in progress against this resource. Try again."}
 	errCORSForbidden          = &s3Error{code: "AccessForbidden", status: 403, message: "CORSResponse: CORS is not enabled for this bucket."}
+	errCustomersBlocked       = &s3Error{code: "AccessDenied", status: 403, message: "This bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type"}
+	errEncryptionAlgorithm    = &s3Error{code: "InvalidEncryptionAlgorithmError", status: 400, message: "The Encryption request you specified is not valid. Supported value: AES256."}
 	errEntityTooLarge         = &s3Error{code: "EntityTooLarge", status: 400, message: "Your proposed upload exceeds the maximum allowed object size."}
 	errEntityTooSmall         = &s3Error{code: "EntityTooSmall", status: 400, message: "Your proposed upload is smaller than the minimum allowed size"}
 	errHeaderTooLarge         = &s3Error{code: "RequestHeaderSectionTooLarge", status: 400, message: "Your request header section exceeds the maximum allowed size."}
@@ -79,6 +85,7 @@ var (
 	errInvalidArgument        = &s3Error{code: "InvalidArgument", status: 400, message: "Invalid Argument"}
 	errInvalidBucketName      = &s3Error{code: "InvalidBucketName", status: 400, message: "The specified bucket is not valid."}
 	errInvalidChunkSize       = &s3Error{code: "InvalidChunkSizeError", status: 403, message: "Only the last chunk is allowed to have a size less than 8192 bytes"}
+	errInvalidEncryption      = &s3Error{code: "InvalidArgument", status: 400, message: "Invalid Argument", detail: []detail{{"ArgumentName", encryptionHeader}}}
 	errInvalidDigest          = &s3Error{code: "InvalidDigest", status: 400, message: "The Content-Md5 you specified is not valid."}
 	errInvalidLocation        = &s3Error{code: "InvalidLocationConstraint", status: 400, message: "The specified location-constraint is not valid"}
 	errInvalidPart            = &s3Error{code: "InvalidPart", status: 400, message: "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."}
@@ -93,6 +100,7 @@ var (
 	errInvalidToken           = &s3Error{code: "InvalidToken", status: 400, message: "The provided token is malformed or otherwise invalid."}
 	errInvalidURI             = &s3Error{code: "InvalidURI", status: 400, message: "The specified URI couldn't be parsed."}
 	errInvalidWriteOffset     = &s3Error{code: "InvalidWriteOffset", status: 400, message: "The write offset value that you specified does not match the current object size."}
+	errKMSNotConfigured       = &s3Error{code: "NotImplemented", status: 501, message: "Server side encryption specified but KMS is not configured"}
 	errKeyTooLong             = &s3Error{code: "KeyTooLongError", status: 400, message: "Your key is too long."}
 	errACLNotSupported        = &s3Error{code: "AccessControlListNotSupported", status: 400, message: "The bucket does not allow ACLs"}
 	errMalformedPOST          = &s3Error{code: "MalformedPOSTRequest", status: 400, message: "The body of your POST request is not well-formed multipart/form-data."}
@@ -103,6 +111,9 @@ var (
 	errMethodNotAllowed       = &s3Error{code: "MethodNotAllowed", status: 405, message: "The specified method is not allowed against this resource."}
 	errMissingBody            = &s3Error{code: "MissingRequestBodyError", status: 400, message: "Request body is empty."}
 	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
+	errNeedsKey               = &s3Error{code: "InvalidRequest", status: 400, message: "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."}
+	errNoEncryption           = &s3Error{code: "ServerSideEncryptionConfigurationNotFoundError", status: 404, message: "The server side encryption configuration was not found"}
+	errNoMasterKey            = &s3Error{code: "KMS.NotFoundException", status: 400, message: "The request was rejected because the specified entity or resource could not be found."}
 	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
 	errNoLifecycle            = &s3Error{code: "NoSuchLifecycleConfiguration", status: 404, message: "The lifecycle configuration does not exist"}
@@ -120,6 +131,7 @@ var (
 	errNoSuchVersion          = &s3Error{code: "NoSuchVersion", status: 404, message: "The specified version does not exist."}
 	errNotImplemented         = &s3Error{code: "NotImplemented", status: 501, message: "A header you provided implies functionality that is not implemented."}
 	errNotModified            = &s3Error{code: "NotModified", status: 304, message: "Not Modified"}
+	errPartKey                = &s3Error{code: "InvalidRequest", status: 400, message: "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters."}
 	errPreconditionFailed     = &s3Error{code: "PreconditionFailed", status: 412, message: "At least one of the pre-conditions you specified did not hold."}
 	errQuotaExceeded          = &s3Error{code: "XMinioAdminBucketQuotaExceeded", status: 400, message: "Bucket quota exceeded"}
 	errRequestTimeout         = &s3Error{code: "RequestTimeout", status: 400, message: "Your socket connection to the server was not read from or written to within the timeout period."}
@@ -130,6 +142,7 @@ var (
 	errWriteConflict          = &s3Error{code: "ConditionalRequestConflict", status: 409, message: "A conflicting operation occurred during the processing of this request. Try again."}
 	errTimeSkewed             = &s3Error{code: "RequestTimeTooSkewed", status: 403, message: "The difference between the request time and the current time is too large."}
 	errUnavailable            = &s3Error{code: "ServiceUnavailable", status: 503, message: "Service is unable to handle request. Please try again."}
+	errWrongKey               = &s3Error{code: "AccessDenied", status: 403, message: "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."}
 )
 
 // toS3 turns any error into what the client is told. It is the one place where

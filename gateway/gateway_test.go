@@ -325,7 +325,8 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		query  string
 	}{
 		{"NotImplemented", map[string]string{"x-amz-server-side-encryption": "AES256"}, ""},
-		{"NotImplemented", map[string]string{"x-amz-server-side-encryption-customer-algorithm": "AES256"}, ""},
+		{"NotImplemented", map[string]string{"x-amz-server-side-encryption": "aws:kms"}, ""},
+		{"InvalidRequest", map[string]string{"x-amz-server-side-encryption-customer-algorithm": "AES256"}, ""},
 		{"InvalidArgument", map[string]string{"x-amz-object-lock-mode": "GOVERNANCE"}, ""},
 		{"AccessControlListNotSupported", map[string]string{"x-amz-acl": "public-read"}, ""},
 		{"AccessControlListNotSupported", map[string]string{"x-amz-grant-read": "id=x"}, ""},
@@ -344,7 +345,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"encryption", "replication"} {
+	for _, sub := range []string{"replication"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }

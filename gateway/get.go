@@ -24,7 +24,11 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.Store.Open(ctx, ref)
+	customer, err := s.readingKey(r)
+	if err != nil {
+		return err
+	}
+	h, e, err := s.openDecrypted(ctx, ref, customer)
 	if err != nil {
 		return err
 	}
@@ -36,6 +40,7 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
+	r.setAll(e.headers())
 	r.ctx.Response.SetBodyStream(&objectBody{
 		handle: h, source: h.Range(part.offset, part.length), left: part.length, server: s, request: r.id,
 	}, int(part.length))
@@ -53,6 +58,10 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	e, info, err := s.examine(ctx, r, info, r.wantsChecksum())
+	if err != nil {
+		return err
+	}
 	part, err := s.describe(r, ref, &info)
 	if err == nil {
 		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.AccessedHead, &info))
@@ -60,8 +69,14 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	r.setAll(e.headers())
 	r.ctx.Response.Header.SetContentLength(int(part.length))
 	return nil
+}
+
+// wantsChecksum reports whether the answer is to tell the object's checksum.
+func (r *request) wantsChecksum() bool {
+	return strings.EqualFold(r.header("x-amz-checksum-mode"), "ENABLED")
 }
 
 // span is the part of an object that is asked for.
@@ -91,7 +106,7 @@ func (s *Server) describe(r *request, ref object.Ref, info *object.Info) (span, 
 	if ref.Version == "" {
 		s.setExpiration(r, info)
 	}
-	if strings.EqualFold(r.header("x-amz-checksum-mode"), "ENABLED") && (!part.partial || part.length == info.Size) {
+	if r.wantsChecksum() && (!part.partial || part.length == info.Size) {
 		r.setChecksum(info.Checksum)
 	}
 	if part.partial {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sse"
 )
 
 // uploadRef names the upload the request is about.
@@ -30,6 +31,15 @@ func (s *Server) createUpload(ctx context.Context, r *request) error {
 	if err := r.uploadChecksum(&up); err != nil {
 		return err
 	}
+	wished, _, err := s.wish(r, r.lookup, r.bucket)
+	if err != nil {
+		return err
+	}
+	e, err := s.encrypt(ctx, wished)
+	if err != nil {
+		return err
+	}
+	up.Meta.Seal = e.text()
 	up, err = s.Store.CreateUpload(ctx, up)
 	if err != nil {
 		return err
@@ -38,6 +48,7 @@ func (s *Server) createUpload(ctx context.Context, r *request) error {
 		r.set("x-amz-checksum-algorithm", up.Algorithm.String())
 		r.set("x-amz-checksum-type", up.Type.String())
 	}
+	r.setAll(e.madeHeaders())
 	w := newXML("InitiateMultipartUploadResult")
 	w.text("Bucket", r.bucket)
 	w.text("Key", r.key)
@@ -97,6 +108,10 @@ func (s *Server) uploadPart(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	e, err := s.partKey(ctx, r, &up)
+	if err != nil {
+		return err
+	}
 	b, err := s.openBody(r, bodyOptions{algorithm: up.Algorithm, fixed: up.Implied, limit: object.MaxPartSize})
 	if err != nil {
 		return err
@@ -104,10 +119,12 @@ func (s *Server) uploadPart(ctx context.Context, r *request) error {
 	if err := checkPartChecksum(&up, b.declared); err != nil {
 		return err
 	}
-	part, err := s.Store.PutPart(ctx, up.UploadRef, number, b)
+	part, err := s.Store.PutPart(ctx, up.UploadRef, number, e.partBody(b))
 	if err != nil {
 		return err
 	}
+	part = e.revealPart(part, up.Algorithm)
+	r.setAll(e.headers())
 	r.setETag(part.ETag)
 	sum := object.Checksum{Algorithm: up.Algorithm, Value: part.Checksum}
 	if b.declared != object.NoAlgorithm {
@@ -176,9 +193,13 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 	if in.Parts, err = doc.parts(); err != nil {
 		return err
 	}
+	customer, err := s.readingKey(r)
+	if err != nil {
+		return err
+	}
 	ref, location, from := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path, s.origin(r)
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
-		info, err := s.Store.CompleteUpload(ctx, ref, in)
+		info, e, err := s.complete(ctx, ref, in, customer)
 		if err == nil {
 			err = s.tell(ctx, from, ref.Bucket, eventOf(events.CreatedComplete, &info))
 		}
@@ -191,7 +212,11 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 		w.text("Key", ref.Key)
 		w.etag(info.ETag)
 		w.checksum(info.Checksum)
-		return xmlAnswer{w.end("CompleteMultipartUploadResult"), []detail{{"x-amz-version-id", madeVersion(&info)}}}, nil
+		header := []detail{{"x-amz-version-id", madeVersion(&info)}}
+		if e != nil && e.seal.Mode != sse.Customer {
+			header = append(header, e.headers()...)
+		}
+		return xmlAnswer{w.end("CompleteMultipartUploadResult"), header}, nil
 	})
 }
 
@@ -329,6 +354,14 @@ func (s *Server) listParts(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	customer, err := s.readingKey(r)
+	if err != nil {
+		return err
+	}
+	e, err := s.keyIfGiven(ctx, up.Meta.Seal, customer)
+	if err != nil {
+		return err
+	}
 	var parts []object.Part
 	more := false
 	if limit > 0 {
@@ -353,8 +386,9 @@ func (s *Server) listParts(ctx context.Context, r *request) error {
 	w.integer("MaxParts", int64(limit))
 	w.boolean("IsTruncated", more)
 	w.uploadChecksum(&up)
-	for i := range parts {
-		w.part(&up, &parts[i])
+	for _, p := range parts {
+		p = e.revealPart(p, up.Algorithm)
+		w.part(&up, &p)
 	}
 	r.answerXML(w.end("ListPartsResult"))
 	return nil

@@ -48,7 +48,8 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 	if err := s.authenticateForm(r, f); err != nil {
 		return err
 	}
-	r.key = f.key() // for the log
+	r.key = f.key()   // for the log
+	r.form = f.fields // for conditions of policies
 	if err := s.allow(r, "s3:PutObject", object.Ref{Bucket: r.bucket, Key: f.key()}); err != nil {
 		return err
 	}
@@ -107,6 +108,12 @@ func formError(err error) error {
 		return e
 	}
 	return errMalformedPOST.because(err)
+}
+
+// lookup finds a field.
+func (f *postForm) lookup(name string) (string, bool) {
+	value, there := f.fields[name]
+	return value, there
 }
 
 // key returns the key that the form names; "${filename}" in it stands for the
@@ -169,10 +176,15 @@ func (s *Server) storeForm(ctx context.Context, r *request, form *multipart.Read
 	if err != nil {
 		return object.Info{}, err
 	}
+	w, _, err := s.wish(r, f.lookup, r.bucket)
+	if err != nil {
+		return object.Info{}, err
+	}
 	content := &formContent{file: f.file, rest: form, body: r.body, policy: f.policy, sums: newSummer(d.algorithm), want: d.value}
 	content.policy.MaxSize = min(content.policy.MaxSize, object.MaxPartSize)
-	info, err := s.Store.Put(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta})
+	info, e, err := s.putEncrypted(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta}, w)
 	if err == nil {
+		r.setAll(e.headers())
 		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedPost, &info))
 	}
 	return info, err

@@ -33,13 +33,14 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	if r.extracts() {
 		return s.extract(ctx, r, b, check)
 	}
-	info, err := s.putOrAppend(ctx, r, b, meta, check)
+	info, e, err := s.putOrAppend(ctx, r, b, meta, check)
 	if err == nil {
 		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedPut, &info))
 	}
 	if err != nil {
 		return err
 	}
+	r.setAll(e.madeHeaders())
 	r.setETag(info.ETag)
 	r.setVersion(madeVersion(&info))
 	s.setExpiration(r, &info)
@@ -48,11 +49,15 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	return nil
 }
 
-func (s *Server) putOrAppend(ctx context.Context, r *request, b *body, meta object.Meta, check object.Check) (object.Info, error) {
-	if r.hasHeader(writeOffset) {
-		return s.appendObject(ctx, r, b, meta, check)
+func (s *Server) putOrAppend(ctx context.Context, r *request, b *body, meta object.Meta, check object.Check) (object.Info, *encryption, error) {
+	w, stated, err := s.wish(r, r.lookup, r.bucket)
+	if err != nil {
+		return object.Info{}, nil, err
 	}
-	return s.Store.Put(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: check})
+	if r.hasHeader(writeOffset) {
+		return s.appendObject(ctx, r, b, appended{meta: meta, check: check, wish: w, stated: stated})
+	}
+	return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: check}, w)
 }
 
 // deleteObject serves DeleteObject
@@ -140,6 +145,12 @@ func refuseUnsupported(r *request) error {
 		if name == writeOffset && r.op.name == "PutObject" {
 			continue
 		}
+		if strings.HasPrefix(name, encryptionHeader) {
+			r.encryption = true
+			if err := refuseEncryption(r.op.name, name, string(v)); err != nil {
+				return err
+			}
+		}
 		err := refuseHeader(name, string(v))
 		if errors.Is(err, errACLNotSupported) && r.op.name == "CreateBucket" {
 			return errBucketACL
@@ -151,12 +162,23 @@ func refuseUnsupported(r *request) error {
 	return nil
 }
 
+// refuseEncryption refuses to choose an encryption where none can be chosen.
+func refuseEncryption(operation, header, value string) error {
+	if strings.HasPrefix(header, customerHeaders) {
+		return nil
+	}
+	switch operation {
+	case "GetObject", "HeadObject", "GetObjectAttributes", "UploadPart", "UploadPartCopy", "ListParts":
+		return errInvalidArgument.with(header+" header is not supported for this operation.").
+			detailed("ArgumentName", header).detailed("ArgumentValue", value)
+	}
+	return nil
+}
+
 // refuseHeader does so for one header or field, whose name is in lower case.
 func refuseHeader(name, value string) error {
 	switch {
-	case strings.HasPrefix(name, "x-amz-server-side-encryption"),
-		strings.HasPrefix(name, "x-amz-copy-source-server-side-encryption"),
-		name == writeOffset:
+	case name == writeOffset:
 		return errNotImplemented.detailed("Header", name)
 	case strings.HasPrefix(name, checksumHeader) && !isChecksumHeader(name):
 		return errInvalidRequest.with("The algorithm type you specified in x-amz-checksum- header is invalid.")

@@ -20,27 +20,29 @@ import (
 // RequestCtx, whose memory is reused once the handler returns (FH1): what the
 // methods hand out are copies.
 type request struct {
-	ctx      *fasthttp.RequestCtx
-	id       string // of the request, as x-amz-request-id says it
-	started  time.Time
-	op       *operation
-	method   string
-	path     string // as sent
-	host     string // bucket that the Host names, or ""
-	rawQuery string // as sent
-	bucket   string
-	key      string
-	query    query
-	auth     sigv4.Auth // zero if nobody signed
-	secret   string     // of the signer
-	identity iam.Identity
-	admin    bool   // it is for the admin API
-	website  bool   // it comes from a browser that looks at a website
-	release  func() // gives back what admission took
-	known    bucketDocuments
-	body     *body // what the handler reads, once it has asked for it
-	failure  *s3Error
-	progress func() // tells the request's clock that the body moves, or nil
+	ctx        *fasthttp.RequestCtx
+	id         string // of the request, as x-amz-request-id says it
+	started    time.Time
+	op         *operation
+	method     string
+	path       string // as sent
+	host       string // bucket that the Host names, or ""
+	rawQuery   string // as sent
+	bucket     string
+	key        string
+	query      query
+	auth       sigv4.Auth // zero if nobody signed
+	secret     string     // of the signer
+	identity   iam.Identity
+	admin      bool              // it is for the admin API
+	encryption bool              // it has headers of server-side encryption
+	form       map[string]string // fields of a POST upload, or nil
+	website    bool              // it comes from a browser that looks at a website
+	release    func()            // gives back what admission took
+	known      bucketDocuments
+	body       *body // what the handler reads, once it has asked for it
+	failure    *s3Error
+	progress   func() // tells the request's clock that the body moves, or nil
 }
 
 // Get returns the first value of a header, as sigv4.Header.

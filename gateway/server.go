@@ -24,6 +24,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/sigv4"
+	"github.com/shoal-storage/shoal/internal/sse"
 )
 
 // Authority knows who there is; iam.Root and directory.Directory are ones. It may be
@@ -54,9 +55,14 @@ type Config struct {
 	// Events tells of what happens; nil: nobody is told, and there are no targets.
 	Events *events.Service
 	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
-	Usage   Usage
-	Metrics *Metrics    // nil: none are kept
-	TLS     *tls.Config // nil: plain HTTP
+	Usage Usage
+	// MasterKeys are what objects are encrypted under; nil: only customers' keys.
+	MasterKeys sse.MasterKeys
+	// InsecureCustomerKeys takes the keys of customers over plain HTTP, for where a
+	// proxy speaks TLS.
+	InsecureCustomerKeys bool
+	Metrics              *Metrics    // nil: none are kept
+	TLS                  *tls.Config // nil: plain HTTP
 	// ConsoleURL is where browsers that come to / are sent, or "".
 	ConsoleURL string
 	// PublicMetrics serves metrics without a token.
@@ -311,6 +317,9 @@ func (s *Server) prepare(r *request) error {
 		return err
 	}
 	if err := refuseUnsupported(r); err != nil {
+		return err
+	}
+	if err := s.refuseWish(r); err != nil {
 		return err
 	}
 	return s.admit(r)

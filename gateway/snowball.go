@@ -45,8 +45,12 @@ func (s *Server) extract(ctx context.Context, r *request, b *body, check object.
 	if err != nil {
 		return archiveError(err)
 	}
+	w, _, err := s.wish(r, r.lookup, r.bucket)
+	if err != nil {
+		return errors.Join(err, archive.Close())
+	}
 	x := &extraction{
-		s: s, r: r, from: s.origin(r), check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
+		s: s, r: r, wish: w, from: s.origin(r), check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
 		noDirs: strings.EqualFold(r.header(extractIgnoreDirs), "true"), lenient: strings.EqualFold(r.header(extractIgnoreErrors), "true"),
 	}
 	err = x.run(ctx, tar.NewReader(archive))
@@ -78,6 +82,7 @@ type extraction struct {
 	r       *request // not for the workers
 	from    events.Origin
 	check   object.Check // of every entry
+	wish    *wish        // how every entry is to be encrypted
 	prefix  string       // of every key
 	noDirs  bool         // directories become no objects
 	lenient bool         // what is wrong with one entry does not end it
@@ -259,7 +264,7 @@ func readEntryMeta(m *object.Meta, records map[string]string) error {
 func (x *extraction) store(ctx context.Context, ref object.Ref, meta object.Meta, source io.Reader, size int64) error {
 	c := newContent(source, size, object.CRC64NVME)
 	c.progress = x.r.progress
-	info, err := x.s.Store.Put(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check})
+	info, _, err := x.s.putEncrypted(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check}, x.wish)
 	if err == nil {
 		err = x.s.tell(ctx, x.from, ref.Bucket, eventOf(events.CreatedPut, &info))
 	}

@@ -125,7 +125,7 @@ func (s *Server) showPage(ctx context.Context, r *request, key string, asked boo
 	if err := s.allow(r, "s3:GetObject", ref); err != nil {
 		return err
 	}
-	h, err := s.Store.Open(ctx, ref)
+	h, e, err := s.openDecrypted(ctx, ref, nil)
 	if err != nil {
 		return err
 	}
@@ -143,6 +143,7 @@ func (s *Server) showPage(ctx context.Context, r *request, key string, asked boo
 	} else {
 		r.setMeta(&info)
 	}
+	r.setAll(e.headers())
 	if r.method == fasthttp.MethodHead {
 		r.ctx.Response.Header.SetContentLength(int(part.length))
 		return h.Close()
