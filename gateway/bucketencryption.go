@@ -99,6 +99,28 @@ func (s *Server) putBucketEncryption(ctx context.Context, r *request) error {
 	return s.setDocument(ctx, r, encryptionDocument, text, nil)
 }
 
+// getBucketEncryption serves GetBucketEncryption.
+func (s *Server) getBucketEncryption(ctx context.Context, r *request) error {
+	b, err := s.Store.StatBucket(ctx, r.bucket)
+	if err != nil {
+		return err
+	}
+	text, there := b.Documents[encryptionDocument]
+	switch {
+	case !there && !s.EncryptAll:
+		return errNoEncryption.detailed("BucketName", r.bucket)
+	case !there:
+		text, err = encodeDocument(&encryptionConfiguration{
+			XMLName: xml.Name{Local: "ServerSideEncryptionConfiguration"}, Space: xmlNamespace,
+			Rules: []encryptionRule{{Default: &encryptionDefault{Algorithm: managedName}}},
+		})
+	}
+	if err == nil {
+		r.answerXML([]byte(text))
+	}
+	return err
+}
+
 // encryptionRule returns what a bucket says of encryption, nil if nothing.
 func (s *Server) encryptionRule(r *request, bucket string) (*encryptionRule, error) {
 	documents, err := s.documents(r, bucket)
@@ -121,9 +143,9 @@ func (s *Server) encryptionRule(r *request, bucket string) (*encryptionRule, err
 // defaultWish is how objects are encrypted whose makers leave it open.
 func (s *Server) defaultWish(rule *encryptionRule) (*wish, error) {
 	switch {
-	case rule == nil || rule.Default == nil:
+	case (rule == nil || rule.Default == nil) && !s.EncryptAll:
 		return nil, nil
-	case rule.Default.Algorithm == namedName:
+	case rule != nil && rule.Default != nil && rule.Default.Algorithm == namedName:
 		return s.underMasterKey(sse.Seal{Mode: sse.Named, BucketKey: rule.BucketKey}, rule.Default.KeyID)
 	}
 	return s.underMasterKey(sse.Seal{Mode: sse.Managed}, "")

@@ -380,6 +380,19 @@ func TestABucketSaysHowItsObjectsAreEncrypted(t *testing.T) {
 	tells(t, "after that", f.ok(call{method: "PUT", path: "/bucket/k", body: "v"}), headers{})
 }
 
+func TestEverythingCanBeEncryptedByDefault(t *testing.T) {
+	f := withKeys(t, func(c *Config) { c.EncryptAll = true })
+	if r := f.ok(call{method: "GET", path: "/bucket", query: "encryption="}); !strings.Contains(r.body, "<SSEAlgorithm>AES256</SSEAlgorithm>") {
+		t.Errorf("the default is %s", r.body)
+	}
+	tells(t, "PUT", f.ok(call{method: "PUT", path: "/bucket/k", body: "v"}), managed())
+	tells(t, "a key of one's own", f.ok(call{method: "PUT", path: "/bucket/c", body: "v", header: customer(keyA)}), kinds()["SSE-C"].told)
+	f.ok(call{method: "PUT", path: "/bucket", query: "encryption=", body: encryptionXML("", "", "SSE-C")})
+	tells(t, "where only a key is blocked", f.ok(call{method: "PUT", path: "/bucket/k", body: "v"}), managed())
+	f.ok(call{method: "PUT", path: "/bucket", query: "encryption=", body: encryptionXML("aws:kms", "second", "")})
+	tells(t, "where the bucket says otherwise", f.ok(call{method: "PUT", path: "/bucket/k", body: "v"}), named("arn:aws:kms:second"))
+}
+
 func TestABucketCanBlockTheKeysOfCustomers(t *testing.T) {
 	f := withKeys(t, nil)
 	f.ok(call{method: "PUT", path: "/bucket/before", body: "v", header: customer(keyA)})
@@ -463,7 +476,7 @@ type damaged struct {
 }
 
 func (d damaged) Range(offset, length int64) io.Reader {
-	info := d.Handle.Info()
+	info := d.Info()
 	held, err := io.ReadAll(d.Handle.Range(0, info.Held()))
 	if err != nil {
 		return strings.NewReader("")
@@ -609,6 +622,26 @@ func TestAnEncryptedUploadBecomesAnEncryptedObject(t *testing.T) {
 			if _, held := f.held("m"); bytes.Contains(held, []byte("marker")) {
 				t.Errorf("%s: the content lies open in the Store", what)
 			}
+		}
+	}
+}
+
+func TestPartsOfTheSameContentDoNotShowThatTheyAre(t *testing.T) {
+	f := withKeys(t, nil)
+	content := strings.Repeat("marker ", object.MinPartSize/7+1)
+	for name, kind := range kinds() {
+		id, _ := f.create("k", kind.write)
+		var etags []string
+		for i := range 2 {
+			etags = append(etags, f.part("k", id, i+1, content, kind.read).header.Get("ETag"))
+		}
+		if (etags[0] == etags[1]) != (name == "SSE-S3") {
+			t.Errorf("%s: the ETags are %q", name, etags)
+		}
+		f.ok(call{method: "POST", path: "/bucket/k", query: "uploadId=" + id, body: completion(etags, noChecksum), header: kind.read})
+		info, held := f.held("k")
+		if half := len(held) / 2; bytes.Equal(held[:half], held[half:]) || info.Parts[0].Checksum == info.Parts[1].Checksum {
+			t.Errorf("%s: two parts are kept as the same", name)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func operations() []*operation {
 		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, getDocument(lifecycle.Document, errNoLifecycle)},
 		{"PutBucketLifecycleConfiguration", bucketLevel, "PUT", "lifecycle", "", "s3:PutLifecycleConfiguration", quick, (*Server).putLifecycle},
 		{"DeleteBucketLifecycle", bucketLevel, "DELETE", "lifecycle", "", "s3:PutLifecycleConfiguration", quick, deleteDocument(lifecycle.Document)},
-		{"GetBucketEncryption", bucketLevel, "GET", "encryption", "", "s3:GetEncryptionConfiguration", quick, getDocument(encryptionDocument, errNoEncryption)},
+		{"GetBucketEncryption", bucketLevel, "GET", "encryption", "", "s3:GetEncryptionConfiguration", quick, (*Server).getBucketEncryption},
 		{"PutBucketEncryption", bucketLevel, "PUT", "encryption", "", "s3:PutEncryptionConfiguration", quick, (*Server).putBucketEncryption},
 		{"DeleteBucketEncryption", bucketLevel, "DELETE", "encryption", "", "s3:PutEncryptionConfiguration", quick, deleteDocument(encryptionDocument)},
 		{"GetBucketReplication", bucketLevel, "GET", "replication", "", "s3:GetReplicationConfiguration", quick, absent("ReplicationConfigurationNotFoundError", "The replication configuration was not found")},

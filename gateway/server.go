@@ -58,6 +58,9 @@ type Config struct {
 	Usage Usage
 	// MasterKeys are what objects are encrypted under; nil: only customers' keys.
 	MasterKeys sse.MasterKeys
+	// EncryptAll encrypts under the default master key what neither the request nor
+	// the bucket says anything about. It needs MasterKeys.
+	EncryptAll bool
 	// InsecureCustomerKeys takes the keys of customers over plain HTTP, for where a
 	// proxy speaks TLS.
 	InsecureCustomerKeys bool
@@ -113,6 +116,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	if c.Store == nil || c.Authority == nil || c.Logger == nil || c.Now == nil {
 		errs = append(errs, errors.New("gateway: Store, Authority, Logger and Now are required"))
+	}
+	if c.EncryptAll && c.MasterKeys == nil {
+		errs = append(errs, errors.New("gateway: EncryptAll needs MasterKeys"))
 	}
 	if c.Region == "" {
 		errs = append(errs, errors.New("gateway: Region is required"))

@@ -55,6 +55,7 @@ type serverFlags struct {
 	anonymous         bool
 	jsonLog           bool
 	targets           []events.Target // from variables alone
+	kms               kmsFlags
 }
 
 func newServerCommand() *cobra.Command {
@@ -120,6 +121,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
 	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")
 	fl.DurationVar(&f.drain, "drain", 30*time.Second, "how long requests may take to end after SIGTERM")
+	f.kms.declare(cmd)
 	fl.BoolVar(&f.quiet, "quiet", false, "print no start-up text")
 	fl.BoolVar(&f.jsonLog, "json", false, "the same as --log-format json")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave keys and user names out of the log")
@@ -189,7 +191,7 @@ func (f *serverFlags) validate() error {
 	case f.drain < 0 || f.shutdownDelay < 0:
 		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
 	}
-	return nil
+	return f.kms.validate()
 }
 
 // warn tells which variables of MinIO count, and what was given and does not.
@@ -243,6 +245,10 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	cfg.Authority = cfg.Directory
+	if cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log); err != nil {
+		return err
+	}
+	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
 	cfg.PublicMetrics = f.metricsAuth == "public"

@@ -25,6 +25,7 @@ func minioNames() map[string][]string {
 		"max-requests":      {"MINIO_API_REQUESTS_MAX"},
 		"certs-dir":         {"MINIO_CERTS_DIR"},
 		"server-url":        {"MINIO_SERVER_URL"},
+		"auto-encryption":   {"MINIO_KMS_AUTO_ENCRYPTION"},
 	}
 }
 
@@ -83,7 +84,8 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 	known := map[string]bool{}
 	flags.VisitAll(func(f *pflag.Flag) { known[variable(f.Name)] = true })
 	users, passwords := credentialNames()
-	for _, name := range append(append(users, passwords...), clusterSecret, formerUser, formerPassword) {
+	secrets := []string{clusterSecret, formerUser, formerPassword, masterKeyVariable, vaultTokenVariable, vaultRoleVariable, vaultIDVariable}
+	for _, name := range slices.Concat(users, passwords, secrets) {
 		known[name], known[name+"_FILE"] = true, true
 	}
 	for _, name := range []string{"SHOAL_VOLUMES", "SHOAL_OPTS"} {

@@ -20,6 +20,9 @@ const KeySize = 32
 // encrypts itself; what does is derived from it.
 type Key [KeySize]byte
 
+// WrappedSize is the size of what Wrap returns, in bytes.
+const WrappedSize = saltSize + KeySize + tagSize
+
 // saltSize is the size of what makes derived keys different, in bytes.
 const saltSize = 16
 

@@ -60,6 +60,33 @@ func ValidKeyName(name string) bool {
 	return true
 }
 
+// Before returns keys that are l's where l has one of the name, and otherwise those
+// of others, whose default is used.
+func (l *Local) Before(others MasterKeys) MasterKeys { return &joined{l, others} }
+
+// joined is local master keys before others.
+type joined struct {
+	local *Local
+	MasterKeys
+}
+
+func (j *joined) of(name string) MasterKeys {
+	if _, ok := j.local.keys[name]; ok {
+		return j.local
+	}
+	return j.MasterKeys
+}
+
+// Wrap implements MasterKeys.
+func (j *joined) Wrap(ctx context.Context, name string, key Key, context []byte) ([]byte, error) {
+	return j.of(name).Wrap(ctx, name, key, context)
+}
+
+// Unwrap implements MasterKeys.
+func (j *joined) Unwrap(ctx context.Context, name string, wrapped, context []byte) (Key, error) {
+	return j.of(name).Unwrap(ctx, name, wrapped, context)
+}
+
 // Default implements MasterKeys.
 func (l *Local) Default() string { return l.first }
 

@@ -16,6 +16,9 @@ func TestAKeyIsUnwrappedByTheKeyAndContextItWasWrappedWith(t *testing.T) {
 	if err != nil || got != key {
 		t.Fatalf("got %x, %v", got, err)
 	}
+	if len(wrapped) != WrappedSize {
+		t.Errorf("it has %d bytes, want %d", len(wrapped), WrappedSize)
+	}
 	if strings.Contains(string(wrapped), string(key[:4])) {
 		t.Error("the key shows")
 	}
@@ -118,6 +121,35 @@ func TestMasterKeysAreRead(t *testing.T) {
 		} else if strings.Contains(err.Error(), a[1:]) {
 			t.Errorf("the error tells the key: %v", err)
 		}
+	}
+}
+
+func TestLocalKeysComeBeforeOthersButTheirDefaultDoesNot(t *testing.T) {
+	one, err := ParseLocal("a:" + base64.StdEncoding.EncodeToString(make([]byte, KeySize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ParseLocal("b:" + base64.StdEncoding.EncodeToString(make([]byte, KeySize)) + ",a:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("a", KeySize))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined, key := one.Before(other), NewKey()
+	if joined.Default() != "b" {
+		t.Errorf("the default is %s", joined.Default())
+	}
+	for name, where := range map[string]MasterKeys{"a": one, "b": other} {
+		wrapped, err := joined.Wrap(t.Context(), name, key, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := where.Unwrap(t.Context(), name, wrapped, nil)
+		again, lost := joined.Unwrap(t.Context(), name, wrapped, nil)
+		if err != nil || lost != nil || got != key || again != key {
+			t.Errorf("%s: %v, %v", name, err, lost)
+		}
+	}
+	if _, err := joined.Wrap(t.Context(), "c", key, nil); !errors.Is(err, ErrNoMasterKey) {
+		t.Errorf("a name of neither: %v", err)
 	}
 }
 

@@ -1,0 +1,197 @@
+// Package vault keeps master keys in HashiCorp Vault: its transit engine encrypts
+// and decrypts, and never gives them out
+// (https://developer.hashicorp.com/vault/api-docs/secret/transit).
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/sse"
+)
+
+// Config says where the keys are. All but Namespace is required.
+type Config struct {
+	Address   string // of Vault, an URL
+	Namespace string // of Vault Enterprise, or ""
+	Mount     string // where the transit engine is mounted
+	Key       string // name of the default key
+	Login     Login
+	HTTP      *http.Client
+	Timeout   time.Duration // of one call
+}
+
+// Login returns a token. It is called again when Vault does not take the one before
+// any more.
+type Login func(ctx context.Context, c *Client) (string, error)
+
+// Client is sse.MasterKeys of a Vault.
+type Client struct {
+	cfg  Config
+	base string
+
+	mu    sync.Mutex
+	token string // "" before the first login
+}
+
+// New returns a Client. It makes no call.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.Address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
+		return nil, errors.New("the address of Vault is not an URL such as https://vault:8200")
+	}
+	if !sse.ValidKeyName(cfg.Key) {
+		return nil, errors.New("the name of the key in Vault is empty, or has characters other than letters, digits and ._-")
+	}
+	mount := strings.Trim(cfg.Mount, "/")
+	if mount == "" || strings.ContainsAny(mount, "?#%") || strings.Contains(mount, "..") {
+		return nil, errors.New("the mount of Vault's transit engine is not a path such as transit")
+	}
+	return &Client{cfg: cfg, base: strings.TrimSuffix(cfg.Address, "/") + "/v1/" + mount}, nil
+}
+
+// Default implements sse.MasterKeys.
+func (c *Client) Default() string { return c.cfg.Key }
+
+// Wrap implements sse.MasterKeys. Vault encrypts a key that is used for nothing
+// else; it binds the context, so that this does not need a Vault that can.
+func (c *Client) Wrap(ctx context.Context, name string, key sse.Key, bound []byte) ([]byte, error) {
+	between := sse.NewKey()
+	var data struct{ Ciphertext string }
+	err := c.call(ctx, "encrypt/"+name, map[string]string{"plaintext": base64.StdEncoding.EncodeToString(between[:])}, &data)
+	if err != nil {
+		return nil, err
+	}
+	if data.Ciphertext == "" {
+		return nil, errors.New("vault answered without a ciphertext")
+	}
+	return append(between.Wrap(key, bound), data.Ciphertext...), nil
+}
+
+// Unwrap implements sse.MasterKeys.
+func (c *Client) Unwrap(ctx context.Context, name string, wrapped, bound []byte) (sse.Key, error) {
+	if len(wrapped) <= sse.WrappedSize {
+		return sse.Key{}, sse.ErrWrongKey
+	}
+	var data struct{ Plaintext string }
+	if err := c.call(ctx, "decrypt/"+name, map[string]string{"ciphertext": string(wrapped[sse.WrappedSize:])}, &data); err != nil {
+		return sse.Key{}, err
+	}
+	between, err := base64.StdEncoding.DecodeString(data.Plaintext)
+	if err != nil || len(between) != sse.KeySize {
+		return sse.Key{}, errors.New("vault answered with what is no key")
+	}
+	return sse.Key(between).Unwrap(wrapped[:sse.WrappedSize], bound)
+}
+
+// Check makes a call that fails if keys of a name cannot be used.
+func (c *Client) Check(ctx context.Context, name string) error {
+	wrapped, err := c.Wrap(ctx, name, sse.Key{}, nil)
+	if err == nil {
+		_, err = c.Unwrap(ctx, name, wrapped, nil)
+	}
+	return err
+}
+
+// call calls the transit engine, and logs in where that is needed.
+func (c *Client) call(ctx context.Context, path string, body, data any) error {
+	token, err := c.login(ctx, "")
+	if err != nil {
+		return err
+	}
+	err = c.post(ctx, c.base+"/"+path, token, body, &struct{ Data any }{data})
+	if !errors.Is(err, errForbidden) {
+		return err
+	}
+	renewed, lost := c.login(ctx, token)
+	if lost != nil || renewed == token {
+		return errors.Join(err, lost)
+	}
+	return c.post(ctx, c.base+"/"+path, renewed, body, &struct{ Data any }{data})
+}
+
+// login returns a token that is not the one that was refused, if there is another.
+func (c *Client) login(ctx context.Context, refused string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token != refused {
+		return c.token, nil
+	}
+	token, err := c.cfg.Login(ctx, c)
+	if err != nil {
+		return "", fmt.Errorf("log in to vault: %w", err)
+	}
+	c.token = token
+	return token, nil
+}
+
+// errForbidden is returned where Vault does not take the token, or that for this.
+var errForbidden = errors.New("vault denies it")
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 1 << 20
+
+// post makes one call.
+func (c *Client) post(ctx context.Context, target, token string, body, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("call vault: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(b))
+	if err != nil {
+		return fmt.Errorf("call vault: %w", err)
+	}
+	req.Header.Set("X-Vault-Request", "true")
+	if token != "" {
+		req.Header.Set("X-Vault-Token", token)
+	}
+	if c.cfg.Namespace != "" {
+		req.Header.Set("X-Vault-Namespace", c.cfg.Namespace)
+	}
+	resp, err := c.cfg.HTTP.Do(req)
+	if err != nil {
+		return fmt.Errorf("call vault: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read from
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read vault's answer: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return refusal(resp.StatusCode, text)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("read vault's answer: %w", err)
+	}
+	return nil
+}
+
+// refusal is the error of an answer that refuses
+// (https://developer.hashicorp.com/vault/api-docs#error-response).
+func refusal(status int, text []byte) error {
+	var answer struct{ Errors []string }
+	_ = json.Unmarshal(text, &answer) // a proxy may have answered
+	said := strings.Join(answer.Errors, "; ")
+	err := fmt.Errorf("vault answers %d: %.300s", status, said)
+	switch {
+	case status == http.StatusForbidden:
+		return errors.Join(errForbidden, err)
+	case status == http.StatusNotFound, strings.Contains(said, "key not found"):
+		return errors.Join(sse.ErrNoMasterKey, err)
+	case strings.Contains(said, "message authentication failed"), strings.Contains(said, "invalid ciphertext"):
+		return errors.Join(sse.ErrWrongKey, err)
+	}
+	return err
+}
