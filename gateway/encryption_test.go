@@ -872,3 +872,54 @@ func TestAFormCanAskForEncryption(t *testing.T) {
 		t.Errorf("against the policy: %d %s", r.status, r.body)
 	}
 }
+
+func TestWhatIsAppendedIsEncryptedAsTheObjectIs(t *testing.T) {
+	f := withKeys(t, nil)
+	for name, kind := range kinds() {
+		f.ok(call{method: "PUT", path: "/bucket/" + name, body: "marker", header: kind.write})
+		r := f.ok(call{method: "PUT", path: "/bucket/" + name, body: " and more", header: and(kind.read, headers{"x-amz-write-offset-bytes": "6"})})
+		tells(t, name, r, kind.told)
+		if got := f.ok(call{method: "GET", path: "/bucket/" + name, header: kind.read}); got.body != "marker and more" {
+			t.Errorf("%s: %q", name, got.body)
+		}
+		if _, held := f.held(name); bytes.Contains(held, []byte("mark")) {
+			t.Errorf("%s: the content lies open in the Store", name)
+		}
+	}
+	f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/SSE-C", body: "x", header: headers{"x-amz-write-offset-bytes": "15"}})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/SSE-C", body: "x", header: and(customer(keyB), headers{"x-amz-write-offset-bytes": "15"})})
+	f.put("plain", "1")
+	tells(t, "plain", f.ok(call{method: "PUT", path: "/bucket/plain", body: "2", header: headers{"x-amz-write-offset-bytes": "1"}}), headers{})
+	tells(t, "new", f.ok(call{method: "PUT", path: "/bucket/new", body: "1", header: and(managed(), headers{"x-amz-write-offset-bytes": "0"})}), managed())
+}
+
+func TestTheObjectsOfAnArchiveAreEncryptedAsItAsks(t *testing.T) {
+	f := withKeys(t, nil)
+	for name, kind := range kinds() {
+		archive := archived(t, file("a", "marker a"), file("b", "marker b"))
+		f.ok(call{method: "PUT", path: "/bucket/x.tar", body: archive, header: and(kind.write, headers{"x-amz-meta-snowball-auto-extract": "true"})})
+		for _, key := range []string{"a", "b"} {
+			got := f.ok(call{method: "GET", path: "/bucket/" + key, header: kind.read})
+			tells(t, name, got, kind.told)
+			if got.body != "marker "+key {
+				t.Errorf("%s: %s is %q", name, key, got.body)
+			}
+			if _, held := f.held(key); bytes.Contains(held, []byte("marker")) {
+				t.Errorf("%s: the content of %s lies open in the Store", name, key)
+			}
+		}
+	}
+}
+
+func TestAWebsiteShowsWhatAMasterKeyOpens(t *testing.T) {
+	f := withWebsite(t, plainWebsite, publicRead)
+	f.server.MasterKeys, f.server.InsecureCustomerKeys = testKeys(t), true
+	f.ok(call{method: "PUT", path: "/bucket/index.html", body: "home", header: managed()})
+	f.ok(call{method: "PUT", path: "/bucket/secret", body: "v", header: customer(keyA)})
+	if r := f.browse("GET", "/"); r.status != 200 || r.body != "home" {
+		t.Errorf("the index: %d %q", r.status, r.body)
+	}
+	if r := f.browse("GET", "/secret"); r.status != 400 || strings.Contains(r.body, "<h1>v") {
+		t.Errorf("what needs a key: %d %q", r.status, r.body)
+	}
+}
