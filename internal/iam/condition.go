@@ -225,7 +225,7 @@ func inPrefix(have, want string) bool {
 	return err == nil && ok && p.Contains(addr.Unmap())
 }
 
-func equals(have, want string) bool { return have == want }
+func equals(have, want string) bool { return same(want, have) }
 
 // holds reports whether the condition is met.
 func (c *condition) holds(r *Request, variables bool) bool {

@@ -2,10 +2,12 @@ package iam
 
 import "strings"
 
-// What stands in a pattern for characters that are meant as they are.
+// What stands in a pattern for characters that are meant as they are, and for what no
+// text has.
 const (
 	literalStar     = "\x01"
 	literalQuestion = "\x02"
+	nothing         = "\x03"
 )
 
 // wild reports whether a text fits a pattern in which '*' stands for any text and
@@ -19,7 +21,7 @@ func wild(pattern, text string) bool {
 		case p < len(pattern) && pattern[p] == '*':
 			star, mark = p, t
 			p++
-		case p < len(pattern) && (pattern[p] == '?' || plain(pattern[p]) == text[t]):
+		case p < len(pattern) && (pattern[p] == '?' || stands(pattern[p], text[t])):
 			p++
 			t++
 		case star >= 0:
@@ -32,22 +34,37 @@ func wild(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// plain returns the byte that one of a pattern stands for.
-func plain(c byte) byte {
+// stands reports whether a byte of a pattern that is no wildcard stands for one of a text.
+func stands(c, text byte) bool {
 	switch c {
 	case literalStar[0]:
-		return '*'
+		return text == '*'
 	case literalQuestion[0]:
-		return '?'
+		return text == '?'
+	case nothing[0]:
+		return false
 	}
-	return c
+	return c == text
+}
+
+// same reports whether a text is what a pattern without wildcards says.
+func same(pattern, text string) bool {
+	if len(pattern) != len(text) {
+		return false
+	}
+	for i := range len(text) {
+		if !stands(pattern[i], text[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // expand puts in the values of variables: "${aws:username}", with "${key, 'text'}"
 // as what to take where there is none, and "${*}", "${?}", "${$}" for these
 // characters themselves
 // (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html).
-// A variable that has no value, or several, stays as it is and so fits nothing.
+// A variable that has no value, or several, fits nothing.
 func expand(pattern string, r *Request) string {
 	if !strings.Contains(pattern, "${") {
 		return pattern
@@ -86,7 +103,7 @@ func variable(name string, r *Request) string {
 	case has && len(values) == 0:
 		return strings.Trim(strings.TrimSpace(fallback), "'")
 	}
-	return "${" + name + "}"
+	return nothing
 }
 
 // canonicalKey returns a condition key as Values knows it: names do not depend on
