@@ -232,6 +232,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	journal := store // it keeps events, whatever is put in front of it
 
 	cfg := gateway.DefaultConfig()
 	cfg.Metrics = gateway.NewMetrics()
@@ -265,7 +266,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	locker, endLocker := lockerOf(fleet)
 	defer endLocker()
-	if cfg.Events, err = startEvents(ctx, f.targets, store, locker, fleet, cfg.Metrics, log); err != nil {
+	if cfg.Events, err = startEvents(ctx, f.targets, journal, locker, fleet, cfg.Metrics, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Events.Close()) }()
