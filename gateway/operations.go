@@ -93,6 +93,8 @@ func operations() []*operation {
 		{"PutPublicAccessBlock", bucketLevel, "PUT", "publicAccessBlock", "", "s3:PutBucketPublicAccessBlock", quick, (*Server).putPublicAccessBlock},
 		{"DeletePublicAccessBlock", bucketLevel, "DELETE", "publicAccessBlock", "", "s3:PutBucketPublicAccessBlock", quick, deleteDocument(publicBlockDocument)},
 		{"ListenBucketNotification", bucketLevel, "GET", "events", "", "s3:ListenBucketNotification", quick, (*Server).listen},
+		{"GetBucketFiles", bucketLevel, "GET", FilesQuery, "", "admin:GetBucketFiles", quick, (*Server).getBucketFiles},
+		{"PutBucketFiles", bucketLevel, "PUT", FilesQuery, "", "admin:PutBucketFiles", quick, (*Server).putBucketFiles},
 		{"ListMultipartUploads", bucketLevel, "GET", "uploads", "", "s3:ListBucketMultipartUploads", listing, (*Server).listUploads},
 		{"ListObjectVersions", bucketLevel, "GET", "versions", "", "s3:ListBucketVersions", listing, (*Server).listVersions},
 		{"ListObjectsV2", bucketLevel, "GET", "list-type", "", "s3:ListBucket", listing, (*Server).listObjectsV2},
@@ -141,6 +143,7 @@ func subresources() []string {
 		"metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
 		"publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select",
 		"session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
+		FilesQuery,
 	}
 }
 

@@ -26,6 +26,7 @@ type bucketRecord struct {
 	Tags    []object.Tag `json:"tags,omitempty"`
 
 	Versioning object.Versioning `json:"versioning,omitempty"`
+	Files      object.Files      `json:"files,omitzero"`
 	Documents  map[string]string `json:"documents,omitempty"`
 }
 
@@ -184,7 +185,7 @@ func (s *Store) changing(ctx context.Context, name string, gone bool, change fun
 
 // bucket returns what the record says, and shares with it.
 func (r *bucketRecord) bucket(name string) object.Bucket {
-	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: r.Tags, Versioning: r.Versioning, Documents: r.Documents}
+	return object.Bucket{Name: name, Created: r.Created, Region: r.Region, Tags: r.Tags, Versioning: r.Versioning, Files: r.Files, Documents: r.Documents}
 }
 
 func (s *Store) readBucket(name string) (r bucketRecord, err error) {
@@ -204,7 +205,7 @@ func (s *Store) readBucket(name string) (r bucketRecord, err error) {
 // saveBucket publishes a bucket's record.
 func (s *Store) saveBucket(b object.Bucket) error {
 	b = b.Clone()
-	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: b.Tags, Versioning: b.Versioning, Documents: b.Documents}
+	r := bucketRecord{Version: 1, Created: b.Created.UTC(), Region: b.Region, Tags: b.Tags, Versioning: b.Versioning, Files: b.Files, Documents: b.Documents}
 	content, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode record of bucket: %w", err)
@@ -245,7 +246,10 @@ func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
 	if err := s.dropRest(b.Name); err != nil {
 		return err // what an earlier bucket of the name left must not come back with this one
 	}
-	if err := s.makeBucketDir(b.Name); err != nil {
+	if err := s.proveFiles(b.Files); err != nil {
+		return err
+	}
+	if err := s.makeBucketDir(b.Name, b.Files.Or(s.cfg.Files)); err != nil {
 		return err
 	}
 	if b.Created.IsZero() {
@@ -331,6 +335,9 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 		}
 		if err := fn(&b); err != nil {
 			return refused{err}
+		}
+		if err := s.proveFiles(b.Files); err != nil {
+			return err
 		}
 		b.Name = name
 		if err := s.establish(ctx, b); err != nil {

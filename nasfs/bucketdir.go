@@ -6,21 +6,31 @@ import (
 	"syscall"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // makeBucketDir makes a bucket's directory: in a fleet in the session, out of
 // which it is renamed, since nothing could stop a late mkdir once the bucket is
 // another gateway's to make and delete. An empty directory that somebody makes
 // under the name meanwhile is replaced.
-func (s *Store) makeBucketDir(name string) error {
+func (s *Store) makeBucketDir(name string, files object.Files) error {
 	if !s.fleet {
-		return s.mkBucketDir(name)
+		if err := s.mkBucketDir(name); err != nil {
+			return err
+		}
+		return giveDir(s.root, name, files)
 	}
 	temp := s.tempName("b")
 	if err := s.ofSession(s.session.Mkdir(temp, s.cfg.DirMode)); err != nil {
 		return err
 	}
 	own, err := s.statTemp(temp)
+	if err == nil {
+		err = s.inheritRoot(temp, own)
+	}
+	if err == nil {
+		err = s.ofSession(giveDir(s.session, temp, files))
+	}
 	if err == nil {
 		err = s.ofSession(s.session.Rename(temp, s.root, name))
 	}
@@ -36,6 +46,27 @@ func (s *Store) makeBucketDir(name string) error {
 		return object.BucketExists
 	}
 	return err
+}
+
+// inheritRoot gives a bucket's directory, in the session, what mkdir(2) would have at
+// the root: the group, and to pass it on, if the root is setgid.
+func (s *Store) inheritRoot(name string, own vfs.Stat) error {
+	root, err := s.root.Stat(".")
+	if err != nil || root.Mode&fs.ModeSetgid == 0 {
+		return err
+	}
+	dir, err := s.session.OpenDir(name)
+	if err != nil {
+		return s.ofSession(err)
+	}
+	defer closeDir(dir)
+	if err := dir.Chown(-1, int(root.GID)); !forgivable(err) {
+		return err
+	}
+	if err := dir.Chmod(own.Mode.Perm() | fs.ModeSetgid); !forgivable(err) {
+		return err
+	}
+	return nil
 }
 
 func (s *Store) mkBucketDir(name string) error {

@@ -149,7 +149,7 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 		return s.missingParent(p.ref, path, err)
 	}
 	defer closeDir(dir)
-	if err := s.inheritGroup(above, p.staged); err != nil {
+	if err := s.inherit(dir, above, p.staged); err != nil {
 		return err
 	}
 	var old vfs.Stat
@@ -236,23 +236,6 @@ func (s *Store) inTheWay(ref object.Ref, cause error) error {
 		}
 	}
 	return errAgain
-}
-
-// inheritGroup gives the file the group of a directory that wants that: a
-// rename, unlike a create, does not (chmod(1), setgid on directories).
-func (s *Store) inheritGroup(d vfs.Stat, st *staged) error {
-	if d.Mode&fs.ModeSetgid == 0 || d.GID == st.stat.GID {
-		return nil
-	}
-	f, err := s.session.Open(st.name)
-	if err != nil {
-		return s.ofSession(err)
-	}
-	defer closeFile(f)
-	if err := f.Chown(-1, int(d.GID)); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, vfs.ErrUnsupported) {
-		return fmt.Errorf("give the file the group of its directory: %w", err)
-	}
-	return nil
 }
 
 // move is the commit itself: one rename, or one link. An error from it may

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
@@ -108,6 +109,7 @@ type Config struct {
 	SnapshotBytes int64         // of memory for snapshots of directories
 	FileMode      fs.FileMode   // permissions of objects, before the umask
 	DirMode       fs.FileMode   // permissions of directories, before the umask
+	Files         object.Files  // what new files of buckets are given that do not say so themselves
 	ProbeInterval time.Duration // between two looks at the health of the file system
 	ProbeTimeout  time.Duration // Healthy fails when the last success is older
 	CloseTimeout  time.Duration // how long Close waits for the file system
@@ -147,6 +149,7 @@ func (c Config) Validate() error {
 	if c.FileMode&^fs.ModePerm != 0 || c.FileMode&0o600 != 0o600 || c.DirMode&^fs.ModePerm != 0 || c.DirMode&0o700 != 0o700 {
 		errs = append(errs, errors.New("permissions must leave the owner in"))
 	}
+	errs = append(errs, c.Files.Validate())
 	if c.ProbeInterval <= 0 || c.ProbeTimeout <= c.ProbeInterval {
 		errs = append(errs, errors.New("the probe timeout must be longer than its interval"))
 	}

@@ -21,7 +21,7 @@ type fact struct {
 // The facts.
 const (
 	factVersioned  = "versioned"  // a bucket has, or had, versioning
-	factConfigured = "configured" // a bucket has, or had, documents
+	factConfigured = "configured" // a bucket has, or had, documents, or files of its own kind
 	factStamped    = "stamped"    // files named by stamps are, or were, there
 )
 
@@ -118,7 +118,7 @@ func (s *Store) establish(ctx context.Context, b object.Bucket) error {
 			return err
 		}
 	}
-	if len(b.Documents) > 0 {
+	if len(b.Documents) > 0 || !b.Files.IsZero() {
 		return s.learn(ctx, &s.configured)
 	}
 	return nil

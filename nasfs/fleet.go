@@ -117,7 +117,7 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	if s.session, err = s.openSession(b.session.ID()); err != nil {
 		return err
 	}
-	if err := s.proveReads(); err != nil {
+	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files)); err != nil {
 		return err
 	}
 	if err := s.loadFacts(); err != nil {

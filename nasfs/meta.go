@@ -59,6 +59,10 @@ func (s *Store) saveRecord(f vfs.File, r *record) error {
 		if err == nil || !isXattrFull(err) {
 			return err
 		}
+		// Where content is written late it may be the disk that is full.
+		if err := f.Sync(); err != nil {
+			return err
+		}
 	}
 	if err := s.saveSidecar(r); err != nil {
 		return err

@@ -171,12 +171,28 @@ func (s *Store) makeDir(bucket string, a ancestor) error {
 	s.fresh.add(a.path)
 	made, err := s.mkdir(bucket, a)
 	if err == nil && made {
+		err = s.giveMade(bucket, a.path)
+	}
+	if err == nil && made {
 		err = s.syncParent(a.path)
 	}
 	if err == nil || !made {
 		s.fresh.done(a.path)
 	}
 	return err // a directory that could not be made durable stays fresh
+}
+
+// giveMade gives a directory of a bucket what its new ones are given. One that has
+// become empty and was removed meanwhile needs nothing.
+func (s *Store) giveMade(bucket, path string) error {
+	files, err := s.filesOf(bucket)
+	if err == nil {
+		err = giveDir(s.root, path, files)
+	}
+	if isAbsent(err) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) mkdir(bucket string, a ancestor) (made bool, err error) {

@@ -16,11 +16,12 @@ import (
 type staged struct {
 	bucket string // that it is to become an object of; empty for a part
 
-	name string
-	file vfs.File // nil once it is closed
-	size int64    // bytes written
-	stat vfs.Stat // after the last write
-	rec  record
+	name  string
+	file  vfs.File     // nil once it is closed
+	size  int64        // bytes written
+	files object.Files // what it was given
+	stat  vfs.Stat     // after the last write
+	rec   record
 
 	linked    bool // the file has another name
 	published bool // the file has, or may have, another name: its sidecar stays
@@ -158,8 +159,13 @@ func (s *Store) extend(st *staged, chunk []byte) error {
 
 func (s *Store) create(st *staged) (err error) {
 	st.name = s.tempName("p")
-	st.file, err = s.session.Create(st.name, s.cfg.FileMode)
-	return s.ofSession(err)
+	if st.file, err = s.session.Create(st.name, s.cfg.FileMode); err != nil || st.bucket == "" {
+		return s.ofSession(err)
+	}
+	if st.files, err = s.filesOf(st.bucket); err != nil {
+		return err
+	}
+	return giveFile(st.file, st.files)
 }
 
 // seal gives the staged file its record, makes it durable and closes it.

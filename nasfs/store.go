@@ -71,6 +71,7 @@ type tree struct {
 	fresh                 freshDirs
 	stripes               [64]sync.Mutex // of directories being made and removed
 
+	acls      knownACLs
 	etags     *etagCache
 	snaps     *dirsnap.Cache // of the buckets
 	histories *dirsnap.Cache // of versionsDir

@@ -154,7 +154,7 @@ func (s *Store) open() error {
 	if err := s.beginSession(&f); err != nil {
 		return err
 	}
-	if err := s.proveReads(); err != nil {
+	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files)); err != nil {
 		return err
 	}
 	if err := s.chooseMetadata(&f); err != nil {

@@ -101,6 +101,7 @@ func newRoot() *cobra.Command {
   shoal status              show the gateways that serve one tree
   shoal health              ask whether a gateway can serve
   shoal doctor /mnt/nas     look whether a mount is fit to be served
+  shoal bucket files URL    whose the new files of a bucket are
   shoal bench               measure an S3 endpoint
 
 Every flag of the server can be given as an environment variable: --certs-dir is
@@ -118,7 +119,7 @@ SHOAL_ROOT_PASSWORD_FILE.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), cmd.CommandPath()+" --help shows the flags")
 	})
-	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }
 

@@ -34,6 +34,8 @@ type serverFlags struct {
 	mountMode         string
 	mountStale        time.Duration
 	readMount         string
+	files             fileFlags
+	given             object.Files // what files say
 	stateDir          string
 	certsDir          string
 	region            string
@@ -104,6 +106,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.mountMode, "mount-mode", "auto", "how gateways share PATH: direct, routed (each bucket is served by one gateway at a time), or auto: routed on SMB and GlusterFS")
 	fl.DurationVar(&f.mountStale, "mount-stale", 0, "for how long after a change another gateway's mount may show what was before, where gateways route (default: as is known of the mount)")
 	fl.StringVar(&f.readMount, "read-mount", "", "`directory` where the export of PATH is mounted a second time (NFS: nosharecache), to read through")
+	f.files.declare(fl)
 	fl.StringVar(&f.stateDir, "state-dir", "", "`directory` for what this host keeps (default ~/.local/state/shoal)")
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
@@ -139,6 +142,10 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	if err := f.validate(); err != nil {
+		return err
+	}
+	var err error
+	if f.given, err = f.files.files(cmd.Flags()); err != nil {
 		return err
 	}
 	creds, err := env.credentials()
@@ -325,7 +332,7 @@ type store interface {
 
 func (f *serverFlags) openStore(ctx context.Context, path string, state *state, fleet *fleet, log *slog.Logger) (store, error) {
 	cfg := nasfs.DefaultConfig()
-	cfg.Path, cfg.Logger = path, log
+	cfg.Path, cfg.Logger, cfg.Files = path, log, f.given
 	var ok bool
 	if cfg.Metadata, ok = map[string]nasfs.MetadataMode{"auto": nasfs.Auto, "xattr": nasfs.Xattr, "sidecar": nasfs.Sidecar}[f.metadata]; !ok {
 		return nil, usage("--metadata "+f.metadata+" is none of auto, xattr and sidecar", "take auto")

@@ -45,6 +45,7 @@ type Bucket struct {
 	Region     string
 	Tags       []Tag
 	Versioning Versioning
+	Files      Files             // what new files of it are given
 	Documents  map[string]string // configurations that say nothing to a Store, by the names of their sub-resources
 }
 

@@ -129,7 +129,7 @@ func isSubresourceV2(name string) bool {
 		"storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website":
 		return true
 	case "append", "attributes", "encryption", "events", "intelligent-tiering", "legal-hold", "metadataConfiguration",
-		"metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session":
+		"metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session", "x-shoal-files":
 		return true
 	}
 	return strings.HasPrefix(name, "response-")

@@ -35,6 +35,7 @@ const (
 	OpGetxattr
 	OpSetxattr
 	OpChown
+	OpChmod
 	OpSync
 	OpClose
 	numOps
@@ -44,7 +45,7 @@ const (
 func (o Op) String() string {
 	names := [numOps]string{
 		"OpenDir", "Open", "Create", "Mkdir", "Rename", "Link", "Remove", "Rmdir", "Stat", "ReadDir", "Usage", "SyncDir", "CloseDir",
-		"Read", "Write", "Send", "Copy", "StatFile", "Getxattr", "Setxattr", "Chown", "Sync", "Close",
+		"Read", "Write", "Send", "Copy", "StatFile", "Getxattr", "Setxattr", "Chown", "Chmod", "Sync", "Close",
 	}
 	if o < numOps {
 		return names[o]
@@ -292,6 +293,16 @@ func (d *faultDir) Usage() (Usage, error) {
 	return through(d.f, d.call(OpUsage, "."), d.d.Usage, nil)
 }
 
+// Chown implements Dir.
+func (d *faultDir) Chown(uid, gid int) error {
+	return d.f.do(d.call(OpChown, "."), func() error { return d.d.Chown(uid, gid) })
+}
+
+// Chmod implements Dir.
+func (d *faultDir) Chmod(mode fs.FileMode) error {
+	return d.f.do(d.call(OpChmod, "."), func() error { return d.d.Chmod(mode) })
+}
+
 // Sync implements Dir.
 func (d *faultDir) Sync() error { return d.f.do(d.call(OpSyncDir, "."), d.d.Sync) }
 
@@ -345,6 +356,11 @@ func (f *faultFile) Setxattr(name string, value []byte) error {
 // Chown implements File.
 func (f *faultFile) Chown(uid, gid int) error {
 	return f.f.do(f.call(OpChown), func() error { return f.file.Chown(uid, gid) })
+}
+
+// Chmod implements File.
+func (f *faultFile) Chmod(mode fs.FileMode) error {
+	return f.f.do(f.call(OpChmod), func() error { return f.file.Chmod(mode) })
 }
 
 // Sync implements File.

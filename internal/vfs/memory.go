@@ -58,6 +58,20 @@ type node struct {
 	unlinked bool  // a directory that was removed
 }
 
+func (n *node) chown(uid, gid int) {
+	if uid >= 0 {
+		n.live.uid = uint32(uid) //nolint:gosec // checked
+	}
+	if gid >= 0 {
+		n.live.gid = uint32(gid) //nolint:gosec // checked
+	}
+}
+
+func (n *node) chmod(mode fs.FileMode) {
+	const set = fs.ModePerm | fs.ModeSetgid | fs.ModeSticky
+	n.mode = n.mode&^set | mode&set
+}
+
 // content is what File.Sync makes durable. The bytes of data are never changed
 // in place, so that copies of the slice stay what they were.
 type content struct {

@@ -276,6 +276,26 @@ func (d *memDir) Usage() (Usage, error) {
 	return Usage{Type: "memory", Total: 1 << 40, Free: 1 << 40, NameMax: memoryNameMax, LocalDisk: true}, nil
 }
 
+// Chown implements Dir.
+func (d *memDir) Chown(uid, gid int) error {
+	if err := d.enter("chown", "."); err != nil {
+		return err
+	}
+	defer d.m.mu.Unlock()
+	d.n.chown(uid, gid)
+	return nil
+}
+
+// Chmod implements Dir.
+func (d *memDir) Chmod(mode fs.FileMode) error {
+	if err := d.enter("chmod", "."); err != nil {
+		return err
+	}
+	defer d.m.mu.Unlock()
+	d.n.chmod(mode)
+	return nil
+}
+
 // Sync implements Dir.
 func (d *memDir) Sync() error {
 	if err := d.enter("sync directory", "."); err != nil {

@@ -191,12 +191,18 @@ func (f *memFile) Chown(uid, gid int) error {
 		return err
 	}
 	defer f.m.mu.Unlock()
-	if uid >= 0 {
-		f.n.live.uid = uint32(uid) //nolint:gosec // checked
+	f.n.chown(uid, gid)
+	f.n.ctime = f.m.tick()
+	return nil
+}
+
+// Chmod implements File. A Memory's modes survive a crash at once.
+func (f *memFile) Chmod(mode fs.FileMode) error {
+	if err := f.enter("chmod"); err != nil {
+		return err
 	}
-	if gid >= 0 {
-		f.n.live.gid = uint32(gid) //nolint:gosec // checked
-	}
+	defer f.m.mu.Unlock()
+	f.n.chmod(mode)
 	f.n.ctime = f.m.tick()
 	return nil
 }

@@ -375,6 +375,27 @@ func (d *osDir) Usage() (Usage, error) {
 	return usage(&st), nil
 }
 
+// Chown implements Dir.
+func (d *osDir) Chown(uid, gid int) error {
+	return d.itself("chown", func() error { return unix.Fchown(d.fd, uid, gid) })
+}
+
+// Chmod implements Dir.
+func (d *osDir) Chmod(mode fs.FileMode) error {
+	return d.itself("chmod", func() error { return unix.Fchmod(d.fd, modeBits(mode)) })
+}
+
+func (d *osDir) itself(op string, call func() error) error {
+	if err := d.enter(); err != nil {
+		return pathError(op, ".", err)
+	}
+	defer func() { _ = d.leave() }() // as above
+	if err := retryErr(call); err != nil {
+		return pathError(op, ".", err)
+	}
+	return nil
+}
+
 // Sync implements Dir. File systems that cannot sync a directory say so with
 // EINVAL (fsync(2)).
 func (d *osDir) Sync() error {

@@ -229,6 +229,12 @@ func (d *osDir) ReadDir() ([]Entry, error) {
 // Usage implements Dir: what there is without statfs(2).
 func (d *osDir) Usage() (Usage, error) { return Usage{}, pathError("statfs", ".", ErrUnsupported) }
 
+// Chown implements Dir.
+func (d *osDir) Chown(int, int) error { return pathError("chown", ".", ErrUnsupported) }
+
+// Chmod implements Dir.
+func (d *osDir) Chmod(fs.FileMode) error { return pathError("chmod", ".", ErrUnsupported) }
+
 // Sync implements Dir.
 func (d *osDir) Sync() error {
 	at, err := d.full(".", false)

@@ -328,6 +328,11 @@ func (f *osFile) Chown(uid, gid int) error {
 	return f.do("chown", func() error { return unix.Fchown(f.fd, uid, gid) })
 }
 
+// Chmod implements File.
+func (f *osFile) Chmod(mode fs.FileMode) error {
+	return f.do("chmod", func() error { return unix.Fchmod(f.fd, modeBits(mode)) })
+}
+
 // Sync implements File. EINTR alone is tried again: it comes from the waiting
 // and not from the writing, which has reported nothing yet.
 func (f *osFile) Sync() error {

@@ -65,6 +65,18 @@ func fromStat(st *unix.Stat_t) Stat {
 	}
 }
 
+// modeBits is the opposite of fileMode, for what chmod(2) sets.
+func modeBits(mode fs.FileMode) uint32 {
+	bits := uint32(mode.Perm())
+	if mode&fs.ModeSetgid != 0 {
+		bits |= unix.S_ISGID
+	}
+	if mode&fs.ModeSticky != 0 {
+		bits |= unix.S_ISVTX
+	}
+	return bits
+}
+
 // fileMode translates st_mode.
 func fileMode(mode uint32) fs.FileMode {
 	m := fs.FileMode(mode & 0o777)

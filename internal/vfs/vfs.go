@@ -118,6 +118,9 @@ type Dir interface {
 	ReadDir() ([]Entry, error)
 	// Usage describes the file system.
 	Usage() (Usage, error)
+	// Chown and Chmod are those of the directory itself, as File has them.
+	Chown(uid, gid int) error
+	Chmod(mode fs.FileMode) error
 	// Sync makes the names in the directory durable.
 	Sync() error
 	// Close frees the handle.
@@ -147,10 +150,14 @@ type File interface {
 	// "user." (xattr(7)): ErrNoXattr if it is not set, ErrUnsupported if there
 	// are none here.
 	Getxattr(name string) ([]byte, error)
-	// Setxattr sets the value of a user attribute.
+	// Setxattr sets the value of a user attribute, or of one that package vfs has
+	// the name of.
 	Setxattr(name string, value []byte) error
-	// Chown gives the file to a group, as chown(2) with uid -1 does.
+	// Chown gives the file to a user and a group; -1 leaves it where it is
+	// (chown(2)).
 	Chown(uid, gid int) error
+	// Chmod sets the permissions, and of further bits setgid and sticky.
+	Chmod(mode fs.FileMode) error
 	// Sync makes content and attributes durable. After an error the content is
 	// lost: the caller must not call it again and believe the answer.
 	Sync() error

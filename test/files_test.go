@@ -1,0 +1,141 @@
+package test
+
+import (
+	bits "encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// onServer returns where the file server has what is at dir on a mount.
+func onServer(m mountOf) string {
+	at := filepath.Join(exported, filepath.Base(m.dir))
+	if _, err := os.Stat(at); err == nil {
+		return at
+	}
+	return m.dir
+}
+
+// TestNewFilesInheritWhatTheirDirectoryHas compares an object's file with one that a
+// user of the share has made beside it.
+func TestNewFilesInheritWhatTheirDirectoryHas(t *testing.T) {
+	mounts := mountsOfOneTree(t)
+	s := startAt(t, mounts[0].place, mounts[0].dir)
+	c, ctx, bucket := newS3(s, noRetry), t.Context(), aws.String("bucket")
+	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	dir := filepath.Join(onServer(mounts[0]), *bucket)
+	err = syscall.Setxattr(dir, "system.posix_acl_default", userMay(1234, 7), 0)
+	if errors.Is(err, syscall.ENOTSUP) {
+		t.Skip("the file system has no access control lists")
+	}
+	must(t, err)
+	if os.Geteuid() == 0 {
+		must(t, os.Chown(dir, -1, 4321))
+	}
+	must(t, os.Chmod(dir, 0o775|os.ModeSetgid))
+	for _, key := range []string{"key", "made/on/the/way"} {
+		_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: strings.NewReader("x")})
+		must(t, err)
+		made := filepath.Join(mounts[len(mounts)-1].dir, *bucket, filepath.Dir(key), "by a user")
+		f, err := os.OpenFile(made, os.O_CREATE|os.O_WRONLY, 0o664)
+		must(t, err)
+		must(t, f.Close())
+		got, want := ownership(t, filepath.Join(dir, key)), ownership(t, filepath.Join(dir, filepath.Dir(key), "by a user"))
+		if got != want || !strings.Contains(want, "d204") { // 1234
+			t.Errorf("%s: %s, and the user's %s", key, got, want)
+		}
+	}
+}
+
+// userMay is a list of access control (acl(5)) as the kernel has it: a user has
+// permissions, which the mask leaves.
+func userMay(user, permissions uint16) []byte {
+	list := bits.LittleEndian.AppendUint32(nil, 2)
+	for _, e := range [][2]uint16{{0x01, 7}, {0x02, permissions}, {0x04, 5}, {0x10, 7}, {0x20, 0}} {
+		list = bits.LittleEndian.AppendUint16(list, e[0])
+		list = bits.LittleEndian.AppendUint16(list, e[1])
+		id := ^uint32(0)
+		if e[0] == 0x02 {
+			id = uint32(user)
+		}
+		list = bits.LittleEndian.AppendUint32(list, id)
+	}
+	return list
+}
+
+// ownership says whose a file is and who may use it.
+func ownership(t *testing.T, path string) string {
+	t.Helper()
+	info, err := os.Stat(path)
+	must(t, err)
+	st := info.Sys().(*syscall.Stat_t)
+	list := make([]byte, 1<<10)
+	n, err := syscall.Getxattr(path, "system.posix_acl_access", list)
+	if err != nil {
+		n = 0
+	}
+	return fmt.Sprintf("%v of %d:%d, list %s", info.Mode(), st.Uid, st.Gid, hex.EncodeToString(effective(list[:n])))
+}
+
+// effective returns a list with what its mask leaves of the permissions of users and
+// groups. A server that is given a list of NFSv4 stores them so.
+func effective(list []byte) []byte {
+	mask := uint16(7)
+	each := func(do func(tag uint16, permissions []byte)) {
+		for e := list[min(4, len(list)):]; len(e) >= 8; e = e[8:] {
+			do(bits.LittleEndian.Uint16(e), e[2:4])
+		}
+	}
+	each(func(tag uint16, permissions []byte) {
+		if tag == 0x10 {
+			mask = bits.LittleEndian.Uint16(permissions)
+		}
+	})
+	each(func(tag uint16, permissions []byte) {
+		if tag == 0x02 || tag == 0x04 || tag == 0x08 {
+			bits.LittleEndian.PutUint16(permissions, bits.LittleEndian.Uint16(permissions)&mask)
+		}
+	})
+	return list
+}
+
+// TestABucketsNewFilesAreWhoseItSays sets it with the command, and needs root to.
+func TestABucketsNewFilesAreWhoseItSays(t *testing.T) {
+	fleet := startFleet(t, 2, "--dir-mode", "2770")
+	c, ctx, bucket := newS3(fleet[1], noRetry), t.Context(), aws.String("bucket")
+	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	env, at := serverEnv(t.TempDir()), fleet[0].url+"/bucket"
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		uid, gid = 1234, 4321
+	}
+	want := fmt.Sprintf(`{"uid":%d,"gid":%d,"file_mode":"0640"}`, uid, gid)
+	out, errOut, code := shoal(t, env, "bucket", "files", "--uid", fmt.Sprint(uid), "--gid", fmt.Sprint(gid), "--file-mode", "640", at)
+	if code != 0 || strings.TrimSpace(out) != want {
+		t.Fatalf("exit %d: %s %s", code, out, errOut)
+	}
+	_, err = c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("dir/key"), Body: strings.NewReader("x")})
+	must(t, err)
+	for path, mode := range map[string]string{"dir": "dgrwxrwx---", "dir/key": "-rw-r-----"} {
+		got := ownership(t, filepath.Join(fleet[0].dir, *bucket, path))
+		if !strings.HasPrefix(got, fmt.Sprintf("%s of %d:%d", mode, uid, gid)) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	if out, _, code := shoal(t, env, "bucket", "files", "--reset", at); code != 0 || strings.TrimSpace(out) != "{}" {
+		t.Errorf("taken back: exit %d: %s", code, out)
+	}
+	if _, errOut, code := shoal(t, env, "bucket", "files", "--file-mode", "rw", at); code != 2 {
+		t.Errorf("a mode that is none: exit %d: %s", code, errOut)
+	}
+}
