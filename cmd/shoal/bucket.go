@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,24 +28,30 @@ import (
 
 // fileFlags say what new files and directories are given.
 type fileFlags struct {
-	uid, gid          uint32
-	fileMode, dirMode string
+	uid, gid, fileMode, dirMode string
 }
 
 func (f *fileFlags) declare(fl *pflag.FlagSet) {
-	fl.Uint32Var(&f.uid, "uid", 0, "`user` that new files and directories of buckets are given to (default: who shoal runs as)")
-	fl.Uint32Var(&f.gid, "gid", 0, "`group` that they are given to (default: of who shoal runs as, or of a setgid directory)")
+	fl.StringVar(&f.uid, "uid", "", "`number` of the user that new files and directories of buckets are given to (default: who shoal runs as)")
+	fl.StringVar(&f.gid, "gid", "", "`number` of the group that they are given to (default: of who shoal runs as, or of a setgid directory)")
 	fl.StringVar(&f.fileMode, "file-mode", "", "`permissions` of new files, such as 0640 (default: 0664 less the umask)")
 	fl.StringVar(&f.dirMode, "dir-mode", "", "`permissions` of new directories, such as 2770 (default: 0775 less the umask)")
 }
 
 // files returns what the flags say that were given.
-func (f *fileFlags) files(fl *pflag.FlagSet) (files object.Files, err error) {
-	if fl.Changed("uid") {
-		files.UID = &f.uid
-	}
-	if fl.Changed("gid") {
-		files.GID = &f.gid
+func (f *fileFlags) files() (files object.Files, err error) {
+	for _, id := range []struct {
+		text string
+		to   **uint32
+	}{{f.uid, &files.UID}, {f.gid, &files.GID}} {
+		if id.text == "" {
+			continue
+		}
+		n, wrong := strconv.ParseUint(id.text, 10, 32)
+		if wrong != nil {
+			return files, usage(id.text+" is not the number of a user or group", "id NAME tells it")
+		}
+		*id.to = new(uint32(n))
 	}
 	for _, mode := range []struct {
 		text string
@@ -102,7 +109,7 @@ func (f *bucketFlags) run(cmd *cobra.Command, address string) error {
 	if err != nil || at.Host == "" || strings.Trim(at.Path, "/") == "" || strings.Contains(strings.Trim(at.Path, "/"), "/") {
 		return usage(address+" is not the URL of a bucket", "take one such as http://nas:9000/bucket")
 	}
-	given, err := f.files.files(cmd.Flags())
+	given, err := f.files.files()
 	if err != nil {
 		return err
 	}

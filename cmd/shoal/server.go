@@ -145,7 +145,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	var err error
-	if f.given, err = f.files.files(cmd.Flags()); err != nil {
+	if f.given, err = f.files.files(); err != nil {
 		return err
 	}
 	creds, err := env.credentials()
