@@ -272,14 +272,27 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 	return s.Store.PutPart(ctx, ref, number, body)
 }
 
-// shrink runs an operation that removes versions, which its Check sees.
+// seeing returns a Check that shows see what it is about. Without see it is check,
+// which may be none: to show it costs a look.
+func seeing(check object.Check, see func(*object.Info)) object.Check {
+	if see == nil {
+		return check
+	}
+	return object.All(check, func(current *object.Info) error {
+		see(current)
+		return nil
+	})
+}
+
+// shrink runs an operation that removes versions, which its Check sees; see is nil in
+// a bucket without limits.
 func (s *Store) shrink(ctx context.Context, ref object.Ref, do func(see func(*object.Info)) error) error {
 	b, limit, err := s.limited(ctx, ref.Bucket)
 	if err != nil {
 		return err
 	}
 	if limit.IsZero() {
-		return do(func(*object.Info) {})
+		return do(nil)
 	}
 	w := watch{versioning: b.Versioning}
 	if ref.Version != "" {
@@ -306,10 +319,7 @@ func (s *Store) shrink(ctx context.Context, ref object.Ref, do func(see func(*ob
 // Delete implements object.Objects.
 func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) (done object.Deleted, err error) {
 	err = s.shrink(ctx, ref, func(see func(*object.Info)) error {
-		done, err = s.Store.Delete(ctx, ref, object.All(check, func(current *object.Info) error {
-			see(current)
-			return nil
-		}))
+		done, err = s.Store.Delete(ctx, ref, seeing(check, see))
 		return err
 	})
 	return done, err
@@ -323,10 +333,7 @@ func (s *Store) Rename(ctx context.Context, src, dst object.Ref, in object.CopyI
 	}
 	return s.shrink(ctx, dst, func(see func(*object.Info)) error {
 		in := in
-		in.Check = object.All(in.Check, func(current *object.Info) error {
-			see(current)
-			return nil
-		})
+		in.Check = seeing(in.Check, see)
 		return renamer.Rename(ctx, src, dst, in)
 	})
 }
