@@ -923,3 +923,66 @@ func TestAWebsiteShowsWhatAMasterKeyOpens(t *testing.T) {
 		t.Errorf("what needs a key: %d %q", r.status, r.body)
 	}
 }
+
+func TestTheKeyOfAnObjectIsWrappedAnewAndTheContentStays(t *testing.T) {
+	f := withKeys(t, nil)
+	content := strings.Repeat("marker of the content ", 10000)
+	update := func(body string) call {
+		return call{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption>" + body + "</ObjectEncryption>"}
+	}
+	toSecond := update("<SSE-KMS><KMSKeyArn>arn:aws:kms:us-east-1:123456789012:key/second</KMSKeyArn></SSE-KMS>")
+	for _, tt := range []struct {
+		name  string
+		write headers
+		do    call
+		told  headers
+	}{
+		{"SSE-S3 to SSE-KMS", managed(), toSecond, named("arn:aws:kms:second")},
+		{"from one master key to another", named("first"), toSecond, named("arn:aws:kms:second")},
+		{"SSE-S3 as it is", managed(), update("<Rewrap/>"), managed()},
+		{"SSE-KMS as it is", named("second"), update("<Rewrap/>"), named("arn:aws:kms:second")},
+	} {
+		put := f.ok(call{method: "PUT", path: "/bucket/k", body: content, header: and(tt.write, headers{"x-amz-meta-a": "b"})})
+		before, heldBefore := f.held("k")
+		f.ok(tt.do)
+		after, held := f.held("k")
+		if after.Meta.Seal == before.Meta.Seal || !bytes.Equal(held, heldBefore) || !after.Modified.Equal(before.Modified) {
+			t.Errorf("%s: the seal is %s, was %s; %d bytes of %d", tt.name, after.Meta.Seal, before.Meta.Seal, len(held), len(heldBefore))
+		}
+		got := f.ok(call{method: "GET", path: "/bucket/k"})
+		tells(t, tt.name, got, tt.told)
+		if got.body != content || got.header.Get("ETag") != put.header.Get("ETag") || got.header.Get("x-amz-meta-a") != "b" {
+			t.Errorf("%s: %d bytes came back, %v", tt.name, len(got.body), got.header)
+		}
+	}
+	for _, body := range []string{"", "<SSE-KMS/>", "<SSE-S3/>", "<Rewrap/><SSE-KMS><KMSKeyArn>second</KMSKeyArn></SSE-KMS>"} {
+		f.refused("MalformedXML", update(body))
+	}
+	f.refused("KMS.NotFoundException", update("<SSE-KMS><KMSKeyArn>third</KMSKeyArn></SSE-KMS>"))
+	f.put("k", "plain")
+	f.refused("InvalidRequest", toSecond)
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: customer(keyA)})
+	f.refused("InvalidRequest", toSecond)
+	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/none", query: "encryption=", body: toSecond.body})
+}
+
+func TestAMasterKeyCanGoWhenEverythingIsWrappedAnew(t *testing.T) {
+	key := func(name string, b byte) string {
+		return name + ":" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, sse.KeySize))
+	}
+	keys := func(text string) sse.MasterKeys {
+		keys, err := sse.ParseLocal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	f := withKeys(t, func(c *Config) { c.MasterKeys = keys(key("old", 1)) })
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: managed()})
+	f.server.MasterKeys = keys(key("new", 2) + "," + key("old", 1))
+	f.ok(call{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption><Rewrap/></ObjectEncryption>"})
+	f.server.MasterKeys = keys(key("new", 2))
+	if got := f.get("k"); got != "v" {
+		t.Errorf("got %q", got)
+	}
+}

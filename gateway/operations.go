@@ -116,6 +116,7 @@ func operations() []*operation {
 		{"PutObjectRetention", objectLevel, "PUT", "retention", "", "s3:PutObjectRetention", quick, (*Server).putObjectRetention},
 		{"GetObjectLegalHold", objectLevel, "GET", "legal-hold", "", "s3:GetObjectLegalHold", quick, (*Server).getObjectLegalHold},
 		{"PutObjectLegalHold", objectLevel, "PUT", "legal-hold", "", "s3:PutObjectLegalHold", quick, (*Server).putObjectLegalHold},
+		{"UpdateObjectEncryption", objectLevel, "PUT", "encryption", "", "s3:UpdateObjectEncryption", quick, (*Server).updateObjectEncryption},
 		{"GetObjectAttributes", objectLevel, "GET", "attributes", "", "s3:GetObjectAttributes", quick, (*Server).getObjectAttributes},
 		{"ListParts", objectLevel, "GET", "uploadId", "", "s3:ListMultipartUploadParts", listing, (*Server).listParts},
 		{"CreateMultipartUpload", objectLevel, "POST", "uploads", "", "s3:PutObject", quick, (*Server).createUpload},
