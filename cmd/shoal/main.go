@@ -119,7 +119,7 @@ SHOAL_ROOT_PASSWORD_FILE.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), cmd.CommandPath()+" --help shows the flags")
 	})
-	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
 	return root
 }
 

@@ -1,0 +1,140 @@
+package rewrap
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/sigv4"
+)
+
+// client makes the few calls of S3 that are needed.
+type client struct {
+	base   *url.URL
+	signer sigv4.Credentials
+	http   *http.Client
+}
+
+// Error is an answer that refuses.
+type Error struct {
+	Status        int
+	Code, Message string // of S3, where it says so
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
+
+// maxAnswer bounds what is read of an answer, in bytes: a page of versions with the
+// longest keys is below it.
+const maxAnswer = 16 << 20
+
+// attempts is how often a call is made that the server was too busy for.
+const attempts = 4
+
+// call makes a call, again if the server is busy, and reads the answer into answer
+// unless that is nil.
+func (c *client) call(ctx context.Context, method string, v version, query url.Values, body []byte, answer any) error {
+	for try := 1; ; try++ {
+		err := c.once(ctx, method, v, query, body, answer)
+		refused, ok := err.(*Error) //nolint:errorlint // once wraps nothing around it
+		if !ok || refused.Status != http.StatusServiceUnavailable || try == attempts {
+			return err
+		}
+		timer := time.NewTimer(time.Second << try)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+func (c *client) once(ctx context.Context, method string, v version, query url.Values, body []byte, answer any) error {
+	u := *c.base
+	u.Path, u.RawQuery = "/"+v.bucket, query.Encode()
+	if v.key != "" {
+		u.Path += "/" + v.key
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, u.Path, err)
+	}
+	sum := sha256.Sum256(body)
+	signed := sigv4.Request{Method: method, Path: u.EscapedPath(), Query: u.RawQuery, Header: sigv4.Fields{{Name: "Host", Value: u.Host}}}
+	for _, f := range c.signer.Sign(signed, hex.EncodeToString(sum[:]), time.Now()) {
+		req.Header.Set(f.Name, f.Value)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err // a *url.Error tells method and URL
+	}
+	defer func() { _ = resp.Body.Close() }() // read as far as it is of interest
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, u.Path, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		refused := &Error{Status: resp.StatusCode}
+		_ = xml.Unmarshal(text, refused) // a proxy may have answered
+		refused.Status = resp.StatusCode
+		return refused
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := xml.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("%s %s: %w", method, u.Path, err)
+	}
+	return nil
+}
+
+// buckets returns the names of all buckets.
+func (c *client) buckets(ctx context.Context) ([]string, error) {
+	var answer struct {
+		Buckets struct{ Bucket []struct{ Name string } }
+	}
+	if err := c.call(ctx, http.MethodGet, version{}, nil, nil, &answer); err != nil {
+		return nil, fmt.Errorf("list the buckets: %w", err)
+	}
+	var names []string
+	for _, b := range answer.Buckets.Bucket {
+		names = append(names, b.Name)
+	}
+	return names, nil
+}
+
+// versionPage is a page of versions, with encoded keys.
+type versionPage struct {
+	Version []struct {
+		Key       string
+		VersionID string `xml:"VersionId"`
+	}
+	IsTruncated         bool
+	NextKeyMarker       string
+	NextVersionIDMarker string `xml:"NextVersionIdMarker"`
+}
+
+func (c *client) versions(ctx context.Context, bucket string, after url.Values) (page versionPage, err error) {
+	after.Set("versions", "")
+	after.Set("encoding-type", "url")
+	if err := c.call(ctx, http.MethodGet, version{bucket: bucket}, after, nil, &page); err != nil {
+		return page, fmt.Errorf("list %s: %w", bucket, err)
+	}
+	return page, nil
+}
+
+// rewrap has the key of one version wrapped anew.
+func (c *client) rewrap(ctx context.Context, v version) error {
+	query := url.Values{"encryption": {""}}
+	if v.id != "" {
+		query.Set("versionId", v.id)
+	}
+	return c.call(ctx, http.MethodPut, v, query, []byte("<ObjectEncryption><Rewrap/></ObjectEncryption>"), nil)
+}
