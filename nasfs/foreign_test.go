@@ -128,6 +128,55 @@ func (sh *share) absent(key string) {
 	}
 }
 
+// sealedBody is a body that is longer than its content.
+type sealedBody struct {
+	object.Body
+	overhead int64
+}
+
+func (b sealedBody) Digest() object.Digest {
+	d := b.Body.Digest()
+	d.Overhead = b.overhead
+	return d
+}
+
+func TestASealedObjectIsItselfInACopyThatKeepsAttributeAndTime(t *testing.T) {
+	onShares(t, func(sh *share) {
+		if sh.cfg.Metadata != nasfs.Xattr {
+			return
+		}
+		for name, user := range map[string]string{"in the attribute": "", "in a sidecar": strings.Repeat("x", 3000)} {
+			content := strings.Repeat("c", 1000)
+			want, err := sh.Put(sh.Context(), ref("k"), object.PutInput{
+				Body: sealedBody{body(content), 16}, Meta: object.Meta{Seal: "seal", User: map[string]string{"a": user}},
+			})
+			sh.ok(err)
+			st, err := os.Stat(sh.path("k"))
+			sh.ok(err)
+			record := make([]byte, 4096)
+			n, err := syscall.Getxattr(sh.path("k"), "user.shoal", record)
+			sh.ok(err)
+			sh.write("copy", content)
+			sh.ok(syscall.Setxattr(sh.path("copy"), "user.shoal", record[:n], 0))
+			if info, err := sh.Stat(sh.Context(), ref("copy")); err != nil || info.Meta.Seal != "" || info.Size != 1000 {
+				sh.Errorf("%s: with another time it is %+v, %v", name, info, err)
+			}
+			sh.ok(os.Chtimes(sh.path("copy"), st.ModTime(), st.ModTime()))
+			info, err := sh.Stat(sh.Context(), ref("copy"))
+			sh.ok(err)
+			if l := sh.listed()["copy"]; info.Meta.Seal != "seal" || info.Size != 984 || info.Overhead != 16 || info.ETag != want.ETag || l.Size != 984 || l.ETag != want.ETag {
+				sh.Errorf("%s: the copy is %+v, listed as %+v", name, info, l)
+			}
+			sh.write("copy", content[1:])
+			sh.ok(os.Chtimes(sh.path("copy"), st.ModTime(), st.ModTime()))
+			if info := sh.same("copy", content[1:]); info.Meta.Seal != "" {
+				sh.Errorf("%s: of another size it is %+v", name, info)
+			}
+			sh.ok(os.Remove(sh.path("copy")))
+		}
+	})
+}
+
 func TestAForeignChangeIsSeenAtOnceAndHasAnHonestETag(t *testing.T) {
 	onShares(t, func(sh *share) {
 		for name, change := range map[string]func(path string) (content string, err error){

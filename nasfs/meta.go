@@ -67,7 +67,7 @@ func (s *Store) saveRecord(f vfs.File, r *record) error {
 	if err := s.saveSidecar(r); err != nil {
 		return err
 	}
-	flag := record{stamp: r.stamp, spilled: true}
+	flag := record{stamp: r.stamp, spilled: true, meta: object.Meta{Seal: r.meta.Seal}}
 	return f.Setxattr(xattrName, flag.encode())
 }
 
@@ -204,13 +204,13 @@ func (s *Store) loadRecord(f vfs.File, st stamp) (r *record, missing bool, err e
 		return nil, false, err
 	}
 	r, err = decodeRecord(b)
-	if err != nil || r.stamp != st {
+	if err != nil || !r.describes(st) {
 		return nil, false, nil //nolint:nilerror // a record that cannot be read counts as none
 	}
 	if !r.spilled {
 		return r, false, nil
 	}
-	r, err = s.loadSidecar(s.readStamps.meta, &s.haveMeta, st)
+	r, err = s.loadSidecar(s.readStamps.meta, &s.haveMeta, r.stamp)
 	return r, r == nil && err == nil, err
 }
 

@@ -114,6 +114,17 @@ func (r *record) text() [10]struct {
 	}
 }
 
+// describes reports whether the record is of the content of a file with a stamp. Of
+// sealed content it is even if the file is a copy that has taken the record and the
+// time along, as backups do: without the record the content would be lost, and other
+// content would not be taken for it by who has the key.
+func (r *record) describes(st stamp) bool {
+	if r.meta.Seal != "" {
+		st.ino = r.stamp.ino
+	}
+	return r.stamp == st
+}
+
 // encode returns the record: a version, fields in the wire format of Protocol
 // Buffers (https://protobuf.dev/programming-guides/encoding/), and the CRC32C
 // of all that.
