@@ -19,6 +19,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
+// text is what comes to somebody who listens.
+type text struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (x *text) add(b []byte) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.all.Write(append(b, '\n'))
+}
+
+// String returns all that has come.
+func (x *text) String() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.all.String()
+}
+
 // received is what a target was sent.
 type received struct {
 	mu   sync.Mutex

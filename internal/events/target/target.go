@@ -2,6 +2,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,13 +30,25 @@ type Settings map[string]string
 // Kinds returns all kinds of targets.
 func Kinds() []Kind {
 	return []Kind{
-		{"webhook", "WEBHOOK", []string{"endpoint", "auth_token", "client_cert", "client_key", "tls_ca", "tls_skip_verify"}, openWebhook},
+		{"webhook", "WEBHOOK", withTLS("endpoint", "auth_token"), openWebhook},
+		{"nats", "NATS", withTLS("address", "subject", "username", "password", "token", "nkey_seed", "user_credentials", "ping_interval",
+			"jetstream", "tls", "tls_handshake_first"), openNATS},
+		{"kafka", "KAFKA", withTLS("brokers", "topic", "sasl", "sasl_username", "sasl_password", "sasl_mechanism", "tls", "producer_compression_codec"), openKafka},
+		{"amqp", "AMQP", withTLS("url", "exchange", "exchange_type", "routing_key", "mandatory", "durable", "no_wait", "internal", "auto_deleted", "delivery_mode"), openAMQP},
+		{"mqtt", "MQTT", withTLS("broker", "topic", "qos", "username", "password", "reconnect_interval", "keep_alive_interval"), openMQTT},
+		{"redis", "REDIS", withTLS("address", "key", "format", "user", "password", "tls"), openRedis},
+		{"postgresql", "POSTGRES", []string{"connection_string", "table", "format", "max_open_connections"}, openPostgres},
 	}
 }
 
-// common are settings of every kind. Two of them are for programs that do not keep
-// events on the storage anyway.
+// common are settings of every kind. queue_dir is read and not needed: events wait on
+// the storage.
 func common() []string { return []string{"enable", "queue_limit", "queue_dir", "comment"} }
+
+// withTLS returns settings together with those of TLS.
+func withTLS(settings ...string) []string {
+	return append(settings, "tls_ca", "client_cert", "client_key", "tls_skip_verify", "cert_authority", "client_tls_cert", "client_tls_key")
+}
 
 // Has reports whether targets of the kind have a setting.
 func (k Kind) Has(setting string) bool {
@@ -86,11 +99,11 @@ func (s Settings) On(name string) bool {
 	return false
 }
 
-// tls returns how to talk TLS: by the settings tls_ca, client_cert and client_key, which
-// name files, and tls_skip_verify.
+// tls returns how to talk TLS: by settings that name files, of which some kinds have
+// other names in MinIO, and tls_skip_verify.
 func (s Settings) tls() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.On("tls_skip_verify")} //nolint:gosec // only who asks for it
-	if file := s["tls_ca"]; file != "" {
+	if file := cmp.Or(s["tls_ca"], s["cert_authority"]); file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read tls_ca: %w", err)
@@ -100,8 +113,9 @@ func (s Settings) tls() (*tls.Config, error) {
 			return nil, errors.New("tls_ca holds no certificate")
 		}
 	}
-	if s["client_cert"] != "" || s["client_key"] != "" {
-		pair, err := tls.LoadX509KeyPair(s["client_cert"], s["client_key"])
+	cert, key := cmp.Or(s["client_cert"], s["client_tls_cert"]), cmp.Or(s["client_key"], s["client_tls_key"])
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
 			return nil, fmt.Errorf("read client_cert and client_key: %w", err)
 		}

@@ -129,9 +129,60 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 		{"webhook", target.Settings{"endpoint": "http://host", "queue_limit": "0"}},
 		{"webhook", target.Settings{"endpoint": "http://host", "client_cert": "/nowhere"}},
 		{"webhook", target.Settings{"endpoint": "http://host", "tls_ca": "/nowhere"}},
+		{"nats", target.Settings{"address": "host"}},
+		{"nats", target.Settings{"subject": "s"}},
+		{"nats", target.Settings{"address": "host", "subject": "s", "nkey_seed": "/nowhere"}},
+		{"kafka", target.Settings{"topic": "t"}},
+		{"kafka", target.Settings{"brokers": "b", "topic": "t", "producer_compression_codec": "zip"}},
+		{"kafka", target.Settings{"brokers": "b", "topic": "t", "sasl": "on", "sasl_mechanism": "md5"}},
+		{"amqp", target.Settings{"url": "http://host"}},
+		{"amqp", target.Settings{"url": "amqp://host", "delivery_mode": "3"}},
+		{"mqtt", target.Settings{"broker": "host", "topic": "t"}},
+		{"mqtt", target.Settings{"broker": "tcp://host:1883", "topic": "t", "qos": "3"}},
+		{"redis", target.Settings{"address": "host:6379"}},
+		{"redis", target.Settings{"address": "host:6379", "key": "k", "format": "f"}},
+		{"postgresql", target.Settings{"connection_string": "host=h", "table": "t; DROP TABLE x"}},
+		{"postgresql", target.Settings{"connection_string": "host=h port=many", "table": "t"}},
+		{"postgresql", target.Settings{"connection_string": "host=h", "table": "t", "max_open_connections": "0"}},
 	} {
 		if _, err := tryOpen(t, tt.kind, tt.settings); err == nil {
 			t.Errorf("%s with %v is taken", tt.kind, tt.settings)
 		}
+	}
+}
+
+// TestASecretInSettingsIsNotInTheErrorThatRefusesThem has each kind parse one.
+func TestASecretInSettingsIsNotInTheErrorThatRefusesThem(t *testing.T) {
+	const secret = "s3cr%zzt"
+	for kind, s := range map[string]target.Settings{
+		"webhook":    {"endpoint": "http://user:" + secret + "@host/"},
+		"nats":       {"address": "nats://user:" + secret + "@host", "subject": "s"},
+		"amqp":       {"url": "amqp://user:" + secret + "@host"},
+		"mqtt":       {"broker": "tcp://user:" + secret + "@host", "topic": "t"},
+		"postgresql": {"connection_string": "postgres://user:" + secret + "@host/db", "table": "t"},
+	} {
+		if _, err := tryOpen(t, kind, s); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// TestATargetThatIsNotThereMayComeLater opens each kind with nobody at its address.
+func TestATargetThatIsNotThereMayComeLater(t *testing.T) {
+	for kind, s := range map[string]target.Settings{
+		"webhook":    {"endpoint": "http://127.0.0.1:1"},
+		"nats":       {"address": "127.0.0.1:1", "subject": "s"},
+		"kafka":      {"brokers": "127.0.0.1:1", "topic": "t"},
+		"amqp":       {"url": "amqp://127.0.0.1:1"},
+		"mqtt":       {"broker": "tcp://127.0.0.1:1", "topic": "t"},
+		"redis":      {"address": "127.0.0.1:1", "key": "k"},
+		"postgresql": {"connection_string": "host=127.0.0.1 port=1", "table": "t"},
+	} {
+		to := open(t, kind, s)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if err := to.Send(ctx, message(events.CreatedPut, "k")); err == nil || errors.Is(err, events.ErrRefused) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		cancel()
 	}
 }
