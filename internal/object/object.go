@@ -125,6 +125,16 @@ type Body interface {
 	Digest() Digest
 }
 
+// ContentSize returns the declared length in bytes of what a body is the content of,
+// without what a Body adds that seals, and so has a method of this name; -1 if it is
+// not known.
+func ContentSize(b Body) int64 {
+	if sealing, ok := b.(interface{ ContentSize() int64 }); ok {
+		return sealing.ContentSize()
+	}
+	return b.Size()
+}
+
 // Digest is what a Body found out about its bytes. A Body that seals gives other
 // bytes than it was made of: more of them, whose digest says nothing. A Store keeps
 // the bytes as they come, and what the Digest says of them as it is said.

@@ -15,6 +15,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 	"github.com/shoal-storage/shoal/internal/quota"
+	"github.com/shoal-storage/shoal/internal/sse"
 )
 
 // records are records of a control plane in memory, which may fail.
@@ -216,6 +217,20 @@ func TestABucketTakesWhatFitsAndNoMoreWhicheverGatewayIsAsked(t *testing.T) {
 	if got := f.held(); got != (quota.Amount{Bytes: 1000, Objects: 20}) {
 		t.Errorf("the bucket holds %+v", got)
 	}
+}
+
+func TestEncryptedObjectsCountByTheirContent(t *testing.T) {
+	f := newFleet(t, 1, quota.Limit{Bytes: 1000})
+	put := func(key string, size int) error {
+		body := sse.Encrypt(objecttest.NewBody(make([]byte, size), object.CRC64NVME), sse.NewKey(), "", false)
+		_, err := f.gateways[0].Put(t.Context(), ref(key), object.PutInput{Body: body, Meta: object.Meta{Seal: "seal"}})
+		return err
+	}
+	f.must(put("k", 400))
+	f.must(put("l", 600))
+	f.refused(put("m", 1))
+	f.must(f.gateways[0].remove("k"))
+	f.must(put("m", 400))
 }
 
 func TestOfManyWritersAsManySucceedAsFit(t *testing.T) {

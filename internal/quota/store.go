@@ -178,7 +178,7 @@ func (w *watch) see(current *object.Info) {
 
 // Put implements object.Objects.
 func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
-	return s.grow(ctx, ref, in.Body.Size(), in.Check, func(check object.Check) (object.Info, error) {
+	return s.grow(ctx, ref, object.ContentSize(in.Body), in.Check, func(check object.Check) (object.Info, error) {
 		in.Check = check
 		return s.Store.Put(ctx, ref, in)
 	})
@@ -263,7 +263,7 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 		return object.Part{}, err
 	}
 	if !limit.IsZero() {
-		r, err := s.accounts.Reserve(ctx, b, limit, Amount{Bytes: max(0, body.Size())})
+		r, err := s.accounts.Reserve(ctx, b, limit, Amount{Bytes: max(0, object.ContentSize(body))})
 		if err != nil {
 			return object.Part{}, err
 		}

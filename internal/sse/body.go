@@ -40,6 +40,9 @@ func (s *encrypted) Size() int64 {
 	return held(size)
 }
 
+// ContentSize is what object.ContentSize asks for.
+func (s *encrypted) ContentSize() int64 { return s.body.Size() }
+
 // Digest implements object.Body.
 func (s *encrypted) Digest() object.Digest {
 	d := s.body.Digest()

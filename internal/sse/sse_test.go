@@ -137,6 +137,9 @@ func TestABodyIsTheSameHoweverItIsRead(t *testing.T) {
 	if size := Encrypt(bodyOf(want), key, "", false).Size(); size != int64(len(whole)) {
 		t.Errorf("its size is %d, want %d", size, len(whole))
 	}
+	if size := object.ContentSize(Encrypt(bodyOf(want), key, "", false)); size != int64(len(want)) {
+		t.Errorf("its content has %d bytes, want %d", size, len(want))
+	}
 	if size := Encrypt(&plainBody{size: -1}, key, "", false).Size(); size != -1 {
 		t.Errorf("of a size that is not known it makes %d", size)
 	}
