@@ -13,15 +13,19 @@ import (
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
-// adminPrefix is where the admin API stands, as in MinIO, whose tools speak it.
-const adminPrefix = "admin/v3/"
+// adminPrefix is where the admin API stands, as in MinIO, whose tools speak it, and
+// keysPrefix is where what is about master keys does.
+const (
+	adminPrefix = "admin/v3/"
+	keysPrefix  = "kms/v1/"
+)
 
 // maxAdminDocument bounds what one admin call sends.
 const maxAdminDocument = 1 << 20
 
 // adminCall is one row of the table of the admin API.
 type adminCall struct {
-	method, path string // below the prefix
+	method, path string // below the prefix, or from keysPrefix on
 	name         string // in metrics and in the log
 	action       string // IAM action, or own
 	handle       handler
@@ -68,6 +72,10 @@ func adminCalls() []adminCall {
 		{"GET", "list-service-accounts", "AdminListServiceAccounts", own, (*Server).listAccounts},
 		{"GET", "list-access-keys-bulk", "AdminListAccessKeys", own, (*Server).listAccessKeys},
 		{"DELETE", "delete-service-account", "AdminDeleteServiceAccount", own, (*Server).removeAccount},
+
+		{"GET", keysPrefix + "key/list", "AdminListMasterKeys", "admin:KMSKeyStatus", (*Server).listMasterKeys},
+		{"GET", keysPrefix + "key/status", "AdminMasterKeyStatus", "admin:KMSKeyStatus", (*Server).masterKeyStatus},
+		{"POST", keysPrefix + "key/create", "AdminCreateMasterKey", "admin:KMSCreateKey", (*Server).createMasterKey},
 	}
 }
 
@@ -83,14 +91,15 @@ func newAdminTable(calls []adminCall) map[string]*operation {
 
 // isAdmin reports whether the request is for the admin API.
 func (r *request) isAdmin() bool {
-	return r.host == "" && r.bucket == ownBucket && (r.key == "admin" || strings.HasPrefix(r.key, "admin/"))
+	below, _, _ := strings.Cut(r.key, "/")
+	return r.host == "" && r.bucket == ownBucket && (below == "admin" || below == "kms")
 }
 
 // prepareAdmin is prepare for the admin API. Only requests count whose body is signed
 // too: some bring documents that are not sealed.
 func (s *Server) prepareAdmin(r *request) error {
 	r.admin = true
-	call, _ := strings.CutPrefix(r.key, adminPrefix)
+	call := strings.TrimPrefix(r.key, adminPrefix)
 	r.bucket, r.key = "", ""
 	known := s.Directory != nil && s.admin[r.method+" "+call] != nil
 	r.op = &operation{name: "AdminUnknown", level: service, action: own}

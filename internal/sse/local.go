@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -77,6 +79,17 @@ func (j *joined) of(name string) MasterKeys {
 	return j.MasterKeys
 }
 
+// Names implements MasterKeys.
+func (j *joined) Names(ctx context.Context) ([]string, error) {
+	names, err := j.MasterKeys.Names(ctx)
+	for name := range j.local.keys {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
 // Wrap implements MasterKeys.
 func (j *joined) Wrap(ctx context.Context, name string, key Key, context []byte) ([]byte, error) {
 	return j.of(name).Wrap(ctx, name, key, context)
@@ -89,6 +102,16 @@ func (j *joined) Unwrap(ctx context.Context, name string, wrapped, context []byt
 
 // Default implements MasterKeys.
 func (l *Local) Default() string { return l.first }
+
+// Names implements MasterKeys.
+func (l *Local) Names(context.Context) ([]string, error) {
+	return slices.Collect(maps.Keys(l.keys)), nil
+}
+
+// Create implements MasterKeys: it makes none.
+func (l *Local) Create(_ context.Context, name string) error {
+	return fmt.Errorf("make master key %q: %w", name, errors.ErrUnsupported)
+}
 
 // Wrap implements MasterKeys.
 func (l *Local) Wrap(_ context.Context, name string, key Key, context []byte) ([]byte, error) {

@@ -34,6 +34,11 @@ type Seal struct {
 type MasterKeys interface {
 	// Default returns the name of the master key that is used where none is named.
 	Default() string
+	// Names returns the names of the master keys.
+	Names(ctx context.Context) ([]string, error)
+	// Create makes a master key, unless there is one of the name; it fails with
+	// errors.ErrUnsupported where keys come from elsewhere.
+	Create(ctx context.Context, name string) error
 	// Wrap returns a key encrypted under a master key.
 	Wrap(ctx context.Context, name string, key Key, context []byte) ([]byte, error)
 	// Unwrap is the inverse of Wrap.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -169,4 +170,29 @@ func TestOneOfSeveralMasterKeysIsNamed(t *testing.T) {
 	if got, err := keys.Unwrap(t.Context(), "b", wrapped, nil); err != nil || got != key {
 		t.Errorf("under the one: %v", err)
 	}
+}
+
+func TestTheNamesOfAllMasterKeysAreTold(t *testing.T) {
+	one, err := ParseLocal(local("a") + "," + local("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ParseLocal(local("b") + "," + local("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, keys := range map[string]MasterKeys{"ab": one, "abc": one.Before(other)} {
+		names, err := keys.Names(t.Context())
+		if slices.Sort(names); err != nil || strings.Join(names, "") != want {
+			t.Errorf("got %q, %v, want %s", names, err, want)
+		}
+		if err := keys.Create(t.Context(), "d"); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("another key was made: %v", err)
+		}
+	}
+}
+
+// local is a local master key of a name.
+func local(name string) string {
+	return name + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(name, KeySize)))
 }

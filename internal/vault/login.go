@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 )
 
@@ -28,7 +29,7 @@ func AppRole(mount, role, secret string) Login {
 			}
 		}
 		target := strings.TrimSuffix(c.cfg.Address, "/") + "/v1/auth/" + strings.Trim(mount, "/") + "/login"
-		err := c.post(ctx, target, "", map[string]string{"role_id": role, "secret_id": secret}, &answer)
+		err := c.send(ctx, http.MethodPost, target, "", map[string]string{"role_id": role, "secret_id": secret}, &answer)
 		if err == nil && answer.Auth.Token == "" {
 			err = errors.New("vault answered without a token")
 		}

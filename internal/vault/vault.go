@@ -68,7 +68,7 @@ func (c *Client) Default() string { return c.cfg.Key }
 func (c *Client) Wrap(ctx context.Context, name string, key sse.Key, bound []byte) ([]byte, error) {
 	between := sse.NewKey()
 	var data struct{ Ciphertext string }
-	err := c.call(ctx, "encrypt/"+name, map[string]string{"plaintext": base64.StdEncoding.EncodeToString(between[:])}, &data)
+	err := c.call(ctx, http.MethodPost, "encrypt/"+name, map[string]string{"plaintext": base64.StdEncoding.EncodeToString(between[:])}, &data)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (c *Client) Unwrap(ctx context.Context, name string, wrapped, bound []byte)
 		return sse.Key{}, sse.ErrWrongKey
 	}
 	var data struct{ Plaintext string }
-	if err := c.call(ctx, "decrypt/"+name, map[string]string{"ciphertext": string(wrapped[sse.WrappedSize:])}, &data); err != nil {
+	if err := c.call(ctx, http.MethodPost, "decrypt/"+name, map[string]string{"ciphertext": string(wrapped[sse.WrappedSize:])}, &data); err != nil {
 		return sse.Key{}, err
 	}
 	between, err := base64.StdEncoding.DecodeString(data.Plaintext)
@@ -92,6 +92,18 @@ func (c *Client) Unwrap(ctx context.Context, name string, wrapped, bound []byte)
 		return sse.Key{}, errors.New("vault answered with what is no key")
 	}
 	return sse.Key(between).Unwrap(wrapped[:sse.WrappedSize], bound)
+}
+
+// Names implements sse.MasterKeys. It needs the capability to list keys.
+func (c *Client) Names(ctx context.Context) ([]string, error) {
+	var data struct{ Keys []string }
+	err := c.call(ctx, http.MethodGet, "keys?list=true", nil, &data)
+	return data.Keys, err
+}
+
+// Create implements sse.MasterKeys. It needs the capability to create keys.
+func (c *Client) Create(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodPost, "keys/"+name, map[string]string{"type": "aes256-gcm96"}, new(any))
 }
 
 // Check makes a call that fails if keys of a name cannot be used.
@@ -104,12 +116,12 @@ func (c *Client) Check(ctx context.Context, name string) error {
 }
 
 // call calls the transit engine, and logs in where that is needed.
-func (c *Client) call(ctx context.Context, path string, body, data any) error {
+func (c *Client) call(ctx context.Context, method, path string, body, data any) error {
 	token, err := c.login(ctx, "")
 	if err != nil {
 		return err
 	}
-	err = c.post(ctx, c.base+"/"+path, token, body, &struct{ Data any }{data})
+	err = c.send(ctx, method, c.base+"/"+path, token, body, &struct{ Data any }{data})
 	if !errors.Is(err, errForbidden) {
 		return err
 	}
@@ -117,7 +129,7 @@ func (c *Client) call(ctx context.Context, path string, body, data any) error {
 	if lost != nil || renewed == token {
 		return errors.Join(err, lost)
 	}
-	return c.post(ctx, c.base+"/"+path, renewed, body, &struct{ Data any }{data})
+	return c.send(ctx, method, c.base+"/"+path, renewed, body, &struct{ Data any }{data})
 }
 
 // login returns a token that is not the one that was refused, if there is another.
@@ -141,24 +153,13 @@ var errForbidden = errors.New("vault denies it")
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 20
 
-// post makes one call.
-func (c *Client) post(ctx context.Context, target, token string, body, answer any) error {
+// send makes one call. An answer without a body leaves answer as it is.
+func (c *Client) send(ctx context.Context, method, target, token string, body, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	b, err := json.Marshal(body)
+	req, err := c.request(ctx, method, target, token, body)
 	if err != nil {
 		return fmt.Errorf("call vault: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(b))
-	if err != nil {
-		return fmt.Errorf("call vault: %w", err)
-	}
-	req.Header.Set("X-Vault-Request", "true")
-	if token != "" {
-		req.Header.Set("X-Vault-Token", token)
-	}
-	if c.cfg.Namespace != "" {
-		req.Header.Set("X-Vault-Namespace", c.cfg.Namespace)
 	}
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
@@ -172,10 +173,37 @@ func (c *Client) post(ctx context.Context, target, token string, body, answer an
 	if resp.StatusCode/100 != 2 {
 		return refusal(resp.StatusCode, text)
 	}
+	if len(text) == 0 {
+		return nil
+	}
 	if err := json.Unmarshal(text, answer); err != nil {
 		return fmt.Errorf("read vault's answer: %w", err)
 	}
 	return nil
+}
+
+// request makes a request; body may be nil.
+func (c *Client) request(ctx context.Context, method, target, token string, body any) (*http.Request, error) {
+	var content io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, content)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("X-Vault-Request", "true")
+	if token != "" {
+		req.Header.Set("X-Vault-Token", token)
+	}
+	if c.cfg.Namespace != "" {
+		req.Header.Set("X-Vault-Namespace", c.cfg.Namespace)
+	}
+	return req, nil
 }
 
 // refusal is the error of an answer that refuses

@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,9 +57,11 @@ func (v *transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v.calls = append(v.calls, r.URL.Path)
 	var in map[string]string
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || r.Method != http.MethodPost {
-		refuse(http.StatusBadRequest, "failed to parse JSON input")
-		return
+	if r.Method == http.MethodPost {
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			refuse(http.StatusBadRequest, "failed to parse JSON input")
+			return
+		}
 	}
 	if v.down != 0 {
 		refuse(v.down, "Vault is sealed")
@@ -79,6 +83,17 @@ func (v *transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	action, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/mount/"), "/")
+	switch {
+	case r.Method == http.MethodGet && action == "keys" && r.URL.Query().Get("list") == "true":
+		_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{"keys": slices.Sorted(maps.Keys(v.keys))}})
+		return
+	case r.Method == http.MethodPost && action == "keys":
+		if v.keys[name] == nil {
+			v.keys[name] = []cipher.AEAD{newKey()}
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	key := v.keys[name]
 	if key == nil {
 		refuse(http.StatusBadRequest, "encryption key not found")
@@ -162,6 +177,23 @@ func TestAKeyIsUnwrappedByTheMasterKeyItWasWrappedUnder(t *testing.T) {
 	}
 	if err := c.Check(t.Context(), "second"); err != nil {
 		t.Errorf("check: %v", err)
+	}
+}
+
+func TestMasterKeysAreListedAndMade(t *testing.T) {
+	_, s := serve(t)
+	c := client(t, s, token("good"))
+	names, err := c.Names(t.Context())
+	if err != nil || !slices.Equal(names, []string{"first", "second"}) {
+		t.Errorf("listed %q, %v", names, err)
+	}
+	for range 2 {
+		if err := c.Create(t.Context(), "third"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Check(t.Context(), "third"); err != nil {
+		t.Errorf("what was made cannot be used: %v", err)
 	}
 }
 
