@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,7 @@ const (
 )
 
 func newDoctorCommand() *cobra.Command {
-	var asJSON, quick bool
+	var f doctorFlags
 	cmd := &cobra.Command{
 		Use:   "doctor [flags] PATH",
 		Short: "Look whether a directory or mount is fit to be served",
@@ -30,19 +31,34 @@ shoal rests on, and how long that takes. For each finding doctor says what it
 means and what would cure it. It works in a directory of its own below PATH and
 removes it again; a tree may be served meanwhile.
 
+With --pair it also waits for another doctor that was started so on another host
+with the same tree. The two meet by files in PATH, talk to each other over TCP, and
+find out what each sees of what the other does: whether gateways see it at once, and
+how long it takes until other programs do.
+
 The exit code is 0 if all is well and 3 if there are findings.`,
-		Example: "  shoal doctor /mnt/nas\n  shoal doctor --json /mnt/nas > report.json",
+		Example: "  shoal doctor /mnt/nas\n  shoal doctor --json /mnt/nas > report.json\n  shoal doctor --pair /mnt/nas      # on two hosts",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runDoctor(cmd, args[0], asJSON, quick)
+			return f.run(cmd, args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document instead of a text")
-	cmd.Flags().BoolVar(&quick, "quick", false, "try everything less often")
+	fl := cmd.Flags()
+	fl.BoolVar(&f.json, "json", false, "print one JSON document instead of a text")
+	fl.BoolVar(&f.quick, "quick", false, "try everything less often")
+	fl.BoolVar(&f.pair, "pair", false, "measure with another doctor, on another host")
+	fl.DurationVar(&f.wait, "pair-wait", 5*time.Minute, "how long to wait for it")
+	fl.DurationVar(&f.patience, "patience", 5*time.Second, "how long to look for what the other one has done; clients of NFS may take a minute")
 	return cmd
 }
 
-func runDoctor(cmd *cobra.Command, path string, asJSON, quick bool) error {
+// doctorFlags are the flags of "shoal doctor".
+type doctorFlags struct {
+	json, quick, pair bool
+	wait, patience    time.Duration
+}
+
+func (f *doctorFlags) run(cmd *cobra.Command, path string) error {
 	path, err := filepath.Abs(path)
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
@@ -60,20 +76,23 @@ func runDoctor(cmd *cobra.Command, path string, asJSON, quick bool) error {
 		mountinfo = nil // not Linux: the report says so
 	}
 	e := doctor.Examination{Path: path, Root: root, Mountinfo: string(mountinfo), Rounds: doctorRounds}
-	if quick {
+	if f.quick {
 		e.Rounds = doctorQuickRounds
 	}
 	if isTerminal(cmd.ErrOrStderr()) {
 		e.Progress = func(check string) { _, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\r\033[K%s ...", check) } // for the eyes only
 	}
 	report, err := e.Run(cmd.Context())
+	if err == nil && f.pair {
+		report.Findings, err = f.pairUp(cmd, path, e.Progress, report)
+	}
 	if e.Progress != nil {
 		_, _ = fmt.Fprint(cmd.ErrOrStderr(), "\r\033[K") // see above
 	}
 	if err != nil {
 		return failed("cannot look at "+path, err, "")
 	}
-	if asJSON {
+	if f.json {
 		encoder := json.NewEncoder(cmd.OutOrStdout())
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(report)
@@ -91,6 +110,16 @@ func runDoctor(cmd *cobra.Command, path string, asJSON, quick bool) error {
 	case doctor.OK, doctor.Info:
 	}
 	return nil
+}
+
+// pairUp returns the findings of a report, and what was found with another doctor.
+func (f *doctorFlags) pairUp(cmd *cobra.Command, path string, progress func(string), report doctor.Report) ([]doctor.Finding, error) {
+	p := pairing{path: path, wait: f.wait, patience: f.patience, rounds: pairRounds, progress: progress}
+	if f.quick {
+		p.rounds = quickRounds
+	}
+	found, err := p.run(cmd.Context(), report.Mount)
+	return append(report.Findings, found...), err
 }
 
 // writeReport writes a report for people.

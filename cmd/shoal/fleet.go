@@ -76,6 +76,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	}
 	fl.mesh.Handle(dataProtocol, fl.serveData)
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
+	fl.answerDoctors(context.WithoutCancel(ctx), path)
 	address := f.advertised(ctx, fl.mount, ln.Addr())
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
 		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: endpoint(clients, address),
@@ -95,6 +96,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	}
 	if err := fl.tellByTime(ctx); err != nil {
 		return nil, failed("cannot tell the gateways of "+path+" how this one has mounted it", err, "")
+	}
+	if err := fl.measure(ctx, path); err != nil {
+		return nil, err
 	}
 	return fl, nil
 }

@@ -72,7 +72,7 @@ func (fl *fleet) agree(ctx context.Context, path string) error {
 			}
 			if theirs.routed != own.routed {
 				return unsafe("the other gateways of "+path+" have it "+theirs.String()+", this one would have it "+own.String(),
-					"start all with the same --mount-mode")
+					"mount it as they have it mounted, or start all with the same --mount-mode")
 			}
 			want.stale = max(own.stale, theirs.stale)
 		}

@@ -86,14 +86,17 @@ func checks() []check {
 	}
 }
 
+// NewDir returns a name for a directory to work in.
+func NewDir() string { return DirPrefix + strings.ToLower(rand.Text()[:10]) }
+
 // Run makes all checks in a directory of their own below Path, which is removed
 // again. A check that cannot be made is a finding too. The error is that of ctx,
 // or says that the directory for the checks could not be made.
 func (e *Examination) Run(ctx context.Context) (Report, error) {
 	report := Report{Path: e.Path}
-	e.mount = findMount(e.Mountinfo, e.Path)
+	e.mount = FindMount(e.Mountinfo, e.Path)
 	report.Mount = e.mount
-	name := ".shoal-doctor-" + strings.ToLower(rand.Text()[:10])
+	name := NewDir()
 	if err := e.Root.Mkdir(name, 0o700); err != nil {
 		report.Findings = []Finding{notWritable(err)}
 		return report, nil //nolint:nilerr // it is the finding

@@ -30,12 +30,12 @@ func TestMountsAreFoundAndJudged(t *testing.T) {
 		"/mnt/my nas/bucket": {"nfs4", OK, "nas:/export"},
 		"/mnt/my nasty":      {"ext4", OK, ""},
 		"/mnt/old":           {"nfs", Bad, "soft"},
-		"/mnt/none":          {"nfs", OK, ""},
+		"/mnt/none":          {"nfs", Info, "version 3"},
 		"/mnt/smb/x":         {"cifs", Warn, "SMB"},
 		"/mnt/ro":            {"xfs", Bad, "read-only"},
 		"/mnt/twice":         {"nfs4", Info, "4.1"},
 	} {
-		e := &Examination{mount: findMount(mountinfo, path)}
+		e := &Examination{mount: FindMount(mountinfo, path)}
 		found, err := mountOptions(t.Context(), e)
 		if err != nil {
 			t.Fatal(err)
@@ -51,7 +51,7 @@ func TestMountsAreFoundAndJudged(t *testing.T) {
 			t.Errorf("%s: %s, %s: %s", path, e.mount.Type, got, text)
 		}
 	}
-	if m := findMount("garbage\n1 2 3\n - - -\n", "/x"); m.Type != "" {
+	if m := FindMount("garbage\n1 2 3\n - - -\n", "/x"); m.Type != "" {
 		t.Errorf("garbage is a mount: %+v", m)
 	}
 }

@@ -31,9 +31,10 @@ func (m Mount) option(name string) (string, bool) {
 	return "", false
 }
 
-// findMount returns the mount that path is on (proc(5), /proc/pid/mountinfo).
+// FindMount returns the mount that path is on, by the content of
+// /proc/self/mountinfo (proc(5)).
 // Of several on one place the last one counts.
-func findMount(mountinfo, path string) Mount {
+func FindMount(mountinfo, path string) Mount {
 	var found Mount
 	for line := range strings.Lines(mountinfo) {
 		left, right, ok := strings.Cut(strings.TrimSpace(line), " - ")
@@ -66,6 +67,17 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
+// Cure returns what to do where clients of a mount do not see what others do.
+func (m Mount) Cure() string {
+	switch {
+	case slices.Contains(nfs(), m.Type):
+		return fmt.Sprintf(nfsLine, m.Point) + "   on every host, without nocto and nosharecache; give each host a name of its own"
+	case m.network():
+		return "Have the gateways route (--mount-mode routed --mount-stale TIME), or use NFS to the same server: " + fmt.Sprintf(nfsLine, m.Point)
+	}
+	return "Serve it with one gateway (--single-gateway)."
+}
+
 // rule is what an option, or its absence, means on a type of file system.
 type rule struct {
 	types  []string
@@ -91,9 +103,8 @@ func rules(at string) []rule {
 		{nfs(), has("soft"), Finding{Severity: Bad, Found: "soft", Effect: "When the server is slow, writes fail half done, and errors can come after a write was taken for good.", Cure: line}},
 		{nfs(), has("softerr"), Finding{Severity: Bad, Found: "softerr", Effect: "When the server is slow, writes fail half done, and errors can come after a write was taken for good.", Cure: line}},
 		{nfs(), has("nocto"), Finding{Severity: Bad, Found: "nocto", Effect: "A file that was opened may be an older one for a long time.", Cure: line}},
-		{nfs(), func(m Mount) bool { return has("vers", "3")(m) && !has("lookupcache", "none")(m) }, Finding{
-			Severity: Bad, Found: "NFS version 3 with a cache of names (lookupcache)", Effect: "With several gateways one may not see what another has just written. One gateway alone is safe.",
-			Cure: line + "   (or vers=3 with lookupcache=none)",
+		{nfs(), has("vers", "3"), Finding{
+			Severity: Info, Found: "NFS version 3", Effect: "Each change waits up to 10 ms for the server's clock, so that other gateways see it, and metadata goes into files of its own.", Cure: line,
 		}},
 		{nfs(), has("vers", "4.0"), Finding{Severity: Warn, Found: "NFS version 4.0", Effect: "After a lost answer the client repeats what was done, and has to find out what happened.", Cure: line}},
 		{nfs(), has("vers", "4.1"), Finding{Severity: Info, Found: "NFS version 4.1", Effect: "Metadata goes into files of its own: version 4.2 has extended attributes, and copies inside the server.", Cure: line}},

@@ -1,0 +1,88 @@
+package test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// diagnosis is a report of shoal doctor.
+type diagnosis struct {
+	Findings []struct{ Check, Severity, Found, Effect, Cure string }
+}
+
+// says returns the severity of what a check has found, "" if it was not made.
+func (d diagnosis) says(check string) (severity, found string) {
+	for _, f := range d.Findings {
+		if f.Check == check {
+			return f.Severity, f.Found
+		}
+	}
+	return "", ""
+}
+
+// doctorAt runs the doctor on a mount, where it is mounted.
+func doctorAt(t *testing.T, m mountOf, flags ...string) (d diagnosis, code int) {
+	t.Helper()
+	cmd := m.command(append(append([]string{binary(t), "doctor", "--json", "--quick"}, flags...), m.dir)...)
+	cmd.Env = serverEnv(t.TempDir())
+	var errOut strings.Builder
+	cmd.Stderr = &errOut
+	out, _ := cmd.Output() // its exit code says what became of it
+	if err := json.Unmarshal(out, &d); err != nil {
+		t.Errorf("the doctor on %s: %v: %s", m.dir, err, errOut.String())
+	}
+	return d, cmd.ProcessState.ExitCode()
+}
+
+// TestTwoDoctorsMeasureWhatOneCannot has two find each other by the tree.
+func TestTwoDoctorsMeasureWhatOneCannot(t *testing.T) {
+	mounts := mountsOfOneTree(t)
+	var reports [2]diagnosis
+	var codes [2]int
+	var group sync.WaitGroup
+	for i := range reports {
+		group.Go(func() {
+			reports[i], codes[i] = doctorAt(t, mounts[i%len(mounts)], "--pair", "--pair-wait", "50s", "--patience", "1s")
+		})
+	}
+	group.Wait()
+	for i, r := range reports {
+		if codes[i] != 0 && codes[i] != 3 {
+			t.Errorf("doctor %d: exit %d", i, codes[i])
+		}
+		for _, check := range []string{"atomic replace", "two clients", "two clocks", "seen by the other host", "seen by this host", "plain on the other host", "plain on this host"} {
+			severity, found := r.says(check)
+			if severity != "ok" && (severity != "info" || !strings.HasPrefix(check, "plain")) && check != "atomic replace" || severity == "" {
+				t.Errorf("doctor %d, %s: %s %q", i, check, severity, found)
+			}
+			t.Logf("doctor %d, %s: %s %s", i, check, severity, found)
+		}
+	}
+}
+
+func TestADoctorDoesNotWaitForEverForAnother(t *testing.T) {
+	_, errOut, code := shoal(t, serverEnv(t.TempDir()), "doctor", "--quick", "--pair", "--pair-wait", "100ms", t.TempDir())
+	if code != 1 || !strings.Contains(errOut, "nobody else") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
+
+// TestTwoMountsOfOneHostAreRefused: an NFSv4 server takes them for one client, and
+// does not tell the one what the other has done.
+func TestTwoMountsOfOneHostAreRefused(t *testing.T) {
+	again := list("SHOAL_TEST_READ_MOUNTS")
+	if len(again) == 0 || len(callsOf(t, list("SHOAL_TEST_MOUNTS")[0])) == 0 {
+		t.Skip("not on NFSv4")
+	}
+	m := mountsOfOneTree(t)[0]
+	startAt(t, m.place, m.dir)
+	second := m.command(binary(t), "server", "--address", m.host+":0", "--quiet", "--state-dir", t.TempDir(), filepath.Join(again[0], filepath.Base(m.dir)))
+	second.Env = serverEnv(t.TempDir())
+	out, _ := second.CombinedOutput() // its exit code says what became of it
+	if code := second.ProcessState.ExitCode(); code != 4 || !strings.Contains(string(out), "nosharecache") {
+		t.Errorf("exit %d: %s", code, tail(string(out)))
+	}
+}
