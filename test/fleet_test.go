@@ -190,11 +190,13 @@ type fleetClient struct {
 	note  func(key string, op porcupine.Operation)
 }
 
-func (f *fleetClient) operate(c *s3.Client, counter string) {
+func (f *fleetClient) operate(c *s3.Client, bucket string) {
 	ctx := f.t.Context()
 	call := time.Since(f.began)
+	key := fmt.Sprint("value", int(call/turn))
+	counter := bucket + "/" + key
 	value := 0
-	got, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: &counter, Key: aws.String("value")}))
+	got, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key}))
 	switch {
 	case err == nil:
 		value, _ = strconv.Atoi(string(got))
@@ -202,7 +204,7 @@ func (f *fleetClient) operate(c *s3.Client, counter string) {
 		return // a read that failed says nothing
 	}
 	f.note(counter, porcupine.Operation{ClientId: f.id, Input: counted{read: 1}, Call: int64(call), Output: answer{value: value}, Return: int64(time.Since(f.began))})
-	put := &s3.PutObjectInput{Bucket: &counter, Key: aws.String("value"), Body: strings.NewReader(strconv.Itoa(value + 1)), IfNoneMatch: aws.String("*")}
+	put := &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(strconv.Itoa(value + 1)), IfNoneMatch: aws.String("*")}
 	if value > 0 {
 		put.IfNoneMatch, put.IfMatch = nil, aws.String(etagOf(value))
 	}
@@ -232,6 +234,10 @@ type crowd struct {
 
 // counters is how many counters there are, each in a bucket of its own.
 const counters = 3
+
+// turn is how long one is counted by before the next: long histories take long to
+// be checked.
+const turn = time.Minute
 
 // gather makes the buckets and sets clients to work.
 func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
@@ -312,19 +318,20 @@ func tell(history []porcupine.Operation) string {
 
 // TestFleetIsLinearizable counts by compare-and-swap through three gateways,
 // while they are killed, frozen beyond their leases, and replaced, and checks
-// the history of what the clients saw.
+// the history of what the clients saw. SHOAL_TEST_SPAN is for how long, such as 1h.
 func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second) }
 
-func testLinearizable(t *testing.T, span time.Duration, flags ...string) {
+func testLinearizable(t *testing.T, lasts time.Duration, flags ...string) {
 	fleet := startFleet(t, 3, flags...)
 	if full() {
-		span = 5 * time.Minute
+		lasts = 5 * time.Minute
 	}
+	lasts = span(t, "SHOAL_TEST_SPAN", lasts)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's
 	w := gather(t, fleet, seed)
-	for began := time.Now(); time.Since(began) < span; {
+	for began := time.Now(); time.Since(began) < lasts; {
 		time.Sleep(time.Second)
 		i := random.IntN(len(fleet))
 		victim := fleet[i]

@@ -51,7 +51,8 @@ func comesBack(t *testing.T, what string, holds func() bool) {
 
 // TestAnOutageOfTheFileServerLosesNothing stops the file server under gateways that
 // are in use: they say so, answer 503 instead of hanging, take no threads without
-// bound, and go on when it is back, with all that was acknowledged.
+// bound, and go on when it is back, with all that was acknowledged. It lasts for
+// SHOAL_TEST_OUTAGE, such as 10m, or as long as that takes.
 func TestAnOutageOfTheFileServerLosesNothing(t *testing.T) {
 	nfsd := theFileServer(t)
 	fleet := startFleet(t, 2)
@@ -90,10 +91,21 @@ func TestAnOutageOfTheFileServerLosesNothing(t *testing.T) {
 			t.Error("a write was acknowledged during the outage")
 		}
 	}
-	for i, s := range fleet {
-		if n := s.threads(t); n > 1000 {
-			t.Errorf("gateway %d has %d threads", i, n)
+	bounded := func() {
+		for i, s := range fleet {
+			if n := s.threads(t); n > 1000 {
+				t.Errorf("gateway %d has %d threads", i, n)
+			}
 		}
+	}
+	bounded()
+	for end := time.Now().Add(span(t, "SHOAL_TEST_OUTAGE", 0)); time.Now().Before(end); {
+		for g := range fleet {
+			if err := put(g, "long after"); err == nil {
+				t.Error("a write was acknowledged during the outage")
+			}
+		}
+		bounded()
 	}
 	nfsd.start(t)
 	for i, s := range fleet {

@@ -53,7 +53,8 @@ func (p *pairing) run(ctx context.Context, mount doctor.Mount) ([]doctor.Finding
 		return nil, err
 	}
 	defer own.Plain.Close() //nolint:errcheck // a directory's handle
-	if own.Root, err = vfs.OpenShared(p.path, vfs.Sharing{}); err != nil {
+	// The other may be one that sees changes by time, as gateways would find out.
+	if own.Root, err = vfs.OpenShared(p.path, vfs.Sharing{ByTime: func() bool { return true }}); err != nil {
 		e, ok := errors.AsType[*vfs.IncoherentError](err)
 		if !ok {
 			return nil, err
