@@ -2,14 +2,20 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/shoal-storage/shoal/internal/sse"
 )
 
 // masterKey is a master key as variables have it.
@@ -98,5 +104,50 @@ func TestSettingsOfEncryptionThatMakeNoSenseAreRefused(t *testing.T) {
 		} else if strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("%s: the error tells the key: %v", tt.name, err)
 		}
+	}
+}
+
+// parrot is a Vault of one key that "encrypts" by saying what it was told.
+func parrot(w http.ResponseWriter, r *http.Request) {
+	var in map[string]string
+	if json.NewDecoder(r.Body).Decode(&in) != nil || r.Header.Get("X-Vault-Token") != "token" || r.Header.Get("X-Vault-Namespace") != "team" {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	switch r.URL.Path {
+	case "/v1/kv/encrypt/main":
+		in["ciphertext"] = "vault:v1:" + in["plaintext"]
+	case "/v1/kv/decrypt/main":
+		in["plaintext"] = strings.TrimPrefix(in["ciphertext"], "vault:v1:")
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"data": in})
+}
+
+func TestVaultIsAskedAsTheSettingsSay(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(parrot))
+	defer server.Close()
+	ca, token := filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "token")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	if err := errors.Join(os.WriteFile(ca, pem.EncodeToMemory(block), 0o600), os.WriteFile(token, []byte("old\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, f := serverCommandAndFlags(t, "--kms-vault-address", server.URL, "--kms-vault-key", "main", "--kms-vault-mount", "kv", "--kms-vault-namespace", "team", "--kms-vault-ca", ca)
+	keys, err := f.kms.masterKeys(t.Context(), readEnvironment([]string{"SHOAL_KMS_VAULT_TOKEN_FILE=" + token}), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Wrap(t.Context(), "main", sse.NewKey(), nil); err == nil {
+		t.Error("Vault was asked with another token than the file's")
+	}
+	if err := os.WriteFile(token, []byte("token\n"), 0o600); err != nil { // renewed
+		t.Fatal(err)
+	}
+	key := sse.NewKey()
+	wrapped, err := keys.Wrap(t.Context(), keys.Default(), key, []byte("context"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := keys.Unwrap(t.Context(), "main", wrapped, []byte("context")); err != nil || got != key {
+		t.Errorf("the key came back as another, %v", err)
 	}
 }

@@ -196,3 +196,39 @@ func TestTheNamesOfAllMasterKeysAreTold(t *testing.T) {
 func local(name string) string {
 	return name + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(name, KeySize)))
 }
+
+// FuzzSeal reads seals that somebody has made up.
+func FuzzSeal(f *testing.F) {
+	seal := Seal{Mode: Named, MasterKey: "a", Context: map[string]string{"a": "b"}}
+	seal.Wrapped = Key{}.Wrap(Key{1}, nil)
+	f.Add(seal.Encode())
+	f.Add(`{"version":1,"mode":"SSE-C","wrapped":""}`)
+	keys, err := ParseLocal(local("a"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ParseSeal(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseSeal(s.Encode()); err != nil || again.Encode() != s.Encode() {
+			t.Errorf("%q came back as %+v, %v", text, again, err)
+		}
+		if key, err := s.Unwrap(t.Context(), keys); err == nil {
+			t.Errorf("%q opens %x", text, key)
+		}
+	})
+}
+
+// FuzzMasterKeys reads master keys of any text; an error tells nothing of it.
+func FuzzMasterKeys(f *testing.F) {
+	f.Add(local("a") + "," + local("b"))
+	f.Add("a:b c:d")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := ParseLocal(text)
+		if err == nil && !ValidKeyName(keys.Default()) {
+			t.Errorf("%q has the default %q", text, keys.Default())
+		}
+	})
+}

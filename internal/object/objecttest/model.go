@@ -123,7 +123,8 @@ func (m *model) ref() object.Ref { return object.Ref{Bucket: m.bucket(), Key: m.
 
 func (m *model) meta() object.Meta {
 	return pick(m, object.Meta{}, object.Meta{}, object.Meta{ContentType: "text/plain", User: map[string]string{"n": strconv.Itoa(m.rng.IntN(100))}},
-		object.Meta{Tags: []object.Tag{{Key: "a", Value: strconv.Itoa(m.rng.IntN(100))}}}, object.Meta{User: map[string]string{"big": string(pattern(m.rng.IntN(9), 3000))}})
+		object.Meta{Tags: []object.Tag{{Key: "a", Value: strconv.Itoa(m.rng.IntN(100))}}}, object.Meta{User: map[string]string{"big": string(pattern(m.rng.IntN(9), 3000))}},
+		object.Meta{Seal: strconv.Itoa(m.rng.IntN(100)), Tags: []object.Tag{{Key: "a"}}})
 }
 
 // check returns a Check, its name for the log, and none most of the time.
@@ -186,8 +187,9 @@ func (m *model) put() {
 	content := pattern(m.rng.IntN(1000), pick(m, 0, 1, 10, 5000, 100000))
 	meta := m.meta()
 	m.note("put %q of %d bytes, %s", r, len(content), name)
+	body := m.bodies(content, object.CRC64NVME)
 	in := func() object.PutInput {
-		return object.PutInput{Body: NewBody(content, object.CRC64NVME), Check: check, Meta: meta.Clone()}
+		return object.PutInput{Body: body(), Check: check, Meta: meta.Clone()}
 	}
 	got, err := m.Put(m.Context(), r, in())
 	want, wantErr := m.memory.Put(m.Context(), r, in())
@@ -195,6 +197,17 @@ func (m *model) put() {
 		m.info("put", got, want)
 		m.remember(got, want)
 	}
+}
+
+// bodies returns what makes bodies of content, one in three of which is sealed: some of
+// it counts as overhead.
+func (m *model) bodies(content []byte, a object.Algorithm) func() object.Body {
+	overhead, salt := int64(0), ""
+	if m.rng.IntN(3) == 0 {
+		overhead, salt = int64(m.rng.IntN(len(content)+1)), strconv.Itoa(m.rng.IntN(100))
+		m.note("sealed with %d bytes of overhead", overhead)
+	}
+	return func() object.Body { return sealedBody{NewBody(content, a), overhead, salt} }
 }
 
 func (m *model) get() {
@@ -236,8 +249,15 @@ func (m *model) remove() {
 func (m *model) update() {
 	r := m.ref()
 	tags := pick(m, nil, []object.Tag{{Key: "t", Value: strconv.Itoa(m.rng.IntN(100))}})
-	m.note("update %q to %v", r, tags)
-	fn := func(meta *object.Meta) error { meta.Tags = slices.Clone(tags); return nil }
+	seal := pick(m, "", "", "another")
+	m.note("update %q to %v, seal %q", r, tags, seal)
+	fn := func(meta *object.Meta) error {
+		meta.Tags = slices.Clone(tags)
+		if meta.Seal != "" && seal != "" {
+			meta.Seal = seal
+		}
+		return nil
+	}
 	got, err := m.Update(m.Context(), r, fn)
 	want, wantErr := m.memory.Update(m.Context(), r, fn)
 	if m.agree("update", err, wantErr) {
@@ -372,8 +392,9 @@ func (m *model) putPart() {
 		algorithm = up.Algorithm
 	}
 	m.note("put part %d of %q with %d bytes", number, u.real, len(content))
-	got, err := m.PutPart(m.Context(), u.real, number, NewBody(content, algorithm))
-	want, wantErr := m.memory.PutPart(m.Context(), u.memory, number, NewBody(content, algorithm))
+	body := m.bodies(content, algorithm)
+	got, err := m.PutPart(m.Context(), u.real, number, body())
+	want, wantErr := m.memory.PutPart(m.Context(), u.memory, number, body())
 	if m.agree("put part", err, wantErr) {
 		m.samePart(got, want)
 	}

@@ -94,9 +94,10 @@ func (c *suite) putIn(in object.PutInput, key string, content []byte) object.Inf
 	return info
 }
 
-// read returns the content of an open object.
+// read returns the bytes that are held of an open object.
 func read(h object.Handle) ([]byte, error) {
-	return io.ReadAll(h.Range(0, h.Info().Size))
+	info := h.Info()
+	return io.ReadAll(h.Range(0, info.Held()))
 }
 
 // holds checks that key has the content, by Open and by Stat.
