@@ -120,13 +120,13 @@ func (s *Server) toBeTold(bucket string) (rules *events.Configuration, wanted bo
 func eventOf(name events.Name, info *object.Info) events.Event {
 	return events.Event{
 		Name: name, Key: info.Key, Version: madeVersion(info), Size: info.Size, ETag: info.ETag,
-		ContentType: info.Meta.ContentType, Metadata: info.Meta.User,
+		ContentType: info.Meta.ContentType, Metadata: info.Meta.User, Sequencer: info.Sequence,
 	}
 }
 
 // removalOf is what has happened to an object that was deleted.
 func removalOf(ref object.Ref, done object.Deleted) events.Event {
-	e := events.Event{Name: events.Removed, Key: ref.Key, Version: done.Version}
+	e := events.Event{Name: events.Removed, Key: ref.Key, Version: done.Version, Sequencer: done.Sequence}
 	if done.Marker && ref.Version == "" {
 		e.Name = events.RemovedMarker
 	}

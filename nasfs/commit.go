@@ -21,6 +21,8 @@ type publication struct {
 	check  object.Check // nil allows
 	aside  []string     // keys whose lock is held too, and whose files are to make room
 	valid  func() error // of the leases
+	// sequence is what orders the changes of the key, as object.Deleted has it.
+	sequence string
 }
 
 // blockedError says that the file of a key is where a directory has to be.

@@ -46,6 +46,7 @@ func (s *Store) deleteLocked(p *publication, check object.Check) (done object.De
 			break
 		}
 	}
+	done.Sequence = p.sequence
 	return done, err
 }
 

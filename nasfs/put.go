@@ -3,6 +3,7 @@ package nasfs
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -73,7 +74,10 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 			s.discard(ctx, st)
 			return err
 		}
-		p.valid = h.valid
+		p.valid, p.sequence = h.valid, ""
+		if slices.Min(names) == keyLock(ref.Bucket, ref.Key) {
+			p.sequence = s.sequence(h.names) // otherwise the token is another key's
+		}
 		err = s.locked(ctx, h, func() error {
 			err := publish(p)
 			if err != nil && (try == maxTries || !goesOn(err, mode)) {
@@ -117,6 +121,7 @@ func isUnknown(err error) bool {
 func (s *Store) published(p *publication) object.Info {
 	st := stampOf(p.staged.stat)
 	info := s.info(p.ref, st, &p.staged.rec, nil)
+	info.Sequence = p.sequence
 	s.etags.put(st, &p.staged.rec)
 	return info
 }

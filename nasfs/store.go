@@ -10,6 +10,7 @@ package nasfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -187,6 +188,11 @@ func (s *Store) token(l lock.Lease) lock.Token {
 	t := l.Token()
 	t.Generation += s.base
 	return t
+}
+
+// sequence is the token of a lease on a key as object.Deleted has it.
+func (s *Store) sequence(l lock.Lease) string {
+	return fmt.Sprintf("%X", s.token(l).Append(nil))
 }
 
 func bucketLock(bucket string) string     { return "b/" + bucket }

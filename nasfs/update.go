@@ -53,6 +53,7 @@ func (s *Store) updateLocked(ctx context.Context, ref object.Ref, h held, fn fun
 	if err := s.stamping(ctx, func() error { return s.saveState(o.stamp(), state) }); err != nil {
 		return object.Info{}, err
 	}
+	info.Sequence = s.sequence(h.names)
 	return info, nil
 }
 

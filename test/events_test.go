@@ -40,8 +40,9 @@ func (x *text) String() string {
 
 // received is what a target was sent.
 type received struct {
-	mu   sync.Mutex
-	keys map[string]int // times, by event and key
+	mu         sync.Mutex
+	keys       map[string]int    // times, by event and key
+	sequencers map[string]string // by sizes of what was made
 }
 
 func (r *received) add(document []byte) error {
@@ -49,7 +50,10 @@ func (r *received) add(document []byte) error {
 		EventName string
 		Records   []struct {
 			S3 struct {
-				Object struct{ Key, Sequencer string }
+				Object struct {
+					Key, Sequencer string
+					Size           int
+				}
 			}
 		}
 	}
@@ -59,10 +63,11 @@ func (r *received) add(document []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.keys == nil {
-		r.keys = make(map[string]int)
+		r.keys, r.sequencers = make(map[string]int), make(map[string]string)
 	}
 	for _, record := range m.Records {
 		r.keys[strings.TrimPrefix(m.EventName, "s3:Object")+" "+record.S3.Object.Key]++
+		r.sequencers[fmt.Sprint(record.S3.Object.Size)] = record.S3.Object.Sequencer
 	}
 	return nil
 }
@@ -204,6 +209,56 @@ func TestEveryAcknowledgedPutIsToldOfThoughEverythingDies(t *testing.T) {
 		eventually(t, "the target is told of "+key, func() bool { return h.has("Created:Put " + key) })
 	}
 	t.Logf("%d objects were acknowledged and told of", len(acknowledged))
+}
+
+// TestSequencersOrderTheChangesOfAKeyAtAllGateways changes one through each in turn.
+func TestSequencersOrderTheChangesOfAKeyAtAllGateways(t *testing.T) {
+	h := newHook(t)
+	fleet := startFleetWith(t, h.env(), 3)
+	tellOf(t, newS3(fleet[0]), "bucket", hookARN)
+	const changes = 30
+	for i := range changes {
+		_, err := newS3(fleet[i%3]).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: strings.NewReader(strings.Repeat("x", i))})
+		must(t, err)
+	}
+	last := ""
+	for i := range changes {
+		var next string
+		eventually(t, fmt.Sprintf("the target is told of change %d", i), func() (ok bool) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			next, ok = h.sequencers[fmt.Sprint(i)]
+			return ok
+		})
+		if next <= last {
+			t.Errorf("the sequencer of change %d is %s, after %s", i, next, last)
+		}
+		last = next
+	}
+}
+
+// TestAwsConfiguresNotifications has the AWS command line set what people paste.
+func TestAwsConfiguresNotifications(t *testing.T) {
+	h := newHook(t)
+	s := startWith(t, h.env(), place{host: "127.0.0.1"}, t.TempDir())
+	cli := client(t, "/usr/bin/aws", awsEnv(), "--endpoint-url", s.url)
+	cli.run(t, "s3", "mb", "s3://bucket")
+	rules := `{"QueueConfigurations":[{"Id":"one","QueueArn":"` + hookARN + `","Events":["s3:ObjectCreated:*"],"Filter":{"Key":{"FilterRules":[{"Name":"suffix","Value":".jpg"}]}}}]}`
+	cli.run(t, "s3api", "put-bucket-notification-configuration", "--bucket", "bucket", "--notification-configuration", rules)
+	if got := cli.run(t, "s3api", "get-bucket-notification-configuration", "--bucket", "bucket"); !strings.Contains(got, hookARN) || !strings.Contains(got, `"one"`) || !strings.Contains(got, ".jpg") {
+		t.Errorf("got %s", got)
+	}
+	out, err := cli.try(t, "s3api", "put-bucket-notification-configuration", "--bucket", "bucket", "--notification-configuration", strings.ReplaceAll(rules, "HOOK", "NONE"))
+	if err == nil || !strings.Contains(out, "(InvalidArgument)") || !strings.Contains(out, "Unable to validate the following destination configurations") {
+		t.Errorf("a target that there is not: %v, %s", err, out)
+	}
+	_, err = newS3(s).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("a.jpg"), Body: strings.NewReader("x")})
+	must(t, err)
+	eventually(t, "the target is told", func() bool { return h.has("Created:Put a.jpg") })
+	cli.run(t, "s3api", "put-bucket-notification-configuration", "--bucket", "bucket", "--notification-configuration", "{}")
+	if got := cli.run(t, "s3api", "get-bucket-notification-configuration", "--bucket", "bucket"); strings.Contains(got, "Queue") {
+		t.Errorf("after they were removed: %s", got)
+	}
 }
 
 // TestMcManagesEventsAndWatchesThem makes rules and listens at one gateway, and writes

@@ -60,7 +60,7 @@ func (f *serverFlags) tellExpired(ctx context.Context, store object.Store, told 
 			return err
 		}
 	}
-	e := events.Event{Name: events.Expired, Time: time.Now(), Region: f.region, Bucket: ref.Bucket, Key: ref.Key, Version: done.Version}
+	e := events.Event{Name: events.Expired, Time: time.Now(), Region: f.region, Bucket: ref.Bucket, Key: ref.Key, Version: done.Version, Sequencer: done.Sequence}
 	if a == lifecycle.Expire && done.Marker {
 		e.Name = events.ExpiredMarker
 	}

@@ -19,7 +19,7 @@ type Event struct {
 	ETag        string
 	ContentType string
 	Metadata    map[string]string
-	Sequencer   string // greater than those of what has happened to the key before
+	Sequencer   string // greater, as text, than those of earlier changes of the key; "" if that is not known
 	Origin      Origin
 }
 
@@ -69,7 +69,7 @@ type thing struct {
 	ContentType  string            `json:"contentType,omitempty"`
 	UserMetadata map[string]string `json:"userMetadata,omitempty"`
 	VersionID    string            `json:"versionId,omitempty"`
-	Sequencer    string            `json:"sequencer"`
+	Sequencer    string            `json:"sequencer,omitempty"`
 }
 
 // timeFormat is that of S3's JSON, in UTC.

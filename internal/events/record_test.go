@@ -1,7 +1,6 @@
 package events_test
 
 import (
-	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,31 +53,4 @@ func TestAMessageIsAsS3AndMinIOKnowIt(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestSequencersOfOneGatewayGrow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		var last string
-		w.sink.answers(func(m *events.Message) error {
-			var r struct {
-				S3 struct{ Object struct{ Sequencer string } }
-			}
-			if err := json.Unmarshal(m.Record, &r); err != nil {
-				return err
-			}
-			if now := r.S3.Object.Sequencer; len(now) != 16 || now <= last {
-				t.Errorf("%s follows %s", now, last)
-			} else {
-				last = now
-			}
-			return nil
-		})
-		s := w.gateway("one")
-		defer w.close(s)
-		for range 20 {
-			w.put(s, "k", "k")
-		}
-		synctest.Wait()
-	})
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -32,8 +31,7 @@ type Service struct {
 	hub     hub
 	stop    context.CancelFunc
 	group   sync.WaitGroup
-	last    atomic.Int64 // sequencer that was given last
-	strange sync.Map     // destinations that have been complained of
+	strange sync.Map // destinations that have been complained of
 }
 
 // lockName is what one gateway of all holds: the one that inherits the batches of those
@@ -103,9 +101,6 @@ func (s *Service) Notify(ctx context.Context, rules *Configuration, happened ...
 	messages := make(map[Destination][]Message)
 	for i := range happened {
 		e := &happened[i]
-		if e.Sequencer == "" {
-			e.Sequencer = s.sequencer(e.Time)
-		}
 		if s.Listening() {
 			if err := s.hub.publish(e); err != nil {
 				return err
@@ -158,18 +153,6 @@ func (s *Service) add(ctx context.Context, messages map[Destination][]Message) e
 		all = append(all, <-errs)
 	}
 	return errors.Join(all...)
-}
-
-// sequencer returns a number, in 16 hex digits, that is greater than those before, for
-// events that come with none.
-func (s *Service) sequencer(at time.Time) string {
-	for {
-		last := s.last.Load()
-		next := max(last+1, at.UnixNano())
-		if s.last.CompareAndSwap(last, next) {
-			return fmt.Sprintf("%016X", next)
-		}
-	}
 }
 
 // inherit has one gateway of all deliver what those have left that are gone.

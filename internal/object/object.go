@@ -99,6 +99,7 @@ type Info struct {
 	Checksum Checksum  // zero if none is known
 	Parts    []PartInfo
 	Meta     Meta
+	Sequence string // as in Deleted
 }
 
 // Held returns how many bytes the Store holds: what a Handle's ranges are of.

@@ -26,6 +26,9 @@ func (m *Marker) Error() string { return "delete marker " + m.Version }
 type Deleted struct {
 	Version string // ID of the delete marker that was made, or of the version that was named; empty in a bucket without versioning
 	Marker  bool   // that version is, or was, a delete marker
+	// Sequence is greater, as text, than that of every change of the key that came
+	// before; empty where the Store does not know. Only what a change returns has it.
+	Sequence string
 }
 
 // VersionQuery selects a page of a listing of versions.

@@ -22,6 +22,7 @@ func Model(t *testing.T, newStore func(t *testing.T) object.Store, seed uint64, 
 	}
 	t.Logf("seed %d, %d steps", seed, steps)
 	m := &model{
+		last:  make(map[string]string),
 		suite: &suite{T: t, Store: newStore(t)}, memory: NewMemory(), rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // a test that can be repeated
 		uploads: []pair{{object.UploadRef{Ref: ref("a"), ID: "none"}, object.UploadRef{Ref: ref("a"), ID: "none"}}},
 		big:     pattern(77, object.MinPartSize),
@@ -51,6 +52,7 @@ type model struct {
 	made    []versions // whatever versions there were
 	big     []byte     // one part that need not be the last
 	log     []string
+	last    map[string]string // Sequence of what changed a key last
 }
 
 // versions is one version, by its names in the store and in memory.
@@ -159,6 +161,20 @@ func (m *model) info(what string, got, want object.Info) {
 	if d := differ(got, want); d != "" {
 		m.Errorf("%s: %s", what, d)
 	}
+	m.follows(object.Ref{Bucket: got.Bucket, Key: got.Key}, got.Sequence)
+}
+
+// follows looks whether a change of a key says that it came after the one before.
+func (m *model) follows(r object.Ref, sequence string) {
+	m.Helper()
+	key := r.Bucket + "/" + r.Key
+	if sequence == "" {
+		return
+	}
+	if sequence <= m.last[key] {
+		m.Errorf("the sequence of a change of %s is %s, after %s", key, sequence, m.last[key])
+	}
+	m.last[key] = sequence
 }
 
 func (m *model) createBucket(name string) {

@@ -21,6 +21,7 @@ func (m *model) deleted(r object.Ref, got, want object.Deleted) {
 	if got.Marker != want.Marker || (got.Version == "") != (want.Version == "") || null(got.Version) != null(want.Version) {
 		m.Errorf("delete %q: got %+v, want %+v", r, got, want)
 	}
+	m.follows(r, got.Sequence)
 	if want.Marker {
 		real, memory := r, r
 		real.Version, memory.Version = got.Version, want.Version

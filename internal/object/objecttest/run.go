@@ -164,9 +164,9 @@ func differ(got, want object.Info) string {
 	return fmt.Sprintf("got %.900s\nwant %.900s", fmt.Sprintf("%+v", g), fmt.Sprintf("%+v", w))
 }
 
-// normal makes Infos that mean the same equal, but takes away Modified.
+// normal makes Infos that mean the same equal, but takes away Modified and Sequence.
 func normal(i object.Info) object.Info {
-	i.Modified = time.Time{}
+	i.Modified, i.Sequence = time.Time{}, ""
 	if i.Version != "" && i.Version != object.NullVersion {
 		i.Version = "an ID"
 	}
