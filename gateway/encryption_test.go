@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -796,6 +797,49 @@ func (broken) Wrap(context.Context, string, sse.Key, []byte) ([]byte, error) {
 
 func (broken) Unwrap(context.Context, string, []byte, []byte) (sse.Key, error) {
 	return sse.Key{}, io.ErrClosedPipe
+}
+
+// countedKeys is master keys that count how often they are used.
+type countedKeys struct {
+	sse.MasterKeys
+	calls atomic.Int32
+}
+
+func (c *countedKeys) Wrap(ctx context.Context, name string, key sse.Key, bound []byte) ([]byte, error) {
+	c.calls.Add(1)
+	return c.MasterKeys.Wrap(ctx, name, key, bound)
+}
+
+func (c *countedKeys) Unwrap(ctx context.Context, name string, wrapped, bound []byte) (sse.Key, error) {
+	c.calls.Add(1)
+	return c.MasterKeys.Unwrap(ctx, name, wrapped, bound)
+}
+
+func TestBucketKeysSaveCallsWhereTheyAreAskedFor(t *testing.T) {
+	keys := &countedKeys{MasterKeys: testKeys(t)}
+	f := withKeys(t, func(c *Config) { c.MasterKeys = keys })
+	spare := and(named("second"), headers{"x-amz-server-side-encryption-bucket-key-enabled": "true"})
+	for _, tt := range []struct {
+		header headers
+		calls  int32
+	}{{named("second"), 10}, {spare, 2}} {
+		before := keys.calls.Load()
+		for i := range 5 {
+			f.ok(call{method: "PUT", path: fmt.Sprint("/bucket/k", i), body: "v", header: tt.header})
+		}
+		for i := range 5 {
+			if got := f.get(fmt.Sprint("k", i)); got != "v" {
+				t.Errorf("got %q", got)
+			}
+		}
+		if got := keys.calls.Load() - before; got != tt.calls {
+			t.Errorf("%v took %d calls, want %d", tt.header, got, tt.calls)
+		}
+	}
+	f.ok(call{method: "PUT", path: "/bucket/k0", query: "encryption=", body: "<ObjectEncryption><Rewrap/></ObjectEncryption>"})
+	if got := f.get("k0"); got != "v" {
+		t.Errorf("after it was wrapped anew: %q", got)
+	}
 }
 
 func TestMasterKeysThatAreOutOfReachAreToBeTriedAgain(t *testing.T) {

@@ -81,7 +81,11 @@ func (s *Server) rewrap(ctx context.Context, info *object.Info, in *objectEncryp
 	if err != nil {
 		return "", err
 	}
-	if err := to.seal.Wrap(ctx, s.MasterKeys, e.key); err != nil {
+	keys := s.MasterKeys
+	if to.seal.BucketKey {
+		keys = sse.NewBucketKeys(bucketKeyLife, s.Now).Over(keys) // a new one: the one in use is from before
+	}
+	if err := to.seal.Wrap(ctx, keys, e.key); err != nil {
 		return "", fromKeys(err, &to.seal)
 	}
 	return to.seal.Encode(), nil

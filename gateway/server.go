@@ -151,6 +151,7 @@ type Server struct {
 	ids      *requestIDs
 	verifier sigv4.Verifier
 	parsed   parsedDocuments
+	between  *sse.BucketKeys
 	draining atomic.Bool
 }
 
@@ -162,6 +163,9 @@ const maxHeaderBytes = 32 << 10
 // that may be served. It also bounds the threads that sendfile can leave inside
 // a file system that hangs, well below the 10,000 at which Go gives up.
 const connectionsPerRequest = 4
+
+// bucketKeyLife is how long a bucket key is used.
+const bucketKeyLife = 5 * time.Minute
 
 // New returns a Server whose requests end when root does.
 func New(root context.Context, cfg Config) (*Server, error) {
@@ -176,6 +180,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 		cfg.Metrics = NewMetrics()
 	}
 	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
+	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)
 	s.http = &fasthttp.Server{

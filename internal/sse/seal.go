@@ -25,7 +25,7 @@ type Seal struct {
 	MasterKey string            `json:"masterKey,omitempty"` // name
 	Wrapped   []byte            `json:"wrapped"`             // the object's key
 	Context   map[string]string `json:"context,omitempty"`   // that the client bound the key to
-	BucketKey bool              `json:"bucketKey,omitempty"` // as the client asked
+	BucketKey bool              `json:"bucketKey,omitempty"` // there is a bucket key between
 }
 
 // MasterKeys wraps keys under master keys, which it does not give out. It may be
