@@ -80,5 +80,9 @@ e2e-all: build ## The same, the long way: 1 GiB objects, every client
 e2e-mounts: build ## Gateways on real NFS, SMB and GlusterFS mounts, in User-Mode Linux (BEDS=nfs4 for one kind)
 	test/beds/run $(BEDS)
 
+.PHONY: e2e-nfs
+e2e-nfs: build ## The short form of that, on NFSv4.2: a minute or two
+	test/beds/short
+
 .PHONY: ci
-ci: check test race all-platforms e2e ## Everything that must pass before a change lands
+ci: check test race all-platforms e2e e2e-nfs ## Everything that must pass before a change lands

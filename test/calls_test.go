@@ -123,7 +123,7 @@ func TestCallsOfTheFileServer(t *testing.T) {
 			must(t, err)
 		}},
 		{"PUT, where there are tags", 8, func(i int) { put(fmt.Sprintf("other%d", i)) }},
-		{"PUT over another", 12, func(int) { put("new0") }},
+		{"PUT over another", 13, func(int) { put("new0") }},
 		{"GET", 5, func(int) {
 			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("new2")}))
 			must(t, err)
@@ -132,7 +132,7 @@ func TestCallsOfTheFileServer(t *testing.T) {
 			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("new2")})
 			must(t, err)
 		}},
-		{"DELETE", 14, func(i int) { remove(fmt.Sprintf("list/key%d", 20+i)) }},
+		{"DELETE", 16, func(i int) { remove(fmt.Sprintf("list/key%d", 20+i)) }},
 	} {
 		n, kinds := callsFor(t, mounts[0], op.do)
 		t.Logf("%-26s %3d of %d:%s", op.name, n, op.bound, kinds)
