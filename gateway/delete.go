@@ -86,7 +86,7 @@ func (s *Server) tellDeleted(ctx context.Context, r *request, objects []deleteOb
 			happened = append(happened, removalOf(object.Ref{Key: objects[i].Key, Version: objects[i].VersionID}, results[i].done))
 		}
 	}
-	return s.tell(ctx, s.origin(r), r.bucket, happened...)
+	return s.tellOf(ctx, r, happened...)
 }
 
 // deleted writes what became of one object.

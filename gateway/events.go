@@ -79,14 +79,27 @@ func (s *Server) origin(r *request) events.Origin {
 	return events.Origin{Principal: r.identity.AccessKey, SourceIP: r.remoteIP(), UserAgent: r.header("User-Agent"), RequestID: r.id}
 }
 
-// tell returns when it is durable that something has happened to objects of one bucket,
-// as far as anybody is to be told. Where it fails, the client is told that the
-// operation did, and does it again: so nothing is acknowledged that is not told.
+// tellOf returns when it is durable that something has happened to objects of the
+// request's bucket, as far as anybody is to be told. Where it fails, the client is told
+// that the operation did, and does it again: so nothing is acknowledged that is not told.
+func (s *Server) tellOf(ctx context.Context, r *request, happened ...events.Event) error {
+	rules, wanted, err := s.toBeTold(r.bucket)
+	if err != nil || !wanted {
+		return err
+	}
+	return s.notify(ctx, rules, s.origin(r), r.bucket, happened)
+}
+
+// tell is tellOf for work that must not touch its request.
 func (s *Server) tell(ctx context.Context, from events.Origin, bucket string, happened ...events.Event) error {
 	rules, wanted, err := s.toBeTold(bucket)
 	if err != nil || !wanted {
 		return err
 	}
+	return s.notify(ctx, rules, from, bucket, happened)
+}
+
+func (s *Server) notify(ctx context.Context, rules *events.Configuration, from events.Origin, bucket string, happened []events.Event) error {
 	now := s.Now()
 	for i := range happened {
 		e := &happened[i]

@@ -35,7 +35,7 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 	info := h.Info()
 	part, err := s.describe(r, ref, &info)
 	if err == nil {
-		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.AccessedGet, &info))
+		err = s.tellOf(ctx, r, eventOf(events.AccessedGet, &info))
 	}
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -64,7 +64,7 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	}
 	part, err := s.describe(r, ref, &info)
 	if err == nil {
-		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.AccessedHead, &info))
+		err = s.tellOf(ctx, r, eventOf(events.AccessedHead, &info))
 	}
 	if err != nil {
 		return err

@@ -185,7 +185,7 @@ func (s *Server) storeForm(ctx context.Context, r *request, form *multipart.Read
 	info, e, err := s.putEncrypted(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta}, w)
 	if err == nil {
 		r.setAll(e.headers())
-		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedPost, &info))
+		err = s.tellOf(ctx, r, eventOf(events.CreatedPost, &info))
 	}
 	return info, err
 }

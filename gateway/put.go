@@ -35,7 +35,7 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	}
 	info, e, err := s.putOrAppend(ctx, r, b, meta, check)
 	if err == nil {
-		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedPut, &info))
+		err = s.tellOf(ctx, r, eventOf(events.CreatedPut, &info))
 	}
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 	}
 	done, err := s.Store.Delete(ctx, ref, object.All(check, governed))
 	if err == nil {
-		err = s.tell(ctx, s.origin(r), r.bucket, removalOf(ref, done))
+		err = s.tellOf(ctx, r, removalOf(ref, done))
 	}
 	if err != nil {
 		return err

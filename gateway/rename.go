@@ -52,7 +52,7 @@ func (s *Server) tellRenamed(ctx context.Context, r *request, src object.Ref) er
 	if err != nil {
 		return err
 	}
-	return s.tell(ctx, s.origin(r), r.bucket, eventOf(events.CreatedCopy, &info), removalOf(src, object.Deleted{}))
+	return s.tellOf(ctx, r, eventOf(events.CreatedCopy, &info), removalOf(src, object.Deleted{}))
 }
 
 // renameSource reads x-amz-rename-source: the URL-encoded key, which clients

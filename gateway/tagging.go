@@ -145,7 +145,7 @@ func (s *Server) setObjectTags(ctx context.Context, r *request, what events.Name
 		return nil
 	})
 	if err == nil {
-		err = s.tell(ctx, s.origin(r), r.bucket, eventOf(what, &info))
+		err = s.tellOf(ctx, r, eventOf(what, &info))
 	}
 	r.setVersion(info.Version)
 	return err

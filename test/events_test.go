@@ -2,15 +2,18 @@ package test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -138,77 +141,149 @@ func tellOf(t *testing.T, c *s3.Client, bucket, arn string) {
 }
 
 // startFleetWith is startFleet with further variables.
-func startFleetWith(t *testing.T, env []string, n int) []*server {
+func startFleetWith(t *testing.T, env []string, n int, flags ...string) []*server {
 	t.Helper()
 	dir := t.TempDir()
 	var fleet []*server
 	for range n {
-		fleet = append(fleet, startWith(t, env, place{host: "127.0.0.1"}, dir))
+		fleet = append(fleet, startWith(t, env, place{host: "127.0.0.1"}, dir, flags...))
 	}
 	return fleet
 }
 
 // TestEveryAcknowledgedPutIsToldOfThoughEverythingDies has clients write while the
-// target is away and gateways are killed, one of them for good.
+// target is away, and gateways are killed, frozen beyond their leases, and replaced.
 func TestEveryAcknowledgedPutIsToldOfThoughEverythingDies(t *testing.T) {
+	t.Run("direct", func(t *testing.T) { testEveryAcknowledgedPut(t) })
+	t.Run("routed", func(t *testing.T) { testEveryAcknowledgedPut(t, routing(t)...) })
+}
+
+func testEveryAcknowledgedPut(t *testing.T, flags ...string) {
 	h := newHook(t)
-	fleet := startFleetWith(t, h.env(), 3)
+	fleet := startFleetWith(t, h.env(), 3, flags...)
 	tellOf(t, newS3(fleet[0], noRetry), "bucket", hookARN)
 	h.close()
-	var mu sync.Mutex
-	var acknowledged []string
-	var group sync.WaitGroup
-	stop := make(chan struct{})
-	var current [3]*s3.Client
-	for i, s := range fleet {
-		current[i] = newS3(s, noRetry)
+	w := writeThrough(t, fleet)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's
+	rounds := 3
+	if full() {
+		rounds = 20
 	}
-	for worker := range 6 {
-		group.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				mu.Lock()
-				c := current[worker%3]
-				mu.Unlock()
-				key := fmt.Sprintf("%d/%d", worker, n)
-				_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: strings.NewReader("x")})
-				if err != nil {
-					time.Sleep(50 * time.Millisecond) // its gateway is dead
-					continue
-				}
-				mu.Lock()
-				acknowledged = append(acknowledged, key)
-				mu.Unlock()
-			}
-		})
-	}
-	written := func(n int) func() bool {
-		return func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return len(acknowledged) >= n
+	for round := range rounds {
+		eventually(t, "objects are written", func() bool { return w.count() > 30*(round+1) })
+		i := random.IntN(len(fleet))
+		if random.IntN(3) == 0 {
+			must(t, fleet[i].cmd.Process.Signal(syscall.SIGSTOP))
+			time.Sleep(time.Duration(1+random.IntN(6)) * time.Second)
+			must(t, fleet[i].cmd.Process.Signal(syscall.SIGCONT))
+			continue
 		}
+		fleet[i].kill(t)
+		if random.IntN(2) == 0 {
+			time.Sleep(2 * time.Second) // so that another one goes on
+		}
+		fleet[i] = fleet[i].again(t)
+		w.replace(i, fleet[i])
 	}
-	eventually(t, "objects are written", written(30))
-	fleet[0].kill(t)
-	eventually(t, "more objects are written", written(60))
-	fleet[1].kill(t)
-	again := fleet[1].again(t)
-	mu.Lock()
-	current[1] = newS3(again, noRetry)
-	mu.Unlock()
-	eventually(t, "more objects are written", written(100))
-	close(stop)
-	group.Wait()
+	acknowledged := w.end()
 	h.open(t)
 	for _, key := range acknowledged {
 		eventually(t, "the target is told of "+key, func() bool { return h.has("Created:Put " + key) })
 	}
 	t.Logf("%d objects were acknowledged and told of", len(acknowledged))
+}
+
+// tellers are clients that write new objects, each through one gateway.
+type tellers struct {
+	mu           sync.Mutex
+	gateways     []*s3.Client
+	acknowledged []string // keys
+	stop         chan struct{}
+	group        sync.WaitGroup
+}
+
+func writeThrough(t *testing.T, fleet []*server) *tellers {
+	t.Helper()
+	w := &tellers{stop: make(chan struct{})}
+	for _, s := range fleet {
+		w.gateways = append(w.gateways, newS3(s, noRetry))
+	}
+	for worker := range 2 * len(fleet) {
+		w.group.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-w.stop:
+					return
+				default:
+				}
+				w.put(t, worker, fmt.Sprintf("%d/%d", worker, n))
+			}
+		})
+	}
+	return w
+}
+
+func (w *tellers) put(t *testing.T, worker int, key string) {
+	w.mu.Lock()
+	c := w.gateways[worker%len(w.gateways)]
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: strings.NewReader("x")})
+	if err != nil {
+		time.Sleep(20 * time.Millisecond) // its gateway is dead
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.acknowledged = append(w.acknowledged, key)
+}
+
+// replace has clients use another gateway.
+func (w *tellers) replace(i int, s *server) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gateways[i] = newS3(s, noRetry)
+}
+
+func (w *tellers) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acknowledged)
+}
+
+// end sends the clients home and returns the keys of what was acknowledged.
+func (w *tellers) end() []string {
+	close(w.stop)
+	w.group.Wait()
+	return w.acknowledged
+}
+
+// TestWhatLifecycleRulesDeleteIsTold has a rule whose date is past.
+func TestWhatLifecycleRulesDeleteIsTold(t *testing.T) {
+	h := newHook(t)
+	s := startWith(t, h.env(), place{host: "127.0.0.1"}, t.TempDir(), "--lifecycle-interval", "200ms")
+	c, bucket := newS3(s), aws.String("bucket")
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	_, err = c.PutBucketNotificationConfiguration(t.Context(), &s3.PutBucketNotificationConfigurationInput{
+		Bucket: bucket, NotificationConfiguration: &types.NotificationConfiguration{QueueConfigurations: []types.QueueConfiguration{{
+			QueueArn: aws.String(hookARN), Events: []types.Event{"s3:LifecycleExpiration:*"},
+		}}},
+	})
+	must(t, err)
+	_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("old"), Body: strings.NewReader("x")})
+	must(t, err)
+	_, err = c.PutBucketLifecycleConfiguration(t.Context(), &s3.PutBucketLifecycleConfigurationInput{
+		Bucket: bucket, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: []types.LifecycleRule{{
+			Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Prefix: aws.String("")},
+			Expiration: &types.LifecycleExpiration{Date: aws.Time(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC))},
+		}}},
+	})
+	must(t, err)
+	eventually(t, "the target is told", func() bool { return h.has("s3:LifecycleExpiration:Delete old") })
 }
 
 // TestSequencersOrderTheChangesOfAKeyAtAllGateways changes one through each in turn.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,8 @@ type peers struct {
 	t    *testing.T
 	self string
 	all  *sync.Map // *events.Service by name
+
+	dialled atomic.Int32
 }
 
 func (p *peers) Others() []string {
@@ -34,6 +37,7 @@ func (p *peers) Others() []string {
 }
 
 func (p *peers) Dial(_ context.Context, peer string) (net.Conn, error) {
+	p.dialled.Add(1)
 	here, there := net.Pipe()
 	s, _ := p.all.Load(peer)
 	go func() { _ = s.(*events.Service).Serve(p.t.Context(), there) }()
@@ -137,8 +141,13 @@ func TestAListenerThatFallsBehindIsToldThatItHasMissedSomething(t *testing.T) {
 func TestAListenerHearsWhatHappensAtOtherGateways(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.Map
+		first := &peers{t: t, self: "one", all: &all}
 		begin := func(name string) *events.Service {
-			s := newListened(t, &peers{t, name, &all})
+			p := first
+			if name != p.self {
+				p = &peers{t: t, self: name, all: &all}
+			}
+			s := newListened(t, p)
 			all.Store(name, s)
 			return s
 		}
@@ -154,6 +163,9 @@ func TestAListenerHearsWhatHappensAtOtherGateways(t *testing.T) {
 		happen(t, two, events.CreatedPut, "bucket", "a4")
 		if got := heard(l); !slices.Equal(got, []string{"a4"}) {
 			t.Errorf("after an hour, heard %q", got)
+		}
+		if n := first.dialled.Load(); n != 1 {
+			t.Errorf("it connected %d times to one gateway", n)
 		}
 		three := begin("three")
 		time.Sleep(2 * time.Second)

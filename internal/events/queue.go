@@ -282,9 +282,11 @@ func (q *queue) parse(e *entry, content []byte) []*delivery {
 // window returns the oldest events that are to be delivered, as many as are
 // delivered at a time, and whether all could be read.
 func (q *queue) window(ctx context.Context) (all []*delivery, whole bool) {
+	whole = true
 	for _, e := range q.oldest() {
 		if e.messages == nil && !q.open(ctx, e) {
-			return all, false
+			whole = false
+			continue
 		}
 		for _, d := range e.messages {
 			if !d.done {
@@ -295,7 +297,7 @@ func (q *queue) window(ctx context.Context) (all []*delivery, whole bool) {
 			break
 		}
 	}
-	return all, true
+	return all, whole
 }
 
 // oldest returns as many entries as a window may need.

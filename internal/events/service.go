@@ -31,8 +31,11 @@ type Service struct {
 	hub     hub
 	stop    context.CancelFunc
 	group   sync.WaitGroup
-	strange sync.Map // destinations that have been complained of
+	strange sync.Map // what has been complained of: a Destination, or waits
 }
+
+// waits is that events wait for a target that is not here.
+type waits struct{ Destination }
 
 // lockName is what one gateway of all holds: the one that inherits the batches of those
 // that are gone. It is of a kind that no Store locks.
@@ -194,8 +197,8 @@ func (s *Service) look(ctx context.Context) error {
 		to, events, ok := parseLabel(name)
 		if q := s.queues[to]; ok && q != nil {
 			q.inherit(name, events)
-		} else if _, again := s.strange.LoadOrStore(name, true); !again {
-			s.cfg.Log.Warn("events wait for a target that this gateway does not have", "batch", name)
+		} else if _, again := s.strange.LoadOrStore(waits{to}, true); !again {
+			s.cfg.Log.Warn("events wait for a target that this gateway does not have", "target", to.String(), "batch", name)
 		}
 	}
 	return nil

@@ -26,6 +26,8 @@ type shelf struct {
 	over    map[string]bool // sessions
 	fails   error
 	kept    int
+	fetched int
+	spoilt  string        // part of the names of batches that cannot be read
 	hold    chan struct{} // if not nil, Keep waits until it is closed
 }
 
@@ -67,6 +69,10 @@ func (p part) Left(context.Context) ([]string, error) {
 func (p part) Fetch(_ context.Context, name string) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.fetched++
+	if p.spoilt != "" && strings.Contains(name, p.spoilt) {
+		return nil, errors.New("the sector is bad")
+	}
 	b, there := p.batches[name]
 	if !there {
 		return nil, fs.ErrNotExist
@@ -213,6 +219,11 @@ func TestEventsGetToTheTargetAndAreForgotten(t *testing.T) {
 		if n := w.shelf.length(); n != 0 {
 			t.Errorf("%d batches are left", n)
 		}
+		w.sink.look(func() {
+			if w.shelf.fetched != 0 {
+				t.Errorf("%d batches were read back that are in memory", w.shelf.fetched)
+			}
+		})
 		if m := s.Measures()[0]; m.Sent != 3 || m.Waiting != 0 {
 			t.Errorf("measured %+v", m)
 		}
@@ -420,14 +431,39 @@ func TestAnotherGatewayInheritsTheQueueOfOneThatIsGone(t *testing.T) {
 		w.sink.answers(nil)
 		time.Sleep(time.Hour)
 		w.is("while it may come back", "b")
+		w.sink.answers(dead)
 		w.shelf.mu.Lock()
 		w.shelf.over["one"] = true
 		w.shelf.mu.Unlock()
+		time.Sleep(time.Hour)
+		w.sink.answers(nil)
 		time.Sleep(time.Minute)
-		w.is("when it is gone", "a", "b")
+		w.is("when it is gone, once", "a", "b")
 		if n := w.shelf.length(); n != 0 {
 			t.Errorf("%d batches are left", n)
 		}
+	})
+}
+
+func TestABatchThatCannotBeReadDoesNotStopOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		one := w.gateway("one")
+		w.sink.answers(dead)
+		w.put(one, "a")
+		w.put(one, "b")
+		w.close(one)
+		w.sink.answers(nil)
+		w.shelf.over["one"], w.shelf.spoilt = true, "000001"
+		two := w.gateway("two")
+		defer w.close(two)
+		time.Sleep(time.Minute)
+		w.is("while it cannot", "b")
+		w.shelf.mu.Lock()
+		w.shelf.spoilt = ""
+		w.shelf.mu.Unlock()
+		time.Sleep(time.Minute)
+		w.is("when it can", "a", "b")
 	})
 }
 
