@@ -191,3 +191,35 @@ func TestEncryptedObjectsOutliveAGatewayAndAChangeOfKeys(t *testing.T) {
 		}
 	})
 }
+
+func TestWhereEverythingIsEncryptedClientsNoticeNothing(t *testing.T) {
+	s := startWith(t, []string{"SHOAL_KMS_SECRET_KEY=first:" + newSecret(t)}, place{host: "127.0.0.1"}, t.TempDir(), "--auto-encryption", "on")
+	client(t, "/usr/bin/python3", scriptEnv(t, s)).run(t, "clients/boto3_test.py")
+}
+
+func TestAFleetReadsAndRewrapsWhatAnyGatewayHasEncrypted(t *testing.T) {
+	dir, keys := t.TempDir(), filepath.Join(t.TempDir(), "keys")
+	old, next := "old:"+newSecret(t), "next:"+newSecret(t)
+	must(t, os.WriteFile(keys, []byte(next+"\n"+old+"\n"), 0o600))
+	env := []string{"SHOAL_KMS_SECRET_KEY_FILE=" + keys}
+	one := startWith(t, env, place{host: "127.0.0.1"}, dir)
+	two := one.again(t)
+	at := func(s *server) *cli { return client(t, "/usr/bin/aws", awsEnv(), "--endpoint-url", s.url) }
+	file, back := markedFile(t, 6<<20), filepath.Join(t.TempDir(), "back")
+	at(one).run(t, "s3", "mb", "s3://bucket")
+	at(one).run(t, "s3", "cp", file, "s3://bucket/k", "--sse", "aws:kms", "--sse-kms-key-id", "old")
+	at(two).run(t, "s3", "cp", file, "s3://bucket/l", "--sse", "AES256")
+	at(two).run(t, "s3", "cp", file, "s3://bucket/plain")
+	for _, from := range []*server{one, two} {
+		for _, key := range []string{"k", "l"} {
+			at(from).run(t, "s3", "cp", "s3://bucket/"+key, back)
+			sameContent(t, file, back)
+		}
+	}
+	out, _, code := shoal(t, awsEnv(), "rewrap", two.url)
+	if code != 0 || !strings.HasPrefix(out, "2 keys wrapped anew, 1 objects without a master key, 0 deleted meanwhile, 0 failed") {
+		t.Errorf("rewrap ended with %d: %s", code, out)
+	}
+	at(one).run(t, "s3", "cp", "s3://bucket/k", back)
+	sameContent(t, file, back)
+}
