@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sse"
 )
 
 // getObjectAttributes serves GetObjectAttributes
@@ -26,8 +27,12 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if _, info, err = s.examine(ctx, r, info, wanted["Checksum"] || wanted["ObjectParts"]); err != nil {
+	e, info, err := s.examine(ctx, r, info, wanted["Checksum"] || wanted["ObjectParts"])
+	if err != nil {
 		return err
+	}
+	if wanted["ObjectParts"] && e != nil {
+		info = sse.RevealParts(info, e.key)
 	}
 	if err := r.readConditions("").evaluate(info.ETag, info.Modified); err != nil {
 		return err

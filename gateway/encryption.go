@@ -191,18 +191,15 @@ func (e *encryption) open(h object.Handle) object.Handle {
 	return sse.Decrypt(h, e.key)
 }
 
-// reveal returns what a Store says of the object with its checksums, as far as they
-// can be known.
+// reveal returns what a Store says of the object with its checksum, if that can be
+// known. Those of its parts stay hidden.
 func (e *encryption) reveal(info object.Info) object.Info {
 	switch {
 	case e == nil:
-		return info
 	case e.known:
-		return sse.Reveal(info, e.key)
-	}
-	info.Checksum, info.Parts = object.Checksum{}, append([]object.PartInfo(nil), info.Parts...)
-	for i := range info.Parts {
-		info.Parts[i].Checksum = ""
+		info = sse.Reveal(info, e.key)
+	default:
+		info.Checksum = object.Checksum{}
 	}
 	return info
 }

@@ -612,6 +612,12 @@ func TestAnEncryptedUploadBecomesAnEncryptedObject(t *testing.T) {
 			if want := compositeOf(tt.algorithm, parts); want != "" && got.header.Get("x-amz-checksum-"+strings.ToLower(tt.algorithm)) != want {
 				t.Errorf("%s: its checksum is %v, want %s", what, got.header, want)
 			}
+			attributes := f.ok(call{method: "GET", path: "/bucket/m", query: "attributes=", header: and(kind.read, headers{"x-amz-object-attributes": "ObjectParts"})})
+			for _, sum := range sums {
+				if !strings.Contains(attributes.body, sum) {
+					t.Errorf("%s: the checksum %s of a part is not in %s", what, sum, attributes.body)
+				}
+			}
 			edge := len(parts[0])
 			r := f.ok(call{method: "GET", path: "/bucket/m", header: and(kind.read, headers{"Range": fmt.Sprintf("bytes=%d-%d", edge-10, edge+70000)})})
 			if r.body != whole[edge-10:edge+70001] {

@@ -10,7 +10,7 @@ import (
 )
 
 // Decrypt returns h with its content decrypted. Ranges are of the content, and Info
-// tells of it, with the checksums as they are. A range that does not turn out to be
+// tells of it, with the object's checksum as it is. A range that does not turn out to be
 // what was encrypted fails with ErrDamaged, after the part of it that did.
 func Decrypt(h object.Handle, key Key) object.Handle {
 	sealed := h.Info()
@@ -22,10 +22,16 @@ func Decrypt(h object.Handle, key Key) object.Handle {
 	return d
 }
 
-// Reveal returns what info says of encrypted content, with its checksums as they
-// are.
+// Reveal returns what info says of encrypted content, with its checksum as it is;
+// those of parts stay as they are kept.
 func Reveal(info object.Info, key Key) object.Info {
 	info.Checksum = key.maskChecksum(info.Checksum, "")
+	return info
+}
+
+// RevealParts returns info with the checksums of the parts as they are. It takes a
+// while where there are many.
+func RevealParts(info object.Info, key Key) object.Info {
 	info.Parts = slices.Clone(info.Parts)
 	for i := range info.Parts {
 		p := &info.Parts[i]

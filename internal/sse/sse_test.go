@@ -309,13 +309,13 @@ func TestThePartsOfAnUploadAreRevealed(t *testing.T) {
 		t.Errorf("the part's checksum is %x, want %x", part.Checksum, sum.Value)
 	}
 	whole := object.Checksum{Algorithm: object.CRC32, Type: object.Composite, Value: "1234", Parts: 1}
-	info := Reveal(object.Info{
+	info := RevealParts(Reveal(object.Info{
 		Checksum: Conceal(whole, key), Parts: []object.PartInfo{{Checksum: digest.Checksum.Value, Salt: "salt"}, {}},
-	}, key)
+	}, key), key)
 	if info.Checksum != whole || info.Parts[0].Checksum != sum.Value || info.Parts[1].Checksum != "" {
 		t.Errorf("the object's are %+v", info)
 	}
-	if info = Reveal(object.Info{}, key); !info.Checksum.IsZero() {
+	if info = RevealParts(Reveal(object.Info{}, key), key); !info.Checksum.IsZero() {
 		t.Errorf("none became %+v", info.Checksum)
 	}
 }
