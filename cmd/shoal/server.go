@@ -216,6 +216,10 @@ func (f *serverFlags) warn(log *slog.Logger, env *environment) {
 
 // start opens everything, serves, and closes everything in turn.
 func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, path string, state *state, env *environment, creds credentials) (err error) {
+	cfg, err := f.configure(ctx, env, log)
+	if err != nil {
+		return err
+	}
 	ln, err := listen(f.address)
 	if err != nil {
 		return err
@@ -241,25 +245,16 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	defer func() { err = errors.Join(err, store.Close()) }()
 	journal := store // it keeps events, whatever is put in front of it
 
-	cfg := gateway.DefaultConfig()
-	cfg.Metrics = gateway.NewMetrics()
 	if fleet != nil {
 		var stop func()
 		store, cfg.Usage, stop = f.startUsage(ctx, store, fleet, cfg.Metrics, log)
 		defer stop()
 	}
-	cfg.Store, cfg.Logger, cfg.Sealer = store, log, sealing.New(derivations)
+	cfg.Store = store
 	if cfg.Directory, err = openDirectory(ctx, fleet, env, creds, cfg.Sealer); err != nil {
 		return err
 	}
 	cfg.Authority = cfg.Directory
-	if cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log); err != nil {
-		return err
-	}
-	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
-	cfg.CORSOrigins = domains(f.corsOrigins)
-	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
-	cfg.PublicMetrics = f.metricsAuth == "public"
 	if f.certsDir != "" {
 		pairs, err := certs.Load(f.certsDir, log)
 		if err != nil {
@@ -291,6 +286,18 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	log.Info("serving", "address", ln.Addr().String(), "path", path, "version", version)
 	return f.serveUntilDone(ctx, log, server, ln)
+}
+
+// configure returns what flags and variables alone say of how to serve.
+func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog.Logger) (cfg gateway.Config, err error) {
+	cfg = gateway.DefaultConfig()
+	cfg.Logger, cfg.Metrics, cfg.Sealer = log, gateway.NewMetrics(), sealing.New(derivations)
+	cfg.CORSOrigins = domains(f.corsOrigins)
+	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
+	cfg.PublicMetrics = f.metricsAuth == "public"
+	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
+	cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log)
+	return cfg, err
 }
 
 // serveUntilDone serves until ctx ends, and then lets what is under way end.
