@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -50,6 +51,9 @@ func (s *Server) putNotification(ctx context.Context, r *request) error {
 	if err := s.setDocument(ctx, r, events.Document, text, nil); err != nil {
 		return err
 	}
+	if strings.EqualFold(r.header("x-amz-skip-destination-validation"), "true") {
+		return nil
+	}
 	return s.Events.Test(ctx, &in, r.bucket, r.id)
 }
 
@@ -83,7 +87,7 @@ func (s *Server) origin(r *request) events.Origin {
 // request's bucket, as far as anybody is to be told. Where it fails, the client is told
 // that the operation did, and does it again: so nothing is acknowledged that is not told.
 func (s *Server) tellOf(ctx context.Context, r *request, happened ...events.Event) error {
-	rules, wanted, err := s.toBeTold(r.bucket)
+	rules, wanted, err := s.toBeTold(s.documents(r, r.bucket))
 	if err != nil || !wanted {
 		return err
 	}
@@ -92,7 +96,7 @@ func (s *Server) tellOf(ctx context.Context, r *request, happened ...events.Even
 
 // tell is tellOf for work that must not touch its request.
 func (s *Server) tell(ctx context.Context, from events.Origin, bucket string, happened ...events.Event) error {
-	rules, wanted, err := s.toBeTold(bucket)
+	rules, wanted, err := s.toBeTold(s.readDocuments(bucket))
 	if err != nil || !wanted {
 		return err
 	}
@@ -111,13 +115,12 @@ func (s *Server) notify(ctx context.Context, rules *events.Configuration, from e
 	return nil
 }
 
-// toBeTold reports whether anybody is to be told what happens in a bucket, and by which
-// rules, nil if there are none.
-func (s *Server) toBeTold(bucket string) (rules *events.Configuration, wanted bool, err error) {
+// toBeTold reports whether anybody is to be told what happens in a bucket that has
+// documents, and by which rules, nil if there are none.
+func (s *Server) toBeTold(documents map[string]string, err error) (rules *events.Configuration, wanted bool, _ error) {
 	if s.Events == nil {
 		return nil, false, nil
 	}
-	documents, err := s.readDocuments(bucket)
 	if err != nil {
 		return nil, false, err
 	}
@@ -126,7 +129,7 @@ func (s *Server) toBeTold(bucket string) (rules *events.Configuration, wanted bo
 		return nil, s.Events.Listening(), nil
 	}
 	rules, err = parsed(&s.parsed, events.Document, text, events.Parse)
-	return rules, true, err
+	return rules, err == nil, err
 }
 
 // eventOf is what has happened to an object that is there.

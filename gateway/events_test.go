@@ -96,6 +96,12 @@ func TestNotificationRulesAreKeptAndToldOf(t *testing.T) {
 	if got := n.noted(); !slices.Equal(got, []string{"TestEvent "}) {
 		t.Errorf("the target is told %q", got)
 	}
+	quiet := setRules(everyEvent)
+	quiet.header = map[string]string{"x-amz-skip-destination-validation": "true"}
+	f.ok(quiet)
+	if got := n.noted(); got != nil {
+		t.Errorf("a target that is not to be tried is told %q", got)
+	}
 	kept := f.ok(get).body
 	if !strings.Contains(kept, "<Id>all</Id>") || !strings.Contains(kept, "<Event>s3:ObjectCreated:*</Event>") {
 		t.Errorf("kept %s", kept)

@@ -42,7 +42,7 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 // tellRenamed tells of a rename, of which S3 knows no event, as of a copy and a
 // deletion.
 func (s *Server) tellRenamed(ctx context.Context, r *request, src object.Ref) error {
-	if _, wanted, err := s.toBeTold(r.bucket); err != nil || !wanted {
+	if _, wanted, err := s.toBeTold(s.documents(r, r.bucket)); err != nil || !wanted {
 		return err
 	}
 	info, err := s.Store.Stat(ctx, r.ref())
