@@ -60,7 +60,7 @@ fmt: bin/golangci-lint ## Format the code
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME
-	set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' internal nasfs gateway raftlock); do \
+	set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' internal nasfs gateway raftlock erasure); do \
 		for n in $$(grep -oE '^func Fuzz[A-Za-z0-9]+' $$f | cut -c6-); do \
 			$(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$n$$" -fuzztime $(FUZZTIME); done; done
 

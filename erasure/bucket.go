@@ -1,0 +1,219 @@
+package erasure
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// bucket is the record of a bucket. Its ID is never used again, so that what is left of a
+// bucket on a drive that was away never shows in another one of its name.
+type bucket struct {
+	ID     uint64        `json:"id"`
+	Record object.Bucket `json:"record"`
+}
+
+func bucketLock(name string) string      { return "b/" + name }
+func keyLock(bucket, key string) string  { return "o/" + bucket + "/" + key }
+func bucketKey(name string) register.Key { return register.Key{Space: register.Buckets, Name: name} }
+
+func decodeBucket(r *register.Record) (*bucket, error) {
+	var b bucket
+	if err := json.Unmarshal(r.Value, &b); err != nil {
+		return nil, fmt.Errorf("erasure: record of a bucket: %w", err)
+	}
+	return &b, nil
+}
+
+// record returns the bucket as a state of its register.
+func (b *bucket) record(s *Store) (register.Record, error) {
+	v, err := json.Marshal(b)
+	if err != nil {
+		return register.Record{}, fmt.Errorf("erasure: encode bucket: %w", err)
+	}
+	return register.Record{Version: register.Null, Kind: register.Object, Quorum: s.majority(), Value: v}, nil
+}
+
+// bucket returns the bucket of a name, or NoSuchBucket.
+func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, object.E(op, name, object.Unavailable, err)
+	}
+	key := bucketKey(name)
+	r, err := s.settled(ctx, bucketLock(name), key, func(a asking) (*register.Record, error) {
+		return a.latest(ctx, key)
+	})
+	if err != nil {
+		return nil, fail(op, name, err)
+	}
+	if r == nil {
+		return nil, object.E(op, name, object.NoSuchBucket, nil)
+	}
+	return decodeBucket(r)
+}
+
+// settled reads without a lock, and takes it to settle what is not settled.
+func (s *Store) settled(ctx context.Context, name string, key register.Key, ask func(asking) (*register.Record, error)) (*register.Record, error) {
+	for try := 1; ; try++ {
+		r, err := ask(asking{s: s.set})
+		u, not := errors.AsType[*unsettled](err)
+		if !not {
+			return r, err
+		}
+		if try > maxHolds {
+			return nil, object.E("read", key.Name, object.Unavailable, err)
+		}
+		err = s.holding(ctx, name, key, func(ctx context.Context, h *hold) error { return h.settle(ctx, u.version, u.made) })
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// CreateBucket implements object.Buckets.
+func (s *Store) CreateBucket(ctx context.Context, in object.Bucket) error {
+	const op = "create bucket"
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return object.E(op, in.Name, object.Internal, err)
+	}
+	b := &bucket{ID: binary.BigEndian.Uint64(id[:]), Record: in.Clone()}
+	err := s.holding(ctx, bucketLock(in.Name), bucketKey(in.Name), func(ctx context.Context, h *hold) error {
+		r, err := h.latest(ctx)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			return object.E(op, in.Name, object.BucketExists, nil)
+		}
+		next, err := b.record(s)
+		if err != nil {
+			return err
+		}
+		return h.commit(ctx, next, commitment{})
+	})
+	return fail(op, in.Name, err)
+}
+
+// StatBucket implements object.Buckets.
+func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
+	b, err := s.bucket(ctx, "stat bucket", name)
+	if err != nil {
+		return object.Bucket{}, err
+	}
+	return b.Record, nil
+}
+
+// ListBuckets implements object.Buckets.
+func (s *Store) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
+	var all []object.Bucket
+	l := &listing{s: s, q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock}
+	err := l.each(ctx, func(_ string, r *register.Record) (bool, error) {
+		b, err := decodeBucket(r)
+		if err == nil {
+			all = append(all, b.Record)
+		}
+		return true, err
+	})
+	if err != nil {
+		return nil, fail("list buckets", "", err)
+	}
+	return all, nil
+}
+
+// UpdateBucket implements object.Buckets.
+func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.Bucket) error) error {
+	const op = "update bucket"
+	var refused error
+	err := s.holding(ctx, bucketLock(name), bucketKey(name), func(ctx context.Context, h *hold) error {
+		b, err := h.bucket(ctx, op)
+		if err != nil {
+			return err
+		}
+		record := b.Record.Clone()
+		if refused = fn(&record); refused != nil {
+			return nil
+		}
+		b.Record = record
+		next, err := b.record(s)
+		if err != nil {
+			return err
+		}
+		return h.commit(ctx, next, commitment{})
+	})
+	if refused != nil {
+		return refused
+	}
+	return fail(op, name, err)
+}
+
+// bucket returns the bucket of the hold's key.
+func (h *hold) bucket(ctx context.Context, op string) (*bucket, error) {
+	r, err := h.latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, object.E(op, h.key.Name, object.NoSuchBucket, nil)
+	}
+	return decodeBucket(r)
+}
+
+// DeleteBucket implements object.Buckets. Whoever writes into the bucket shares its lock.
+func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+	const op = "delete bucket"
+	err := s.holding(ctx, bucketLock(name), bucketKey(name), func(ctx context.Context, h *hold) error {
+		b, err := h.bucket(ctx, op)
+		if err != nil {
+			return err
+		}
+		l := &listing{s: s, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Versions: true}, markers: true, lockName: func(key string) string { return keyLock(name, key) }}
+		err = l.each(ctx, func(string, *register.Record) (bool, error) {
+			return false, object.E(op, name, object.BucketNotEmpty, nil)
+		})
+		if err != nil {
+			return err
+		}
+		return h.commit(ctx, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: s.majority()}, commitment{})
+	})
+	return fail(op, name, err)
+}
+
+// within runs do under the lock of an object's key, with the bucket as it is then: nobody
+// deletes or changes it meanwhile.
+func (s *Store) within(ctx context.Context, op string, ref object.Ref, do func(ctx context.Context, h *hold, b *bucket) error) error {
+	lease, err := s.cfg.Locker.Acquire(ctx, lock.Shared, bucketLock(ref.Bucket))
+	if err != nil {
+		return lockFailure(ref.Bucket, err)
+	}
+	defer lease.Release()
+	b, err := s.bucketShared(ctx, op, ref.Bucket)
+	if err != nil {
+		return err
+	}
+	key := register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}
+	return s.holding(ctx, keyLock(ref.Bucket, ref.Key), key, func(ctx context.Context, h *hold) error { return do(ctx, h, b) })
+}
+
+// bucketShared is bucket for who shares its lock, and so cannot settle it: whoever left it
+// unsettled is settled by those who have no lock.
+func (s *Store) bucketShared(ctx context.Context, op, name string) (*bucket, error) {
+	r, err := asking{s: s.set}.latest(ctx, bucketKey(name))
+	if _, not := errors.AsType[*unsettled](err); not {
+		err = object.E(op, name, object.Unavailable, err)
+	}
+	if err != nil {
+		return nil, fail(op, name, err)
+	}
+	if r == nil {
+		return nil, object.E(op, name, object.NoSuchBucket, nil)
+	}
+	return decodeBucket(r)
+}

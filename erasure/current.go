@@ -1,0 +1,148 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// unsettled is the error of a read that met a state of which nobody can say whether it was
+// committed, before somebody with the key's lock has settled it.
+type unsettled struct {
+	version string
+	made    register.Token
+}
+
+func (u *unsettled) Error() string { return "the version " + u.version + " is not settled" }
+
+// views turns replies into the answers on one register. A drive that did not list it does
+// not have it: the newest of all is below no drive's end of the list.
+func views(n int, replies []reply[register.View], version string) []register.Answer {
+	answers := make([]register.Answer, n)
+	for i := range replies {
+		r := &replies[i]
+		if r.err != nil {
+			continue
+		}
+		answers[r.drive].Given = true
+		for j := range r.value.Entries {
+			if e := &r.value.Entries[j]; e.Version == version {
+				answers[r.drive].Entry = e
+			}
+		}
+	}
+	return answers
+}
+
+// newest returns the newest register that any drive lists, or nil.
+func newest(replies []reply[register.View]) *register.Entry {
+	var top *register.Entry
+	for i := range replies {
+		if es := replies[i].value.Entries; replies[i].err == nil && len(es) > 0 && (top == nil || top.Made.Less(es[0].Made)) {
+			top = &es[0]
+		}
+	}
+	return top
+}
+
+// judgeNewest returns the newest register and what the replies come to on it.
+func judgeNewest(n int, replies []reply[register.View], all bool) (top *register.Entry, j register.Judgement) {
+	if top = newest(replies); top == nil {
+		return nil, register.Judge(views(n, replies, ""), all)
+	}
+	return top, register.Judge(views(n, replies, top.Version), all)
+}
+
+// asking is how registers are read: with a promise, by who has the key's lock and is to
+// change it, or without.
+type asking struct {
+	s     *set
+	token register.Token // of the promise; zero: none
+}
+
+func (a asking) ask(ctx context.Context, q register.Query, enough func([]reply[register.View], bool) bool) []reply[register.View] {
+	first := register.ReadQuorum(len(a.s.drives))
+	return gather(ctx, a.s, first, func(ctx context.Context, d Drive) (register.View, error) {
+		if a.token.IsZero() {
+			return d.Read(ctx, q)
+		}
+		return d.Promise(ctx, a.token, q)
+	}, enough)
+}
+
+// latest returns the record of the newest version of a key, which may be a delete marker,
+// or nil if there is none.
+func (a asking) latest(ctx context.Context, key register.Key) (*register.Record, error) {
+	n := len(a.s.drives)
+	for q := (register.Query{Key: key}); ; {
+		var top *register.Entry
+		var j register.Judgement
+		replies := a.ask(ctx, q, func(replies []reply[register.View], all bool) bool {
+			top, j = judgeNewest(n, replies, all)
+			return j.Verdict != register.AskMore
+		})
+		if j.Verdict == register.AskMore {
+			if top, j = judgeNewest(n, replies, true); j.Verdict == register.AskMore {
+				return nil, a.failure(replies)
+			}
+		}
+		switch {
+		case j.Verdict == register.Absent:
+			return nil, nil
+		case j.Verdict != register.Committed:
+			return nil, &unsettled{top.Version, top.Made}
+		case j.Record.Kind != register.Tombstone:
+			return &j.Record, nil
+		}
+		// The others were made once. This one may be older, and alive, where a drive has
+		// missed what became of it.
+		q.Below, q.NotNull = top.Made, q.NotNull || top.Version == register.Null
+	}
+}
+
+// exact returns the record of a register, or nil if there is none.
+func (a asking) exact(ctx context.Context, key register.Key, version string, made register.Token) (*register.Record, error) {
+	j, replies := a.judge(ctx, key, version, made, false)
+	switch j.Verdict {
+	case register.AskMore:
+		return nil, a.failure(replies)
+	case register.Absent:
+		return nil, nil
+	case register.Committed:
+		if j.Record.Kind == register.Tombstone {
+			return nil, nil
+		}
+		return &j.Record, nil
+	case register.Forward, register.Back, register.Unreadable:
+	}
+	return nil, &unsettled{version, made}
+}
+
+// judge asks for one register; everybody, if all is set.
+func (a asking) judge(ctx context.Context, key register.Key, version string, made register.Token, everybody bool) (j register.Judgement, replies []reply[register.View]) {
+	n := len(a.s.drives)
+	replies = a.ask(ctx, register.Query{Key: key, Version: version, Made: made}, func(replies []reply[register.View], all bool) bool {
+		j = register.Judge(views(n, replies, version), all)
+		return j.Verdict != register.AskMore && (!everybody || j.Decided || all)
+	})
+	if j.Verdict == register.AskMore {
+		j = register.Judge(views(n, replies, version), true)
+	}
+	return j, replies
+}
+
+func (a asking) failure(replies []reply[register.View]) error {
+	for i := range replies {
+		if errors.Is(replies[i].err, register.ErrStale) {
+			return errStale
+		}
+	}
+	return object.E("read", "", object.Unavailable, errors.Join(errFew, why(replies)))
+}
+
+// errStale says that the lock under which something was begun is not held any more.
+var errStale = fmt.Errorf("%w: %w", lock.ErrLost, register.ErrStale)

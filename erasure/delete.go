@@ -1,0 +1,123 @@
+package erasure
+
+import (
+	"context"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Delete implements object.Objects. To delete is to write: a tombstone, or a marker, that a
+// drive which was away finds newer than what it has.
+func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
+	const op = "delete"
+	name := ref.Bucket + "/" + ref.Key
+	var done object.Deleted
+	err := s.within(ctx, op, ref, func(ctx context.Context, h *hold, b *bucket) (err error) {
+		if ref.Version != "" {
+			done, err = h.deleteVersion(ctx, b, ref, check)
+			return err
+		}
+		if err := h.check(ctx, b, ref, check); err != nil {
+			return err
+		}
+		done, err = h.deleteCurrent(ctx, b)
+		return err
+	})
+	if err != nil {
+		return object.Deleted{}, fail(op, name, err)
+	}
+	return done, nil
+}
+
+func (h *hold) deleteCurrent(ctx context.Context, b *bucket) (object.Deleted, error) {
+	r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.s.majority()}
+	var done object.Deleted
+	if b.Record.Versioning != object.Unversioned {
+		r.Kind = register.Marker
+		r.Version, r.Made = h.nextVersion(b)
+		v := &value{info: object.Info{Modified: h.s.cfg.Now().UTC()}}
+		r.Value = v.encode()
+		done = object.Deleted{Version: r.Version, Marker: true}
+	}
+	return done, h.commit(ctx, r, commitment{})
+}
+
+func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, check object.Check) (object.Deleted, error) {
+	done := object.Deleted{Version: ref.Version}
+	version, made, err := parseVersion(ref.Version)
+	if err != nil {
+		return done, object.E("delete", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
+	}
+	r, err := h.exact(ctx, version, made)
+	if err != nil {
+		return done, err
+	}
+	if err := b.checked(ref, r, check); err != nil {
+		return done, err
+	}
+	if r == nil {
+		return done, nil
+	}
+	done.Marker = r.Kind == register.Marker
+	if r.Kind == register.Object {
+		v, err := decodeValue(r.Value)
+		if err != nil {
+			return done, err
+		}
+		i := b.info(ref, r, v)
+		if err := i.Protected(h.s.cfg.Now()); err != nil {
+			return done, err
+		}
+	}
+	return done, h.commit(ctx, register.Record{Version: r.Version, Kind: register.Tombstone, Made: r.Made, Quorum: h.s.majority()}, commitment{})
+}
+
+// Update implements object.Objects.
+func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta) error) (object.Info, error) {
+	const op = "update"
+	name := ref.Bucket + "/" + ref.Key
+	var info object.Info
+	err := s.within(ctx, op, ref, func(ctx context.Context, h *hold, b *bucket) error {
+		r, err := h.named(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err := missing(op, name, ref, r); err != nil {
+			return err
+		}
+		v, err := decodeValue(r.Value)
+		if err != nil {
+			return err
+		}
+		meta := v.info.Meta.Clone()
+		if err := fn(&meta); err != nil {
+			return refused{err}
+		}
+		m := &v.info.Meta
+		m.Tags, m.Retention, m.LegalHold = meta.Tags, meta.Retention, meta.LegalHold
+		if m.Seal != "" {
+			m.Seal = meta.Seal
+		}
+		next := *r
+		next.Value, next.Quorum, next.Need = v.encode(), s.majority(), 0
+		info = b.info(ref, &next, v)
+		return h.commit(ctx, next, commitment{})
+	})
+	if err != nil {
+		return object.Info{}, fail(op, name, err)
+	}
+	return info, nil
+}
+
+// named returns the version that ref names.
+func (h *hold) named(ctx context.Context, ref object.Ref) (*register.Record, error) {
+	if ref.Version == "" {
+		return h.latest(ctx)
+	}
+	version, made, err := parseVersion(ref.Version)
+	if err != nil {
+		return nil, object.E("find", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
+	}
+	return h.exact(ctx, version, made)
+}

@@ -1,0 +1,303 @@
+// Package drive is one drive of a set: what it holds of keys, in an ordered store, and the
+// shards of contents, in that store or in files of their own. It knows the rules of package
+// register and nothing of the other drives.
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// Drive holds registers and shards. Its methods may be called concurrently.
+type Drive struct {
+	kv    KV
+	files Files
+	seed  maphash.Seed
+	locks [256]sync.Mutex // of keys, by their hash
+	refs  sync.Mutex      // while it is found out whether nothing refers to a content
+	grave graveyard
+}
+
+// New returns a Drive, which owns kv and files.
+func New(kv KV, files Files) *Drive {
+	return &Drive{kv: kv, files: files, seed: maphash.MakeSeed()}
+}
+
+// Close frees what the drive holds open. Nothing may be under way.
+func (d *Drive) Close() error {
+	d.grave.close()
+	return errors.Join(d.kv.Close(), d.files.Close())
+}
+
+// The first bytes of keys in the store.
+const (
+	headKey  = 'h' // key: Head, and the Made of its null register
+	entryKey = 'r' // key, Made inverted: Entry
+	dataKey  = 'd' // DataID: where the shard is
+	refKey   = 'x' // DataID, key, version: that register refers to the content
+)
+
+// lock has nobody else change the key until the returned function is called.
+func (d *Drive) lock(key []byte) func() {
+	mu := &d.locks[maphash.Bytes(d.seed, key)%uint64(len(d.locks))]
+	mu.Lock()
+	return mu.Unlock
+}
+
+// keyed is a key of a head, and what was read of it.
+type keyed struct {
+	name []byte // the encoded key
+	head register.Head
+	null register.Token // Made of the null register; zero: there is none
+}
+
+func headName(key []byte) []byte { return append([]byte{headKey}, key...) }
+
+func entryName(key []byte, made register.Token) []byte {
+	b := append([]byte{entryKey}, key...)
+	start := len(b)
+	b = made.Append(b)
+	for i := range b[start:] {
+		b[start+i] ^= 0xff
+	}
+	return b
+}
+
+func (d *Drive) load(key register.Key) (k keyed, err error) {
+	k.name = key.Append(nil)
+	b, found, err := d.kv.Get(headName(k.name))
+	if err != nil || !found {
+		return k, err
+	}
+	var rest []byte
+	if k.head, rest, err = register.DecodeHead(b); err != nil {
+		return k, fmt.Errorf("head of %q: %w", key.Name, err)
+	}
+	if len(rest) > 0 {
+		k.null, err = register.ParseToken(rest)
+	}
+	return k, err
+}
+
+func (k *keyed) save(b *Batch) {
+	v := k.head.Append(nil)
+	if !k.null.IsZero() {
+		v = k.null.Append(v)
+	}
+	b.Set(headName(k.name), v)
+}
+
+// entry returns what the drive holds of a register, or nil.
+func (d *Drive) entry(k *keyed, version string, made register.Token) (*register.Entry, error) {
+	if version == register.Null {
+		made = k.null
+	}
+	if made.IsZero() {
+		return nil, nil
+	}
+	b, found, err := d.kv.Get(entryName(k.name, made))
+	if err != nil || !found {
+		return nil, err
+	}
+	e, err := register.DecodeEntry(b)
+	if err != nil {
+		return nil, fmt.Errorf("register %q of %q: %w", version, k.name, err)
+	}
+	if e.Version != version {
+		return nil, nil
+	}
+	return &e, nil
+}
+
+// Commit takes a state of a register, durably. The errors are those of package register.
+func (d *Drive) Commit(_ context.Context, c register.Change) error {
+	name := c.Key.Append(nil)
+	defer d.lock(name)()
+	k, err := d.load(c.Key)
+	if err != nil {
+		return err
+	}
+	cur, err := d.entry(&k, c.Record.Version, c.Record.Made)
+	if err != nil {
+		return err
+	}
+	shard, err := d.holds(c.Record.Data, len(c.Inline) > 0)
+	if err != nil {
+		return err
+	}
+	if c.Strict && !shard {
+		return register.ErrNoShard
+	}
+	head, e, done, err := k.head.Commit(cur, c.Record, shard)
+	if err != nil || done {
+		return err
+	}
+	k.head = head
+	var b Batch
+	if cur != nil && cur.Made != e.Made {
+		b.Remove(entryName(k.name, cur.Made))
+	}
+	if e.Version == register.Null {
+		k.null = e.Made
+	}
+	k.save(&b)
+	b.Set(entryName(k.name, e.Made), e.Append(nil))
+	for _, id := range e.Data {
+		b.Set(refName(id, k.name, e.Version), nil)
+	}
+	if len(c.Inline) > 0 {
+		b.Set(dataName(e.Data[0]), inlineShard(c.Inline))
+	}
+	return d.kv.Apply(&b, true)
+}
+
+// Promise has the drive take nothing older than t for the key, durably, and returns what
+// it holds.
+func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (register.View, error) {
+	name := q.Key.Append(nil)
+	defer d.lock(name)()
+	k, err := d.load(q.Key)
+	if err != nil {
+		return register.View{}, err
+	}
+	if k.head.Promised != t {
+		if k.head, err = k.head.Promise(t); err != nil {
+			return register.View{}, err
+		}
+		var b Batch
+		k.save(&b)
+		if err := d.kv.Apply(&b, true); err != nil {
+			return register.View{}, err
+		}
+	}
+	return d.view(&k, q)
+}
+
+// Read returns what the drive holds.
+func (d *Drive) Read(_ context.Context, q register.Query) (register.View, error) {
+	k := keyed{name: q.Key.Append(nil)}
+	if q.Version == register.Null {
+		var err error
+		if k, err = d.load(q.Key); err != nil {
+			return register.View{}, err
+		}
+	}
+	return d.view(&k, q)
+}
+
+func (d *Drive) view(k *keyed, q register.Query) (register.View, error) {
+	if q.Version != "" {
+		e, err := d.entry(k, q.Version, q.Made)
+		if err != nil || e == nil {
+			return register.View{}, err
+		}
+		return register.View{Entries: []register.Entry{*e}}, nil
+	}
+	from, to := append([]byte{entryKey}, k.name...), after(append([]byte{entryKey}, k.name...))
+	if !q.Below.IsZero() {
+		from = append(entryName(k.name, q.Below), 0)
+	}
+	it, err := d.kv.Scan(from, to)
+	if err != nil {
+		return register.View{}, err
+	}
+	var v register.View
+	for it.Next() {
+		if live(v.Entries) {
+			v.More = true
+			break
+		}
+		e, err := register.DecodeEntry(it.Value())
+		if err != nil {
+			return register.View{}, errors.Join(fmt.Errorf("register of %q: %w", q.Key.Name, err), it.Close())
+		}
+		if !q.NotNull || e.Version != register.Null {
+			v.Entries = append(v.Entries, e)
+		}
+	}
+	return v, it.Close()
+}
+
+// live reports whether the last of some entries is a version, and not what is left of one.
+func live(entries []register.Entry) bool {
+	return len(entries) > 0 && entries[len(entries)-1].Kind != register.Tombstone
+}
+
+// after returns the first key behind all that begin with a prefix.
+func after(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] != 0xff {
+			b := append([]byte(nil), prefix[:i+1]...)
+			b[i]++
+			return b
+		}
+	}
+	return nil
+}
+
+// Decide takes note that a state is committed. What that replaced goes, and a tombstone
+// that every drive knows to be committed. It need not be durable: who reads finds out again.
+func (d *Drive) Decide(_ context.Context, all []register.Decision) error {
+	for i := range all {
+		if err := d.decide(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Drive) decide(c *register.Decision) error {
+	name := c.Key.Append(nil)
+	defer d.lock(name)()
+	k, err := d.load(c.Key)
+	if err != nil {
+		return err
+	}
+	cur, err := d.entry(&k, c.Version, c.Made)
+	if err != nil || cur == nil || cur.Changed != c.Changed {
+		return err
+	}
+	e, freed, changed := cur.Decide(c.Changed)
+	var b Batch
+	switch {
+	case e.Kind == register.Tombstone && c.Forget:
+		b.Remove(entryName(k.name, e.Made))
+		if e.Version == register.Null {
+			k.null = register.Token{}
+			k.save(&b)
+		}
+	case changed:
+		b.Set(entryName(k.name, e.Made), e.Append(nil))
+	default:
+		return nil
+	}
+	unused := except(freed, e.Data)
+	for _, id := range unused {
+		b.Remove(refName(id, k.name, e.Version))
+	}
+	if err := d.kv.Apply(&b, false); err != nil {
+		return err
+	}
+	d.bury(unused)
+	return nil
+}
+
+// except returns what is in all and not in kept.
+func except(all, kept []register.DataID) []register.DataID {
+	has := make(map[register.DataID]bool, len(kept))
+	for _, id := range kept {
+		has[id] = true
+	}
+	var rest []register.DataID
+	for _, id := range all {
+		if !has[id] {
+			rest = append(rest, id)
+		}
+	}
+	return rest
+}

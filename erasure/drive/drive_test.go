@@ -1,0 +1,258 @@
+package drive_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+// at returns a token.
+func at(n int) register.Token {
+	return register.Token{Lease: lock.Token{Generation: 1, Epoch: 1, Sequence: uint64(n)}}
+}
+
+func key(name string) register.Key {
+	return register.Key{Space: register.Objects, Bucket: 7, Name: name}
+}
+
+func object(n int) register.Record {
+	return register.Record{Version: register.Null, Kind: register.Object, Made: at(n), Changed: at(n), Quorum: 1, Value: fmt.Append(nil, n)}
+}
+
+// stores are the KVs, each with how it is opened again.
+func stores(t *testing.T) map[string]func() drive.KV {
+	t.Helper()
+	memory, path := drive.NewMemory(), filepath.Join(t.TempDir(), "kv")
+	return map[string]func() drive.KV{
+		"memory": func() drive.KV { return memory },
+		"pebble": func() drive.KV {
+			p, err := drive.OpenPebble(path, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		},
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatADriveTookAndPromisedItRemembers(t *testing.T) {
+	for name, open := range stores(t) {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			d := drive.New(open(), drive.NewMemoryFiles())
+			must(t, d.Commit(ctx, register.Change{Key: key("a"), Record: object(5), Inline: nil}))
+			_, err := d.Promise(ctx, at(8), register.Query{Key: key("a")})
+			must(t, err)
+			must(t, d.Close())
+			d = drive.New(open(), drive.NewMemoryFiles())
+			for _, n := range []int{4, 5, 6, 7} {
+				err := d.Commit(ctx, register.Change{Key: key("a"), Record: object(n)})
+				if n == 5 {
+					must(t, err) // it has that one
+				} else if !errors.Is(err, register.ErrStale) {
+					t.Errorf("a change of token %d after a promise of 8: %v", n, err)
+				}
+			}
+			must(t, d.Commit(ctx, register.Change{Key: key("a"), Record: object(8)}))
+			v, err := d.Read(ctx, register.Query{Key: key("a"), Version: register.Null})
+			must(t, err)
+			if len(v.Entries) != 1 || v.Entries[0].Changed != at(8) || len(v.Entries[0].Before) != 1 || v.Entries[0].Before[0].Changed != at(5) {
+				t.Errorf("it holds %+v", v)
+			}
+			must(t, d.Decide(ctx, []register.Decision{{Key: key("a"), Version: register.Null, Made: at(8), Changed: at(8)}}))
+			v, err = d.Read(ctx, register.Query{Key: key("a")})
+			must(t, err)
+			if len(v.Entries) != 1 || !v.Entries[0].Decided || len(v.Entries[0].Before) != 0 {
+				t.Errorf("when that was decided, it holds %+v", v)
+			}
+			must(t, d.Close())
+		})
+	}
+}
+
+func TestARecordIsTakenOnlyWithItsShardsIfThatIsAsked(t *testing.T) {
+	ctx := t.Context()
+	d := drive.New(drive.NewMemory(), drive.NewMemoryFiles())
+	r := object(1)
+	r.Data, r.Need = []register.DataID{{1}}, 1
+	if err := d.Commit(ctx, register.Change{Key: key("a"), Record: r, Strict: true}); !errors.Is(err, register.ErrNoShard) {
+		t.Errorf("without the shard: %v", err)
+	}
+	w, err := d.Create(ctx, register.DataID{1})
+	must(t, err)
+	_, err = w.Write([]byte("shard"))
+	must(t, err)
+	must(t, w.Finish())
+	must(t, d.Commit(ctx, register.Change{Key: key("a"), Record: r, Strict: true}))
+	p := make([]byte, 3)
+	if n, err := d.ReadShard(ctx, register.DataID{1}, 2, p); n != 3 || err != nil || string(p) != "ard" {
+		t.Errorf("read %q, %v", p[:n], err)
+	}
+	must(t, d.Drop(ctx, register.DataID{1})) // a register refers to it
+	if _, err := d.ReadShard(ctx, register.DataID{1}, 0, p); err != nil {
+		t.Errorf("what a register refers to was dropped: %v", err)
+	}
+	if _, err := d.ReadShard(ctx, register.DataID{2}, 0, p); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a shard that is not there: %v", err)
+	}
+}
+
+func TestAScanShowsNamesInOrderAndWhatHasACommonPrefixOnce(t *testing.T) {
+	names := []string{"a", "a\x00b", "a/1", "a/2", "a/3/x", "b", "b/1", "dead/1", "\xff", "z"}
+	for name, open := range stores(t) {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			d := drive.New(open(), drive.NewMemoryFiles())
+			for i, n := range names {
+				r := object(i + 1)
+				if n == "dead/1" {
+					r.Kind = register.Tombstone
+				}
+				must(t, d.Commit(ctx, register.Change{Key: key(n), Record: r}))
+			}
+			must(t, d.Commit(ctx, register.Change{Key: register.Key{Space: register.Objects, Bucket: 8, Name: "other"}, Record: object(1)}))
+			for _, tt := range []struct {
+				q    register.ScanQuery
+				want []string
+				more bool
+			}{
+				{register.ScanQuery{}, []string{"a", "a\x00b", "a/1", "a/2", "a/3/x", "b", "b/1", "dead/1", "z", "\xff"}, false},
+				{register.ScanQuery{Delimiter: "/"}, []string{"a", "a\x00b", "a/", "b", "b/", "z", "\xff"}, false},
+				{register.ScanQuery{Prefix: "a/"}, []string{"a/1", "a/2", "a/3/x"}, false},
+				{register.ScanQuery{Prefix: "a/", Delimiter: "/"}, []string{"a/1", "a/2", "a/3/"}, false},
+				{register.ScanQuery{From: "b"}, []string{"b", "b/1", "dead/1", "z", "\xff"}, false},
+				{register.ScanQuery{Limit: 2}, []string{"a", "a\x00b"}, true},
+				{register.ScanQuery{Prefix: "none"}, nil, false},
+			} {
+				q := tt.q
+				if q.Space, q.Bucket = register.Objects, 7; q.Limit == 0 {
+					q.Limit = 100
+				}
+				page, err := d.Scan(ctx, q)
+				must(t, err)
+				var got []string
+				for _, i := range page.Items {
+					got = append(got, i.Name)
+				}
+				if !slices.Equal(got, tt.want) || page.More != tt.more {
+					t.Errorf("%+v: %q, more %v; want %q", tt.q, got, page.More, tt.want)
+				}
+			}
+			must(t, d.Close())
+		})
+	}
+}
+
+func TestShardsInFilesComeBackAndGo(t *testing.T) {
+	root, err := vfs.OpenRoot(t.TempDir())
+	must(t, err)
+	defer root.Close()
+	files, err := drive.OpenFiles(root)
+	must(t, err)
+	content := make([]byte, 300_000)
+	r := rand.NewChaCha8([32]byte{})
+	_, _ = r.Read(content)
+	id := register.DataID{0xab, 1}
+	f, err := files.Create(id)
+	must(t, err)
+	_, err = f.Write(content)
+	must(t, err)
+	must(t, f.Finish())
+	aborted, err := files.Create(register.DataID{2})
+	must(t, err)
+	aborted.Abort()
+	must(t, files.Close())
+	files, err = drive.OpenFiles(root)
+	must(t, err)
+	defer files.Close()
+	at, closer, err := files.Open(id)
+	must(t, err)
+	got := make([]byte, len(content))
+	if n, err := at.ReadAt(got, 0); n != len(content) || !slices.Equal(got, content) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	must(t, closer.Close())
+	must(t, files.Remove(id))
+	must(t, files.Remove(id))
+	for _, gone := range []register.DataID{id, {2}} {
+		if _, _, err := files.Open(gone); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%x is there still: %v", gone, err)
+		}
+	}
+}
+
+func TestBatchesAreWholeAndIteratorsGoThroughThemInOrder(t *testing.T) {
+	for name, open := range stores(t) {
+		t.Run(name, func(t *testing.T) {
+			kv := open()
+			var b drive.Batch
+			for _, k := range []string{"c", "a", "b", "e"} {
+				b.Set([]byte(k), []byte("v"+k))
+			}
+			must(t, kv.Apply(&b, true))
+			var second drive.Batch
+			second.Remove([]byte("b"))
+			second.Remove([]byte("none"))
+			must(t, kv.Apply(&second, false))
+			it, err := kv.Scan([]byte("a"), []byte("e"))
+			must(t, err)
+			var got []string
+			for it.Next() {
+				got = append(got, string(it.Key())+string(it.Value()))
+			}
+			if it.Seek([]byte("b")) {
+				got = append(got, string(it.Key()))
+			}
+			if it.Seek([]byte("d")) {
+				got = append(got, string(it.Key()))
+			}
+			must(t, it.Close())
+			if want := []string{"ava", "cvc", "c"}; !slices.Equal(got, want) {
+				t.Errorf("went through %q, want %q", got, want)
+			}
+			if _, found, err := kv.Get([]byte("b")); found || err != nil {
+				t.Errorf("what was removed: %v, %v", found, err)
+			}
+			must(t, kv.Close())
+		})
+	}
+}
+
+func BenchmarkCommit(b *testing.B) {
+	p, err := drive.OpenPebble(filepath.Join(b.TempDir(), "kv"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := drive.New(p, drive.NewMemoryFiles())
+	defer d.Close()
+	ctx := context.Background()
+	n := 0
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			n++
+			r := object(1)
+			r.Data = []register.DataID{{byte(n), byte(n >> 8), byte(n >> 16)}}
+			if err := d.Commit(ctx, register.Change{Key: key(fmt.Sprint(rand.Uint64())), Record: r, Inline: make([]byte, 2048)}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}

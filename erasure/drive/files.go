@@ -1,0 +1,137 @@
+package drive
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+// dataDir is where a drive has the shards that are files: in 256 directories, by the first
+// byte of their content's ID in hex.
+const dataDir = "data"
+
+// Modes of what is on a drive: it is nobody else's.
+const (
+	dirMode  fs.FileMode = 0o700
+	fileMode fs.FileMode = 0o600
+)
+
+// treeFiles is Files in a directory.
+type treeFiles struct {
+	root vfs.Dir
+	dirs [256]vfs.Dir
+}
+
+// OpenFiles returns the Files in a drive's directory, which it makes if they are not there.
+// root stays the caller's to close.
+func OpenFiles(root vfs.Dir) (Files, error) {
+	t := &treeFiles{root: root}
+	if err := makeDir(root, dataDir); err != nil {
+		return nil, err
+	}
+	for i := range t.dirs {
+		name := dataDir + "/" + hex.EncodeToString([]byte{byte(i)})
+		err := makeDir(root, name)
+		if err == nil {
+			t.dirs[i], err = root.OpenDir(name)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), t.Close())
+		}
+	}
+	return t, root.Sync()
+}
+
+func makeDir(root vfs.Dir, path string) error {
+	err := root.Mkdir(path, dirMode)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
+	return nil
+}
+
+func (t *treeFiles) place(id register.DataID) (vfs.Dir, string) {
+	return t.dirs[id[0]], hex.EncodeToString(id[1:])
+}
+
+// Create implements Files.
+func (t *treeFiles) Create(id register.DataID) (File, error) {
+	dir, name := t.place(id)
+	f, err := dir.Create(name, fileMode)
+	if err != nil {
+		return nil, fmt.Errorf("create shard: %w", err)
+	}
+	return &treeFile{dir: dir, name: name, f: f}, nil
+}
+
+// Open implements Files.
+func (t *treeFiles) Open(id register.DataID) (io.ReaderAt, io.Closer, error) {
+	dir, name := t.place(id)
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, f, nil
+}
+
+// Remove implements Files.
+func (t *treeFiles) Remove(id register.DataID) error {
+	dir, name := t.place(id)
+	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove shard: %w", err)
+	}
+	return nil
+}
+
+// Close implements Files.
+func (t *treeFiles) Close() error {
+	var errs []error
+	for _, d := range t.dirs {
+		if d != nil {
+			errs = append(errs, d.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// treeFile is a shard that is being written.
+type treeFile struct {
+	dir  vfs.Dir
+	name string
+	f    vfs.File
+}
+
+func (f *treeFile) Write(p []byte) (int, error) { return f.f.Write(p) }
+
+// Finish implements File. That the name is durable with the content is what ext4, XFS,
+// btrfs and f2fs do for a new file that is synced; the directory is synced for the others.
+func (f *treeFile) Finish() error {
+	err := f.f.Sync()
+	if closed := f.f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = f.dir.Sync()
+	}
+	f.f = nil
+	if err != nil {
+		_ = f.dir.Remove(f.name) //nolint:errcheck // the first error tells
+		return fmt.Errorf("finish shard: %w", err)
+	}
+	return nil
+}
+
+// Abort implements File.
+func (f *treeFile) Abort() {
+	if f.f == nil {
+		return
+	}
+	_ = f.f.Close()          //nolint:errcheck // it goes
+	_ = f.dir.Remove(f.name) //nolint:errcheck // the scrub finds it
+	f.f = nil
+}

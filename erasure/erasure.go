@@ -1,0 +1,129 @@
+// Package erasure is a Store over drives: contents are cut into shards, of which any k give
+// them again, and what is said of them is kept by a majority of the drives. What it owes,
+// and why it is right, is in DESIGN.md.
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Config says what a Store is of.
+type Config struct {
+	Drives []Drive // of the set, in the order that they were formed in; the Store closes them
+	Parity int     // of new contents: so many drives may be lost
+	Locker lock.Locker
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Validate reports what is wrong with the configuration.
+func (c *Config) Validate() error {
+	n := len(c.Drives)
+	switch {
+	case c.Locker == nil || c.Logger == nil || c.Now == nil:
+		return errors.New("erasure: Locker, Logger and Now are required")
+	case n < 1 || n > shard.MaxShards:
+		return fmt.Errorf("erasure: a set has 1 to %d drives, not %d", shard.MaxShards, n)
+	case c.Parity < 0 || c.Parity > n/2:
+		return fmt.Errorf("erasure: with %d drives the parity is 0 to %d, not %d", n, n/2, c.Parity)
+	}
+	return nil
+}
+
+// DefaultParity is the parity of a set of n drives, unless somebody wants another one:
+// half of them can be lost.
+func DefaultParity(n int) int { return n / 2 }
+
+// Store is an object.Store over the drives of one set.
+type Store struct {
+	cfg     Config
+	set     *set
+	decider *decider
+
+	mu     sync.Mutex
+	codecs map[shard.Geometry]*shard.Codec
+}
+
+var _ object.Store = (*Store)(nil)
+
+// New returns a Store, whose background work ends with ctx or Close.
+func New(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Store{cfg: cfg, set: &set{drives: cfg.Drives}, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec)}, nil
+}
+
+// Close implements object.Store.
+func (s *Store) Close() error {
+	s.decider.close()
+	var errs []error
+	for _, d := range s.cfg.Drives {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// wholeCopies is the size, in bytes, up to which every drive gets all of a content: cut,
+// it would take no less room.
+const wholeCopies = 2 << 10
+
+// geometry returns how a content of size bytes, -1 if that is not known, is cut.
+func (s *Store) geometry(size int64) shard.Geometry {
+	n := len(s.set.drives)
+	if size >= 0 && size <= wholeCopies {
+		return shard.Geometry{K: 1, M: n - 1}
+	}
+	return shard.Geometry{K: n - s.cfg.Parity, M: s.cfg.Parity}
+}
+
+func (s *Store) codec(g shard.Geometry) (*shard.Codec, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.codecs[g]; c != nil {
+		return c, nil
+	}
+	c, err := shard.NewCodec(g)
+	if err == nil {
+		s.codecs[g] = c
+	}
+	return c, err
+}
+
+// start returns the drive that has the first shard of a key's contents.
+func (s *Store) start(key string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key))                       // never fails
+	return int(h.Sum32() % uint32(len(s.set.drives))) //nolint:gosec // at most 16
+}
+
+// drive returns which drive has a shard.
+func (s *Store) drive(start, shard int) int { return (start + shard) % len(s.set.drives) }
+
+// majority is what commits records that have no content of their own.
+func (s *Store) majority() int { return register.Majority(len(s.set.drives)) }
+
+// fail adds operation and name to an error, unless it has them, and keeps its Kind.
+func fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if r, ok := errors.AsType[refused](err); ok {
+		return r.error
+	}
+	if e, ok := errors.AsType[*object.Error](err); ok && e.Name == name {
+		return err
+	}
+	return object.E(op, name, object.KindOf(err), err)
+}

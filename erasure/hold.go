@@ -1,0 +1,156 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// hold is the lock of a key, under which it is changed.
+type hold struct {
+	s     *Store
+	set   *set
+	key   register.Key
+	lease lock.Lease
+	token register.Token // of the next change
+}
+
+// maxSettled is how often a read under a lock settles what it meets.
+const maxSettled = 10
+
+// maxHolds is how often an operation that lost its lock is begun anew.
+const maxHolds = 3
+
+// holding runs do under the lock of a key, and again if the lock turns out to be lost
+// before anything was changed.
+func (s *Store) holding(ctx context.Context, name string, key register.Key, do func(ctx context.Context, h *hold) error) error {
+	for try := 1; ; try++ {
+		err := s.held(ctx, name, key, do)
+		switch {
+		case !errors.Is(err, errStale):
+			return err
+		case try == maxHolds:
+			return object.E("lock", name, object.Unavailable, err)
+		}
+	}
+}
+
+func (s *Store) held(ctx context.Context, name string, key register.Key, do func(ctx context.Context, h *hold) error) error {
+	lease, err := s.cfg.Locker.Acquire(ctx, lock.Exclusive, name)
+	if err != nil {
+		return lockFailure(name, err)
+	}
+	defer lease.Release()
+	h := &hold{s: s, set: s.set, key: key, lease: lease, token: register.Token{Lease: lease.Token()}}
+	return do(lease.Context(), h)
+}
+
+func lockFailure(name string, err error) error {
+	return object.E("lock", name, object.Unavailable, err)
+}
+
+// read has a quorum of drives promise to take nothing older than what is to come, and
+// settles what is not settled. ask reads what it needs.
+func (h *hold) read(ctx context.Context, ask func(asking) (*register.Record, error)) (*register.Record, error) {
+	for try := 1; ; try++ {
+		r, err := ask(asking{h.set, h.token})
+		u, not := errors.AsType[*unsettled](err)
+		switch {
+		case !not:
+			return r, err
+		case try == maxSettled:
+			return nil, object.E("read", h.key.Name, object.Unavailable, err)
+		}
+		if err := h.settle(ctx, u.version, u.made); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// latest returns the newest version of the key, as whoever changes it next must see it.
+func (h *hold) latest(ctx context.Context) (*register.Record, error) {
+	return h.read(ctx, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })
+}
+
+// exact returns a version of the key in the same way.
+func (h *hold) exact(ctx context.Context, version string, made register.Token) (*register.Record, error) {
+	return h.read(ctx, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, version, made) })
+}
+
+// settle makes an end of a state that somebody began to commit: it is committed, or what
+// was before it is, under a token of this lock.
+func (h *hold) settle(ctx context.Context, version string, made register.Token) error {
+	j, replies := asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
+	r := j.Record
+	switch j.Verdict {
+	case register.AskMore:
+		return asking{h.set, h.token}.failure(replies)
+	case register.Absent:
+		return nil
+	case register.Committed:
+		h.decide(&r, false)
+		return nil
+	case register.Unreadable:
+		return object.E("settle", h.key.Name, object.Unavailable, fmt.Errorf("the version %s may have been stored, and too few of its shards are here", version))
+	case register.Back:
+		if r.Kind == 0 {
+			r = register.Record{Version: version, Kind: register.Tombstone, Made: made}
+		}
+	case register.Forward:
+	}
+	// What it refers to was committed with a state before, or is on enough drives now.
+	r.Quorum, r.Need = register.Majority(len(h.set.drives)), 0
+	return h.commit(ctx, r, commitment{})
+}
+
+// commitment says how a record is committed.
+type commitment struct {
+	strict  bool     // only by drives that have the shards
+	targets []bool   // nil: by all
+	inline  [][]byte // the shard of each drive, if they are small
+}
+
+// commit commits a state of one of the key's registers under the next token. If it fails
+// the Kind is Unknown unless no drive has taken it.
+func (h *hold) commit(ctx context.Context, r register.Record, how commitment) error {
+	r.Changed = h.token
+	h.token = h.token.Next()
+	if r.Made.IsZero() {
+		r.Made = r.Changed
+	}
+	targets := how.targets
+	if targets == nil {
+		targets = all(len(h.set.drives))
+	}
+	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Session: h.lease.Session().ID()}
+	o := h.set.commit(ctx, c, targets, how.inline)
+	switch {
+	case o.count >= r.Quorum:
+		h.decide(&r, o.count == len(h.set.drives))
+		return nil
+	case o.refused == len(h.set.drives) && errors.Is(o.err, register.ErrStale):
+		return errStale
+	case o.refused == len(h.set.drives):
+		return object.E("commit", h.key.Name, object.Unavailable, errors.Join(errFew, o.err))
+	}
+	return object.E("commit", h.key.Name, object.Unknown, errors.Join(errFew, o.err))
+}
+
+func all(n int) []bool {
+	b := make([]bool, n)
+	for i := range b {
+		b[i] = true
+	}
+	return b
+}
+
+// decide tells the drives that a state is committed, without waiting for them; everywhere
+// says that all of them hold it.
+func (h *hold) decide(r *register.Record, everywhere bool) {
+	what := register.Decision{Key: h.key, Version: r.Version, Made: r.Made, Changed: r.Changed}
+	h.s.decider.tell(h.set, what, everywhere && r.Kind == register.Tombstone)
+}

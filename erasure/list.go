@@ -1,0 +1,283 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// listing goes through the names of a space as a quorum of drives knows them.
+type listing struct {
+	s        *Store
+	q        register.ScanQuery
+	markers  bool                     // delete markers count, too
+	lockName func(name string) string // under which what is not settled is settled
+}
+
+// entry is one name of a listing, or a common prefix.
+type entry struct {
+	name   string
+	prefix bool
+	first  string                 // of a common prefix: the first name behind it that any drive lists
+	views  []reply[register.View] // of the name, or of first
+}
+
+// scan reads a page from a quorum of drives, and returns what it shows of each name, in
+// order. more says that there is more, behind the last one.
+func (l *listing) scan(ctx context.Context, from string, below register.Token) (entries []entry, more bool, err error) {
+	q := l.q
+	q.From, q.Below = from, below
+	if q.Limit == 0 {
+		q.Limit = object.MaxListLimit
+	}
+	replies := gather(ctx, l.s.set, register.ReadQuorum(len(l.s.set.drives)), func(ctx context.Context, d Drive) (register.ScanPage, error) {
+		return d.Scan(ctx, q)
+	}, func(replies []reply[register.ScanPage], _ bool) bool {
+		return succeeded(replies) >= register.ReadQuorum(len(l.s.set.drives))
+	})
+	if succeeded(replies) < register.ReadQuorum(len(l.s.set.drives)) {
+		return nil, false, object.E("scan", "", object.Unavailable, errors.Join(errFew, why(replies)))
+	}
+	entries, more = merge(replies)
+	return entries, more, nil
+}
+
+func succeeded[T any](replies []reply[T]) (n int) {
+	for i := range replies {
+		if replies[i].err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// merge puts the pages of several drives side by side. Behind the end of the shortest one
+// nothing is known of what its drive has.
+func merge(replies []reply[register.ScanPage]) (entries []entry, more bool) {
+	at := make([]int, len(replies))
+	for {
+		least, ended := "", true
+		for i := range replies {
+			items := replies[i].value.Items
+			if replies[i].err != nil {
+				continue
+			}
+			if at[i] == len(items) {
+				if replies[i].value.More {
+					return entries, true
+				}
+				continue
+			}
+			if ended || items[at[i]].Name < least {
+				least, ended = items[at[i]].Name, false
+			}
+		}
+		if ended {
+			return entries, false
+		}
+		e := entry{name: least}
+		for i := range replies {
+			items := replies[i].value.Items
+			if replies[i].err != nil {
+				continue
+			}
+			v := reply[register.View]{drive: replies[i].drive}
+			if at[i] < len(items) && items[at[i]].Name == least {
+				e.add(&items[at[i]], &v)
+				at[i]++
+			}
+			e.views = append(e.views, v)
+		}
+		entries = append(entries, e)
+	}
+}
+
+// add adds what one drive has of the entry.
+func (e *entry) add(item *register.ScanItem, v *reply[register.View]) {
+	if item.First == "" {
+		v.value = item.View
+		return
+	}
+	if !e.prefix || item.First < e.first {
+		// What the others have is of another name.
+		for i := range e.views {
+			e.views[i].value = register.View{}
+		}
+		e.prefix, e.first = true, item.First
+	}
+	if item.First == e.first {
+		v.value = item.View
+	}
+}
+
+// newest returns the newest version of an entry's name: from what the drives listed if they
+// agree, and otherwise as a reader finds it.
+func (l *listing) newest(ctx context.Context, e *entry) (*register.Record, error) {
+	top, j := judgeNewest(len(l.s.set.drives), e.views, false)
+	if j.Verdict == register.Committed && top.Kind != register.Tombstone {
+		return &j.Record, nil
+	}
+	key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
+	return l.s.settled(ctx, l.lockName(e.name), key, func(a asking) (*register.Record, error) { return a.latest(ctx, key) })
+}
+
+// each calls fn with the newest version of each name, until it returns false.
+func (l *listing) each(ctx context.Context, fn func(name string, r *register.Record) (bool, error)) error {
+	return l.from(ctx, "", fn)
+}
+
+// from is each, from a name on.
+func (l *listing) from(ctx context.Context, from string, fn func(name string, r *register.Record) (bool, error)) error {
+	for more := true; more; {
+		entries, further, err := l.scan(ctx, from, register.Token{})
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			e := &entries[i]
+			r, err := l.newest(ctx, e)
+			if err != nil {
+				return err
+			}
+			if r == nil || r.Kind != register.Object && !l.markers {
+				continue
+			}
+			if on, err := fn(e.name, r); err != nil || !on {
+				return err
+			}
+		}
+		if more = further && len(entries) > 0; more {
+			from = entries[len(entries)-1].name + "\x00"
+		}
+	}
+	return nil
+}
+
+// List implements object.Objects.
+func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
+	const op = "list"
+	b, err := s.bucket(ctx, op, q.Bucket)
+	if err != nil {
+		return object.Page{}, err
+	}
+	var page object.Page
+	if len(q.Prefix) > object.MaxKeyLen || q.Limit < 1 {
+		return page, nil
+	}
+	l := s.listing(b, q.Bucket, q.Prefix, q.Delimiter, q.Limit+1)
+	from := after(q.After, q.Prefix, q.Delimiter)
+	for {
+		entries, more, err := l.scan(ctx, from, register.Token{})
+		if err != nil {
+			return object.Page{}, fail(op, q.Bucket, err)
+		}
+		for i := range entries {
+			e := &entries[i]
+			there, info, err := l.object(ctx, b, e)
+			if err != nil {
+				return object.Page{}, fail(op, q.Bucket, err)
+			}
+			if !there {
+				continue
+			}
+			if len(page.Objects)+len(page.Prefixes) == q.Limit {
+				page.More = true
+				return page, nil
+			}
+			if page.Next = e.name; e.prefix {
+				page.Prefixes = append(page.Prefixes, e.name)
+			} else {
+				page.Objects = append(page.Objects, info)
+			}
+		}
+		if !more || len(entries) == 0 {
+			page.Next = ""
+			return page, nil
+		}
+		from = behind(entries[len(entries)-1])
+	}
+}
+
+func (s *Store) listing(b *bucket, bucket, prefix, delimiter string, limit int) *listing {
+	return &listing{
+		s: s, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Prefix: prefix, Delimiter: delimiter, Limit: min(limit, object.MaxListLimit+1)},
+		lockName: func(key string) string { return keyLock(bucket, key) },
+	}
+}
+
+// after returns the first name that may come after one: behind all names of the common
+// prefix that it is part of.
+func after(name, prefix, delimiter string) string {
+	if name == "" {
+		return ""
+	}
+	if delimiter != "" && strings.HasPrefix(name, prefix) {
+		if i := strings.Index(name[len(prefix):], delimiter); i >= 0 {
+			return behindPrefix(name[:len(prefix)+i+len(delimiter)])
+		}
+	}
+	return name + "\x00"
+}
+
+// behind returns the first name that may come after an entry.
+func behind(e entry) string {
+	if e.prefix {
+		return behindPrefix(e.name)
+	}
+	return e.name + "\x00"
+}
+
+// behindPrefix returns what is behind all names that begin so.
+func behindPrefix(prefix string) string {
+	b := []byte(prefix)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] < 0xff {
+			b[i]++
+			return string(b[:i+1])
+		}
+	}
+	return prefix + strings.Repeat("\xff", object.MaxKeyLen)
+}
+
+// object returns what a listing shows of a name, if there is anything.
+func (l *listing) object(ctx context.Context, b *bucket, e *entry) (there bool, info object.Info, err error) {
+	if e.prefix {
+		if top, j := judgeNewest(len(l.s.set.drives), e.views, false); j.Verdict == register.Committed && top.Kind == register.Object {
+			return true, info, nil
+		}
+		there, err = l.inside(ctx, e.name)
+		return there, info, err
+	}
+	r, err := l.newest(ctx, e)
+	if err != nil || r == nil || r.Kind != register.Object {
+		return false, info, err
+	}
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return false, info, err
+	}
+	info = listed(b, e.name, r, v)
+	info.Version = ""
+	return true, info, nil
+}
+
+// listed is what a listing tells of a version.
+func listed(b *bucket, key string, r *register.Record, v *value) object.Info {
+	i := b.info(object.Ref{Bucket: b.Record.Name, Key: key}, r, v)
+	i.Parts, i.Meta = nil, object.Meta{StorageClass: i.Meta.StorageClass}
+	return i
+}
+
+// inside reports whether there is anything below a common prefix that a drive has listed.
+func (l *listing) inside(ctx context.Context, prefix string) (there bool, err error) {
+	below := *l
+	below.q.Prefix, below.q.Delimiter, below.q.Limit = prefix, "", 16
+	err = below.each(ctx, func(string, *register.Record) (bool, error) {
+		there = true
+		return false, nil
+	})
+	return there, err
+}

@@ -1,0 +1,199 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// find returns the record of what ref names.
+func (s *Store) find(ctx context.Context, op string, ref object.Ref) (*bucket, *register.Record, error) {
+	b, err := s.bucket(ctx, op, ref.Bucket)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := ref.Bucket + "/" + ref.Key
+	version, made, err := register.Null, register.Token{}, error(nil)
+	if ref.Version != "" {
+		if version, made, err = parseVersion(ref.Version); err != nil {
+			return nil, nil, object.E(op, name, object.BadVersion, err)
+		}
+	}
+	key := register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}
+	r, err := s.settled(ctx, keyLock(ref.Bucket, ref.Key), key, func(a asking) (*register.Record, error) {
+		if ref.Version != "" {
+			return a.exact(ctx, key, version, made)
+		}
+		return a.latest(ctx, key)
+	})
+	if err != nil {
+		return nil, nil, fail(op, name, err)
+	}
+	if err := missing(op, name, ref, r); err != nil {
+		return nil, nil, err
+	}
+	return b, r, nil
+}
+
+// missing returns the error of a read of what is no version with content.
+func missing(op, name string, ref object.Ref, r *register.Record) error {
+	switch {
+	case r == nil && ref.Version != "":
+		return object.E(op, name, object.NoSuchVersion, nil)
+	case r == nil:
+		return object.E(op, name, object.NoSuchKey, nil)
+	case r.Kind == register.Object:
+		return nil
+	}
+	m := &object.Marker{Version: r.Version}
+	if v, err := decodeValue(r.Value); err == nil {
+		m.Modified = v.info.Modified
+	}
+	if ref.Version != "" {
+		return object.E(op, name, object.DeleteMarker, m)
+	}
+	return object.E(op, name, object.NoSuchKey, m)
+}
+
+// Stat implements object.Objects.
+func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
+	b, r, err := s.find(ctx, "stat", ref)
+	if err != nil {
+		return object.Info{}, err
+	}
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return object.Info{}, fail("stat", ref.Bucket+"/"+ref.Key, err)
+	}
+	return b.info(ref, r, v), nil
+}
+
+// Open implements object.Objects.
+func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
+	b, r, err := s.find(ctx, "open", ref)
+	if err != nil {
+		return nil, err
+	}
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
+	}
+	codec, err := s.codec(v.geometry)
+	if err != nil {
+		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
+	}
+	return &handle{s: s, ctx: context.WithoutCancel(ctx), codec: codec, v: v, info: b.info(ref, r, v)}, nil
+}
+
+// handle is an open version.
+type handle struct {
+	s     *Store
+	ctx   context.Context
+	codec *shard.Codec
+	v     *value
+	info  object.Info
+}
+
+// Info implements object.Handle.
+func (h *handle) Info() object.Info { return h.info }
+
+// Close implements object.Handle.
+func (h *handle) Close() error { return nil }
+
+// Range implements object.Handle.
+func (h *handle) Range(offset, length int64) io.Reader {
+	r := &rangeReader{h: h}
+	for i := range h.v.contents {
+		c := &h.v.contents[i]
+		if offset < c.size && length > 0 {
+			n := min(length, c.size-offset)
+			r.pieces = append(r.pieces, rangePiece{c, offset, n})
+			offset, length = 0, length-n
+			continue
+		}
+		offset -= c.size
+	}
+	return r
+}
+
+// rangePiece is what is wanted of one content.
+type rangePiece struct {
+	c              *content
+	offset, length int64
+}
+
+// rangeReader reads the contents of a range one after another.
+type rangeReader struct {
+	h      *handle
+	pieces []rangePiece
+	now    *shard.Reader
+}
+
+func (r *rangeReader) next() bool {
+	if len(r.pieces) == 0 {
+		return false
+	}
+	p := r.pieces[0]
+	r.pieces = r.pieces[1:]
+	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.source(p.c.id), nil)
+	return true
+}
+
+// Read implements io.Reader.
+func (r *rangeReader) Read(p []byte) (int, error) {
+	for {
+		if r.now == nil && !r.next() {
+			return 0, io.EOF
+		}
+		n, err := r.now.Read(p)
+		if n > 0 || err != nil && !errors.Is(err, io.EOF) {
+			return n, unreadable(err)
+		}
+		if err != nil {
+			r.now = nil
+		}
+	}
+}
+
+// WriteTo implements io.WriterTo.
+func (r *rangeReader) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		if r.now == nil && !r.next() {
+			return written, nil
+		}
+		n, err := r.now.WriteTo(w)
+		written += n
+		if err != nil {
+			return written, unreadable(err)
+		}
+		r.now = nil
+	}
+}
+
+// unreadable gives the Kind to a content that cannot be read as things are.
+func unreadable(err error) error {
+	if errors.Is(err, shard.ErrTooMany) {
+		return object.E("read", "", object.Unavailable, err)
+	}
+	return err
+}
+
+// source returns where the shards of a content are read.
+func (h *handle) source(id register.DataID) shard.Source {
+	return func(i int, offset int64, p []byte) error {
+		ctx, cancel := context.WithTimeout(h.ctx, callTime)
+		defer cancel()
+		n, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
+		switch {
+		case n == len(p):
+			return nil
+		case err == nil || errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		}
+		return err
+	}
+}

@@ -1,0 +1,229 @@
+package erasure
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// maxInline is the size, in bytes, up to which a shard goes with the record.
+const maxInline = 8 << 10
+
+// written is a content whose shards are on the drives, or go there with the record.
+type written struct {
+	content
+	geometry shard.Geometry
+	start    int
+	digest   object.Digest
+	targets  []bool   // drives that have their shard
+	inline   [][]byte // by drive, if they are small
+}
+
+// write reads a body to its end and writes its shards.
+func (s *Store) write(ctx context.Context, key string, body object.Body) (*written, error) {
+	return s.writeAs(ctx, s.geometry(body.Size()), key, body)
+}
+
+func (s *Store) writeAs(ctx context.Context, g shard.Geometry, key string, body object.Body) (*written, error) {
+	codec, err := s.codec(g)
+	if err != nil {
+		return nil, err
+	}
+	w := &written{geometry: g, start: s.start(key), targets: make([]bool, len(s.set.drives))}
+	if _, err := rand.Read(w.id[:]); err != nil {
+		return nil, fmt.Errorf("erasure: %w", err)
+	}
+	if size := body.Size(); size >= 0 && codec.Size(size) <= maxInline {
+		err = s.writeInline(codec, w, body)
+	} else {
+		err = s.writeShards(ctx, codec, w, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.digest = body.Digest()
+	return w, nil
+}
+
+// writeInline makes the shards of a small content in memory.
+func (s *Store) writeInline(codec *shard.Codec, w *written, body object.Body) error {
+	buffers, sinks := make([]bytes.Buffer, codec.N()), make([]io.Writer, codec.N())
+	for i := range sinks {
+		sinks[i] = &buffers[i]
+	}
+	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, codec.N())
+	if err := w.copy(context.Background(), out, body, int(body.Size())+1); err != nil { //nolint:forbidigo // nothing here waits
+		return err
+	}
+	if _, err := out.Close(); err != nil {
+		return err
+	}
+	w.inline = make([][]byte, codec.N())
+	for i := range buffers {
+		w.inline[s.drive(w.start, i)] = buffers[i].Bytes()
+	}
+	w.targets = all(codec.N())
+	if w.size == 0 {
+		w.inline = nil
+	}
+	return nil
+}
+
+// pieceSize is how much of a body is read at a time, in bytes.
+const pieceSize = 256 << 10
+
+// copy reads the body to its io.EOF into out.
+func (w *written) copy(ctx context.Context, out io.Writer, body object.Body, piece int) error {
+	buf := make([]byte, min(piece, pieceSize))
+	for {
+		if err := ctx.Err(); err != nil {
+			return object.E("put", "", object.Unavailable, context.Cause(ctx))
+		}
+		n, err := body.Read(buf)
+		if w.size += int64(n); w.size > object.MaxObjectSize {
+			return object.TooLarge
+		}
+		if n > 0 {
+			if _, err := out.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF { //nolint:errorlint // object.Body: on this and on nothing that wraps it
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read body: %w", err)
+		}
+	}
+}
+
+// writeShards streams the shards of a content to the drives.
+func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written, body object.Body) error {
+	n := codec.N()
+	least := register.WriteQuorum(n, codec.K)
+	writers, sinks := make([]register.ShardWriter, n), make([]io.Writer, n)
+	errs := make([]error, n)
+	for i := range writers {
+		var err error
+		if writers[i], err = s.set.drives[s.drive(w.start, i)].Create(ctx, w.id); err != nil {
+			errs[i] = err
+			continue
+		}
+		sinks[i] = writers[i]
+	}
+	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, least)
+	err := w.copy(ctx, out, body, pieceSize)
+	if err == nil {
+		_, err = out.Close()
+	}
+	if err != nil {
+		for _, sw := range writers {
+			if sw != nil {
+				sw.Abort()
+			}
+		}
+		return shardFailure(err)
+	}
+	done := 0
+	for i, ok := range s.finishShards(writers, sinks) {
+		if ok {
+			w.targets[s.drive(w.start, i)] = true
+			done++
+		}
+	}
+	if done < least {
+		s.drop(w)
+		return object.E("write shards", "", object.Unavailable, errors.Join(append(errs, errFew)...))
+	}
+	return nil
+}
+
+// shardFailure gives the Kind to an error of writing shards.
+func shardFailure(err error) error {
+	if errors.Is(err, shard.ErrTooFew) {
+		return object.E("write shards", "", object.Unavailable, err)
+	}
+	return err
+}
+
+// finishShards makes the shards durable that were written to the end, all at the same
+// time, and returns which are.
+func (s *Store) finishShards(writers []register.ShardWriter, sinks []io.Writer) []bool {
+	ok := make([]bool, len(writers))
+	finished := make(chan int, len(writers))
+	for i, sw := range writers {
+		go func() {
+			switch {
+			case sw == nil:
+			case sinks[i] == nil:
+				sw.Abort()
+			default:
+				ok[i] = sw.Finish() == nil
+			}
+			finished <- i
+		}()
+	}
+	for range writers {
+		<-finished
+	}
+	return ok
+}
+
+// drop removes the shards of a content that no record refers to.
+func (s *Store) drop(w *written) {
+	if w.inline != nil || w.size == 0 {
+		return
+	}
+	s.decider.drop(s.set, w.id)
+}
+
+// Put implements object.Objects.
+func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
+	const op = "put"
+	name := ref.Bucket + "/" + ref.Key
+	if _, err := s.bucket(ctx, op, ref.Bucket); err != nil {
+		return object.Info{}, err
+	}
+	w, err := s.write(ctx, ref.Key, in.Body)
+	if err != nil {
+		return object.Info{}, fail(op, name, err)
+	}
+	var info object.Info
+	err = s.within(ctx, op, ref, func(ctx context.Context, h *hold, b *bucket) error {
+		if err := h.check(ctx, b, ref, in.Check); err != nil {
+			return err
+		}
+		v := w.value(s)
+		v.info.Meta = in.Meta.Clone()
+		r := w.record(s, v)
+		r.Version, r.Made = h.nextVersion(b)
+		info = b.info(ref, &r, v)
+		return h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+	})
+	if err != nil {
+		if !errors.Is(err, object.Unknown) {
+			s.drop(w)
+		}
+		return object.Info{}, fail(op, name, err)
+	}
+	return info, nil
+}
+
+// check runs a Check on the current version of the hold's key.
+func (h *hold) check(ctx context.Context, b *bucket, ref object.Ref, check object.Check) error {
+	if check == nil {
+		return nil
+	}
+	r, err := h.latest(ctx)
+	if err != nil {
+		return err
+	}
+	return b.checked(ref, r, check)
+}

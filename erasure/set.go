@@ -1,0 +1,172 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// Drive is one drive of a set, on this node or another; drive.Drive is one. Its methods
+// may be called concurrently, and return errors of package register where it does not do
+// what it was asked. After any other error of one that changes something it may have been
+// done or not.
+type Drive interface {
+	Commit(ctx context.Context, c register.Change) error
+	Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error)
+	Read(ctx context.Context, q register.Query) (register.View, error)
+	Decide(ctx context.Context, all []register.Decision) error
+	Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error)
+	Create(ctx context.Context, id register.DataID) (register.ShardWriter, error)
+	ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error)
+	Drop(ctx context.Context, id register.DataID) error
+	Close() error
+}
+
+// How long drives are waited for.
+const (
+	hedge    = 50 * time.Millisecond // before more of them are asked
+	straggle = 20 * time.Millisecond // after a change is committed, so that all have it
+	callTime = 10 * time.Second      // for an answer
+)
+
+// set is the drives that hold the shards of one content.
+type set struct{ drives []Drive }
+
+// reply is what a drive answered.
+type reply[T any] struct {
+	drive int
+	value T
+	err   error
+}
+
+// gather asks drives, of them first as many as it takes, and more if those do not
+// suffice, do not answer, or take long. It returns when enough says so of the replies so
+// far, or all have come. all tells enough that no more will come.
+func gather[T any](ctx context.Context, s *set, first int, call func(ctx context.Context, d Drive) (T, error), enough func(replies []reply[T], all bool) bool) []reply[T] {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	come := make(chan reply[T], len(s.drives))
+	asked := 0
+	ask := func(n int) {
+		for ; asked < min(n, len(s.drives)); asked++ {
+			i := asked
+			go func() {
+				v, err := call(ctx, s.drives[i])
+				come <- reply[T]{i, v, err}
+			}()
+		}
+	}
+	ask(first)
+	timer := time.NewTimer(hedge)
+	defer timer.Stop()
+	var replies []reply[T]
+	for {
+		select {
+		case r := <-come:
+			replies = append(replies, r)
+			if r.err != nil {
+				ask(asked + 1)
+			}
+			if enough(replies, len(replies) == len(s.drives)) {
+				return replies
+			}
+			if len(replies) == asked {
+				ask(len(s.drives))
+			}
+			if len(replies) == len(s.drives) {
+				return replies
+			}
+		case <-timer.C:
+			ask(len(s.drives))
+		case <-ctx.Done():
+			return replies
+		}
+	}
+}
+
+// errFew says that too few drives answer.
+var errFew = errors.New("erasure: too few drives answer")
+
+// why joins the errors of replies.
+func why[T any](replies []reply[T]) error {
+	var errs []error
+	for i := range replies {
+		errs = append(errs, replies[i].err)
+	}
+	return errors.Join(errs...)
+}
+
+// outcome is what became of a change that drives were asked to commit.
+type outcome struct {
+	took    []bool // drives that did
+	count   int
+	refused int // drives that certainly did not
+	err     error
+}
+
+// commit has drives take a change, those that targets names, each with its own inline
+// shard if there are any. It returns when so many have taken it as its record needs and
+// the others have had a moment, or all have answered.
+func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inline [][]byte) outcome {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+	come := make(chan reply[struct{}], len(s.drives))
+	asked := 0
+	for i := range s.drives {
+		if !targets[i] {
+			continue
+		}
+		asked++
+		own := c
+		if inline != nil {
+			own.Inline = inline[i]
+		}
+		go func() { come <- reply[struct{}]{drive: i, err: s.drives[i].Commit(ctx, own)} }()
+	}
+	o := outcome{took: make([]bool, len(s.drives)), refused: len(s.drives) - asked}
+	answered := 0
+	defer func() { go finish(come, asked-answered, cancel) }()
+	var late <-chan time.Time
+	for ; answered < asked; answered++ {
+		select {
+		case r := <-come:
+			o.note(r)
+			if o.count == c.Record.Quorum && late == nil {
+				late = time.After(straggle)
+			}
+		case <-late:
+			return o
+		case <-ctx.Done():
+			o.err = errors.Join(o.err, context.Cause(ctx))
+			return o
+		}
+	}
+	return o
+}
+
+// finish lets the calls end that nobody waits for.
+func finish[T any](come <-chan reply[T], n int, done func()) {
+	for range n {
+		<-come
+	}
+	done()
+}
+
+func (o *outcome) note(r reply[struct{}]) {
+	switch {
+	case r.err == nil:
+		o.took[r.drive] = true
+		o.count++
+	case refusal(r.err):
+		o.refused++
+		o.err = errors.Join(o.err, r.err)
+	default:
+		o.err = errors.Join(o.err, r.err)
+	}
+}
+
+// refusal reports whether an error says that a drive has not taken a change.
+func refusal(err error) bool {
+	return errors.Is(err, register.ErrStale) || errors.Is(err, register.ErrNoShard) || errors.Is(err, register.ErrUnknown)
+}

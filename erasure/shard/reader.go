@@ -1,0 +1,216 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Source reads at an offset of a shard. It fills p, or returns an error.
+type Source func(shard int, offset int64, p []byte) error
+
+// Reader gives a range of a content from its shards. It verifies every unit, and makes up
+// for those that are missing or damaged from the others. It is used by one goroutine.
+type Reader struct {
+	codec  *Codec
+	id     ID
+	size   int64 // of the content
+	source Source
+	next   int64 // offset of what is read next
+	end    int64
+	out    []byte // what was read and not given yet
+	buffer []byte
+	bad    [MaxShards]bool // shards that failed and are not asked again
+	failed func(shard int, err error)
+}
+
+// ErrTooMany says that too many shards are missing or damaged.
+var ErrTooMany = errors.New("shard: too many shards are missing or damaged")
+
+// NewReader returns a Reader of length bytes from offset of a content of size bytes. failed,
+// if not nil, hears of shards that are missing or damaged, once of each.
+func (c *Codec) NewReader(id ID, size, offset, length int64, source Source, failed func(shard int, err error)) *Reader {
+	return &Reader{codec: c, id: id, size: size, source: source, next: offset, end: min(offset+length, size), failed: failed}
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if len(r.out) == 0 {
+		if r.next >= r.end {
+			return 0, io.EOF
+		}
+		if err := r.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.out)
+	r.out = r.out[n:]
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo: without a copy of what was read.
+func (r *Reader) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		if len(r.out) == 0 {
+			if r.next >= r.end {
+				return written, nil
+			}
+			if err := r.fill(); err != nil {
+				return written, err
+			}
+		}
+		n, err := w.Write(r.out)
+		written += int64(n)
+		r.out = r.out[n:]
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// stripe is one stripe of the content, and the part of it that is wanted.
+type stripe struct {
+	unit     int64 // number of its first unit in each shard
+	cell     int64 // content of each of its cells, with padding
+	from, to int64 // wanted of the stripe
+}
+
+// fill reads what is wanted of the next stripe.
+func (r *Reader) fill() error {
+	length := r.codec.stripe()
+	number := r.next / length
+	start := number * length
+	content := min(length, r.size-start)
+	s := stripe{unit: number * cellUnits, cell: CellData, from: r.next - start, to: min(r.end-start, content)}
+	if content < length {
+		s.cell = r.codec.lastCell(content)
+	}
+	first, last := int(s.from/s.cell), int((s.to-1)/s.cell)
+	pieces := make([]piece, last-first+1)
+	for i := range pieces {
+		pieces[i] = s.piece(first + i)
+	}
+	if err := r.readAll(&s, pieces); err != nil {
+		return err
+	}
+	r.buffer = r.buffer[:0]
+	for i := range pieces {
+		r.buffer = append(r.buffer, pieces[i].wanted()...)
+	}
+	r.out = r.buffer
+	r.next = start + s.to
+	return nil
+}
+
+// piece is what is read of one cell: whole units.
+type piece struct {
+	shard       int
+	first, last int64  // units of the cell
+	skip, take  int64  // wanted of the content of those units
+	content     []byte // of the units
+	err         error
+}
+
+// piece returns what is wanted of a data shard's cell.
+func (s *stripe) piece(shard int) piece {
+	start := int64(shard) * s.cell
+	from, to := max(s.from-start, 0), min(s.to-start, s.cell)
+	p := piece{shard: shard, first: from / UnitData, last: (to - 1) / UnitData}
+	p.skip, p.take = from-p.first*UnitData, to-from
+	return p
+}
+
+func (p *piece) wanted() []byte { return p.content[p.skip : p.skip+p.take] }
+
+// readAll reads the pieces, and makes up for those that cannot be read.
+func (r *Reader) readAll(s *stripe, pieces []piece) error {
+	if len(pieces) == 1 {
+		r.read(s, &pieces[0])
+	} else {
+		var all sync.WaitGroup
+		for i := range pieces {
+			all.Go(func() { r.read(s, &pieces[i]) })
+		}
+		all.Wait()
+	}
+	for i := range pieces {
+		if pieces[i].err == nil {
+			continue
+		}
+		r.note(&pieces[i])
+		if err := r.rebuild(s, &pieces[i], pieces); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reader) note(p *piece) {
+	if !r.bad[p.shard] && r.failed != nil {
+		r.failed(p.shard, p.err)
+	}
+	r.bad[p.shard] = true
+}
+
+// errSkipped is the error of a shard that is not asked again.
+var errSkipped = errors.New("shard: it failed before")
+
+// read reads a piece and verifies it.
+func (r *Reader) read(s *stripe, p *piece) {
+	if r.bad[p.shard] {
+		p.err = errSkipped
+		return
+	}
+	length := min((p.last+1)*UnitData, s.cell) - p.first*UnitData
+	raw := make([]byte, length+(p.last-p.first+1)*trailerSize)
+	if p.err = r.source(p.shard, (s.unit+p.first)*UnitSize, raw); p.err != nil {
+		return
+	}
+	p.content = raw[:0]
+	for u := p.first; u <= p.last; u++ {
+		n := min(UnitSize, len(raw))
+		content, err := open(raw[:n], r.id, p.shard, s.unit+u)
+		if err != nil {
+			p.err = fmt.Errorf("unit %d of shard %d: %w", s.unit+u, p.shard, err)
+			return
+		}
+		p.content = append(p.content, content...) // towards the front, over trailers
+		raw = raw[n:]
+	}
+}
+
+// rebuild makes a piece from those of k other shards.
+func (r *Reader) rebuild(s *stripe, p *piece, have []piece) error {
+	shards := make([][]byte, r.codec.N())
+	found := 0
+	for i := range have {
+		h := &have[i]
+		if h.err == nil && h.first == p.first && h.last == p.last && len(h.content) > 0 {
+			shards[h.shard] = h.content
+			found++
+		}
+	}
+	for i := 0; i < r.codec.N() && found < r.codec.K; i++ {
+		if shards[i] != nil || i == p.shard {
+			continue
+		}
+		other := piece{shard: i, first: p.first, last: p.last}
+		if r.read(s, &other); other.err != nil {
+			r.note(&other)
+			continue
+		}
+		shards[i] = other.content
+		found++
+	}
+	if found < r.codec.K || r.codec.rs == nil {
+		return fmt.Errorf("%w: %w", ErrTooMany, p.err)
+	}
+	wanted := make([]bool, r.codec.N())
+	wanted[p.shard] = true
+	if err := r.codec.rs.ReconstructSome(shards, wanted); err != nil {
+		return fmt.Errorf("shard: reconstruct: %w", err)
+	}
+	p.content, p.err = shards[p.shard], nil
+	return nil
+}

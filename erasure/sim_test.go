@@ -1,0 +1,428 @@
+package erasure_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+var (
+	firstSeed = flag.Uint64("seed", 1, "first seed of the histories")
+	seeds     = flag.Uint64("seeds", 150, "how many histories there are")
+)
+
+// world is drives, messages to which get lost and late, and locks that are not kept by
+// everybody.
+type world struct {
+	mu     sync.Mutex
+	r      *rand.Rand
+	faults bool
+	down   map[int]bool // drives that do not answer
+	late   sync.WaitGroup
+}
+
+func (w *world) chance(percent int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.faults && w.r.IntN(100) < percent
+}
+
+func (w *world) delay(most time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Duration(w.r.Int64N(int64(most)))
+}
+
+func (w *world) isDown(i int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.faults && w.down[i]
+}
+
+// link is the way to a drive.
+type link struct {
+	w *world
+	i int
+	d *drive.Drive
+}
+
+var errLost = errors.New("lost on the way")
+
+// over makes a call over the link.
+func over[T any](l *link, call func() (T, error)) (T, error) {
+	var none T
+	time.Sleep(l.w.delay(2 * time.Millisecond))
+	switch {
+	case l.w.isDown(l.i), l.w.chance(3):
+		return none, errLost
+	case l.w.chance(5): // it arrives after everybody has given up
+		wait := l.w.delay(200 * time.Millisecond)
+		l.w.late.Go(func() {
+			time.Sleep(wait)
+			_, _ = call()
+		})
+		return none, errLost
+	}
+	v, err := call()
+	time.Sleep(l.w.delay(2 * time.Millisecond))
+	if l.w.chance(3) {
+		return none, errLost
+	}
+	return v, err
+}
+
+func overErr(l *link, call func() error) error {
+	_, err := over(l, func() (struct{}, error) { return struct{}{}, call() })
+	return err
+}
+
+func (l *link) Commit(ctx context.Context, c register.Change) error {
+	return overErr(l, func() error { return l.d.Commit(context.WithoutCancel(ctx), c) })
+}
+
+func (l *link) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
+	return over(l, func() (register.View, error) { return l.d.Promise(context.WithoutCancel(ctx), t, q) })
+}
+
+func (l *link) Read(ctx context.Context, q register.Query) (register.View, error) {
+	return over(l, func() (register.View, error) { return l.d.Read(ctx, q) })
+}
+
+func (l *link) Decide(ctx context.Context, all []register.Decision) error {
+	if l.w.chance(20) {
+		return errLost
+	}
+	return overErr(l, func() error { return l.d.Decide(context.WithoutCancel(ctx), all) })
+}
+
+func (l *link) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	return over(l, func() (register.ScanPage, error) { return l.d.Scan(context.WithoutCancel(ctx), q) })
+}
+
+func (l *link) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+	return over(l, func() (register.ShardWriter, error) { return l.d.Create(ctx, id) })
+}
+
+func (l *link) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	time.Sleep(l.w.delay(time.Millisecond))
+	if l.w.isDown(l.i) || l.w.chance(3) {
+		return 0, errLost
+	}
+	return l.d.ReadShard(ctx, id, offset, p)
+}
+
+func (l *link) Drop(ctx context.Context, id register.DataID) error { return l.d.Drop(ctx, id) }
+func (l *link) Close() error                                       { return nil }
+
+// locker grants in order, and now and then to two at the same time, as when a holder is
+// taken for dead that is not.
+type locker struct {
+	w    *world
+	mu   sync.Mutex
+	next uint64
+	held map[string]chan struct{}
+}
+
+type lease struct {
+	context.Context
+	token   lock.Token
+	release func()
+}
+
+func (l *lease) Token() lock.Token        { return l.token }
+func (l *lease) Session() lock.Session    { return session{} }
+func (l *lease) Release()                 { l.release() }
+func (l *lease) context() context.Context { return l.Context }
+
+type session struct{}
+
+func (session) ID() string            { return "session" }
+func (session) Done() <-chan struct{} { return nil }
+
+// granted is a lease as lock.Lease, whose Context is a method.
+type granted struct{ l *lease }
+
+func (g granted) Context() context.Context { return g.l.context() }
+func (g granted) Token() lock.Token        { return g.l.token }
+func (g granted) Session() lock.Session    { return session{} }
+func (g granted) Release()                 { g.l.release() }
+
+func (k *locker) Session() lock.Session { return session{} }
+
+func (k *locker) Acquire(ctx context.Context, mode lock.Mode, names ...string) (lock.Lease, error) {
+	name := names[0]
+	for {
+		k.mu.Lock()
+		free, taken := k.held[name]
+		if mode == lock.Shared || !taken || k.w.chance(4) {
+			break
+		}
+		k.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	k.next++
+	token := lock.Token{Generation: 1, Epoch: 1, Sequence: k.next}
+	if mode == lock.Shared {
+		k.mu.Unlock()
+		return granted{&lease{ctx, token, func() {}}}, nil
+	}
+	mine := make(chan struct{})
+	k.held[name] = mine
+	k.mu.Unlock()
+	time.Sleep(k.w.delay(2 * time.Millisecond))
+	var once sync.Once
+	return granted{&lease{ctx, token, func() {
+		once.Do(func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if k.held[name] == mine {
+				delete(k.held, name)
+			}
+			close(mine)
+		})
+	}}}, nil
+}
+
+// op is one operation of a history.
+type op struct {
+	kind string // put, get, delete, cas
+	arg  string // what is put
+	old  string // what cas expects
+}
+
+// result is what came of it.
+type result struct {
+	value   string // of get; "" for nothing
+	refused bool   // cas found something else
+	unknown bool
+}
+
+// registerModel is a key that holds a value, or nothing.
+func registerModel() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return "" },
+		Step: func(state, input, output any) (bool, any) {
+			s, in, out := state.(string), input.(op), output.(result)
+			switch in.kind {
+			case "get":
+				return out.value == s, s
+			case "put":
+				return true, in.arg
+			case "delete":
+				return true, ""
+			}
+			switch {
+			case out.unknown && s != in.old:
+				return true, s
+			case out.refused:
+				return s != in.old, s
+			}
+			return s == in.old, in.arg
+		},
+		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
+	}
+}
+
+// client does operations on one key and notes them.
+type client struct {
+	store *erasure.Store
+	id    int
+	r     *rand.Rand
+	start time.Time
+}
+
+func (c *client) run(t *testing.T, steps int) (history []porcupine.Operation) {
+	key := object.Ref{Bucket: "bucket", Key: "k"}
+	last := ""
+	for i := range steps {
+		in := op{kind: []string{"get", "get", "put", "delete", "cas", "cas"}[c.r.IntN(6)], arg: fmt.Sprintf("%d.%d", c.id, i)}
+		if in.kind == "cas" {
+			in.old = last
+		}
+		call := time.Since(c.start)
+		out, happened := c.do(t, key, in)
+		if !happened {
+			continue
+		}
+		if in.kind == "get" {
+			last = out.value
+		}
+		o := porcupine.Operation{ClientId: c.id, Input: in, Call: int64(call), Output: out, Return: int64(time.Since(c.start))}
+		if out.unknown {
+			o.Return = int64(time.Hour)
+			history = append(history, o)
+			c.id += 100 // a client has one operation at a time
+			continue
+		}
+		history = append(history, o)
+	}
+	return history
+}
+
+// do carries out an operation. One that failed without a trace has not happened.
+func (c *client) do(t *testing.T, key object.Ref, in op) (out result, happened bool) {
+	ctx := t.Context()
+	var err error
+	switch in.kind {
+	case "get":
+		out.value, err = c.get(ctx, key)
+		return out, err == nil
+	case "put":
+		_, err = c.store.Put(ctx, key, object.PutInput{Body: objecttest.NewBody([]byte(in.arg), object.CRC64NVME)})
+	case "delete":
+		_, err = c.store.Delete(ctx, key, nil)
+	case "cas":
+		_, err = c.store.Put(ctx, key, object.PutInput{Body: objecttest.NewBody([]byte(in.arg), object.CRC64NVME), Check: func(now *object.Info) error {
+			if now == nil && in.old == "" || now != nil && now.ETag == etag(in.old) {
+				return nil
+			}
+			return object.PreconditionFailed
+		}})
+		if errors.Is(err, object.PreconditionFailed) {
+			return result{refused: true}, true
+		}
+	}
+	switch {
+	case err == nil:
+		return out, true
+	case errors.Is(err, object.Unknown):
+		return result{unknown: true}, true
+	}
+	return out, false
+}
+
+func etag(content string) string {
+	b := objecttest.NewBody([]byte(content), object.CRC64NVME)
+	_, _ = io.Copy(io.Discard, b)
+	d := b.Digest()
+	return fmt.Sprintf("%x", d.MD5)
+}
+
+func (c *client) get(ctx context.Context, key object.Ref) (string, error) {
+	h, err := c.store.Open(ctx, key)
+	if errors.Is(err, object.NoSuchKey) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	info := h.Info()
+	b, err := io.ReadAll(h.Range(0, info.Size))
+	return string(b), errors.Join(err, h.Close())
+}
+
+// TestNoHistoryBreaksTheOrderOfAKey has clients of two gateways read and change one key,
+// while messages get lost, late and doubled, drives go away and come back, and locks are
+// held by two. Each history must be one of a single register.
+func TestNoHistoryBreaksTheOrderOfAKey(t *testing.T) {
+	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { simulate(t, seed) })
+		})
+	}
+}
+
+func simulate(t *testing.T, seed uint64) {
+	n := []int{3, 4, 5, 6}[seed%4]
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}}
+	links := make([]erasure.Drive, n)
+	for i := range links {
+		links[i] = &link{w: w, i: i, d: drive.New(drive.NewMemory(), drive.NewMemoryFiles())}
+	}
+	locks := &locker{w: w, held: map[string]chan struct{}{}}
+	var gateways []*erasure.Store
+	for range 2 {
+		s, err := erasure.New(context.Background(), erasure.Config{Drives: slices.Clone(links), Parity: n / 2, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gateways = append(gateways, s)
+	}
+	if err := gateways[0].CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	w.faults = true
+	start := time.Now()
+	var mu sync.Mutex
+	var history []porcupine.Operation
+	var clients sync.WaitGroup
+	for i := range 5 {
+		c := &client{store: gateways[i%2], id: i, r: rand.New(rand.NewPCG(seed, uint64(i)+2)), start: start}
+		clients.Go(func() {
+			h := c.run(t, 15)
+			mu.Lock()
+			defer mu.Unlock()
+			history = append(history, h...)
+		})
+	}
+	stop := make(chan struct{})
+	var weather sync.WaitGroup
+	weather.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(w.delay(100*time.Millisecond) + 10*time.Millisecond):
+			}
+			w.mu.Lock()
+			clear(w.down)
+			for range w.r.IntN(n/2 + 1) {
+				w.down[w.r.IntN(n)] = true
+			}
+			w.mu.Unlock()
+		}
+	})
+	clients.Wait()
+	close(stop)
+	weather.Wait()
+	w.late.Wait()
+	w.mu.Lock()
+	w.faults = false
+	w.mu.Unlock()
+	// When all is well again, both gateways read the same.
+	last := &client{store: gateways[0], id: 9000, r: rand.New(rand.NewPCG(seed, 99)), start: start}
+	for i, g := range gateways {
+		last.store, last.id = g, 9000+i
+		call := int64(time.Since(start))
+		v, err := last.get(t.Context(), object.Ref{Bucket: "bucket", Key: "k"})
+		if err != nil {
+			t.Errorf("seed %d: with all drives there again: %v", seed, err)
+		}
+		history = append(history, porcupine.Operation{ClientId: last.id, Input: op{kind: "get"}, Call: call, Output: result{value: v}, Return: int64(time.Since(start)) + 1})
+	}
+	for _, g := range gateways {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	time.Sleep(time.Minute) // calls that nobody waits for come to their end
+	if got := porcupine.CheckOperationsTimeout(registerModel(), history, 5*time.Second); got == porcupine.Illegal {
+		slices.SortFunc(history, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+		for _, o := range history {
+			t.Logf("%3d %9d %9d %+v -> %+v", o.ClientId, o.Call/1000, o.Return/1000, o.Input, o.Output)
+		}
+		t.Errorf("seed %d: this is no history of one register", seed)
+	}
+}

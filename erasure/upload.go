@@ -1,0 +1,474 @@
+package erasure
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// An upload's ID is when it began, in ns, and a number of chance, both in 16 hex digits:
+// IDs sort as the uploads began.
+const uploadIDLen = 32
+
+func uploadLock(bucket, id string) string { return "u/" + bucket + "/" + id }
+
+func partLock(bucket, id string, number int) string {
+	return "p/" + bucket + "/" + id + "/" + strconv.Itoa(number)
+}
+
+func (s *Store) newUploadID() (string, error) {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(s.cfg.Now().UnixNano())) //nolint:gosec // after 1970
+	if _, err := rand.Read(b[8:]); err != nil {
+		return "", fmt.Errorf("erasure: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// uploadNumber returns the number of an upload, by which its parts are found.
+func uploadNumber(id string) (uint64, bool) {
+	b, err := hex.DecodeString(id)
+	if err != nil || len(id) != uploadIDLen || strings.ToLower(id) != id {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b[8:]), true
+}
+
+// uploadKey names an upload: those of one key sort as they began.
+func uploadKey(b *bucket, ref object.UploadRef) register.Key {
+	return register.Key{Space: register.Uploads, Bucket: b.ID, Name: ref.Key + "\x00" + ref.ID}
+}
+
+func partKey(number uint64, part int) register.Key {
+	return register.Key{Space: register.Parts, Bucket: number, Name: fmt.Sprintf("%05d", part)}
+}
+
+func noUpload(op string, ref object.UploadRef) error {
+	return object.E(op, ref.Bucket+"/"+ref.Key, object.NoSuchUpload, nil)
+}
+
+// CreateUpload implements object.Uploads.
+func (s *Store) CreateUpload(ctx context.Context, up object.Upload) (object.Upload, error) {
+	const op = "create upload"
+	b, err := s.bucket(ctx, op, up.Bucket)
+	if err != nil {
+		return object.Upload{}, err
+	}
+	if up.ID, err = s.newUploadID(); err != nil {
+		return object.Upload{}, object.E(op, up.Bucket+"/"+up.Key, object.Internal, err)
+	}
+	up.Initiated, up.Meta = s.cfg.Now().UTC(), up.Meta.Clone()
+	v := &value{geometry: s.geometry(-1), start: s.start(up.Key), upload: up, info: object.Info{Meta: up.Meta}}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: s.majority(), Value: v.encode()}
+	err = s.holding(ctx, uploadLock(up.Bucket, up.ID), uploadKey(b, up.UploadRef), func(ctx context.Context, h *hold) error {
+		return h.commit(ctx, r, commitment{})
+	})
+	if err != nil {
+		return object.Upload{}, fail(op, up.Bucket+"/"+up.Key, err)
+	}
+	return up, nil
+}
+
+// upload returns an upload in progress.
+func (s *Store) upload(ctx context.Context, op string, ref object.UploadRef) (*bucket, *value, error) {
+	b, err := s.bucket(ctx, op, ref.Bucket)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, ok := uploadNumber(ref.ID); !ok {
+		return b, nil, noUpload(op, ref)
+	}
+	key := uploadKey(b, ref)
+	r, err := s.settled(ctx, uploadLock(ref.Bucket, ref.ID), key, func(a asking) (*register.Record, error) { return a.latest(ctx, key) })
+	if err != nil {
+		return nil, nil, fail(op, ref.Bucket+"/"+ref.Key, err)
+	}
+	v, err := uploadOf(op, ref, r)
+	return b, v, err
+}
+
+func uploadOf(op string, ref object.UploadRef, r *register.Record) (*value, error) {
+	if r == nil {
+		return nil, noUpload(op, ref)
+	}
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return nil, fail(op, ref.Bucket+"/"+ref.Key, err)
+	}
+	v.upload.UploadRef, v.upload.Meta = ref, v.info.Meta
+	return v, nil
+}
+
+// StatUpload implements object.Uploads.
+func (s *Store) StatUpload(ctx context.Context, ref object.UploadRef) (object.Upload, error) {
+	_, v, err := s.upload(ctx, "stat upload", ref)
+	if err != nil {
+		return object.Upload{}, err
+	}
+	return v.upload, nil
+}
+
+// PutPart implements object.Uploads. The upload's lock is shared until the part is stored:
+// nobody completes or ends it meanwhile.
+func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, body object.Body) (object.Part, error) {
+	const op = "put part"
+	name := ref.Bucket + "/" + ref.Key
+	_, up, err := s.upload(ctx, op, ref)
+	if err != nil {
+		return object.Part{}, err
+	}
+	w, err := s.writePart(ctx, ref.Key, body)
+	if err != nil {
+		return object.Part{}, fail(op, name, err)
+	}
+	if w.digest.Checksum.Algorithm != up.upload.Algorithm {
+		s.drop(w)
+		return object.Part{}, object.E(op, name, object.InvalidRequest, fmt.Errorf("the upload has %s checksums, the part has not", up.upload.Algorithm))
+	}
+	v := w.value(s)
+	err = s.commitPart(ctx, op, ref, number, w, v)
+	if err != nil {
+		if !errors.Is(err, object.Unknown) {
+			s.drop(w)
+		}
+		return object.Part{}, fail(op, name, err)
+	}
+	return partOf(number, v), nil
+}
+
+// writePart is write for a part, which is cut as every other one of its upload.
+func (s *Store) writePart(ctx context.Context, key string, body object.Body) (*written, error) {
+	return s.writeAs(ctx, s.geometry(-1), key, body)
+}
+
+// value returns what is said of a content that was written.
+func (w *written) value(s *Store) *value {
+	v := &value{geometry: w.geometry, start: w.start, info: object.Info{
+		Size: w.size - w.digest.Overhead, Overhead: w.digest.Overhead, Modified: s.cfg.Now().UTC(), ETag: hex.EncodeToString(w.digest.MD5[:]),
+		Checksum: w.digest.Checksum,
+	}}
+	if w.size > 0 {
+		v.contents = []content{w.content}
+	}
+	return v
+}
+
+// record returns the record of a content that was written.
+func (w *written) record(s *Store, v *value) register.Record {
+	r := register.Record{Kind: register.Object, Quorum: register.WriteQuorum(len(s.set.drives), w.geometry.K)}
+	if w.size > 0 {
+		r.Data, r.Need = []register.DataID{w.id}, w.geometry.K
+	}
+	r.Value = v.encode()
+	return r
+}
+
+func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef, number int, w *written, v *value) error {
+	lease, err := s.cfg.Locker.Acquire(ctx, lock.Shared, uploadLock(ref.Bucket, ref.ID))
+	if err != nil {
+		return lockFailure(ref.ID, err)
+	}
+	defer lease.Release()
+	b, err := s.bucketShared(ctx, op, ref.Bucket)
+	if err != nil {
+		return err
+	}
+	up, err := asking{s: s.set}.latest(ctx, uploadKey(b, ref))
+	if err != nil {
+		return err
+	}
+	if up == nil {
+		return noUpload(op, ref)
+	}
+	id, _ := uploadNumber(ref.ID)
+	v.info.Parts = []object.PartInfo{{Number: number, Salt: w.digest.Salt}}
+	r := w.record(s, v)
+	r.Version = register.Null
+	return s.holding(ctx, partLock(ref.Bucket, ref.ID, number), partKey(id, number), func(ctx context.Context, h *hold) error {
+		return h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+	})
+}
+
+// partOf returns what is told of a part.
+func partOf(number int, v *value) object.Part {
+	p := object.Part{Number: number, Size: v.info.Size, ETag: v.info.ETag, Modified: v.info.Modified, Checksum: v.info.Checksum.Value}
+	if len(v.info.Parts) > 0 {
+		p.Salt = v.info.Parts[0].Salt
+	}
+	return p
+}
+
+// stored is a part, and where it is.
+type stored struct {
+	object.Part
+	v    *value
+	made register.Token
+}
+
+// parts returns the parts of an upload with numbers greater than after.
+func (s *Store) parts(ctx context.Context, ref object.UploadRef, after, limit int) (parts []stored, more bool, err error) {
+	number, _ := uploadNumber(ref.ID)
+	l := &listing{s: s, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
+		n, _ := strconv.Atoi(name)
+		return partLock(ref.Bucket, ref.ID, n)
+	}}
+	err = l.from(ctx, fmt.Sprintf("%05d", after+1), func(name string, r *register.Record) (bool, error) {
+		if len(parts) == limit {
+			more = true
+			return false, nil
+		}
+		n, err := strconv.Atoi(name)
+		if err != nil {
+			return false, fmt.Errorf("erasure: part %q: %w", name, err)
+		}
+		v, err := decodeValue(r.Value)
+		if err != nil {
+			return false, err
+		}
+		parts = append(parts, stored{partOf(n, v), v, r.Made})
+		return true, nil
+	})
+	return parts, more, err
+}
+
+// ListParts implements object.Uploads.
+func (s *Store) ListParts(ctx context.Context, ref object.UploadRef, after, limit int) ([]object.Part, bool, error) {
+	const op = "list parts"
+	if _, _, err := s.upload(ctx, op, ref); err != nil {
+		return nil, false, err
+	}
+	all, more, err := s.parts(ctx, ref, after, limit)
+	if err != nil {
+		return nil, false, fail(op, ref.Bucket+"/"+ref.Key, err)
+	}
+	var parts []object.Part
+	for i := range all {
+		parts = append(parts, all[i].Part)
+	}
+	return parts, more, nil
+}
+
+// CompleteUpload implements object.Uploads. No content moves: the object's record refers to
+// those of the parts.
+func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
+	const op = "complete upload"
+	var info object.Info
+	b, err := s.bucket(ctx, op, ref.Bucket)
+	if err != nil {
+		return info, err
+	}
+	if _, ok := uploadNumber(ref.ID); !ok {
+		return info, noUpload(op, ref)
+	}
+	err = s.holding(ctx, uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref), func(ctx context.Context, h *hold) error {
+		r, err := h.latest(ctx)
+		if err != nil {
+			return err
+		}
+		up, err := uploadOf(op, ref, r)
+		if errors.Is(err, object.NoSuchUpload) {
+			info, err = s.completedBefore(ctx, ref, in, err)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		parts, _, err := s.parts(ctx, ref, 0, object.MaxPartNumber)
+		if err != nil {
+			return err
+		}
+		if info, err = s.assemble(ctx, up, parts, in); err != nil {
+			return err
+		}
+		return s.endUpload(ctx, h, ref, parts)
+	})
+	return info, fail(op, ref.Bucket+"/"+ref.Key, err)
+}
+
+// assemble commits the object that the parts make.
+func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
+	have := make([]object.Part, len(parts))
+	byNumber := make(map[int]*stored, len(parts))
+	for i := range parts {
+		have[i], byNumber[parts[i].Number] = parts[i].Part, &parts[i]
+	}
+	a, err := object.Assemble(up.upload, have, in)
+	if err != nil {
+		return object.Info{}, err
+	}
+	ref := up.upload.Ref
+	v := &value{geometry: up.geometry, start: up.start, uploadID: up.upload.ID, info: object.Info{
+		Size: a.Size, Modified: s.cfg.Now().UTC(), ETag: a.ETag, Checksum: a.Checksum, Parts: a.Infos, Meta: up.upload.Meta,
+	}}
+	r := register.Record{Kind: register.Object, Quorum: s.majority()}
+	for _, p := range a.Parts {
+		from := byNumber[p.Number].v
+		v.info.Overhead += from.info.Overhead
+		for _, c := range from.contents {
+			v.contents = append(v.contents, c)
+			r.Data = append(r.Data, c.id)
+		}
+	}
+	var info object.Info
+	err = s.within(ctx, "complete upload", ref, func(ctx context.Context, h *hold, b *bucket) error {
+		if err := h.check(ctx, b, ref, in.Check); err != nil {
+			return err
+		}
+		r.Version, r.Made = h.nextVersion(b)
+		r.Value = v.encode()
+		info = b.info(ref, &r, v)
+		return h.commit(ctx, r, commitment{})
+	})
+	return info, err
+}
+
+// completedBefore returns the current object if it was made by the same Complete.
+func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in object.CompleteInput, not error) (object.Info, error) {
+	b, r, err := s.find(ctx, "complete upload", ref.Ref)
+	if err != nil {
+		return object.Info{}, not //nolint:nilerror // there is no such upload, whatever else is the matter
+	}
+	v, err := decodeValue(r.Value)
+	if err != nil || v.uploadID != ref.ID || len(v.info.Parts) != len(in.Parts) {
+		return object.Info{}, not //nolint:nilerror // another object
+	}
+	have := make([]object.Part, len(in.Parts))
+	for i, p := range v.info.Parts {
+		have[i] = object.Part{Number: p.Number, Size: p.Size, ETag: in.Parts[i].ETag, Checksum: p.Checksum, Salt: p.Salt}
+	}
+	up := object.Upload{UploadRef: ref, Algorithm: v.info.Checksum.Algorithm, Type: v.info.Checksum.Type, Implied: true, Meta: v.info.Meta}
+	if a, err := object.Assemble(up, have, in); err != nil || a.ETag != v.info.ETag {
+		return object.Info{}, not //nolint:nilerror // other parts: not this Complete
+	}
+	return b.info(ref.Ref, r, v), nil
+}
+
+// endUpload removes an upload and its parts. What they contain stays if an object refers to
+// it.
+func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef, parts []stored) error {
+	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: s.majority()}
+	if err := h.commit(ctx, gone, commitment{}); err != nil {
+		return err
+	}
+	number, _ := uploadNumber(ref.ID)
+	for i := range parts {
+		n := parts[i].Number
+		err := s.holding(ctx, partLock(ref.Bucket, ref.ID, n), partKey(number, n), func(ctx context.Context, h *hold) error {
+			return h.commit(ctx, gone, commitment{})
+		})
+		if err != nil {
+			s.cfg.Logger.Warn("a part of an upload that has ended is left", "bucket", ref.Bucket, "key", ref.Key, "upload", ref.ID, "part", n, "error", err)
+		}
+	}
+	return nil
+}
+
+// AbortUpload implements object.Uploads.
+func (s *Store) AbortUpload(ctx context.Context, ref object.UploadRef) error {
+	const op = "abort upload"
+	b, err := s.bucket(ctx, op, ref.Bucket)
+	if err != nil {
+		return err
+	}
+	if _, ok := uploadNumber(ref.ID); !ok {
+		return noUpload(op, ref)
+	}
+	err = s.holding(ctx, uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref), func(ctx context.Context, h *hold) error {
+		r, err := h.latest(ctx)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return noUpload(op, ref)
+		}
+		parts, _, err := s.parts(ctx, ref, 0, object.MaxPartNumber)
+		if err != nil {
+			return err
+		}
+		return s.endUpload(ctx, h, ref, parts)
+	})
+	return fail(op, ref.Bucket+"/"+ref.Key, err)
+}
+
+// ListUploads implements object.Uploads.
+func (s *Store) ListUploads(ctx context.Context, q object.UploadQuery) (object.UploadPage, error) {
+	const op = "list uploads"
+	b, err := s.bucket(ctx, op, q.Bucket)
+	if err != nil {
+		return object.UploadPage{}, err
+	}
+	var page object.UploadPage
+	if q.Limit < 1 {
+		return page, nil
+	}
+	l := &listing{s: s, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: q.Prefix}, lockName: func(name string) string {
+		_, id := splitUpload(name)
+		return uploadLock(q.Bucket, id)
+	}}
+	err = l.from(ctx, q.AfterKey, func(name string, r *register.Record) (bool, error) {
+		key, id := splitUpload(name)
+		return s.addUpload(&page, q, object.UploadRef{Ref: object.Ref{Bucket: q.Bucket, Key: key}, ID: id}, r)
+	})
+	if err != nil {
+		return object.UploadPage{}, fail(op, q.Bucket, err)
+	}
+	if !page.More {
+		page.NextKey, page.NextID = "", ""
+	}
+	return page, nil
+}
+
+func splitUpload(name string) (key, id string) {
+	i := strings.LastIndexByte(name, 0)
+	return name[:max(i, 0)], name[i+1:]
+}
+
+// addUpload adds an upload to a page, or the common prefix that it is part of, and reports
+// whether the page has room for more.
+func (s *Store) addUpload(page *object.UploadPage, q object.UploadQuery, ref object.UploadRef, r *register.Record) (bool, error) {
+	common := ""
+	if q.Delimiter != "" {
+		if i := strings.Index(ref.Key[len(q.Prefix):], q.Delimiter); i >= 0 {
+			common = ref.Key[:len(q.Prefix)+i+len(q.Delimiter)]
+		}
+	}
+	switch {
+	case common != "" && (common <= q.AfterKey || slices.Contains(page.Prefixes, common)):
+		return true, nil
+	case common == "" && cmp.Or(cmp.Compare(ref.Key, q.AfterKey), afterID(q, ref.ID)) <= 0:
+		return true, nil
+	case len(page.Uploads)+len(page.Prefixes) == q.Limit:
+		page.More = true
+		return false, nil
+	case common != "":
+		page.Prefixes = append(page.Prefixes, common)
+		page.NextKey, page.NextID = common, ""
+		return true, nil
+	}
+	v, err := uploadOf("list uploads", ref, r)
+	if err != nil {
+		return false, err
+	}
+	page.Uploads = append(page.Uploads, v.upload)
+	page.NextKey, page.NextID = ref.Key, ref.ID
+	return true, nil
+}
+
+// afterID compares an upload with the marker, whose key it has.
+func afterID(q object.UploadQuery, id string) int {
+	if q.AfterID == "" {
+		return -1
+	}
+	return cmp.Compare(id, q.AfterID)
+}
