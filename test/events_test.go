@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -299,6 +302,35 @@ func TestWhatLifecycleRulesDeleteIsTold(t *testing.T) {
 	})
 	must(t, err)
 	eventually(t, "the target is told", func() bool { return h.has("s3:LifecycleExpiration:Delete old") })
+}
+
+// TestFilesOfOthersAreToldWhereARuleAsks writes one beside S3, and one through it.
+func TestFilesOfOthersAreToldWhereARuleAsks(t *testing.T) {
+	h := newHook(t)
+	dir := t.TempDir()
+	s := startWith(t, h.env(), place{host: "127.0.0.1"}, dir, "--foreign-interval", "200ms")
+	c, bucket := newS3(s), aws.String("bucket")
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	_, err = c.PutBucketNotificationConfiguration(t.Context(), &s3.PutBucketNotificationConfigurationInput{
+		Bucket: bucket, NotificationConfiguration: &types.NotificationConfiguration{QueueConfigurations: []types.QueueConfiguration{{
+			QueueArn: aws.String(hookARN), Events: []types.Event{"s3:ObjectForeign:*"},
+		}}},
+	})
+	must(t, err)
+	_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("ours"), Body: strings.NewReader("x")})
+	must(t, err)
+	n := 0
+	eventually(t, "the target is told of a file of others", func() bool {
+		n++ // what is there before the first look is told to nobody
+		must(t, os.WriteFile(filepath.Join(dir, "bucket", fmt.Sprint("theirs", n)), []byte("x"), 0o644))
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return slices.ContainsFunc(slices.Collect(maps.Keys(h.keys)), func(what string) bool { return strings.HasPrefix(what, "Foreign:Created theirs") })
+	})
+	if h.has("Foreign:Created ours") {
+		t.Error("it is told of an object of S3")
+	}
 }
 
 // TestSequencersOrderTheChangesOfAKeyAtAllGateways changes one through each in turn.

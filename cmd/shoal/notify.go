@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/events/target"
+	"github.com/shoal-storage/shoal/internal/foreign"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/raftlock/mesh"
@@ -135,17 +136,20 @@ func lockerOf(fleet *fleet) (locker lock.Locker, end func()) {
 	return local, local.Close
 }
 
-// startEvents delivers events to the targets, and tells those who listen.
-func startEvents(ctx context.Context, targets []events.Target, store object.Store, locker lock.Locker, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
-	cfg := events.Config{Targets: targets, Locker: locker, Log: log, Now: time.Now}
+// journalOf returns where a gateway over a Store keeps events: each its own.
+func journalOf(store object.Store) (events.Journal, error) {
 	switch s := store.(type) {
 	case *routedStore:
-		cfg.Journal = s.own // each gateway keeps its own events
+		return s.own, nil
 	case events.Journal:
-		cfg.Journal = s
-	default:
-		return nil, failed("cannot keep events", fmt.Errorf("%T keeps none", store), "")
+		return s, nil
 	}
+	return nil, failed("cannot keep events", fmt.Errorf("%T keeps none", store), "")
+}
+
+// startEvents delivers events to the targets, and tells those who listen.
+func startEvents(ctx context.Context, targets []events.Target, journal events.Journal, locker lock.Locker, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
+	cfg := events.Config{Targets: targets, Journal: journal, Locker: locker, Log: log, Now: time.Now}
 	if fleet != nil {
 		cfg.Peers = fleet
 	}
@@ -160,6 +164,27 @@ func startEvents(ctx context.Context, targets []events.Target, store object.Stor
 		return nil, failed("cannot measure the events", err, "")
 	}
 	return s, nil
+}
+
+// startForeign tells of files that others make and change, in one gateway of those of a
+// fleet, until the returned function is called.
+func (f *serverFlags) startForeign(ctx context.Context, store object.Store, journal events.Journal, locker lock.Locker, told *events.Service, log *slog.Logger) (stop func()) {
+	if f.foreignInterval == 0 {
+		return func() {}
+	}
+	w := &foreign.Worker{
+		Store: store, Journal: journal, Locker: locker, Tell: told.Notify, Log: log, Now: time.Now, Every: f.foreignInterval, Region: f.region,
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		w.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-over
+	}
 }
 
 // eventProtocol is how gateways tell one another of events.

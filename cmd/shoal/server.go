@@ -41,6 +41,7 @@ type serverFlags struct {
 	region            string
 	corsOrigins       string
 	lifecycleInterval time.Duration
+	foreignInterval   time.Duration
 	domain            string
 	websiteDomain     string
 	usageInterval     time.Duration
@@ -111,6 +112,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
 	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
+	fl.DurationVar(&f.foreignInterval, "foreign-interval", 5*time.Minute, "`time` between two looks for files that others made or changed, in buckets whose rules of events ask for that; 0: never")
 	fl.DurationVar(&f.lifecycleInterval, "lifecycle-interval", 0, "`time` between two rounds of lifecycle rules; 0: shortly after each midnight UTC")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
 	fl.DurationVar(&f.usageInterval, "usage-interval", 24*time.Hour, "how often one gateway counts what all buckets hold; 0 for never")
@@ -195,6 +197,8 @@ func (f *serverFlags) validate() error {
 		return usage(fmt.Sprintf("--max-requests %d is less than 1", f.maxRequests), "take 1024, or what the storage bears")
 	case f.region == "":
 		return usage("--region is empty", "take us-east-1, which clients sign for by default")
+	case f.foreignInterval < 0:
+		return usage("--foreign-interval cannot be negative", "take one such as 5m, or 0 for none")
 	case f.drain < 0 || f.shutdownDelay < 0:
 		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
 	}
@@ -243,7 +247,10 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	journal := store // it keeps events, whatever is put in front of it
+	journal, err := journalOf(store) // whatever is put in front of it
+	if err != nil {
+		return err
+	}
 
 	if fleet != nil {
 		var stop func()
@@ -272,6 +279,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Events.Close()) }()
+	defer f.startForeign(ctx, store, journal, locker, cfg.Events, log)()
 	endLifecycle, err := f.startLifecycle(ctx, store, locker, cfg.Events, cfg.Metrics, log)
 	if err != nil {
 		return err

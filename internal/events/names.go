@@ -7,7 +7,7 @@ type Name string
 
 // What happens here
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html).
-// ObjectAccessed is MinIO's.
+// ObjectAccessed is MinIO's, ObjectForeign ours.
 const (
 	CreatedPut      Name = "s3:ObjectCreated:Put"
 	CreatedPost     Name = "s3:ObjectCreated:Post"
@@ -21,6 +21,7 @@ const (
 	ExpiredMarker   Name = "s3:LifecycleExpiration:DeleteMarkerCreated"
 	AccessedGet     Name = "s3:ObjectAccessed:Get"
 	AccessedHead    Name = "s3:ObjectAccessed:Head"
+	ForeignCreated  Name = "s3:ObjectForeign:Created" // or changed, beside S3
 
 	test Name = "s3:TestEvent"
 )
@@ -29,7 +30,7 @@ const (
 func names() []Name {
 	return []Name{
 		CreatedPut, CreatedPost, CreatedCopy, CreatedComplete, Removed, RemovedMarker,
-		TaggingPut, TaggingDelete, Expired, ExpiredMarker, AccessedGet, AccessedHead,
+		TaggingPut, TaggingDelete, Expired, ExpiredMarker, AccessedGet, AccessedHead, ForeignCreated,
 	}
 }
 

@@ -30,6 +30,10 @@ type Journal interface {
 	Drop(ctx context.Context, name string) error
 }
 
+// Foreign is the type, in labels, of batches that are for no target: package foreign
+// keeps there what it remembers.
+const Foreign = "foreign"
+
 // Bounds of queues.
 const (
 	DefaultLimit = 100000  // events that wait for one target, at one gateway

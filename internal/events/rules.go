@@ -289,6 +289,16 @@ func matchesAny(n Name, patterns []string) bool {
 	return false
 }
 
+// Wants reports whether a rule is about an event, of whichever key.
+func (c *Configuration) Wants(n Name) bool {
+	wants := false
+	c.each(func(r *Rule, _ Destination) bool {
+		wants = wants || matchesAny(n, r.Events)
+		return !wants
+	})
+	return wants
+}
+
 // match returns which rule an event of a key is sent by, and where to. There is one
 // at most.
 func (c *Configuration) match(n Name, key string) (r *Rule, to Destination, ok bool) {

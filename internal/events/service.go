@@ -195,6 +195,9 @@ func (s *Service) look(ctx context.Context) error {
 	}
 	for _, name := range names {
 		to, events, ok := parseLabel(name)
+		if to.Type == Foreign {
+			continue
+		}
 		if q := s.queues[to]; ok && q != nil {
 			q.inherit(name, events)
 		} else if _, again := s.strange.LoadOrStore(waits{to}, true); !again {
