@@ -313,6 +313,8 @@ func (q *queue) oldest() []*entry {
 
 // settle removes the batches that are delivered, and reports whether it could.
 func (q *queue) settle(ctx context.Context) bool {
+	done := make(map[*entry]bool)
+	defer q.forget(done)
 	for _, e := range q.oldest() {
 		if e.messages == nil || e.left > 0 {
 			continue
@@ -321,21 +323,25 @@ func (q *queue) settle(ctx context.Context) bool {
 			q.log.Warn("a batch of events that were delivered cannot be removed yet", "batch", e.name, "error", err)
 			return false
 		}
-		q.forget(e)
+		done[e] = true
 	}
 	return true
 }
 
-func (q *queue) forget(e *entry) {
+// forget takes batches off the list; some may have been disinherited.
+func (q *queue) forget(done map[*entry]bool) {
+	if len(done) == 0 {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.Index(q.entries, e)
-	if i < 0 {
-		return // it was disinherited
-	}
-	q.entries = slices.Delete(q.entries, i, i+1)
-	delete(q.names, e.name)
-	if !e.inherited {
-		q.waiting -= e.events
-	}
+	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool {
+		if done[e] {
+			delete(q.names, e.name)
+			if !e.inherited {
+				q.waiting -= e.events
+			}
+		}
+		return done[e]
+	})
 }
