@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -51,6 +52,8 @@ type Store struct {
 	set     *set
 	decider *decider
 
+	behind atomic.Bool // a drive has missed something
+
 	mu     sync.Mutex
 	codecs map[shard.Geometry]*shard.Codec
 }
@@ -74,6 +77,9 @@ func (s *Store) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Behind reports whether a drive may have missed something since it was asked last.
+func (s *Store) Behind() bool { return s.behind.Swap(false) }
 
 // wholeCopies is the size, in bytes, up to which every drive gets all of a content: cut,
 // it would take no less room.

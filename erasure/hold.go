@@ -128,6 +128,9 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 	}
 	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Session: h.lease.Session().ID()}
 	o := h.set.commit(ctx, c, targets, how.inline)
+	if o.count < len(h.set.drives) {
+		h.s.behind.Store(true)
+	}
 	switch {
 	case o.count >= r.Quorum:
 		h.decide(&r, o.count == len(h.set.drives))

@@ -143,23 +143,9 @@ func (w *versionWalk) versions(ctx context.Context, e *entry) (full bool, cut re
 // settledVersions returns the records of a name that are versions, the newest first, as far
 // as every drive has listed them.
 func (w *versionWalk) settledVersions(ctx context.Context, e *entry) (records []register.Record, cut register.Token, err error) {
-	made := make(map[string]register.Token)
-	for i := range e.views {
-		v := &e.views[i].value
-		for j := range v.Entries {
-			if have, ok := made[v.Entries[j].Version]; !ok || have.Less(v.Entries[j].Made) {
-				made[v.Entries[j].Version] = v.Entries[j].Made
-			}
-		}
-		if n := len(v.Entries); v.More && n > 0 && cut.Less(v.Entries[n-1].Made) {
-			cut = v.Entries[n-1].Made
-		}
-	}
+	made, cut := e.versions()
 	key := register.Key{Space: w.q.Space, Bucket: w.q.Bucket, Name: e.name}
 	for version, m := range made {
-		if m.Less(cut) {
-			continue
-		}
 		j := register.Judge(views(len(w.s.set.drives), e.views, version), false)
 		r := &j.Record
 		if j.Verdict != register.Committed {

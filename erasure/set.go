@@ -21,6 +21,9 @@ type Drive interface {
 	Create(ctx context.Context, id register.DataID) (register.ShardWriter, error)
 	ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error)
 	Drop(ctx context.Context, id register.DataID) error
+	// Install takes a state that is known to be committed and that the drive has missed,
+	// and finds out anew whether it has the shards of what it holds.
+	Install(ctx context.Context, key register.Key, r register.Record) error
 	Close() error
 }
 

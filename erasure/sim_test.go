@@ -98,6 +98,10 @@ func (l *link) Commit(ctx context.Context, c register.Change) error {
 	return overErr(l, func() error { return l.d.Commit(context.WithoutCancel(ctx), c) })
 }
 
+func (l *link) Install(ctx context.Context, key register.Key, r register.Record) error {
+	return overErr(l, func() error { return l.d.Install(context.WithoutCancel(ctx), key, r) })
+}
+
 func (l *link) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
 	return over(l, func() (register.View, error) { return l.d.Promise(context.WithoutCancel(ctx), t, q) })
 }

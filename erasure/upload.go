@@ -216,13 +216,18 @@ type stored struct {
 	made register.Token
 }
 
-// parts returns the parts of an upload with numbers greater than after.
-func (s *Store) parts(ctx context.Context, ref object.UploadRef, after, limit int) (parts []stored, more bool, err error) {
-	number, _ := uploadNumber(ref.ID)
-	l := &listing{s: s, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
+// partsOf is the listing of an upload's parts.
+func (s *Store) partsOf(ref object.UploadRef, number uint64) *listing {
+	return &listing{s: s, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
 		n, _ := strconv.Atoi(name)
 		return partLock(ref.Bucket, ref.ID, n)
 	}}
+}
+
+// parts returns the parts of an upload with numbers greater than after.
+func (s *Store) parts(ctx context.Context, ref object.UploadRef, after, limit int) (parts []stored, more bool, err error) {
+	number, _ := uploadNumber(ref.ID)
+	l := s.partsOf(ref, number)
 	err = l.from(ctx, fmt.Sprintf("%05d", after+1), func(name string, r *register.Record) (bool, error) {
 		if len(parts) == limit {
 			more = true

@@ -24,14 +24,14 @@ const (
 
 // openDirectory returns who there is: the root user, and those that the gateways of a
 // fleet keep together.
-func openDirectory(ctx context.Context, fleet *fleet, env *environment, creds credentials, sealer *sealing.Sealer) (*directory.Directory, error) {
+func openDirectory(ctx context.Context, kept records, env *environment, creds credentials, sealer *sealing.Sealer) (*directory.Directory, error) {
 	former, err := env.former()
 	if err != nil {
 		return nil, err
 	}
 	cfg := directory.Config{Root: directory.Credentials{AccessKey: creds.user, Secret: creds.password}, Former: former, Sealer: sealer, Now: time.Now}
-	if fleet != nil {
-		cfg.Records = settings{fleet.node}
+	if kept != nil {
+		cfg.Records = kept
 	}
 	d, err := directory.New(ctx, cfg)
 	if err != nil {
@@ -91,10 +91,13 @@ func (s settings) List(prefix string) (names []string, err error) {
 func (s settings) Set(ctx context.Context, name string, value []byte, revision uint64) error {
 	_, err := s.node.Set(ctx, raftlock.Change{Name: name, Value: value, Delete: value == nil, If: &revision})
 	if errors.Is(err, raftlock.ErrChanged) {
-		return directory.ErrChanged
+		return errChanged
 	}
 	if err != nil {
-		return fmt.Errorf("change a record of the users: %w", err)
+		return fmt.Errorf("change a record: %w", err)
 	}
 	return nil
 }
+
+// Changed implements quota.Records.
+func (s settings) Changed() <-chan struct{} { return s.node.Changed() }

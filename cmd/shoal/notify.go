@@ -15,7 +15,6 @@ import (
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/events/target"
 	"github.com/shoal-storage/shoal/internal/foreign"
-	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/raftlock/mesh"
 )
@@ -127,15 +126,6 @@ func (e *environment) targetSettings() ([][]targetSetting, error) {
 	return all, nil
 }
 
-// lockerOf returns what the gateways of a tree take turns by.
-func lockerOf(fleet *fleet) (locker lock.Locker, end func()) {
-	if fleet != nil {
-		return fleet.node, func() {}
-	}
-	local := lock.NewLocal(1)
-	return local, local.Close
-}
-
 // journalOf returns where a gateway over a Store keeps events: each its own.
 func journalOf(store object.Store) (events.Journal, error) {
 	switch s := store.(type) {
@@ -148,14 +138,14 @@ func journalOf(store object.Store) (events.Journal, error) {
 }
 
 // startEvents delivers events to the targets, and tells those who listen.
-func startEvents(ctx context.Context, targets []events.Target, journal events.Journal, locker lock.Locker, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
-	cfg := events.Config{Targets: targets, Journal: journal, Locker: locker, Log: log, Now: time.Now}
-	if fleet != nil {
-		cfg.Peers = fleet
+func startEvents(ctx context.Context, targets []events.Target, b *backend, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
+	cfg := events.Config{Targets: targets, Journal: b.journal, Locker: b.locker, Log: log, Now: time.Now}
+	if b.fleet != nil {
+		cfg.Peers = b.fleet
 	}
 	s := events.New(ctx, cfg)
-	if fleet != nil {
-		fleet.events.Store(s)
+	if b.fleet != nil {
+		b.fleet.events.Store(s)
 	}
 	if len(targets) > 0 {
 		log.Info("events can be sent to", "targets", strings.Join(s.ARNs(), " "))
@@ -168,12 +158,12 @@ func startEvents(ctx context.Context, targets []events.Target, journal events.Jo
 
 // startForeign tells of files that others make and change, in one gateway of those of a
 // fleet, until the returned function is called.
-func (f *serverFlags) startForeign(ctx context.Context, store object.Store, journal events.Journal, locker lock.Locker, told *events.Service, log *slog.Logger) (stop func()) {
-	if f.foreignInterval == 0 {
+func (f *serverFlags) startForeign(ctx context.Context, store object.Store, b *backend, told *events.Service, log *slog.Logger) (stop func()) {
+	if f.foreignInterval == 0 || !b.shared {
 		return func() {}
 	}
 	w := &foreign.Worker{
-		Store: store, Journal: journal, Locker: locker, Tell: told.Notify, Log: log, Now: time.Now, Every: f.foreignInterval, Region: f.region,
+		Store: store, Journal: b.journal, Locker: b.locker, Tell: told.Notify, Log: log, Now: time.Now, Every: f.foreignInterval, Region: f.region,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ type serverFlags struct {
 	domain            string
 	websiteDomain     string
 	usageInterval     time.Duration
+	parity            string
 	serverURL         string
 	logFormat         string
 	logLevel          string
@@ -101,7 +103,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.address, "address", "", "`host:port` to serve S3 on (default \":9000\", without credentials \"127.0.0.1:9000\")")
 	fl.StringVar(&f.consoleAddress, "console-address", "", "`host:port` of the web console (not in this version)")
 	fl.StringVar(&f.clusterAddress, "cluster-address", "", "`host:port` where the gateways of one tree talk to each other (default port 9002 of the S3 address's host)")
-	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address, or a network such as 10.1.0.0/16 in which this host's address is taken (default: this host's address towards them)")
+	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address (default: this host's address towards them)")
 	fl.StringVar(&f.peers, "peers", "", "comma-separated `hosts` where other gateways may be, beside those that the tree names; tasks.NAME finds those of a Swarm service")
 	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH, and join none")
 	fl.StringVar(&f.mountMode, "mount-mode", "auto", "how gateways share PATH: direct, routed (each bucket is served by one gateway at a time), or auto: routed on SMB and GlusterFS")
@@ -122,6 +124,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; info and lower log a line for each request")
 	fl.StringVar(&f.metricsAuth, "metrics-auth", "jwt", "who may read the metrics: jwt (\"mc admin prometheus generate\" makes tokens) or public")
 	fl.StringVar(&f.metadata, "metadata", "auto", "where metadata goes: xattr, sidecar, or auto: xattr where the file system has them")
+	fl.StringVar(&f.parity, "parity", "", "EC:`n`: of several drives n may be lost (default: half of them)")
 	fl.StringVar(&f.durability, "durability", "strict", "strict: a 200 survives a power cut; relaxed: it survives a crash of shoal")
 	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
 	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")
@@ -158,7 +161,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	path, err := dataPath(args, env)
+	paths, err := dataPaths(args, env)
 	if err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	f.warn(log, env)
-	return f.start(cmd.Context(), cmd.OutOrStdout(), log, path, state, env, creds)
+	return f.start(cmd.Context(), cmd.OutOrStdout(), log, paths, state, env, creds)
 }
 
 // validate refuses values that their types allow.
@@ -219,7 +222,7 @@ func (f *serverFlags) warn(log *slog.Logger, env *environment) {
 }
 
 // start opens everything, serves, and closes everything in turn.
-func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, path string, state *state, env *environment, creds credentials) (err error) {
+func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, paths []string, state *state, env *environment, creds credentials) (err error) {
 	cfg, err := f.configure(ctx, env, log)
 	if err != nil {
 		return err
@@ -229,36 +232,13 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { _ = ln.Close() }() // closed already if it was served
-	if err := checkPath(path); err != nil {
-		return err
-	}
-	if err := state.checkMount(path); err != nil {
-		return err
-	}
-	var fleet *fleet
-	if !f.singleGateway {
-		if fleet, err = f.joinFleet(ctx, path, ln.Addr(), env, log); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, fleet.close(context.WithoutCancel(ctx))) }()
-	}
-	var store object.Store
-	if store, err = f.openStore(ctx, path, state, fleet, log); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	journal, err := journalOf(store) // whatever is put in front of it
+	b, err := f.openBackend(ctx, paths, ln.Addr(), state, env, log)
 	if err != nil {
 		return err
 	}
-
-	if fleet != nil {
-		var stop func()
-		store, cfg.Usage, stop = f.startUsage(ctx, store, fleet, cfg.Metrics, log)
-		defer stop()
-	}
-	cfg.Store = store
-	if cfg.Directory, err = openDirectory(ctx, fleet, env, creds, cfg.Sealer); err != nil {
+	defer func() { err = errors.Join(err, b.close()) }()
+	defer f.startUsage(ctx, b, &cfg)()
+	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer); err != nil {
 		return err
 	}
 	cfg.Authority = cfg.Directory
@@ -270,17 +250,15 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		defer pairs.Close()
 		cfg.TLS = pairs.Config()
 	}
-	if err := fleet.show(&cfg); err != nil {
+	if err := b.fleet.show(&cfg); err != nil {
 		return err
 	}
-	locker, endLocker := lockerOf(fleet)
-	defer endLocker()
-	if cfg.Events, err = startEvents(ctx, f.targets, journal, locker, fleet, cfg.Metrics, log); err != nil {
+	if cfg.Events, err = startEvents(ctx, f.targets, b, cfg.Metrics, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Events.Close()) }()
-	defer f.startForeign(ctx, store, journal, locker, cfg.Events, log)()
-	endLifecycle, err := f.startLifecycle(ctx, store, locker, cfg.Events, cfg.Metrics, log)
+	defer f.startForeign(ctx, cfg.Store, b, cfg.Events, log)()
+	endLifecycle, err := f.startLifecycle(ctx, cfg.Store, b.locker, cfg.Events, cfg.Metrics, log)
 	if err != nil {
 		return err
 	}
@@ -290,9 +268,9 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return usage(err.Error(), "shoal server --help says what the flags take")
 	}
 	if !f.quiet {
-		f.banner(out, ln.Addr(), path, creds)
+		f.banner(out, ln.Addr(), b.what, creds)
 	}
-	log.Info("serving", "address", ln.Addr().String(), "path", path, "version", version)
+	log.Info("serving", "address", ln.Addr().String(), "path", b.what, "version", version)
 	return f.serveUntilDone(ctx, log, server, ln)
 }
 
@@ -472,20 +450,36 @@ func listen(address string) (*net.TCPListener, error) {
 	return tcp, nil
 }
 
-// dataPath returns the directory to serve.
-func dataPath(args []string, env *environment) (string, error) {
+// dataPaths returns what is to be served: one directory, or several drives.
+func dataPaths(args []string, env *environment) ([]string, error) {
 	if len(args) == 0 {
 		args = env.volumes()
 	}
-	switch {
-	case len(args) > 1:
-		return "", usage("several paths are given", "this version serves one directory; erasure mode over several drives is not in it")
-	case len(args) == 0:
-		return defaultPath()
-	case strings.Contains(args[0], "://") || strings.Contains(args[0], "{"):
-		return "", usage(args[0]+" names several nodes or drives", "this version serves one directory; erasure mode is not in it")
+	if len(args) == 0 {
+		path, err := defaultPath()
+		return []string{path}, err
 	}
-	return filepath.Abs(args[0])
+	var paths []string
+	for _, arg := range args {
+		if strings.Contains(arg, "://") {
+			return nil, usage(arg+" names a node", "this version serves the drives of one: shoal server /mnt/d{1...4}")
+		}
+		expanded, err := expand(arg)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, expanded...)
+	}
+	for i := range paths {
+		var err error
+		if paths[i], err = filepath.Abs(paths[i]); err != nil {
+			return nil, failed("cannot find "+paths[i], err, "")
+		}
+		if slices.Contains(paths[:i], paths[i]) {
+			return nil, usage(paths[i]+" is named twice", "name each drive once")
+		}
+	}
+	return paths, nil
 }
 
 // defaultPath makes and returns the directory that is served where none is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,13 +99,29 @@ func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	for _, args := range [][]string{{"/a", "/b"}, {"http://node1/data"}, {"/mnt/d{1...4}"}} {
-		if _, err := dataPath(args, readEnvironment(nil)); code(t, err) != exitUsage {
+	for _, args := range [][]string{{"/a", "/a"}, {"http://node1/data"}, {"/mnt/d{1..4}"}, {"/mnt/d{4...1}"}, {"/mnt/d{1...4"}, {"/d{1...9999999}"}} {
+		if _, err := dataPaths(args, readEnvironment(nil)); code(t, err) != exitUsage {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	got, err := dataPath(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x"}))
-	if err != nil || got != "/mnt/x" {
+}
+
+func TestPathsAreWrittenOut(t *testing.T) {
+	for want, args := range map[string][]string{
+		"/mnt/x":                      {"/mnt/x"},
+		"/a /b":                       {"/a", "/b"},
+		"/d1 /d2 /d3 /d4":             {"/d{1...4}"},
+		"/d09 /d10 /d11":              {"/d{09...11}"},
+		"/n1/d1 /n1/d2 /n2/d1 /n2/d2": {"/n{1...2}/d{1...2}"},
+		"/x1 /x2 /y":                  {"/x{1...2}", "/y"},
+	} {
+		got, err := dataPaths(args, readEnvironment(nil))
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%v are %q, %v", args, got, err)
+		}
+	}
+	got, err := dataPaths(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x /mnt/y"}))
+	if err != nil || !slices.Equal(got, []string{"/mnt/x", "/mnt/y"}) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -142,7 +159,7 @@ func TestCommandLinesEndWithTheirCodes(t *testing.T) {
 		{[]string{"completion", "bash"}, exitOK},
 		{[]string{"nonsense"}, exitUsage},
 		{[]string{"server", "--nonsense"}, exitUsage},
-		{[]string{"server", "/a", "/b"}, exitUsage},
+		{[]string{"server", "http://node1/data"}, exitUsage},
 		{[]string{"bench", "--size", "big"}, exitUsage},
 	} {
 		if got := run(t.Context(), tt.args); got != tt.want {

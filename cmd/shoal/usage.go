@@ -2,52 +2,36 @@ package main
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-storage/shoal/gateway"
-	"github.com/shoal-storage/shoal/internal/directory"
-	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/quota"
 	counting "github.com/shoal-storage/shoal/internal/usage"
 )
 
-// startUsage keeps the buckets of a store within their quotas and counts what they hold,
-// until the returned function is called.
-func (f *serverFlags) startUsage(ctx context.Context, store object.Store, fleet *fleet, metrics *gateway.Metrics, log *slog.Logger) (object.Store, *counting.Worker, func()) {
-	ledgers := ledgerRecords{settings{fleet.node}}
-	accounts := quota.NewAccounts(ledgers, sessions{fleet}, time.Now)
-	limited := quota.NewStore(store, accounts)
-	w := &counting.Worker{Store: limited, Locker: fleet.node, Records: ledgers, Accounts: accounts, Log: log, Now: time.Now, Every: f.usageInterval}
-	metrics.Registry.MustRegister(usageCollector{ledgers})
+// startUsage keeps the buckets of a backend within their quotas and counts what they hold,
+// until the returned function is called. Without a control plane it does neither.
+func (f *serverFlags) startUsage(ctx context.Context, b *backend, cfg *gateway.Config) (stop func()) {
+	if cfg.Store = b.store; b.records == nil {
+		return func() {}
+	}
+	accounts := quota.NewAccounts(b.records, b.sessions, time.Now)
+	limited := quota.NewStore(b.store, accounts)
+	w := &counting.Worker{Store: limited, Locker: b.locker, Records: b.records, Accounts: accounts, Log: cfg.Logger, Now: time.Now, Every: f.usageInterval}
+	cfg.Store, cfg.Usage = limited, w
+	cfg.Metrics.Registry.MustRegister(usageCollector{b.records})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // not before the last request is done
 	var running sync.WaitGroup
 	running.Go(func() { accounts.Run(ctx) })
 	running.Go(func() { w.Run(ctx) })
-	return limited, w, func() {
+	return func() {
 		cancel()
 		running.Wait()
 	}
 }
-
-// ledgerRecords are the settings of a fleet as the records of its ledgers.
-type ledgerRecords struct{ settings }
-
-// Set implements quota.Records.
-func (r ledgerRecords) Set(ctx context.Context, name string, value []byte, revision uint64) error {
-	err := r.settings.Set(ctx, name, value, revision)
-	if errors.Is(err, directory.ErrChanged) {
-		return quota.ErrChanged
-	}
-	return err
-}
-
-// Changed implements quota.Records.
-func (r ledgerRecords) Changed() <-chan struct{} { return r.node.Changed() }
 
 // sessions are those of a fleet.
 type sessions struct{ fleet *fleet }

@@ -66,35 +66,58 @@ func (d *Drive) holds(ids []register.DataID, inline bool) (bool, error) {
 // Create begins the shard of a content. Of what is finished nothing is left if it is
 // dropped, and if no register ever refers to it.
 func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWriter, error) {
-	f, err := d.files.Create(id)
-	if err != nil {
-		return nil, err
-	}
-	return &shardWriter{d: d, id: id, file: f}, nil
+	return &shardWriter{d: d, id: id}, nil
 }
 
+// maxInline is the size, in bytes, up to which a shard is in the ordered store.
+const maxInline = 8 << 10
+
 type shardWriter struct {
-	d    *Drive
-	id   register.DataID
-	file File
+	d     *Drive
+	id    register.DataID
+	small []byte // while it is no more than maxInline
+	file  File   // nil until it is more
 }
 
 // Write implements register.ShardWriter.
-func (w *shardWriter) Write(p []byte) (int, error) { return w.file.Write(p) }
+func (w *shardWriter) Write(p []byte) (int, error) {
+	if w.file == nil && len(w.small)+len(p) <= maxInline {
+		w.small = append(w.small, p...)
+		return len(p), nil
+	}
+	if w.file == nil {
+		var err error
+		if w.file, err = w.d.files.Create(w.id); err != nil {
+			return 0, err
+		}
+		if _, err := w.file.Write(w.small); err != nil {
+			return 0, err
+		}
+	}
+	return w.file.Write(p)
+}
 
 // Finish implements register.ShardWriter. The note becomes durable with the register
 // that refers to it.
 func (w *shardWriter) Finish() error {
+	var b Batch
+	if w.file == nil {
+		b.Set(dataName(w.id), inlineShard(w.small))
+		return w.d.kv.Apply(&b, false)
+	}
 	if err := w.file.Finish(); err != nil {
 		return err
 	}
-	var b Batch
 	b.Set(dataName(w.id), []byte{isFile})
 	return w.d.kv.Apply(&b, false)
 }
 
 // Abort implements register.ShardWriter.
-func (w *shardWriter) Abort() { w.file.Abort() }
+func (w *shardWriter) Abort() {
+	if w.file != nil {
+		w.file.Abort()
+	}
+}
 
 // Drop removes the shard of a content that nothing refers to.
 func (d *Drive) Drop(_ context.Context, id register.DataID) error { return d.free(id) }

@@ -156,6 +156,59 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	return d.kv.Apply(&b, true)
 }
 
+// Install takes a state that is known to be committed and that the drive has missed, and
+// finds out anew whether it has the shards of what it holds. Whoever calls it has the key's
+// lock, and promises of a quorum.
+func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) error {
+	name := key.Append(nil)
+	defer d.lock(name)()
+	k, err := d.load(key)
+	if err != nil {
+		return err
+	}
+	cur, err := d.entry(&k, r.Version, r.Made)
+	if err != nil {
+		return err
+	}
+	shard, err := d.holds(r.Data, false)
+	if err != nil {
+		return err
+	}
+	head, e, changed := k.head.Install(cur, r, shard)
+	if !changed {
+		return nil
+	}
+	k.head = head
+	var b Batch
+	var freed []register.DataID
+	if cur != nil {
+		freed = append(freed, cur.Data...)
+		for _, p := range cur.Before {
+			freed = append(freed, p.Data...)
+		}
+		if cur.Made != e.Made {
+			b.Remove(entryName(k.name, cur.Made))
+		}
+	}
+	if e.Version == register.Null {
+		k.null = e.Made
+	}
+	k.save(&b)
+	b.Set(entryName(k.name, e.Made), e.Append(nil))
+	for _, id := range e.Data {
+		b.Set(refName(id, k.name, e.Version), nil)
+	}
+	unused := except(freed, e.Data)
+	for _, id := range unused {
+		b.Remove(refName(id, k.name, e.Version))
+	}
+	if err := d.kv.Apply(&b, true); err != nil {
+		return err
+	}
+	d.bury(unused)
+	return nil
+}
+
 // Promise has the drive take nothing older than t for the key, durably, and returns what
 // it holds.
 func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (register.View, error) {

@@ -143,6 +143,20 @@ func (h Head) Commit(cur *Entry, r Record, shard bool) (head Head, e Entry, done
 	return Head{Last: t, Promised: t}, e, false, nil
 }
 
+// Install is what a drive does with a state that is known to be committed, and was before
+// whoever brings it got the key's lock: it takes it unless it holds a newer one, whatever it
+// has promised. shard says whether it has the shards of its Data.
+func (h Head) Install(cur *Entry, r Record, shard bool) (head Head, e Entry, changed bool) {
+	if cur != nil && r.Changed.Less(cur.Changed) {
+		return h, *cur, false
+	}
+	if h.Last.Less(r.Changed) {
+		h.Last = r.Changed
+	}
+	e = Entry{Past: Past{Record: r, Shard: shard, Decided: true}}
+	return h, e, cur == nil || cur.Changed != r.Changed || !cur.Decided || cur.Shard != shard
+}
+
 // Decide is what a drive does when it hears that a state is committed: what that replaced
 // is not needed any more. freed are contents that those states referred to. It changes
 // nothing if the drive holds another state.

@@ -204,7 +204,7 @@ func (r *Reader) rebuild(s *stripe, p *piece, have []piece) error {
 		found++
 	}
 	if found < r.codec.K || r.codec.rs == nil {
-		return fmt.Errorf("%w: %w", ErrTooMany, p.err)
+		return errors.Join(ErrTooMany, p.err)
 	}
 	wanted := make([]bool, r.codec.N())
 	wanted[p.shard] = true

@@ -171,6 +171,27 @@ func TestAUnitThatBelongsElsewhereIsNoticed(t *testing.T) {
 	}
 }
 
+func TestAShardThatIsRebuiltIsTheSameAsBefore(t *testing.T) {
+	for _, g := range geometries() {
+		for _, size := range []int{1, 1000, shard.UnitData + 1, g[0]*shard.CellData + 777} {
+			s := write(t, g[0], g[1], random(size), true)
+			for i := range s.all {
+				clear(s.lost)
+				s.lost[i] = true
+				var b bytes.Buffer
+				err := s.codec.Rebuild(s.id, s.size, i, s.source, &b)
+				if g[1] == 0 {
+					if !errors.Is(err, shard.ErrTooMany) {
+						t.Errorf("without redundancy: %v", err)
+					}
+				} else if err != nil || !bytes.Equal(b.Bytes(), s.all[i].Bytes()) {
+					t.Errorf("%v, %d bytes, shard %d: %v, equal %v", g, size, i, err, bytes.Equal(b.Bytes(), s.all[i].Bytes()))
+				}
+			}
+		}
+	}
+}
+
 func TestTooFewShardsAreAnErrorAndNeverOtherBytes(t *testing.T) {
 	s := write(t, 4, 2, random(1_000_000), true)
 	for i := range 3 {

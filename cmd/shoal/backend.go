@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/quota"
+)
+
+// backend is what keeps buckets and objects, with what the server needs beside.
+type backend struct {
+	store    object.Store
+	journal  events.Journal
+	locker   lock.Locker
+	records  records        // nil: there is no control plane
+	sessions quota.Sessions // of who writes records
+	fleet    *fleet         // nil: nobody else serves it
+	what     string         // is served, in a word or two
+	shared   bool           // people may change files in it, too
+	ends     []func() error // in the order of their beginnings
+}
+
+// close closes everything, the last first.
+func (b *backend) close() error {
+	var errs []error
+	for i := len(b.ends) - 1; i >= 0; i-- {
+		errs = append(errs, b.ends[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// errChanged is the error of a change of a record that has changed meanwhile, as those know
+// it who keep records.
+var errChanged = errors.Join(directory.ErrChanged, quota.ErrChanged)
+
+// records are those of a control plane. A change of one that has changed meanwhile fails
+// with errChanged.
+type records interface {
+	Get(name string) (value []byte, revision uint64, err error)
+	List(prefix string) ([]string, error)
+	Set(ctx context.Context, name string, value []byte, revision uint64) error
+	Changed() <-chan struct{}
+}
+
+// openBackend opens what is to be served: a directory, or drives.
+func (f *serverFlags) openBackend(ctx context.Context, paths []string, clients net.Addr, state *state, env *environment, log *slog.Logger) (*backend, error) {
+	if len(paths) > 1 {
+		return f.openDrives(ctx, paths, log)
+	}
+	return f.openTree(ctx, paths[0], clients, state, env, log)
+}
+
+// openTree opens a directory in which objects are files, alone or with other gateways.
+func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, log *slog.Logger) (b *backend, err error) {
+	b = &backend{what: path, shared: true}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	for _, check := range []func(string) error{checkPath, checkNoDrive, state.checkMount} {
+		if err := check(path); err != nil {
+			return nil, err
+		}
+	}
+	if !f.singleGateway {
+		if b.fleet, err = f.joinFleet(ctx, path, clients, env, log); err != nil {
+			return nil, err
+		}
+		b.ends = append(b.ends, func() error { return b.fleet.close(context.WithoutCancel(ctx)) })
+		b.locker, b.records, b.sessions = b.fleet.node, settings{b.fleet.node}, sessions{b.fleet}
+	} else {
+		local := lock.NewLocal(1)
+		b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
+	}
+	store, err := f.openStore(ctx, path, state, b.fleet, log)
+	if err != nil {
+		return nil, err
+	}
+	b.store, b.ends = store, append(b.ends, store.Close)
+	b.journal, err = journalOf(store)
+	return b, err
+}

@@ -1,0 +1,248 @@
+package format_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// directories returns n empty directories.
+func directories(t *testing.T, n int) []string {
+	t.Helper()
+	dir := t.TempDir()
+	var all []string
+	for i := range n {
+		path := filepath.Join(dir, fmt.Sprint("d", i))
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, path)
+	}
+	return all
+}
+
+// run opens the drives, does something with their Store, and closes them.
+func run(t *testing.T, paths []string, do func(set *format.Set, s *erasure.Store)) error {
+	t.Helper()
+	set, err := format.Open(t.Context(), paths, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	locker := lock.NewLocal(set.Boot)
+	defer locker.Close()
+	s, err := erasure.New(t.Context(), erasure.Config{Drives: set.Drives, Parity: len(paths) / 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(set, s)
+	return errors.Join(s.Close(), set.Close())
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// content is what an object of this size holds.
+func content(key string, size int) []byte {
+	return []byte(strings.Repeat(key+".", size/(len(key)+1)+1)[:size])
+}
+
+var sizes = []int{0, 1, 3000, 100_000, 1_500_000}
+
+func put(t *testing.T, s *erasure.Store, key string, size int) {
+	t.Helper()
+	_, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: key}, object.PutInput{Body: objecttest.NewBody(content(key, size), object.CRC64NVME)})
+	must(t, err)
+}
+
+func check(t *testing.T, s *erasure.Store, key string, size int) {
+	t.Helper()
+	h, err := s.Open(t.Context(), object.Ref{Bucket: "bucket", Key: key})
+	if err != nil {
+		t.Errorf("%s: %v", key, err)
+		return
+	}
+	got, err := io.ReadAll(h.Range(0, h.Info().Size))
+	if err = errors.Join(err, h.Close()); err != nil || string(got) != string(content(key, size)) {
+		t.Errorf("%s has %d bytes of %d, %v", key, len(got), size, err)
+	}
+}
+
+func fill(t *testing.T, s *erasure.Store, prefix string) {
+	t.Helper()
+	for _, size := range sizes {
+		put(t, s, fmt.Sprint(prefix, size), size)
+	}
+}
+
+func checkAll(t *testing.T, s *erasure.Store, prefix string) {
+	t.Helper()
+	for _, size := range sizes {
+		check(t, s, fmt.Sprint(prefix, size), size)
+	}
+}
+
+func TestASetIsFormedOnceAndFoundAgainInAnyOrder(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if !set.Formed || set.Online != 4 || set.Boot != 1 {
+			t.Errorf("formed %v, online %d, boot %d", set.Formed, set.Online, set.Boot)
+		}
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+		fill(t, s, "a")
+	}))
+	paths[0], paths[3] = paths[3], paths[0]
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if set.Formed || set.Online != 4 || set.Boot != 2 {
+			t.Errorf("formed %v, online %d, boot %d", set.Formed, set.Online, set.Boot)
+		}
+		checkAll(t, s, "a")
+	}))
+}
+
+func TestWhatIsNoSetOfDrivesIsRefused(t *testing.T) {
+	first, second := directories(t, 4), directories(t, 4)
+	nothing := func(*format.Set, *erasure.Store) {}
+	must(t, run(t, first, nothing))
+	must(t, run(t, second, nothing))
+	full := directories(t, 2)
+	must(t, os.WriteFile(filepath.Join(full[1], "file"), nil, 0o600))
+	gone := directories(t, 2)
+	must(t, os.Remove(gone[1]))
+	for name, tt := range map[string]struct {
+		paths []string
+		want  error
+	}{
+		"some of a set":             {first[:3], format.ErrOther},
+		"drives of two sets":        {[]string{first[0], first[1], first[2], second[3]}, format.ErrOther},
+		"a directory that has more": {full, format.ErrIncomplete},
+		"a directory that is gone":  {gone, format.ErrIncomplete},
+	} {
+		if err := run(t, tt.paths, nothing); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+	must(t, run(t, first, func(*format.Set, *erasure.Store) {
+		if err := run(t, first, nothing); !errors.Is(err, format.ErrInUse) {
+			t.Errorf("drives that are served already: %v", err)
+		}
+	}))
+}
+
+func TestHalfOfTheDrivesCanBeAwayAndGetWhatTheyMissed(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+		fill(t, s, "a")
+		put(t, s, "deleted", 5000)
+	}))
+	// One is away: all can be read, written and deleted.
+	away := paths[1] + ".away"
+	must(t, os.Rename(paths[1], away))
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if set.Online != 3 {
+			t.Errorf("%d drives are there", set.Online)
+		}
+		checkAll(t, s, "a")
+		fill(t, s, "b")
+		_, err := s.Delete(t.Context(), object.Ref{Bucket: "bucket", Key: "deleted"}, nil)
+		must(t, err)
+		if !s.Behind() {
+			t.Error("nobody noticed that a drive missed something")
+		}
+	}))
+	// It is back: it gets what it missed.
+	must(t, os.Rename(away, paths[1]))
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		healed, err := s.Heal(t.Context(), nil)
+		must(t, err)
+		if healed.Failed > 0 || healed.Records < 6 || healed.Shards < 4 {
+			t.Errorf("healed was %+v", healed)
+		}
+		if again, err := s.Heal(t.Context(), nil); err != nil || again.Records+again.Shards > 0 {
+			t.Errorf("the second time it was %+v, %v", again, err)
+		}
+	}))
+	// So two others can be lost for reading.
+	must(t, os.RemoveAll(filepath.Join(paths[0], ".shoal.sys", "data")))
+	must(t, os.RemoveAll(filepath.Join(paths[2], ".shoal.sys", "data")))
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		checkAll(t, s, "a")
+		checkAll(t, s, "b")
+		if _, err := s.Stat(t.Context(), object.Ref{Bucket: "bucket", Key: "deleted"}); !errors.Is(err, object.NoSuchKey) {
+			t.Errorf("what was deleted: %v", err)
+		}
+	}))
+}
+
+func TestABlankDriveGetsAllThatTheOneHadThatItStandsFor(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket", Versioning: object.Versioned}))
+		fill(t, s, "a")
+		fill(t, s, "a")
+	}))
+	lost := paths[2] + ".lost"
+	must(t, os.Rename(paths[2], lost))
+	must(t, os.Mkdir(paths[2], 0o700))
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if set.Blank() != 1 {
+			t.Fatalf("%d drives are blank", set.Blank())
+		}
+		checkAll(t, s, "a")
+		fill(t, s, "b")
+		healed, err := s.Heal(t.Context(), nil)
+		must(t, err)
+		if healed.Failed > 0 || healed.Shards == 0 {
+			t.Errorf("healed was %+v", healed)
+		}
+		must(t, set.Healed())
+		if set.Blank() != 0 {
+			t.Error("it is blank still")
+		}
+	}))
+	// The other two can be away now, for reading; and the lost one does not count any more.
+	must(t, os.RemoveAll(paths[0]))
+	must(t, os.Rename(lost, paths[0]))
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if set.Online != 3 || set.Blank() != 0 {
+			t.Errorf("%d drives are there, %d blank", set.Online, set.Blank())
+		}
+		checkAll(t, s, "a")
+		checkAll(t, s, "b")
+	}))
+}
+
+func TestADamagedDriveDoesNotKeepTheOthersFromServing(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+		fill(t, s, "a")
+	}))
+	identity := filepath.Join(paths[0], ".shoal.sys", "identity")
+	b, err := os.ReadFile(identity)
+	must(t, err)
+	b[20] ^= 1
+	must(t, os.WriteFile(identity, b, 0o600))
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if set.Online != 3 {
+			t.Errorf("%d drives are there", set.Online)
+		}
+		checkAll(t, s, "a")
+	}))
+}

@@ -1,0 +1,312 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Healed is what a pass over the drives has found and done.
+type Healed struct {
+	Names   int64 // looked at
+	Records int64 // brought to drives that had missed them
+	Shards  int64 // made anew
+	Bytes   int64 // of those
+	Failed  int64 // names that could not be healed, and will be tried again
+}
+
+// wrapped is implemented by a Drive that does not vouch for what it lacks, since it is new:
+// Inner does what it is asked all the same.
+type wrapped interface{ Inner() Drive }
+
+// inner returns the drive to heal.
+func inner(d Drive) Drive {
+	if w, ok := d.(wrapped); ok {
+		return w.Inner()
+	}
+	return d
+}
+
+// Heal goes through everything that is kept once, and brings each drive what it lacks:
+// records that it has missed, and shards, made anew from those of others. seen, if not nil,
+// hears of it now and then. What cannot be healed now is counted and left.
+func (s *Store) Heal(ctx context.Context, seen func(Healed)) (Healed, error) {
+	p := &healing{s: s, seen: seen}
+	buckets, err := s.healBuckets(ctx, p)
+	if err != nil {
+		return p.done, err
+	}
+	for _, b := range buckets {
+		if err := p.objects(ctx, b); err != nil {
+			return p.done, err
+		}
+		if err := p.uploads(ctx, b); err != nil {
+			return p.done, err
+		}
+	}
+	return p.done, nil
+}
+
+// healing is one pass.
+type healing struct {
+	s    *Store
+	done Healed
+	told time.Time
+	seen func(Healed)
+}
+
+// healBuckets heals what the server keeps and the records of buckets, and returns these.
+func (s *Store) healBuckets(ctx context.Context, p *healing) ([]*bucket, error) {
+	system := s.system("")
+	if err := p.space(ctx, system); err != nil {
+		return nil, err
+	}
+	var all []*bucket
+	l := &listing{s: s, q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock}
+	if err := p.space(ctx, l); err != nil {
+		return nil, err
+	}
+	err := l.each(ctx, func(_ string, r *register.Record) (bool, error) {
+		b, err := decodeBucket(r)
+		all = append(all, b)
+		return err == nil, err
+	})
+	return all, err
+}
+
+func (p *healing) objects(ctx context.Context, b *bucket) error {
+	return p.space(ctx, p.s.listing(b, b.Record.Name, "", "", object.MaxListLimit))
+}
+
+func (p *healing) uploads(ctx context.Context, b *bucket) error {
+	l := &listing{s: p.s, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID}, lockName: func(name string) string {
+		_, id := splitUpload(name)
+		return uploadLock(b.Record.Name, id)
+	}}
+	if err := p.space(ctx, l); err != nil {
+		return err
+	}
+	return l.each(ctx, func(name string, _ *register.Record) (bool, error) {
+		key, id := splitUpload(name)
+		number, ok := uploadNumber(id)
+		if !ok {
+			return true, nil
+		}
+		return true, p.space(ctx, p.s.partsOf(object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}, number))
+	})
+}
+
+// space heals all names of a listing.
+func (p *healing) space(ctx context.Context, l *listing) error {
+	l.q.Versions = true
+	for from, below, more := "", (register.Token{}), true; more; {
+		entries, further, err := p.scan(ctx, l, from, below)
+		if err != nil {
+			return err
+		}
+		more = further && len(entries) > 0
+		for i := range entries {
+			e := &entries[i]
+			cut, err := p.name(ctx, l, e)
+			if err != nil {
+				return err
+			}
+			from, below = behind(*e), register.Token{}
+			if !cut.IsZero() { // it has more versions
+				from, below, more = e.name, cut, true
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// scan reads a page from every drive that answers, also from those that are new.
+func (p *healing) scan(ctx context.Context, l *listing, from string, below register.Token) ([]entry, bool, error) {
+	q := l.q
+	q.From, q.Below, q.Limit = from, below, object.MaxListLimit
+	n := len(p.s.set.drives)
+	replies := gather(ctx, p.s.set, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
+		return inner(d).Scan(ctx, q)
+	}, func(replies []reply[register.ScanPage], _ bool) bool { return len(replies) == n })
+	if succeeded(replies) < register.ReadQuorum(n) {
+		return nil, false, object.E("heal", "", object.Unavailable, errors.Join(errFew, why(replies)))
+	}
+	entries, more := merge(replies)
+	return entries, more, context.Cause(ctx)
+}
+
+// name heals the versions of a name that all drives have listed, if they differ. cut is
+// where the next ones begin, if there may be more.
+func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.Token, err error) {
+	made, cut := e.versions()
+	different := false
+	for version := range made {
+		different = different || e.differs(version)
+	}
+	p.done.Names++
+	if different {
+		key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
+		err := p.s.holding(ctx, l.lockName(e.name), key, func(ctx context.Context, h *hold) error {
+			for _, version := range slices.Sorted(maps.Keys(made)) {
+				if err := p.version(ctx, h, version, made[version]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			if ctx.Err() != nil {
+				return cut, context.Cause(ctx)
+			}
+			p.done.Failed++
+			p.s.cfg.Logger.Warn("not healed", "name", e.name, "error", err)
+		}
+	}
+	if now := p.s.cfg.Now(); p.seen != nil && now.Sub(p.told) > 10*time.Second {
+		p.told = now
+		p.seen(p.done)
+	}
+	return cut, nil
+}
+
+// versions returns the registers that any drive lists, and where the shortest list ends.
+func (e *entry) versions() (made map[string]register.Token, cut register.Token) {
+	made = make(map[string]register.Token)
+	for i := range e.views {
+		v := &e.views[i].value
+		for j := range v.Entries {
+			if have, ok := made[v.Entries[j].Version]; !ok || have.Less(v.Entries[j].Made) {
+				made[v.Entries[j].Version] = v.Entries[j].Made
+			}
+		}
+		if n := len(v.Entries); v.More && n > 0 && cut.Less(v.Entries[n-1].Made) {
+			cut = v.Entries[n-1].Made
+		}
+	}
+	maps.DeleteFunc(made, func(_ string, m register.Token) bool { return m.Less(cut) })
+	return made, cut
+}
+
+// differs reports whether a drive lacks what another one has of a register, or does not
+// know that it is decided.
+func (e *entry) differs(version string) bool {
+	var first *register.Entry
+	for i := range e.views {
+		j := slices.IndexFunc(e.views[i].value.Entries, func(x register.Entry) bool { return x.Version == version })
+		if j < 0 {
+			return true
+		}
+		x := &e.views[i].value.Entries[j]
+		if first == nil {
+			first = x
+		}
+		if x.Changed != first.Changed || !x.Decided || !x.Shard && len(x.Data) > 0 || x.Kind == register.Tombstone {
+			return true
+		}
+	}
+	return false
+}
+
+// version heals one register, under the lock of its key.
+func (p *healing) version(ctx context.Context, h *hold, version string, made register.Token) error {
+	j, replies := asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
+	if j.Verdict == register.Forward || j.Verdict == register.Back {
+		if err := h.settle(ctx, version, made); err != nil {
+			return err
+		}
+		j, replies = asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
+	}
+	switch j.Verdict {
+	case register.Absent:
+		return nil
+	case register.Committed:
+	case register.AskMore, register.Forward, register.Back, register.Unreadable:
+		return asking{h.set, h.token}.failure(replies)
+	}
+	var errs []error
+	reached := 0
+	for i, d := range h.set.drives {
+		switch err := p.drive(ctx, h.key, &j.Record, i, inner(d)); {
+		case err == nil:
+			reached++
+		case errors.Is(err, register.ErrUnknown): // it is not there
+		default:
+			errs = append(errs, fmt.Errorf("drive %d: %w", i, err))
+		}
+	}
+	if len(errs) == 0 && reached == len(h.set.drives) {
+		h.decide(&j.Record, true)
+	}
+	return errors.Join(errs...)
+}
+
+// drive brings a drive the record, and the shards of what it refers to.
+func (p *healing) drive(ctx context.Context, key register.Key, r *register.Record, i int, d Drive) error {
+	view, err := d.Read(ctx, register.Query{Key: key, Version: r.Version, Made: r.Made})
+	if err != nil {
+		return err
+	}
+	var has *register.Entry
+	if len(view.Entries) > 0 {
+		has = &view.Entries[0]
+	}
+	if has != nil && has.Changed == r.Changed && has.Decided && (has.Shard || len(r.Data) == 0) {
+		return nil
+	}
+	if has == nil || has.Changed != r.Changed || !has.Decided {
+		if err := d.Install(ctx, key, *r); err != nil {
+			return err
+		}
+		p.done.Records++
+	}
+	if len(r.Data) == 0 {
+		return nil
+	}
+	if err := p.shards(ctx, r, i, d); err != nil {
+		return err
+	}
+	return d.Install(ctx, key, *r) // it finds that the shards are there
+}
+
+// shards makes the shards of a record that a drive lacks.
+func (p *healing) shards(ctx context.Context, r *register.Record, i int, d Drive) error {
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return err
+	}
+	codec, err := p.s.codec(v.geometry)
+	if err != nil {
+		return err
+	}
+	n := len(p.s.set.drives)
+	number := (i - v.start + n) % n
+	for _, c := range v.contents {
+		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			continue
+		}
+		w, err := d.Create(ctx, c.id)
+		if err != nil {
+			return err
+		}
+		source := (&handle{s: p.s, ctx: ctx, codec: codec, v: v}).source(c.id)
+		if err := codec.Rebuild(shard.ID(c.id), c.size, number, source, w); err != nil {
+			w.Abort()
+			return err
+		}
+		if err := w.Finish(); err != nil {
+			return err
+		}
+		p.done.Shards++
+		p.done.Bytes += codec.Size(c.size)
+	}
+	return nil
+}
