@@ -134,7 +134,7 @@ func (v *conditionValues) Value(key string) []string {
 	}
 	rest, ok := strings.CutPrefix(name, "s3:")
 	if !ok {
-		return nil
+		return v.claim(key)
 	}
 	if strings.HasPrefix(rest, "x-amz-") {
 		return present(cmp.Or(v.r.form[rest], v.r.header(rest)))
@@ -166,18 +166,34 @@ func (v *conditionValues) global(name string) []string {
 		return []string{r.started.UTC().Format(time.RFC3339)}
 	case "epochtime":
 		return []string{strconv.FormatInt(r.started.Unix(), 10)}
-	case "username", "userid":
+	case "username":
 		return present(r.identity.User())
+	case "userid":
+		return present(userID(r.identity))
+	case "tokenissuetime":
+		if r.identity.Session != nil {
+			return []string{r.identity.Session.Issued.Format(time.RFC3339)}
+		}
 	case "principaltype":
 		return []string{principalType(r.identity)}
 	}
 	return nil
 }
 
+// claim returns what an identity provider says of the sender.
+func (v *conditionValues) claim(key string) []string {
+	if v.r.identity.Session == nil {
+		return nil
+	}
+	return present(v.r.identity.Session.Claims[key])
+}
+
 func principalType(who iam.Identity) string {
 	switch {
 	case who.Anonymous():
 		return "Anonymous"
+	case who.Session != nil:
+		return "AssumedRole"
 	case who.Root:
 		return "Account"
 	}

@@ -179,6 +179,9 @@ func fromDirectory(err error) *s3Error {
 			return e.because(err)
 		}
 	}
+	if errors.Is(err, directory.ErrBadPolicy) {
+		return errSTSBadPolicy.with(strings.TrimPrefix(err.Error(), directory.ErrBadPolicy.Error()+": ")).because(err)
+	}
 	if errors.Is(err, directory.ErrInvalid) {
 		return errAdminInvalid.with(strings.TrimPrefix(err.Error(), directory.ErrInvalid.Error()+": ")).because(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ type office struct {
 	records   directorytest.Records
 	directory *directory.Directory
 	sealer    *sealing.Sealer
+	ahead     atomic.Int64 // by which the directory's clock is, in nanoseconds
 }
 
 // serveOffice serves with a bucket, the users "ann", who may read, and "boss", who may
@@ -28,7 +30,9 @@ func serveOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{sealer: sealing.New(2)}
 	var err error
-	o.directory, err = directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: testUser, Secret: testSecret}, Records: &o.records, Sealer: o.sealer, Now: time.Now})
+	o.directory, err = directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: testUser, Secret: testSecret}, Records: &o.records, Sealer: o.sealer, Now: func() time.Time {
+		return time.Now().Add(time.Duration(o.ahead.Load()))
+	}})
 	o.must(t, err)
 	o.fixture = serve(t, func(cfg *Config) { cfg.Authority, cfg.Directory, cfg.Sealer = o.directory, o.directory, o.sealer })
 	ctx := t.Context()
@@ -41,6 +45,8 @@ func serveOffice(t *testing.T) *office {
 	o.ok(call{method: "PUT", path: "/bucket"})
 	return o
 }
+
+func holder(user string) directory.Holder { return directory.Holder{Name: user} }
 
 func secretOf(name string) string { return "secret of " + name }
 

@@ -177,7 +177,7 @@ func accountDocuments(accounts []directory.Account) []accountDocument {
 }
 
 // listAccessKeys serves list-access-keys-bulk: the service accounts of several users,
-// or of all. There are no temporary credentials.
+// or of all. Of temporary credentials nothing is kept that could be listed.
 func (s *Server) listAccessKeys(_ context.Context, r *request) error {
 	all, err := s.Directory.Accounts()
 	if err != nil {

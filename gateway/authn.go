@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -39,22 +40,27 @@ func (s *Server) signer(auth sigv4.Auth) (iam.Identity, string, error) {
 	if err := auth.CheckScope(s.Region); err != nil {
 		return iam.Identity{}, "", err
 	}
-	identity, secret, err := s.lookup(auth.AccessKey)
-	if err != nil {
-		return iam.Identity{}, "", err
-	}
-	if auth.SecurityToken != "" {
-		return iam.Identity{}, "", errInvalidToken // only temporary credentials have one
-	}
-	return identity, secret, nil
+	return s.credentials(auth)
 }
 
-// lookup returns whose an access key is, and his secret.
-func (s *Server) lookup(accessKey string) (iam.Identity, string, error) {
-	identity, secret, err := s.Authority.Lookup(accessKey)
+// credentials returns whose an access key is, and the secret. Temporary ones have a
+// token, and only they have one.
+func (s *Server) credentials(auth sigv4.Auth) (identity iam.Identity, secret string, err error) {
+	switch {
+	case auth.SecurityToken == "":
+		identity, secret, err = s.Authority.Lookup(auth.AccessKey)
+	case s.Directory == nil:
+		return identity, "", errInvalidToken
+	default:
+		identity, secret, err = s.Directory.LookupSession(auth.AccessKey, auth.SecurityToken)
+	}
 	switch {
 	case errors.Is(err, iam.ErrNoSuchKey):
-		return identity, "", errInvalidAccessKey.detailed("AWSAccessKeyId", accessKey)
+		return identity, "", errInvalidAccessKey.detailed("AWSAccessKeyId", auth.AccessKey)
+	case errors.Is(err, directory.ErrToken):
+		return identity, "", errInvalidToken
+	case errors.Is(err, directory.ErrExpired):
+		return identity, "", errExpiredToken
 	case err != nil:
 		return identity, "", errUnavailable.because(err)
 	}

@@ -77,6 +77,7 @@ var (
 	errEncryptionAlgorithm    = &s3Error{code: "InvalidEncryptionAlgorithmError", status: 400, message: "The Encryption request you specified is not valid. Supported value: AES256."}
 	errEntityTooLarge         = &s3Error{code: "EntityTooLarge", status: 400, message: "Your proposed upload exceeds the maximum allowed object size."}
 	errEntityTooSmall         = &s3Error{code: "EntityTooSmall", status: 400, message: "Your proposed upload is smaller than the minimum allowed size"}
+	errExpiredToken           = &s3Error{code: "ExpiredToken", status: 400, message: "The provided token has expired."}
 	errHeaderTooLarge         = &s3Error{code: "RequestHeaderSectionTooLarge", status: 400, message: "Your request header section exceeds the maximum allowed size."}
 	errIllegalLocation        = &s3Error{code: "IllegalLocationConstraintException", status: 400, message: "The location constraint is incompatible for the region specific endpoint this request was sent to."}
 	errIncompleteBody         = &s3Error{code: "IncompleteBody", status: 400, message: "You did not provide the number of bytes specified by the Content-Length HTTP header"}

@@ -100,6 +100,8 @@ type call struct {
 	anonymous           bool
 	user                string // "" is testUser
 	secret              string // "" is testUser's
+	token               string // of temporary credentials
+	service             string // that is signed for, "" is s3
 	now                 time.Time
 }
 
@@ -157,7 +159,7 @@ func (f *fixture) request(c call) *http.Request {
 	for k := range req.Header {
 		fields = append(fields, sigv4.Field{Name: k, Value: req.Header.Get(k)})
 	}
-	creds := sigv4.Credentials{AccessKey: c.user, Secret: c.secret, Region: object.DefaultRegion}
+	creds := sigv4.Credentials{AccessKey: c.user, Secret: c.secret, Region: object.DefaultRegion, SecurityToken: c.token, Service: c.service}
 	for _, h := range creds.Sign(sigv4.Request{Method: c.method, Path: c.path, Query: c.query, Header: fields}, c.payload, c.now) {
 		req.Header.Set(h.Name, h.Value)
 	}

@@ -49,6 +49,7 @@ const open = ""
 func operations() []*operation {
 	return []*operation{
 		{"ListenNotification", service, "GET", "events", "", "s3:ListenNotification", quick, (*Server).listen},
+		{"SecurityToken", service, "POST", "", "", open, quick, (*Server).securityToken},
 		{"ListBuckets", service, "GET", "", "", "s3:ListAllMyBuckets", listing, (*Server).listBuckets},
 
 		{"GetBucketLocation", bucketLevel, "GET", "location", "", "s3:GetBucketLocation", quick, (*Server).getBucketLocation},

@@ -21,6 +21,7 @@ type form struct {
 	file       string
 	conditions []string // of the policy, as JSON, beside those that fields need
 	secret     string   // "" is the right one
+	user       string   // "" is testUser
 	expires    time.Duration
 	unsigned   bool
 }
@@ -33,13 +34,16 @@ func (fm form) signed() [][2]string {
 	if fm.secret == "" {
 		fm.secret = testSecret
 	}
+	if fm.user == "" {
+		fm.user = testUser
+	}
 	if fm.expires == 0 {
 		fm.expires = time.Hour
 	}
 	now := time.Now().UTC()
 	scope := now.Format("20060102") + "/" + object.DefaultRegion + "/s3/aws4_request"
 	fields := append([][2]string{
-		{"x-amz-algorithm", "AWS4-HMAC-SHA256"}, {"x-amz-credential", testUser + "/" + scope}, {"x-amz-date", now.Format("20060102T150405Z")},
+		{"x-amz-algorithm", "AWS4-HMAC-SHA256"}, {"x-amz-credential", fm.user + "/" + scope}, {"x-amz-date", now.Format("20060102T150405Z")},
 	}, fm.fields...)
 	conditions := append([]string{`{"bucket":"bucket"}`}, fm.conditions...)
 	for _, field := range fields {
@@ -48,7 +52,7 @@ func (fm form) signed() [][2]string {
 		}
 	}
 	policy := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"expiration":%q,"conditions":[%s]}`, now.Add(fm.expires).Format(time.RFC3339), strings.Join(conditions, ",")))
-	creds := sigv4.Credentials{AccessKey: testUser, Secret: fm.secret, Region: object.DefaultRegion}
+	creds := sigv4.Credentials{AccessKey: fm.user, Secret: fm.secret, Region: object.DefaultRegion}
 	return append(fields, [2]string{"policy", policy}, [2]string{"x-amz-signature", creds.SignPolicy(policy, now)})
 }
 

@@ -35,6 +35,7 @@ type request struct {
 	secret     string     // of the signer
 	identity   iam.Identity
 	admin      bool              // it is for the admin API
+	sts        bool              // it is for the security token service
 	encryption bool              // it has headers of server-side encryption
 	form       map[string]string // fields of a POST upload, or nil
 	website    bool              // it comes from a browser that looks at a website
@@ -102,6 +103,9 @@ func (r *request) answerEmpty(status int) {
 
 // answerError answers with an error document.
 func (r *request) answerError(e *s3Error) {
+	if r.sts {
+		e = toSTS(e)
+	}
 	r.failure = e
 	h := &r.ctx.Response.Header
 	h.Del("Content-Encoding")
@@ -120,6 +124,11 @@ func (r *request) answerError(e *s3Error) {
 	}
 	if r.admin {
 		r.answerAdminError(e)
+		return
+	}
+	if r.sts {
+		r.set("Content-Type", "text/xml")
+		r.ctx.Response.SetBodyRaw(stsErrorXML(e, r.id))
 		return
 	}
 	if r.website {

@@ -146,6 +146,7 @@ type Server struct {
 
 	table    *table
 	admin    map[string]*operation // of the admin API, by method and path
+	sts      map[string]stsCall    // of the security token service, by action
 	http     *fasthttp.Server
 	slots    chan struct{} // one for each request being served
 	ids      *requestIDs
@@ -179,7 +180,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
-	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
+	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)

@@ -203,8 +203,12 @@ func TestUnsignedTrailerUpload(t *testing.T) {
 // chunkFrames returns the contents framed in signed chunks that follow the
 // seed signature.
 func chunkFrames(now time.Time, previous string, contents ...string) string {
+	return chunkFramesUnder(testSecret, now, previous, contents...)
+}
+
+func chunkFramesUnder(secret string, now time.Time, previous string, contents ...string) string {
 	date := now.UTC().Format("20060102T150405Z")
-	key := sigv4.DeriveKey(testSecret, date[:8], object.DefaultRegion, "s3")
+	key := sigv4.DeriveKey(secret, date[:8], object.DefaultRegion, "s3")
 	empty := sha256.Sum256(nil)
 	var b strings.Builder
 	for _, data := range contents {

@@ -52,6 +52,7 @@ type Directory struct {
 	canned map[string]*policy // that are there without being made
 	vault  vault
 	known  known
+	tokens tokens
 }
 
 // New returns a Directory. It fails if there are records that cannot be read with the
@@ -100,22 +101,22 @@ func (d *Directory) Lookup(accessKey string) (iam.Identity, string, error) {
 	}
 	id = iam.Identity{AccessKey: accessKey}
 	if key.Account == nil {
-		id.Access, err = d.accessOf(key, nil)
+		id.Access, err = d.accessOf(key)
 		return id, key.Secret, err
 	}
 	if err := d.resolveAccount(&id, key.Account); err != nil {
 		return iam.Identity{}, "", err
 	}
-	return id, key.Secret, nil
+	return id.BoundBy(key.Account.bound), key.Secret, nil
 }
 
-// resolveAccount sets whose a service account is and what he may do.
+// resolveAccount sets whose a service account is and what that user may do.
 func (d *Directory) resolveAccount(id *iam.Identity, a *account) error {
 	if !a.Expires.IsZero() && !d.cfg.Now().Before(a.Expires) {
 		return iam.ErrNoSuchKey
 	}
 	if a.Parent == "" {
-		id.Parent, id.Root, id.Access = d.cfg.Root.AccessKey, true, &iam.Access{Bound: a.bound}
+		id.Parent, id.Root = d.cfg.Root.AccessKey, true
 		return nil
 	}
 	user, err := d.key(a.Parent)
@@ -126,14 +127,14 @@ func (d *Directory) resolveAccount(id *iam.Identity, a *account) error {
 		return iam.ErrNoSuchKey
 	}
 	id.Parent = a.Parent
-	id.Access, err = d.accessOf(user, a.bound)
+	id.Access, err = d.accessOf(user)
 	return err
 }
 
 // accessOf returns what the policies of a user and of his groups say. A policy or a
 // group that is not there says nothing.
-func (d *Directory) accessOf(user *key, bound *iam.Policy) (*iam.Access, error) {
-	access := &iam.Access{Bound: bound}
+func (d *Directory) accessOf(user *key) (*iam.Access, error) {
+	access := &iam.Access{}
 	names := user.Policies
 	for _, name := range user.Groups {
 		g, err := d.group(name)
@@ -170,6 +171,9 @@ var (
 	ErrNotEmpty    = errors.New("directory: the group has members")
 	ErrInUse       = errors.New("directory: the policy is attached")
 	ErrNoChange    = errors.New("directory: the policies are attached so already")
+	ErrToken       = errors.New("directory: the session token is not valid")
+	ErrExpired     = errors.New("directory: the session has expired")
+	ErrBadPolicy   = errors.New("directory: the session policy is not valid")
 	ErrCredentials = errors.New("directory: the users were made under other root credentials")
 	errDamaged     = errors.New("directory: the record is damaged, or was made under other root credentials")
 )

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -21,6 +23,12 @@ const keySize = 32
 // errNoKey says that no record has been made yet.
 var errNoKey = errors.New("directory: there is no key")
 
+// aeads are what seals the two kinds of things that are, each under a key of its own.
+type aeads struct {
+	records  cipher.AEAD
+	sessions cipher.AEAD
+}
+
 // vault seals records: each with AES-256-GCM under a random nonce, bound to its name.
 type vault struct {
 	records  Records
@@ -28,23 +36,23 @@ type vault struct {
 	password string
 
 	mu     sync.RWMutex
-	aead   cipher.AEAD // nil: not known yet; it never changes
-	failed uint64      // revision of the key that did not open
+	aeads  *aeads // nil: not known yet; they never change
+	failed uint64 // revision of the key that did not open
 }
 
 // key returns what opens the records, or errNoKey. A key that did not open is not
 // tried again: that takes long, and any stranger could ask for it.
-func (v *vault) key() (cipher.AEAD, error) {
+func (v *vault) key() (*aeads, error) {
 	v.mu.RLock()
-	aead := v.aead
+	known := v.aeads
 	v.mu.RUnlock()
-	if aead != nil {
-		return aead, nil
+	if known != nil {
+		return known, nil
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.aead != nil {
-		return v.aead, nil
+	if v.aeads != nil {
+		return v.aeads, nil
 	}
 	sealed, revision, err := v.records.Get(keyRecord)
 	switch {
@@ -57,14 +65,29 @@ func (v *vault) key() (cipher.AEAD, error) {
 	}
 	key, err := v.sealer.Open(v.password, sealed)
 	if err == nil {
-		aead, err = newAEAD(key)
+		known, err = newAEADs(key)
 	}
 	if err != nil {
 		v.failed = revision
 		return nil, errors.Join(ErrCredentials, err)
 	}
-	v.aead = aead
-	return aead, nil
+	v.aeads = known
+	return known, nil
+}
+
+// newAEADs returns what seals under a key: records under itself, and sessions under one
+// that is derived from it, so that neither can be taken for the other.
+func newAEADs(key []byte) (*aeads, error) {
+	derived, err := hkdf.Key(sha256.New, key, nil, "shoal session tokens", keySize)
+	if err != nil {
+		return nil, fmt.Errorf("directory: derive the key of sessions: %w", err)
+	}
+	var a aeads
+	if a.records, err = newAEAD(key); err != nil {
+		return nil, err
+	}
+	a.sessions, err = newAEAD(derived)
+	return &a, err
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {
@@ -103,10 +126,10 @@ func (v *vault) reseal(ctx context.Context, former string) error {
 
 // ensureKey returns the key, and makes it if there is none. Of several gateways that
 // do, one makes it.
-func (v *vault) ensureKey(ctx context.Context) (cipher.AEAD, error) {
-	aead, err := v.key()
+func (v *vault) ensureKey(ctx context.Context) (*aeads, error) {
+	known, err := v.key()
 	if !errors.Is(err, errNoKey) {
-		return aead, err
+		return known, err
 	}
 	key := make([]byte, keySize)
 	rand.Read(key) //nolint:errcheck // it never fails, as crypto/rand promises
@@ -121,19 +144,19 @@ func (v *vault) ensureKey(ctx context.Context) (cipher.AEAD, error) {
 }
 
 func (v *vault) seal(ctx context.Context, name string, content []byte) ([]byte, error) {
-	aead, err := v.ensureKey(ctx)
+	known, err := v.ensureKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(nil, nil, content, []byte(name)), nil
+	return known.records.Seal(nil, nil, content, []byte(name)), nil
 }
 
 func (v *vault) open(name string, sealed []byte) ([]byte, error) {
-	aead, err := v.key()
+	known, err := v.key()
 	if err != nil {
 		return nil, err
 	}
-	content, err := aead.Open(nil, nil, sealed, []byte(name))
+	content, err := known.records.Open(nil, nil, sealed, []byte(name))
 	if err != nil {
 		return nil, errDamaged
 	}

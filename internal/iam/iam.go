@@ -6,6 +6,8 @@ package iam
 import (
 	"crypto/subtle"
 	"errors"
+	"slices"
+	"time"
 )
 
 // ErrNoSuchKey says that nobody has an access key, or that it does not count now.
@@ -15,15 +17,25 @@ var ErrNoSuchKey = errors.New("iam: no such access key")
 // anonymous. It does not change: who a request comes from is found out once.
 type Identity struct {
 	AccessKey string
-	Parent    string // of a service account: the user whose it is
-	Root      bool   // the root user, or a service account of his
+	Parent    string // of a service account or a session: the user whose it is
+	Root      bool   // the root user, or a service account or session of his
 	Access    *Access
+	Session   *Session // nil: the credentials are not temporary
+}
+
+// Session is what temporary credentials have beside those that they were made with.
+type Session struct {
+	Name   string // as whoever made it calls it, or ""
+	Issued time.Time
+	// Claims are what an identity provider says of somebody who is no user here, by the
+	// condition key, such as "jwt:sub".
+	Claims map[string]string
 }
 
 // Access is what policies say of somebody.
 type Access struct {
 	Policies []*Policy // his own and those of his groups
-	Bound    *Policy   // of a service account: what it does not allow is denied; nil: nothing
+	Bounds   []*Policy // of service accounts and sessions: what one of these does not allow is denied
 }
 
 // Anonymous reports whether nobody signed.
@@ -38,12 +50,25 @@ func (i Identity) User() string {
 }
 
 // Bounded reports whether a policy bounds what the user's policies allow.
-func (i Identity) Bounded() bool { return i.Access != nil && i.Access.Bound != nil }
+func (i Identity) Bounded() bool { return i.Access != nil && len(i.Access.Bounds) > 0 }
+
+// BoundBy returns the identity bounded by one more policy; nil bounds nothing.
+func (i Identity) BoundBy(p *Policy) Identity {
+	if p == nil {
+		return i
+	}
+	access := &Access{Bounds: []*Policy{p}}
+	if i.Access != nil {
+		access.Policies, access.Bounds = i.Access.Policies, slices.Concat(i.Access.Bounds, access.Bounds)
+	}
+	i.Access = access
+	return i
+}
 
 // Decide returns what the identity's own policies say of a request. The root user
 // may do everything, as far as it is for them to say.
 func (i Identity) Decide(r *Request) Decision {
-	if i.Bounded() && i.Access.Bound.Decide(r) != Allow {
+	if i.Bounded() && slices.ContainsFunc(i.Access.Bounds, func(p *Policy) bool { return p.Decide(r) != Allow }) {
 		return Deny
 	}
 	if i.Root {

@@ -97,7 +97,7 @@ func TestAUserMayDoWhatOneOfHisPoliciesAllowsAndNoneDenies(t *testing.T) {
 
 func TestAServiceAccountMayDoNoMoreThanItsUserAndItsBound(t *testing.T) {
 	bound := userPolicy(t, `{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::b/own/*"}`)
-	read := &iam.Access{Policies: []*iam.Policy{cannedPolicy(t, "readonly")}, Bound: bound}
+	read := &iam.Access{Policies: []*iam.Policy{cannedPolicy(t, "readonly")}, Bounds: []*iam.Policy{bound}}
 	for _, tt := range []struct {
 		who    iam.Identity
 		action string
@@ -203,7 +203,7 @@ func FuzzParseUserPolicy(f *testing.F) {
 			return
 		}
 		r := get(key)
-		r.Identity = iam.Identity{AccessKey: "ann", Access: &iam.Access{Bound: p}}
+		r.Identity = iam.Identity{AccessKey: "ann", Access: &iam.Access{Bounds: []*iam.Policy{p}}}
 		if got := r.Identity.Decide(&r); got == iam.Allow {
 			t.Error("a bound allows something by itself")
 		}
