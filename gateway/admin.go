@@ -40,6 +40,7 @@ func adminCalls() []adminCall {
 	return []adminCall{
 		{"GET", "info", "AdminInfo", "admin:ServerInfo", (*Server).adminInfo},
 		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo},
+		{"GET", "trace", "AdminTrace", "admin:ServerTrace", (*Server).traceCalls},
 
 		{"GET", "datausageinfo", "AdminDataUsageInfo", "admin:DataUsageInfo", (*Server).dataUsageInfo},
 		{"PUT", "set-bucket-quota", "AdminSetBucketQuota", "admin:SetBucketQuota", (*Server).setBucketQuota},

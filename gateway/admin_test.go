@@ -28,13 +28,22 @@ type office struct {
 // everything, and a service account of ann, "annskey". The secret of each is that of.
 func serveOffice(t *testing.T) *office {
 	t.Helper()
+	return serveOfficeWith(t, func(*Config) {})
+}
+
+// serveOfficeWith is serveOffice with something changed.
+func serveOfficeWith(t *testing.T, change func(*Config)) *office {
+	t.Helper()
 	o := &office{sealer: sealing.New(2)}
 	var err error
 	o.directory, err = directory.New(t.Context(), directory.Config{Root: directory.Credentials{AccessKey: testUser, Secret: testSecret}, Records: &o.records, Sealer: o.sealer, Now: func() time.Time {
 		return time.Now().Add(time.Duration(o.ahead.Load()))
 	}})
 	o.must(t, err)
-	o.fixture = serve(t, func(cfg *Config) { cfg.Authority, cfg.Directory, cfg.Sealer = o.directory, o.directory, o.sealer })
+	o.fixture = serve(t, func(cfg *Config) {
+		cfg.Authority, cfg.Directory, cfg.Sealer = o.directory, o.directory, o.sealer
+		change(cfg)
+	})
 	ctx := t.Context()
 	for name, policy := range map[string]string{"ann": "readonly", "boss": "consoleAdmin"} {
 		o.must(t, o.directory.SetUser(ctx, name, secretOf(name), true))
@@ -156,7 +165,7 @@ func TestAdminErrorsHaveTheCodesThatToolsKnow(t *testing.T) {
 		method, path, query, document, want string
 		status                              int
 	}{
-		{"GET", "trace", "", "", "XMinioAdminVersionMismatch", 426},
+		{"GET", "speedtest", "", "", "XMinioAdminVersionMismatch", 426},
 		{"POST", "info", "", "", "XMinioAdminVersionMismatch", 426},
 		{"DELETE", "remove-user", "accessKey=nobody", "", "XMinioAdminNoSuchUser", 404},
 		{"DELETE", "remove-user", "accessKey=annskey", "", "XMinioAdminNoSuchUser", 404},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/relay"
 )
 
 // getNotification serves GetBucketNotificationConfiguration
@@ -69,7 +70,7 @@ func fromEvents(err error) error {
 		return errInvalidArgument.with(err.Error())
 	case errors.Is(err, events.ErrNotImplemented):
 		return errNotImplemented.with(err.Error())
-	case errors.Is(err, events.ErrTooMany):
+	case errors.Is(err, relay.ErrTooMany):
 		return errSlowDown.because(err)
 	}
 	return errMalformedXML.because(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/relay"
 )
 
 // The answer to who listens is lines of JSON, each with the records of events. In
@@ -65,7 +66,7 @@ type listenBeat struct {
 
 // listenBody is the answer to a listener, as long as it listens.
 type listenBody struct {
-	listener *events.Listener
+	listener *relay.Listener
 	beat     listenBeat
 	next     []byte // to be read first
 }

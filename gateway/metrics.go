@@ -3,6 +3,7 @@ package gateway
 import (
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -53,33 +54,43 @@ func (r *request) operation() string {
 	return r.op.name
 }
 
-// record counts the request and writes its access line.
-func (s *Server) record(r *request) {
-	status := r.ctx.Response.StatusCode()
-	took := s.Now().Sub(r.started)
-	sent := int64(max(0, r.ctx.Response.Header.ContentLength()))
+// tally is what a request came to, as far as is known when its answer begins.
+type tally struct {
+	status         int
+	took           time.Duration
+	received, sent int64 // bytes of bodies; one still to be sent counts as declared
+}
+
+func (s *Server) tally(r *request) tally {
+	o := tally{status: r.ctx.Response.StatusCode(), took: s.Now().Sub(r.started), sent: int64(max(0, r.ctx.Response.Header.ContentLength()))}
 	if !r.ctx.Response.IsBodyStream() {
-		sent = int64(len(r.ctx.Response.Body()))
+		o.sent = int64(len(r.ctx.Response.Body()))
 	}
 	if r.method == "HEAD" {
-		sent = 0
+		o.sent = 0
 	}
-	var received int64
 	if r.body != nil {
-		received = r.body.received()
+		o.received = r.body.received()
 	}
-	s.Metrics.requests.WithLabelValues(r.operation(), strconv.Itoa(status)).Inc()
-	s.Metrics.seconds.WithLabelValues(r.operation()).Observe(took.Seconds())
-	s.Metrics.received.Add(float64(received))
-	s.Metrics.sent.Add(float64(sent))
+	return o
+}
+
+// record counts the request, writes its access line, and tells those who watch.
+func (s *Server) record(r *request) {
+	o := s.tally(r)
+	s.Metrics.requests.WithLabelValues(r.operation(), strconv.Itoa(o.status)).Inc()
+	s.Metrics.seconds.WithLabelValues(r.operation()).Observe(o.took.Seconds())
+	s.Metrics.received.Add(float64(o.received))
+	s.Metrics.sent.Add(float64(o.sent))
+	s.trace(r, o)
 	if !s.AccessLog || !s.Logger.Enabled(s.root, slog.LevelInfo) {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("request", r.id), slog.String("remote", r.remoteIP()), slog.String("user", r.identity.AccessKey),
 		slog.String("operation", r.operation()), slog.String("bucket", r.bucket), slog.String("key", r.key),
-		slog.Int("status", status), slog.Int64("received", received), slog.Int64("sent", sent),
-		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.Int("status", o.status), slog.Int64("received", o.received), slog.Int64("sent", o.sent),
+		slog.Float64("ms", float64(o.took.Microseconds())/1000),
 	}
 	if r.failure != nil {
 		attrs = append(attrs, slog.String("code", r.failure.code))

@@ -25,6 +25,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 	"github.com/shoal-storage/shoal/internal/sse"
+	"github.com/shoal-storage/shoal/internal/trace"
 )
 
 // Authority knows who there is; iam.Root and directory.Directory are ones. It may be
@@ -54,6 +55,10 @@ type Config struct {
 	Sealer    *sealing.Sealer
 	// Events tells of what happens; nil: nobody is told, and there are no targets.
 	Events *events.Service
+	// Trace tells of calls; nil: there is no such thing. Node is what this gateway is
+	// called there.
+	Trace *trace.Hub
+	Node  string
 	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
 	Usage Usage
 	// MasterKeys are what objects are encrypted under; nil: only customers' keys.

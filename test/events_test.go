@@ -409,7 +409,7 @@ func TestMcManagesEventsAndWatchesThem(t *testing.T) {
 		_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: strings.NewReader("x")})
 		must(t, err)
 	}
-	heard := watch(t, mc, func() { put("in/probe") }, "g2/bucket", "--prefix", "in/")
+	heard := watch(t, mc, func() { put("in/probe") }, "watch", "--json", "g2/bucket", "--prefix", "in/")
 	put("out/a")
 	put("in/b c")
 	_, err := newS3(fleet[0]).DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: aws.String("in/b c")})
@@ -434,11 +434,12 @@ func TestMcManagesEventsAndWatchesThem(t *testing.T) {
 	}
 }
 
-// watch runs "mc watch" until the end of the test and returns where its lines come
-// out. It listens when it has told of what probe does, whose key ends with "probe".
+// watch runs a command of mc that goes on until the end of the test, and returns where
+// its lines come out. It listens when it has told of what probe does, whose key ends with
+// "probe".
 func watch(t *testing.T, mc *cli, probe func(), args ...string) <-chan string {
 	t.Helper()
-	cmd := exec.Command(mc.path, append(append(slices.Clone(mc.args), "watch", "--json"), args...)...)
+	cmd := exec.Command(mc.path, append(slices.Clone(mc.args), args...)...)
 	cmd.Env = mc.env
 	out, err := cmd.StdoutPipe()
 	must(t, err)
@@ -458,7 +459,7 @@ func watch(t *testing.T, mc *cli, probe func(), args ...string) <-chan string {
 			lines <- in.Text()
 		}
 	}()
-	eventually(t, "mc watch listens", func() bool {
+	eventually(t, "mc listens", func() bool {
 		probe()
 		select {
 		case <-ready:

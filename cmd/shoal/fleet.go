@@ -15,6 +15,7 @@ import (
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/trace"
 	"github.com/shoal-storage/shoal/internal/uuid"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/raftlock"
@@ -42,12 +43,15 @@ type fleet struct {
 	left   sync.Once
 	data   atomic.Pointer[routed.Store] // what others are answered from, where gateways route
 	events atomic.Pointer[events.Service]
+	trace  *trace.Hub
+	name   string // host:port at which clients reach this gateway
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
 // if there is none. Clients of this one are served at an address.
 func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Addr, env *environment, log *slog.Logger) (_ *fleet, err error) {
-	fl := &fleet{log: log, ended: make(chan error, 1)}
+	fl := &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub)}
+	fl.trace.Peers = listenedTo{fl, traceProtocol}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, fl.close(context.WithoutCancel(ctx)))
@@ -76,10 +80,12 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	}
 	fl.mesh.Handle(dataProtocol, fl.serveData)
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
+	fl.mesh.Handle(traceProtocol, fl.serveTrace)
 	fl.answerDoctors(context.WithoutCancel(ctx), path)
 	address := f.advertised(ctx, fl.mount, ln.Addr())
+	fl.name = endpoint(clients, address)
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
-		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: endpoint(clients, address),
+		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: fl.name,
 		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: fl.mount, Logger: log,
 	})
 	if err != nil {
@@ -229,6 +235,7 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	cfg.Ready = fl.node.Ready
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
 	cfg.Gateways = fl.gateways
+	cfg.Trace, cfg.Node = fl.trace, fl.name
 	return nil
 }
 
@@ -254,6 +261,7 @@ func (fl *fleet) close(ctx context.Context) error {
 	var err error
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
+	fl.trace.Close()
 	if fl.node != nil {
 		fl.leave(ctx)
 		err = fl.mesh.Close()

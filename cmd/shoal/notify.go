@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -141,7 +140,7 @@ func journalOf(store object.Store) (events.Journal, error) {
 func startEvents(ctx context.Context, targets []events.Target, b *backend, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
 	cfg := events.Config{Targets: targets, Journal: b.journal, Locker: b.locker, Log: log, Now: time.Now}
 	if b.fleet != nil {
-		cfg.Peers = b.fleet
+		cfg.Peers = listenedTo{b.fleet, eventProtocol}
 	}
 	s := events.New(ctx, cfg)
 	if b.fleet != nil {
@@ -190,21 +189,6 @@ func (fl *fleet) serveEvents(c *mesh.Conn) {
 	if err := s.Serve(context.Background(), c); err != nil {
 		fl.log.Debug("a gateway that listened to events is gone", "node", c.Peer, "error", err)
 	}
-}
-
-// Others implements events.Peers.
-func (fl *fleet) Others() []string {
-	var all []string
-	for _, o := range fl.node.Others() {
-		all = append(all, o.Node+" "+o.Address)
-	}
-	return all
-}
-
-// Dial implements events.Peers.
-func (fl *fleet) Dial(ctx context.Context, peer string) (net.Conn, error) {
-	node, address, _ := strings.Cut(peer, " ")
-	return fl.mesh.Dial(ctx, address, node, eventProtocol)
 }
 
 // eventCollector is the queues of events for Prometheus.

@@ -20,6 +20,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
+	"github.com/shoal-storage/shoal/internal/trace"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 )
@@ -232,6 +233,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { _ = ln.Close() }() // closed already if it was served
+	cfg.Node = ln.Addr().String()
 	b, err := f.openBackend(ctx, paths, ln.Addr(), state, env, log)
 	if err != nil {
 		return err
@@ -278,6 +280,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog.Logger) (cfg gateway.Config, err error) {
 	cfg = gateway.DefaultConfig()
 	cfg.Logger, cfg.Metrics, cfg.Sealer = log, gateway.NewMetrics(), sealing.New(derivations)
+	cfg.Trace = new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
 	cfg.PublicMetrics = f.metricsAuth == "public"

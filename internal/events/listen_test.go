@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/relay"
 )
 
 // peers are gateways that reach one another through memory.
@@ -44,7 +45,7 @@ func (p *peers) Dial(_ context.Context, peer string) (net.Conn, error) {
 	return here, nil
 }
 
-func newListened(t *testing.T, p events.Peers) *events.Service {
+func newListened(t *testing.T, p relay.Peers) *events.Service {
 	t.Helper()
 	return events.New(t.Context(), events.Config{Peers: p, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 }
@@ -57,7 +58,7 @@ func happen(t *testing.T, s *events.Service, name events.Name, bucket, key strin
 }
 
 // heard returns the keys that a listener has heard of by now.
-func heard(l *events.Listener) []string {
+func heard(l *relay.Listener) []string {
 	synctest.Wait()
 	var keys []string
 	for {
@@ -72,7 +73,7 @@ func heard(l *events.Listener) []string {
 	}
 }
 
-func listen(t *testing.T, s *events.Service, i events.Interest) *events.Listener {
+func listen(t *testing.T, s *events.Service, i events.Interest) *relay.Listener {
 	t.Helper()
 	l, err := s.Listen(t.Context(), i)
 	if err != nil {
@@ -128,7 +129,7 @@ func TestAListenerThatFallsBehindIsToldThatItHasMissedSomething(t *testing.T) {
 		for range 5000 {
 			happen(t, s, events.CreatedPut, "one", "k")
 		}
-		if !errors.Is(context.Cause(l.Context()), events.ErrTooSlow) {
+		if !errors.Is(context.Cause(l.Context()), relay.ErrTooSlow) {
 			t.Error("it is not")
 		}
 		l.Close()

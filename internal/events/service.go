@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/relay"
 )
 
 // Config is what New needs.
@@ -18,7 +19,7 @@ type Config struct {
 	Targets []Target
 	Journal Journal     // may be nil if there are no targets
 	Locker  lock.Locker // of all gateways that share the Journal; nil as the Journal
-	Peers   Peers       // the other gateways; nil: there are none
+	Peers   relay.Peers // the other gateways; nil: there are none
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -28,7 +29,7 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	queues  map[Destination]*queue
-	hub     hub
+	hub     relay.Hub[Event, Interest]
 	stop    context.CancelFunc
 	group   sync.WaitGroup
 	strange sync.Map // what has been complained of: a Destination, or waits
@@ -51,6 +52,7 @@ const (
 // New returns a Service that delivers until Close.
 func New(ctx context.Context, cfg Config) *Service {
 	s := &Service{cfg: cfg, queues: make(map[Destination]*queue)}
+	s.hub.Peers = cfg.Peers
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, t := range cfg.Targets {
 		q := newQueue(t, cfg.Journal, cfg.Log)
@@ -68,7 +70,7 @@ func New(ctx context.Context, cfg Config) *Service {
 // start. The caller sees to it that no other method runs.
 func (s *Service) Close() error {
 	s.stop()
-	s.hub.close()
+	s.hub.Close()
 	s.group.Wait()
 	var errs []error
 	for to, q := range s.queues {
@@ -95,9 +97,6 @@ func (s *Service) ARNs() []string {
 	return all
 }
 
-// Listening reports whether anybody listens. It costs nothing.
-func (s *Service) Listening() bool { return s.hub.listening.Load() > 0 }
-
 // Notify tells listeners, and returns when all that the rules of the events' bucket
 // send is durable. Rules may be nil.
 func (s *Service) Notify(ctx context.Context, rules *Configuration, happened ...Event) error {
@@ -105,7 +104,7 @@ func (s *Service) Notify(ctx context.Context, rules *Configuration, happened ...
 	for i := range happened {
 		e := &happened[i]
 		if s.Listening() {
-			if err := s.hub.publish(e); err != nil {
+			if err := s.hub.Publish(e, forListeners); err != nil {
 				return err
 			}
 		}

@@ -1,4 +1,4 @@
-package events
+package relay
 
 import (
 	"bufio"
@@ -19,8 +19,8 @@ type Peers interface {
 	Dial(ctx context.Context, peer string) (net.Conn, error)
 }
 
-// How gateways talk of events: the one that listens sends its Interest as one line,
-// and gets a line for each event, the first of them, and some in between, empty.
+// How gateways talk: the one that listens sends its interest as one line, and gets a
+// line for each thing, the first of them, and some in between, empty.
 const (
 	lookEvery    = time.Second // for gateways that are new
 	introduction = 2 * time.Second
@@ -32,10 +32,10 @@ const (
 
 // follow brings a listener what happens at other gateways, until it ends. It returns
 // when those that are there now tell it, or do not answer in time.
-func (s *Service) follow(l *Listener) {
-	f := &following{peers: s.cfg.Peers, listener: l, told: make(map[string]bool)}
+func (h *Hub[E, I]) follow(l *Listener, interest []byte) {
+	f := &following{peers: h.Peers, listener: l, interest: interest, told: make(map[string]bool)}
 	first := f.look()
-	s.group.Go(func() {
+	h.followers.Go(func() {
 		for pause(l.ctx, lookEvery) {
 			f.look()
 		}
@@ -55,6 +55,7 @@ func (s *Service) follow(l *Listener) {
 type following struct {
 	peers    Peers
 	listener *Listener
+	interest []byte // as a line
 
 	mu   sync.Mutex
 	told map[string]bool // which peers are connected, or being connected
@@ -96,11 +97,7 @@ func (f *following) hear(peer string, ready func()) {
 	}
 	defer context.AfterFunc(l.ctx, func() { _ = c.Close() })()
 	defer c.Close() //nolint:errcheck // it was read from
-	line, err := json.Marshal(l.interest)
-	if err != nil {
-		return
-	}
-	if _, err := c.Write(append(line, '\n')); err != nil {
+	if _, err := c.Write(f.interest); err != nil {
 		return
 	}
 	in := bufio.NewScanner(c)
@@ -118,7 +115,7 @@ func (f *following) hear(peer string, ready func()) {
 
 // Serve tells a listener at another gateway what happens here, until the connection
 // ends, which it closes.
-func (s *Service) Serve(ctx context.Context, c net.Conn) error {
+func (h *Hub[E, I]) Serve(ctx context.Context, c net.Conn) error {
 	defer c.Close() //nolint:errcheck // what it did not take it asks for anew
 	in := bufio.NewScanner(c)
 	in.Buffer(make([]byte, 0, 4<<10), maxInterest)
@@ -128,11 +125,11 @@ func (s *Service) Serve(ctx context.Context, c net.Conn) error {
 	if !in.Scan() {
 		return in.Err()
 	}
-	var interest Interest
+	var interest I
 	if err := json.Unmarshal(in.Bytes(), &interest); err != nil {
 		return fmt.Errorf("tell another gateway: %w", err)
 	}
-	l, err := s.hub.add(ctx, interest)
+	l, err := h.add(ctx, interest)
 	if err != nil {
 		return err
 	}
@@ -166,5 +163,17 @@ func tell(l *Listener, c net.Conn) error {
 		case <-l.ctx.Done():
 			return nil
 		}
+	}
+}
+
+// pause waits, and reports whether ctx has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

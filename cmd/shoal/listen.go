@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"github.com/shoal-storage/shoal/raftlock/mesh"
+)
+
+// listenedTo is the other gateways of a fleet as they are listened to by a protocol.
+type listenedTo struct {
+	fleet    *fleet
+	protocol string
+}
+
+// Others implements relay.Peers.
+func (l listenedTo) Others() []string {
+	var all []string
+	for _, o := range l.fleet.node.Others() {
+		all = append(all, o.Node+" "+o.Address)
+	}
+	return all
+}
+
+// Dial implements relay.Peers.
+func (l listenedTo) Dial(ctx context.Context, peer string) (net.Conn, error) {
+	node, address, _ := strings.Cut(peer, " ")
+	return l.fleet.mesh.Dial(ctx, address, node, l.protocol)
+}
+
+// traceProtocol is how gateways tell one another of the calls that they serve.
+const traceProtocol = "trace/1"
+
+// serveTrace tells another gateway of the calls here.
+func (fl *fleet) serveTrace(c *mesh.Conn) {
+	if err := fl.trace.Serve(context.Background(), c); err != nil {
+		fl.log.Debug("a gateway that traced calls is gone", "node", c.Peer, "error", err)
+	}
+}
