@@ -82,7 +82,13 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
 	fl.mesh.Handle(traceProtocol, fl.serveTrace)
 	fl.answerDoctors(context.WithoutCancel(ctx), path)
-	address := f.advertised(ctx, fl.mount, ln.Addr())
+	address, err := f.advertised(ctx, fl.mount, ln.Addr())
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	if f.peers != "" && f.advertise == "" && len(f.lookup(ctx)) == 0 {
+		log.Warn("none of --peers is known yet: other gateways are told an address that they may not reach; --advertise names another", "cluster_address", address)
+	}
 	fl.name = endpoint(clients, address)
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
 		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: fl.name,
@@ -324,20 +330,17 @@ func endpoint(clients net.Addr, advertised string) string {
 
 // advertised returns the address at which other gateways reach this one: as
 // given, or that of the interface towards the others.
-func (f *serverFlags) advertised(ctx context.Context, m *mount.Mount, listening net.Addr) string {
+func (f *serverFlags) advertised(ctx context.Context, m *mount.Mount, listening net.Addr) (string, error) {
 	tcp, ok := listening.(*net.TCPAddr)
 	if !ok {
-		return listening.String()
+		return listening.String(), nil
 	}
 	port := fmt.Sprint(tcp.Port)
 	if f.advertise != "" {
-		if _, _, err := net.SplitHostPort(f.advertise); err == nil {
-			return f.advertise
-		}
-		return net.JoinHostPort(f.advertise, port)
+		return f.advertisedAs(port)
 	}
 	if !tcp.IP.IsUnspecified() {
-		return net.JoinHostPort(tcp.IP.String(), port)
+		return net.JoinHostPort(tcp.IP.String(), port), nil
 	}
 	towards := f.lookup(ctx)
 	if members, err := m.Members(ctx); err == nil {
@@ -348,10 +351,46 @@ func (f *serverFlags) advertised(ctx context.Context, m *mount.Mount, listening 
 	// Addresses of the documentation's networks route as the whole world does.
 	for _, at := range append(towards, "192.0.2.1:9", "[2001:db8::1]:9") {
 		if ip := sourceTowards(at); ip != nil {
-			return net.JoinHostPort(ip.String(), port)
+			return net.JoinHostPort(ip.String(), port), nil
 		}
 	}
-	return net.JoinHostPort("127.0.0.1", port)
+	return net.JoinHostPort("127.0.0.1", port), nil
+}
+
+// advertisedAs returns what --advertise comes to: an address, or this host's in a
+// network. The first of a fleet can see no other to find out which network that is.
+func (f *serverFlags) advertisedAs(port string) (string, error) {
+	if _, network, err := net.ParseCIDR(f.advertise); err == nil {
+		own, err := net.InterfaceAddrs()
+		if err != nil {
+			return "", failed("cannot look at this host's addresses", err, "give --advertise an address")
+		}
+		ip := addressIn(own, network)
+		if ip == nil {
+			return "", usage("this host has no address in --advertise "+f.advertise, "give it an address, or a network that all gateways are in")
+		}
+		return net.JoinHostPort(ip.String(), port), nil
+	}
+	if _, _, err := net.SplitHostPort(f.advertise); err == nil {
+		return f.advertise, nil
+	}
+	return net.JoinHostPort(f.advertise, port), nil
+}
+
+// addressIn returns the first of these addresses that is in a network, nil if none
+// is. One that stands for itself alone, as those that Docker Swarm balances between
+// tasks, is not a host's own.
+func addressIn(own []net.Addr, network *net.IPNet) net.IP {
+	for _, a := range own {
+		ip, ok := a.(*net.IPNet)
+		if !ok || !network.Contains(ip.IP) {
+			continue
+		}
+		if ones, bits := ip.Mask.Size(); ones < bits {
+			return ip.IP
+		}
+	}
+	return nil
 }
 
 // sourceTowards returns the address that this host would send from, nil where

@@ -104,7 +104,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.address, "address", "", "`host:port` to serve S3 on (default \":9000\", without credentials \"127.0.0.1:9000\")")
 	fl.StringVar(&f.consoleAddress, "console-address", "", "`host:port` of the web console (not in this version)")
 	fl.StringVar(&f.clusterAddress, "cluster-address", "", "`host:port` where the gateways of one tree talk to each other (default port 9002 of the S3 address's host)")
-	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address (default: this host's address towards them)")
+	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address, or a network such as 10.1.0.0/16 in which this host's address is taken (default: this host's address towards them)")
 	fl.StringVar(&f.peers, "peers", "", "comma-separated `hosts` where other gateways may be, beside those that the tree names; tasks.NAME finds those of a Swarm service")
 	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH, and join none")
 	fl.StringVar(&f.mountMode, "mount-mode", "auto", "how gateways share PATH: direct, routed (each bucket is served by one gateway at a time), or auto: routed on SMB and GlusterFS")
