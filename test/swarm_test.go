@@ -84,11 +84,13 @@ type steady struct {
 }
 
 func (w *steady) write(t *testing.T, id int) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for i := 0; ; i++ {
 		select {
 		case <-w.stop:
 			return
-		default:
+		case <-tick.C:
 		}
 		key, began := fmt.Sprintf("%s/%d/%d", w.prefix, id, i), time.Now()
 		_, err := w.c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: w.bucket, Key: &key, Body: strings.NewReader(key)})

@@ -47,6 +47,9 @@ func (fl *fleet) measure(ctx context.Context, path string) error {
 	if _, routed := vfs.IsRouted(fl.root); routed {
 		return nil
 	}
+	if err := doctor.Sweep(ctx, fl.root, time.Now()); err != nil {
+		fl.log.Warn("what others that measured have left behind could not be removed", "error", err)
+	}
 	others := fl.node.Others()
 	for i, other := range others[:min(len(others), joinAttempts)] {
 		found, err := fl.measureWith(ctx, path, other.Address, other.Node)

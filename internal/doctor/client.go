@@ -67,6 +67,32 @@ type Client struct {
 // DirPrefix begins the name of each directory that doctors work in.
 const DirPrefix = ".shoal-doctor-"
 
+// left is how long the directory of a doctor may stand without a change before it is
+// taken for one that a doctor has left behind.
+const left = time.Hour
+
+// Sweep removes what doctors that died have left behind.
+func Sweep(ctx context.Context, root vfs.Dir, now time.Time) error {
+	entries, err := root.ReadDir()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name, DirPrefix) || !e.Type.IsDir() {
+			continue
+		}
+		st, err := root.Stat(e.Name)
+		if err == nil && now.Sub(st.Mtime) > left {
+			_, err = (&Client{Root: root, Dir: e.Name}).Act(ctx, Act{Do: Clear})
+		}
+		if !absent(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // maxContent bounds what a file may hold, in bytes.
 const maxContent = 1 << 10
 

@@ -130,3 +130,31 @@ func TestOtherHostsReachNothingButDirectoriesOfDoctors(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatADoctorLeftBehindIsRemovedAfterAnHour(t *testing.T) {
+	m, ctx := vfs.NewMemory(), t.Context()
+	c := client(m, NewDir())
+	for _, a := range []Act{{Do: Make}, {Do: Put, Name: "x", Content: "x"}} {
+		if _, err := c.Act(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Root().Mkdir("bucket", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	st, err := m.Root().Stat(c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		age  time.Duration
+		want int
+	}{{time.Minute, 2}, {2 * time.Hour, 1}} {
+		if err := Sweep(ctx, m.Root(), st.Mtime.Add(tt.age)); err != nil {
+			t.Error(err)
+		}
+		if entries, err := m.Root().ReadDir(); err != nil || len(entries) != tt.want {
+			t.Errorf("after %v: %v, %v", tt.age, entries, err)
+		}
+	}
+}
