@@ -47,3 +47,11 @@ func TestTheStoreShowsWhatEveryStoreMust(t *testing.T) {
 		})
 	}
 }
+
+func TestTheStoreAgreesWithTheModel(t *testing.T) {
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			objecttest.Model(t, func(t *testing.T) object.Store { return open(t, 2, drives(4)) }, seed, 1500)
+		})
+	}
+}

@@ -119,6 +119,7 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		sinks[i] = writers[i]
 	}
 	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, least)
+	defer out.Free()
 	err := w.copy(ctx, out, body, pieceSize)
 	if err == nil {
 		_, err = out.Close()

@@ -246,3 +246,43 @@ func TestADamagedDriveDoesNotKeepTheOthersFromServing(t *testing.T) {
 		checkAll(t, s, "a")
 	}))
 }
+
+// BenchmarkPut is what an object costs on four drives that are directories.
+func BenchmarkPut(b *testing.B) {
+	dir := b.TempDir()
+	var paths []string
+	for i := range 4 {
+		path := filepath.Join(dir, fmt.Sprint("d", i))
+		if err := os.Mkdir(path, 0o700); err != nil {
+			b.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	set, err := format.Open(b.Context(), paths, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer set.Close()
+	locker := lock.NewLocal(set.Boot)
+	defer locker.Close()
+	s, err := erasure.New(b.Context(), erasure.Config{Drives: set.Drives, Parity: 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.CreateBucket(b.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		b.Fatal(err)
+	}
+	for _, size := range []int{4 << 10, 1 << 20, 64 << 20} {
+		body := make([]byte, size)
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				_, err := s.Put(b.Context(), object.Ref{Bucket: "bucket", Key: "k"}, object.PutInput{Body: objecttest.NewBody(body, object.NoAlgorithm)})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

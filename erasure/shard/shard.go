@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/reedsolomon"
 	"github.com/zeebo/xxh3"
@@ -108,7 +109,29 @@ func open(unit []byte, id ID, shard int, number int64) ([]byte, error) {
 // Codec makes shards of one geometry. It may be used concurrently.
 type Codec struct {
 	Geometry
-	rs reedsolomon.Encoder // nil without redundancy
+	rs      reedsolomon.Encoder // nil without redundancy
+	buffers sync.Pool           // of *buffers, for whole stripes
+}
+
+// buffers are what a Writer fills: a stripe and the units that become of it.
+type buffers struct {
+	stripe, parity []byte
+	units          [][]byte // of each shard
+}
+
+func (c *Codec) buffersFor(cell int64) *buffers {
+	if cell == CellData {
+		if b, ok := c.buffers.Get().(*buffers); ok {
+			return b
+		}
+	}
+	return &buffers{stripe: make([]byte, int64(c.K)*cell), parity: make([]byte, int64(c.M)*cell), units: make([][]byte, c.N())}
+}
+
+func (c *Codec) giveBack(b *buffers) {
+	if int64(len(b.stripe)) == c.stripe() {
+		c.buffers.Put(b)
+	}
 }
 
 // NewCodec returns a Codec.

@@ -10,16 +10,14 @@ import (
 // Writer cuts a content into shards and writes them, stripe by stripe. A shard whose
 // writer fails is left out from then on. It is used by one goroutine.
 type Writer struct {
-	codec  *Codec
-	id     ID
-	sinks  []io.Writer // of the shards; nil: it is left out
-	errs   []error     // why shards were left out
-	stripe []byte      // content of the stripe that is being filled
-	filled int
-	parity []byte
-	units  [][]byte // of each shard, the units of a cell as they are written
-	number int64    // of the next unit
-	least  int      // shards that have to be left
+	codec    *Codec
+	id       ID
+	sinks    []io.Writer // of the shards; nil: it is left out
+	errs     []error     // why shards were left out
+	*buffers             // content of the stripe that is being filled, and what becomes of it
+	filled   int
+	number   int64 // of the next unit
+	least    int   // shards that have to be left
 }
 
 // ErrTooFew says that more shards failed than may.
@@ -28,13 +26,12 @@ var ErrTooFew = errors.New("shard: too few shards can be written")
 // NewWriter returns a Writer of a content of size bytes, -1 if that is not known, to sinks,
 // of which nil ones are left out; it fails when less than least are left.
 func (c *Codec) NewWriter(id ID, size int64, sinks []io.Writer, least int) *Writer {
-	w := &Writer{codec: c, id: id, sinks: sinks, errs: make([]error, len(sinks)), least: least, units: make([][]byte, len(sinks))}
+	w := &Writer{codec: c, id: id, sinks: sinks, errs: make([]error, len(sinks)), least: least}
 	cell := int64(CellData)
 	if size >= 0 && size < c.stripe() {
 		cell = c.lastCell(size)
 	}
-	w.stripe = make([]byte, int64(c.K)*cell)
-	w.parity = make([]byte, int64(c.M)*cell)
+	w.buffers = c.buffersFor(cell)
 	return w
 }
 
@@ -59,8 +56,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// Close writes what is left, and returns which shards were left out and why.
+// Close writes what is left, and returns which shards were left out and why. The Writer can
+// be used no more.
 func (w *Writer) Close() ([]error, error) {
+	defer w.Free()
 	if w.filled > 0 {
 		cell := w.codec.lastCell(int64(w.filled))
 		clear(w.stripe[w.filled : cell*int64(w.codec.K)])
@@ -69,6 +68,14 @@ func (w *Writer) Close() ([]error, error) {
 		}
 	}
 	return w.errs, nil
+}
+
+// Free gives back the memory of a Writer that is not closed. It can be called twice.
+func (w *Writer) Free() {
+	if w.buffers != nil {
+		w.codec.giveBack(w.buffers)
+		w.buffers = nil
+	}
 }
 
 // flush writes a stripe whose cells have so much content.
