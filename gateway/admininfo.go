@@ -19,12 +19,16 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 		return err
 	}
 	gateways := s.gateways(r)
-	online := 0
+	online, offline := 0, 0
 	network, servers := make(map[string]string), []map[string]any{}
 	for _, g := range gateways {
 		network[g.Endpoint] = g.state()
-		if g.Online {
-			online++
+		for _, d := range g.drives() {
+			if d.Online {
+				online++
+			} else {
+				offline++
+			}
 		}
 	}
 	for _, g := range gateways {
@@ -38,7 +42,7 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	maps.Copy(info, map[string]any{
 		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{}, "sqsARN": s.targets(),
 		// mc hides the gateways of another backend.
-		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": len(gateways) - online, "standardSCParity": 0, "rrSCParity": 0},
+		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": s.Parity, "rrSCParity": s.Parity},
 		"servers": servers,
 	})
 	return r.answerJSON(info)
@@ -55,7 +59,11 @@ func (s *Server) targets() []string {
 // gateways returns those that serve the tree.
 func (s *Server) gateways(r *request) []Gateway {
 	if s.Gateways == nil {
-		return []Gateway{{Endpoint: r.header(fasthttp.HeaderHost), Online: true}}
+		g := Gateway{Endpoint: r.header(fasthttp.HeaderHost), Online: true, Uptime: s.Now().Sub(s.started), Version: s.Version}
+		if s.Drives != nil {
+			g.Drives = s.Drives()
+		}
+		return []Gateway{g}
 	}
 	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
 	defer cancel()
@@ -69,18 +77,40 @@ type Gateway struct {
 	Leader   bool
 	Uptime   time.Duration
 	Version  string
+	Drives   []Drive // empty: what all gateways have mounted
 }
 
-// document is the gateway as info shows it, with what all of them have mounted as its
-// one drive.
+// Drive is one of those that a gateway spreads objects over.
+type Drive struct {
+	Path    string
+	ID      string
+	Online  bool
+	Healing bool // it stands for another one, and does not have all of that yet
+}
+
+// drives returns the drives of the gateway; what all gateways have mounted is one.
+func (g Gateway) drives() []Drive {
+	if len(g.Drives) == 0 {
+		return []Drive{{Path: g.Endpoint, Online: g.Online}}
+	}
+	return g.Drives
+}
+
+// document is the gateway as info shows it.
 func (g Gateway) document(scheme string, network map[string]string) map[string]any {
-	drive := map[string]any{"endpoint": g.Endpoint, "path": g.Endpoint, "state": "ok"}
-	if !g.Online {
-		drive["state"] = "offline"
+	drives := []any{}
+	for i, d := range g.drives() {
+		state := "ok"
+		if !d.Online {
+			state = "offline"
+		}
+		drives = append(drives, map[string]any{
+			"endpoint": d.Path, "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": 0, "set_index": 0, "disk_index": i,
+		})
 	}
 	return map[string]any{
 		"state": g.state(), "endpoint": g.Endpoint, "scheme": scheme, "uptime": int64(g.Uptime.Seconds()), "version": g.Version,
-		"network": network, "drives": []any{drive}, "is_leader": g.Leader,
+		"network": network, "drives": drives, "is_leader": g.Leader,
 	}
 }
 

@@ -83,6 +83,11 @@ type Config struct {
 	Status func(ctx context.Context) any
 	// Gateways returns those that serve the tree; nil: there is this one.
 	Gateways func(ctx context.Context) []Gateway
+	// Drives returns those that objects are spread over, so that Parity of them can be
+	// lost; nil: they are not.
+	Drives  func() []Drive
+	Parity  int
+	Version string // of the program
 
 	MaxRequests    int           // served at once; more wait, then get SlowDown
 	AdmissionWait  time.Duration // how long they wait
@@ -159,6 +164,7 @@ type Server struct {
 	parsed   parsedDocuments
 	between  *sse.BucketKeys
 	draining atomic.Bool
+	started  time.Time
 }
 
 // maxHeaderBytes is the longest request header that is read. S3 allows 8 KiB,
@@ -185,7 +191,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
-	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids}
+	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids, started: cfg.Now()}
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -18,10 +19,12 @@ type backend struct {
 	store    object.Store
 	journal  events.Journal
 	locker   lock.Locker
-	records  records        // nil: there is no control plane
-	sessions quota.Sessions // of who writes records
-	fleet    *fleet         // nil: nobody else serves it
-	what     string         // is served, in a word or two
+	records  records                // nil: there is no control plane
+	sessions quota.Sessions         // of who writes records
+	fleet    *fleet                 // nil: nobody else serves it
+	what     string                 // is served, in a word or two
+	drives   func() []gateway.Drive // nil: objects are not spread over drives
+	parity   int
 	shared   bool           // people may change files in it, too
 	ends     []func() error // in the order of their beginnings
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
@@ -87,9 +88,17 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	if set.Formed {
 		log.Info("formed a set of drives", "drives", len(paths), "parity", parity, "deployment", set.Deployment)
 	}
+	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set) }
 	log.Info(standing(set.Online-set.Blank(), len(paths), parity))
 	b.ends = append(b.ends, keepWhole(ctx, store, set, log))
 	return b, nil
+}
+
+func shownDrives(set *format.Set) (all []gateway.Drive) {
+	for _, d := range set.States() {
+		all = append(all, gateway.Drive{Path: d.Path, ID: d.Drive, Online: d.Online, Healing: d.Blank})
+	}
+	return all
 }
 
 // How often the drives are looked at for what some of them lack.

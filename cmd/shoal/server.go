@@ -240,6 +240,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	defer f.startUsage(ctx, b, &cfg)()
+	cfg.Drives, cfg.Parity = b.drives, b.parity
 	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer); err != nil {
 		return err
 	}
@@ -283,6 +284,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.Trace = new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
+	cfg.Version = version
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
 	cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log)

@@ -97,6 +97,28 @@ func (s *Set) Healed() error {
 	return errors.Join(errs...)
 }
 
+// State is how a drive of the set stands.
+type State struct {
+	Path   string // where it is, or should be
+	Drive  string // its ID; empty if that is not known
+	Online bool
+	Blank  bool // it stands for another one, and does not have all of that yet
+}
+
+// States returns how the drives stand, as they were named.
+func (s *Set) States() []State {
+	var all []State
+	for _, p := range s.places {
+		st := State{Path: p.path, Online: p.opened}
+		if p.id != nil {
+			st.Drive = p.id.Drive
+		}
+		st.Blank = slices.ContainsFunc(s.blank, func(r *replacement) bool { return r.place == p && !r.whole.Load() })
+		all = append(all, st)
+	}
+	return all
+}
+
 // Blank returns how many drives stand for others and do not have all yet.
 func (s *Set) Blank() (n int) {
 	for _, r := range s.blank {
@@ -150,6 +172,7 @@ type place struct {
 	lock   vfs.File
 	id     *Identity // nil: it is blank
 	onRoot bool      // it is on the device of the root directory
+	opened bool      // as a drive
 	err    error     // why it is not there
 }
 
@@ -194,6 +217,7 @@ func Open(ctx context.Context, paths []string, log *slog.Logger) (_ *Set, err er
 			continue
 		}
 		s.Online++
+		p.opened = true
 		if p.id.Blank {
 			r := &replacement{Drive: d, place: p}
 			s.blank, s.Drives = append(s.blank, r), append(s.Drives, r)
