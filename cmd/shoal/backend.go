@@ -60,8 +60,8 @@ func (f *serverFlags) openBackend(ctx context.Context, paths []string, clients n
 }
 
 // openTree opens a directory in which objects are files, alone or with other gateways.
-func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, log *slog.Logger) (b *backend, err error) {
-	b = &backend{what: path, shared: true}
+func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, log *slog.Logger) (_ *backend, err error) {
+	b := &backend{what: path, shared: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

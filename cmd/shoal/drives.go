@@ -56,7 +56,7 @@ func checkNoDrive(path string) error {
 }
 
 // openDrives opens drives over which contents are spread.
-func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.Logger) (b *backend, err error) {
+func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.Logger) (_ *backend, err error) {
 	parity := erasure.DefaultParity(len(paths))
 	if f.parity != "" {
 		if parity, err = parseParity(f.parity, len(paths)); err != nil {
@@ -67,7 +67,7 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	if err != nil {
 		return nil, drivesFailure(err)
 	}
-	b = &backend{what: fmt.Sprintf("%d drives, EC:%d", len(paths), parity), ends: []func() error{set.Close}}
+	b := &backend{what: fmt.Sprintf("%d drives, EC:%d", len(paths), parity), ends: []func() error{set.Close}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
