@@ -20,6 +20,7 @@ type Healed struct {
 	Records int64 // brought to drives that had missed them
 	Shards  int64 // made anew
 	Bytes   int64 // of those
+	Damaged int64 // shards that were there and not whole
 	Failed  int64 // names that could not be healed, and will be tried again
 }
 
@@ -39,7 +40,16 @@ func inner(d Drive) Drive {
 // records that it has missed, and shards, made anew from those of others. seen, if not nil,
 // hears of it now and then. What cannot be healed now is counted and left.
 func (s *Store) Heal(ctx context.Context, seen func(Healed)) (Healed, error) {
-	p := &healing{s: s, seen: seen}
+	return s.heal(ctx, &healing{s: s, seen: seen})
+}
+
+// Scrub is Heal, and reads every shard to see whether it is whole: no more than rate bytes
+// a second.
+func (s *Store) Scrub(ctx context.Context, rate int64, seen func(Healed)) (Healed, error) {
+	return s.heal(ctx, &healing{s: s, seen: seen, rate: rate})
+}
+
+func (s *Store) heal(ctx context.Context, p *healing) (Healed, error) {
 	buckets, err := s.healBuckets(ctx, p)
 	if err != nil {
 		return p.done, err
@@ -61,6 +71,7 @@ type healing struct {
 	done Healed
 	told time.Time
 	seen func(Healed)
+	rate int64 // in bytes a second, at which shards are read; 0: they are not
 }
 
 // healBuckets heals what the server keeps and the records of buckets, and returns these.
@@ -169,6 +180,11 @@ func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.
 			}
 			p.done.Failed++
 			p.s.cfg.Logger.Warn("not healed", "name", e.name, "error", err)
+		}
+	}
+	if p.rate > 0 {
+		if err := p.scrub(ctx, e); err != nil {
+			return cut, err
 		}
 	}
 	if now := p.s.cfg.Now(); p.seen != nil && now.Sub(p.told) > 10*time.Second {
@@ -283,30 +299,101 @@ func (p *healing) shards(ctx context.Context, r *register.Record, i int, d Drive
 	if err != nil {
 		return err
 	}
-	codec, err := p.s.codec(v.geometry)
-	if err != nil {
-		return err
-	}
-	n := len(p.s.set.drives)
-	number := (i - v.start + n) % n
 	for _, c := range v.contents {
 		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 			continue
 		}
-		w, err := d.Create(ctx, c.id)
-		if err != nil {
+		if err := p.rebuild(ctx, v, c, i, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number returns which shard a drive has.
+func (p *healing) number(v *value, drive int) int {
+	n := len(p.s.set.drives)
+	return (drive - v.start + n) % n
+}
+
+// rebuild makes the shard of a content on a drive.
+func (p *healing) rebuild(ctx context.Context, v *value, c content, i int, d Drive) error {
+	codec, err := p.s.codec(v.geometry)
+	if err != nil {
+		return err
+	}
+	w, err := d.Create(ctx, c.id)
+	if err != nil {
+		return err
+	}
+	source := (&handle{s: p.s, ctx: ctx, codec: codec, v: v}).source(c.id)
+	if err := codec.Rebuild(shard.ID(c.id), c.size, p.number(v, i), source, w); err != nil {
+		w.Abort()
+		return err
+	}
+	if err := w.Finish(); err != nil {
+		return err
+	}
+	p.done.Shards++
+	p.done.Bytes += codec.Size(c.size)
+	return nil
+}
+
+// scrub reads the shards of a name's versions on every drive that says that it has them,
+// and makes those anew that are not whole.
+func (p *healing) scrub(ctx context.Context, e *entry) error {
+	for i := range e.views {
+		reply := &e.views[i]
+		for j := range reply.value.Entries {
+			x := &reply.value.Entries[j]
+			if !x.Shard || len(x.Data) == 0 {
+				continue
+			}
+			if err := p.scrubOne(ctx, &x.Record, reply.drive); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *healing) scrubOne(ctx context.Context, r *register.Record, i int) error {
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return err
+	}
+	codec, err := p.s.codec(v.geometry)
+	if err != nil {
+		return err
+	}
+	d := inner(p.s.set.drives[i])
+	for _, c := range v.contents {
+		if err := p.pace(ctx, codec.Size(c.size)); err != nil {
 			return err
 		}
 		source := (&handle{s: p.s, ctx: ctx, codec: codec, v: v}).source(c.id)
-		if err := codec.Rebuild(shard.ID(c.id), c.size, number, source, w); err != nil {
-			w.Abort()
-			return err
+		damage := codec.Verify(shard.ID(c.id), c.size, p.number(v, i), source)
+		if damage == nil {
+			continue
 		}
-		if err := w.Finish(); err != nil {
-			return err
+		p.done.Damaged++
+		p.s.cfg.Logger.Warn("a shard is not whole, and made anew", "drive", i, "content", fmt.Sprintf("%x", c.id), "error", damage)
+		if err := p.rebuild(ctx, v, c, i, d); err != nil {
+			p.done.Failed++
+			p.s.cfg.Logger.Warn("not healed", "drive", i, "content", fmt.Sprintf("%x", c.id), "error", err)
 		}
-		p.done.Shards++
-		p.done.Bytes += codec.Size(c.size)
 	}
 	return nil
+}
+
+// pace waits for as long as so many bytes may take.
+func (p *healing) pace(ctx context.Context, n int64) error {
+	timer := time.NewTimer(time.Duration(float64(n) / float64(p.rate) * float64(time.Second)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

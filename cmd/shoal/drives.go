@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
@@ -90,7 +91,7 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	}
 	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set) }
 	log.Info(standing(set.Online-set.Blank(), len(paths), parity))
-	b.ends = append(b.ends, keepWhole(ctx, store, set, log))
+	b.ends = append(b.ends, keepWhole(ctx, store, kept, set, log))
 	return b, nil
 }
 
@@ -106,14 +107,43 @@ const (
 	wholeSoon  = 5 * time.Second // after the start
 	wholeLook  = time.Minute     // whether a drive has missed something
 	wholeEvery = 24 * time.Hour  // in any case
+	scrubEvery = 30 * 24 * time.Hour
+	scrubRate  = 8 << 20 // bytes a second, of all drives together
 )
 
+// lastScrub is the setting that says when all shards were read, as seconds since 1970.
+const lastScrub = "scrub/last"
+
+// scrubIsDue reports whether the shards were not read for long. A new set is scrubbed when
+// it is as old as that.
+func scrubIsDue(kept *erasure.Settings) bool {
+	value, _, err := kept.Get(lastScrub)
+	seconds, parsed := strconv.ParseInt(string(value), 10, 64)
+	return err == nil && (parsed != nil || time.Since(time.Unix(seconds, 0)) > scrubEvery)
+}
+
+// scrub reads all shards, unless none of the set was read before: then it only notes that
+// the time for it begins now.
+func scrub(ctx context.Context, store *erasure.Store, kept *erasure.Settings, log *slog.Logger) {
+	_, revision, err := kept.Get(lastScrub)
+	if err == nil && revision != 0 {
+		var h erasure.Healed
+		h, err = store.Scrub(ctx, scrubRate, nil)
+		log.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
+	}
+	if err == nil {
+		err = kept.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Error("the shards could not be read through, and will be later", "error", err)
+	}
+}
+
 // keepWhole brings drives what they lack, until the returned function is called.
-func keepWhole(ctx context.Context, store *erasure.Store, set *format.Set, log *slog.Logger) (end func() error) {
+func keepWhole(ctx context.Context, store *erasure.Store, kept *erasure.Settings, set *format.Set, log *slog.Logger) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
+	var running sync.WaitGroup
+	running.Go(func() {
 		last := time.Time{}
 		for lock.Pause(ctx, wholeSoon); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
 			if store.Behind() || set.Blank() > 0 || time.Since(last) > wholeEvery {
@@ -121,10 +151,17 @@ func keepWhole(ctx context.Context, store *erasure.Store, set *format.Set, log *
 				heal(ctx, store, set, log)
 			}
 		}
-	}()
+	})
+	running.Go(func() { // it takes long, and healing must not wait for it
+		for lock.Pause(ctx, wholeLook); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
+			if scrubIsDue(kept) {
+				scrub(ctx, store, kept, log)
+			}
+		}
+	})
 	return func() error {
 		cancel()
-		<-over
+		running.Wait()
 		return nil
 	}
 }

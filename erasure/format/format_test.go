@@ -228,6 +228,40 @@ func TestABlankDriveGetsAllThatTheOneHadThatItStandsFor(t *testing.T) {
 	}))
 }
 
+func TestAScrubFindsAndHealsWhatHasChanged(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+		fill(t, s, "a")
+	}))
+	changed := 0
+	for _, drive := range []string{paths[0], paths[3]} {
+		must(t, filepath.WalkDir(filepath.Join(drive, ".shoal.sys", "data"), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			must(t, err)
+			b[len(b)/3] ^= 4
+			changed++
+			return os.WriteFile(path, b, 0o600)
+		}))
+	}
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		if h, err := s.Heal(t.Context(), nil); err != nil || h.Damaged+h.Shards != 0 {
+			t.Errorf("without reading, found was %+v, %v", h, err)
+		}
+		h, err := s.Scrub(t.Context(), 1<<40, nil)
+		if err != nil || h.Damaged != int64(changed) || h.Shards != int64(changed) || h.Failed != 0 {
+			t.Errorf("of %d, found was %+v, %v", changed, h, err)
+		}
+		if h, err := s.Scrub(t.Context(), 1<<40, nil); err != nil || h.Damaged != 0 {
+			t.Errorf("the second time, found was %+v, %v", h, err)
+		}
+		checkAll(t, s, "a")
+	}))
+}
+
 func TestADamagedDriveDoesNotKeepTheOthersFromServing(t *testing.T) {
 	paths := directories(t, 4)
 	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {

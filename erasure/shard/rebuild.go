@@ -5,16 +5,36 @@ import (
 	"io"
 )
 
+// Verify reads one shard of a content of size bytes, and returns an error if it is not
+// whole.
+func (c *Codec) Verify(id ID, size int64, shard int, source Source) error {
+	r := c.NewReader(id, size, 0, size, source, nil)
+	for start := int64(0); start < size; start += c.stripe() {
+		s := c.stripeAt(start, size)
+		p := piece{shard: shard, last: (s.cell - 1) / UnitData}
+		if r.read(&s, &p); p.err != nil {
+			return p.err
+		}
+	}
+	return nil
+}
+
+// stripeAt returns the stripe that begins there.
+func (c *Codec) stripeAt(start, size int64) stripe {
+	s := stripe{unit: start / c.stripe() * cellUnits, cell: CellData}
+	if content := size - start; content < c.stripe() {
+		s.cell = c.lastCell(content)
+	}
+	return s
+}
+
 // Rebuild writes one shard of a content of size bytes anew, from k others.
 func (c *Codec) Rebuild(id ID, size int64, missing int, source Source, w io.Writer) error {
 	r := c.NewReader(id, size, 0, size, source, nil)
 	r.bad[missing] = true
 	var units []byte
 	for start := int64(0); start < size; start += c.stripe() {
-		s := stripe{unit: start / c.stripe() * cellUnits, cell: CellData}
-		if content := size - start; content < c.stripe() {
-			s.cell = c.lastCell(content)
-		}
+		s := c.stripeAt(start, size)
 		p := piece{shard: missing, last: (s.cell - 1) / UnitData}
 		if err := r.rebuild(&s, &p, nil); err != nil {
 			return fmt.Errorf("rebuild shard %d: %w", missing, err)
