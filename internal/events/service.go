@@ -42,12 +42,8 @@ type waits struct{ Destination }
 // that are gone. It is of a kind that no Store locks.
 const lockName = "l/events"
 
-// How often that one looks for such batches, and how long it waits for a lock that was
-// lost.
-const (
-	inheritEvery = 10 * time.Second
-	retryLock    = 5 * time.Second
-)
+// inheritEvery is how often that one looks for such batches.
+const inheritEvery = 10 * time.Second
 
 // New returns a Service that delivers until Close.
 func New(ctx context.Context, cfg Config) *Service {
@@ -159,26 +155,13 @@ func (s *Service) add(ctx context.Context, messages map[Destination][]Message) e
 
 // inherit has one gateway of all deliver what those have left that are gone.
 func (s *Service) inherit(ctx context.Context) {
-	for ctx.Err() == nil {
-		lease, err := s.cfg.Locker.Acquire(ctx, lock.Exclusive, lockName)
-		if err == nil {
-			s.inheritUnder(ctx, lease)
-			lease.Release()
-		}
-		pause(ctx, retryLock)
-	}
+	lock.Elect(ctx, s.cfg.Locker, lockName, s.inheritUnder)
 }
 
-func (s *Service) inheritUnder(ctx context.Context, lease lock.Lease) {
-	held, stop := context.WithCancel(lease.Context())
-	defer stop()
-	defer context.AfterFunc(ctx, stop)()
-	for {
+func (s *Service) inheritUnder(held context.Context) {
+	for more := true; more; more = lock.Pause(held, inheritEvery) {
 		if err := s.look(held); err != nil && held.Err() == nil {
 			s.cfg.Log.Warn("cannot look for events of gateways that are gone", "error", err)
-		}
-		if !pause(held, inheritEvery) {
-			break
 		}
 	}
 	for _, q := range s.queues {
@@ -204,18 +187,6 @@ func (s *Service) look(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// pause waits, and reports whether ctx has not ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // Measure is what is known of one target's queue.

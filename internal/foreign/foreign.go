@@ -25,7 +25,6 @@ import (
 const lockName = "l/foreign"
 
 const (
-	retry     = 10 * time.Second // after a lock that was lost
 	maxSettle = 10 * time.Second // after its last change, for a file to count as whole
 	maxFiles  = 4 << 20          // that are remembered of one bucket
 	idSize    = 8                // bytes
@@ -65,24 +64,12 @@ func idOf(o *object.Info) id {
 func isForeign(o *object.Info) bool { return strings.HasSuffix(o.ETag, "-0") }
 
 // Run works until ctx ends.
-func (w *Worker) Run(ctx context.Context) {
-	for ctx.Err() == nil {
-		lease, err := w.Locker.Acquire(ctx, lock.Exclusive, lockName)
-		if err == nil {
-			w.hold(ctx, lease)
-			lease.Release()
-		}
-		pause(ctx, retry)
-	}
-}
+func (w *Worker) Run(ctx context.Context) { lock.Elect(ctx, w.Locker, lockName, w.hold) }
 
 // hold looks for as long as the lock is held.
-func (w *Worker) hold(ctx context.Context, lease lock.Lease) {
-	held, stop := context.WithCancel(lease.Context())
-	defer stop()
-	defer context.AfterFunc(ctx, stop)()
+func (w *Worker) hold(held context.Context) {
 	w.known = nil // another one may have gone on since
-	for pause(held, w.Every) {
+	for lock.Pause(held, w.Every) {
 		if err := w.round(held); err != nil && held.Err() == nil {
 			w.Log.Warn("files of others were not looked for everywhere, and will be the next time", "error", err)
 		}
@@ -274,16 +261,4 @@ func (w *Worker) load(ctx context.Context) (map[string]*memory, error) {
 func bucketOf(name string) (string, bool) {
 	_, label, _ := strings.Cut(name, ".")
 	return strings.CutPrefix(label, "1."+events.Foreign+".")
-}
-
-// pause waits, and reports whether ctx has not ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
