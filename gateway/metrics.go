@@ -75,7 +75,8 @@ func (s *Server) tally(r *request) tally {
 	return o
 }
 
-// record counts the request, writes its access line, and tells those who watch.
+// record counts the request, writes its access line, and tells those who watch
+// and the audit.
 func (s *Server) record(r *request) {
 	o := s.tally(r)
 	s.Metrics.requests.WithLabelValues(r.operation(), strconv.Itoa(o.status)).Inc()
@@ -83,6 +84,7 @@ func (s *Server) record(r *request) {
 	s.Metrics.received.Add(float64(o.received))
 	s.Metrics.sent.Add(float64(o.sent))
 	s.trace(r, o)
+	s.audit(r, o)
 	if !s.AccessLog || !s.Logger.Enabled(s.root, slog.LevelInfo) {
 		return
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
@@ -59,6 +60,8 @@ type Config struct {
 	// called there.
 	Trace *trace.Hub
 	Node  string
+	// Audit is told of every request; nil: there is none.
+	Audit *audit.Log
 	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
 	Usage Usage
 	// MasterKeys are what objects are encrypted under; nil: only customers' keys.

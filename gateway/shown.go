@@ -60,3 +60,16 @@ func shownQuery(raw string) string {
 	}
 	return strings.Join(parts, "&")
 }
+
+// shownParameters returns the parameters of the request as the audit shows them.
+func (r *request) shownParameters() map[string][]string {
+	shown := make(map[string][]string, len(r.query))
+	for _, p := range r.query {
+		value := p.value
+		if isSecret(p.name) {
+			value = hidden
+		}
+		shown[p.name] = append(shown[p.name], value)
+	}
+	return shown
+}

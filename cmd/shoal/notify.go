@@ -18,12 +18,21 @@ import (
 	"github.com/shoal-storage/shoal/raftlock/mesh"
 )
 
-// What the names of variables begin with that set up targets of events. Behind it come
-// the kind, the setting, and the ID, if it has one: SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN.
-const (
-	shoalNotify = "SHOAL_NOTIFY_"
-	minioNotify = "MINIO_NOTIFY_"
-)
+// family is the variables that set up targets of one purpose. Behind what their names
+// begin with come the kind, the setting, and the ID, if it has one:
+// SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN.
+type family struct {
+	shoal, minio string // what the names begin with
+	kinds        []target.Kind
+	manual       string // that lists the settings
+}
+
+// shoalNotify is what the names of variables begin with that set up targets of events.
+const shoalNotify = "SHOAL_NOTIFY_"
+
+func eventFamily() family {
+	return family{shoalNotify, "MINIO_NOTIFY_", target.Kinds(), "docs/events.md"}
+}
 
 // onlyID is the ID of a target whose variables have none.
 const onlyID = "_"
@@ -36,9 +45,9 @@ type targetSetting struct {
 	rest    string // of the name
 }
 
-// parseTargetSetting reads the rest of a name.
-func parseTargetSetting(rest string) (targetSetting, bool) {
-	for _, k := range target.Kinds() {
+// parse reads the rest of a name.
+func (f family) parse(rest string) (targetSetting, bool) {
+	for _, k := range f.kinds {
 		inKind, ok := strings.CutPrefix(rest, k.Variable+"_")
 		if !ok {
 			continue
@@ -61,50 +70,64 @@ func parseTargetSetting(rest string) (targetSetting, bool) {
 
 // targets returns the targets of events that are enabled.
 func (e *environment) targets(ctx context.Context) ([]events.Target, error) {
-	settings, err := e.targetSettings()
-	if err != nil {
-		return nil, err
-	}
 	var all []events.Target
+	err := e.enabled(eventFamily(), func(kind target.Kind, id string, values target.Settings) error {
+		t, err := kind.Open(ctx, id, values)
+		if err != nil {
+			name := events.Destination{Type: kind.Type, ID: id}.ARN()
+			return usage("the target "+name+" is not set up well: "+err.Error(), "docs/events.md lists the settings of "+kind.Type)
+		}
+		all = append(all, t)
+		return nil
+	})
+	return all, err
+}
+
+// enabled calls open for each target of a family that is enabled.
+func (e *environment) enabled(f family, open func(kind target.Kind, id string, values target.Settings) error) error {
+	settings, err := e.targetSettings(f)
+	if err != nil {
+		return err
+	}
 	for _, group := range settings {
 		values := make(target.Settings)
 		for _, s := range group {
-			value, _, err := e.secret([]string{shoalNotify + s.rest, minioNotify + s.rest})
+			value, _, err := e.secret([]string{f.shoal + s.rest, f.minio + s.rest})
 			if err != nil {
-				return nil, err
+				return err
 			}
 			values[s.setting] = value
 		}
 		if !values.On("enable") {
 			continue
 		}
-		t, err := group[0].kind.Open(ctx, group[0].id, values)
-		if err != nil {
-			name := events.Destination{Type: group[0].kind.Type, ID: group[0].id}.ARN()
-			return nil, usage("the target "+name+" is not set up well: "+err.Error(), "docs/events.md lists the settings of "+group[0].kind.Type)
+		if err := open(group[0].kind, group[0].id, values); err != nil {
+			return err
 		}
-		all = append(all, t)
 	}
-	return all, nil
+	return nil
 }
 
 // targetSettings returns the settings that there are, by their targets in the order of
 // their names.
-func (e *environment) targetSettings() ([][]targetSetting, error) {
+func (e *environment) targetSettings(f family) ([][]targetSetting, error) {
 	found := make(map[string][]targetSetting)
 	for name := range e.values {
-		rest, own := strings.CutPrefix(name, shoalNotify)
+		rest, own := strings.CutPrefix(name, f.shoal)
+		if name == auditFileVariable {
+			continue // a flag's
+		}
 		if !own {
 			var others bool
-			if rest, others = strings.CutPrefix(name, minioNotify); !others {
+			if rest, others = strings.CutPrefix(name, f.minio); !others {
 				continue
 			}
 		}
 		rest = strings.TrimSuffix(rest, "_FILE")
-		s, ok := parseTargetSetting(rest)
+		s, ok := f.parse(rest)
 		switch {
 		case !ok && own:
-			return nil, usage(name+" is not a setting of a target of events", "docs/events.md lists them")
+			return nil, usage(name+" is not a setting of a target", f.manual+" lists them")
 		case !ok:
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/certs"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -61,6 +62,8 @@ type serverFlags struct {
 	anonymous         bool
 	jsonLog           bool
 	targets           []events.Target // from variables alone
+	auditFile         string
+	auditTargets      []audit.Target
 	kms               kmsFlags
 }
 
@@ -117,6 +120,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
 	fl.DurationVar(&f.foreignInterval, "foreign-interval", 5*time.Minute, "`time` between two looks for files that others made or changed, in buckets whose rules of events ask for that; 0: never")
 	fl.DurationVar(&f.lifecycleInterval, "lifecycle-interval", 0, "`time` between two rounds of lifecycle rules; 0: shortly after each midnight UTC")
+	fl.StringVar(&f.auditFile, "audit-file", "", "`file` that a record of each request is added to, as a line of JSON; SIGHUP has it opened anew")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
 	fl.DurationVar(&f.usageInterval, "usage-interval", 24*time.Hour, "how often one gateway counts what all buckets hold; 0 for never")
 	fl.StringVar(&f.websiteDomain, "website-domain", "", "comma-separated `names` under which buckets are websites for browsers: BUCKET.name")
@@ -174,6 +178,9 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	if f.targets, err = env.targets(cmd.Context()); err != nil {
+		return err
+	}
+	if f.auditTargets, err = env.auditTargets(cmd.Context(), f.auditFile); err != nil {
 		return err
 	}
 	f.warn(log, env)
@@ -260,6 +267,10 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Events.Close()) }()
+	if cfg.Audit, err = startAudit(ctx, f.auditTargets, cfg.Metrics, log); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cfg.Audit.Close()) }()
 	defer f.startForeign(ctx, cfg.Store, b, cfg.Events, log)()
 	endLifecycle, err := f.startLifecycle(ctx, cfg.Store, b.locker, cfg.Events, cfg.Metrics, log)
 	if err != nil {

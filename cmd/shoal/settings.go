@@ -92,7 +92,7 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 		known[name] = true
 	}
 	for name := range e.values {
-		if strings.HasPrefix(name, "SHOAL_") && !strings.HasPrefix(name, shoalNotify) && !known[name] {
+		if strings.HasPrefix(name, "SHOAL_") && !strings.HasPrefix(name, shoalNotify) && !strings.HasPrefix(name, shoalAudit) && !known[name] {
 			return usage(name+" is not a setting of shoal", "unset it; shoal server --help lists the flags and their variables")
 		}
 	}

@@ -92,8 +92,13 @@ func (to *topic) Send(ctx context.Context, m *events.Message) error {
 	if err != nil {
 		return err
 	}
+	return to.SendDocument(ctx, m.Object(), body)
+}
+
+// SendDocument implements Plain.
+func (to *topic) SendDocument(ctx context.Context, key string, document []byte) (err error) {
 	produced := make(chan error, 1)
-	to.client.Produce(ctx, &kgo.Record{Key: []byte(m.Object()), Value: body}, func(_ *kgo.Record, err error) { produced <- err })
+	to.client.Produce(ctx, &kgo.Record{Key: []byte(key), Value: document}, func(_ *kgo.Record, err error) { produced <- err })
 	select {
 	case err = <-produced:
 	case <-ctx.Done(): // a record on its way is not called back

@@ -71,6 +71,26 @@ func (k Kind) Open(ctx context.Context, id string, s Settings) (events.Target, e
 	return t, err
 }
 
+// Plain takes documents of any kind. Its methods are those of audit.Sender.
+type Plain interface {
+	SendDocument(ctx context.Context, key string, document []byte) error
+	Close() error
+}
+
+// OpenPlain returns the way to a target for documents that are not events. Not every
+// kind has one. Errors never tell a secret.
+func (k Kind) OpenPlain(ctx context.Context, s Settings) (Plain, error) {
+	sender, err := k.open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	plain, ok := sender.(Plain)
+	if !ok {
+		return nil, errors.Join(errors.New("it takes nothing but events"), sender.Close())
+	}
+	return plain, nil
+}
+
 // required returns a setting that there must be.
 func (s Settings) required(name string) (string, error) {
 	if s[name] == "" {

@@ -56,7 +56,12 @@ func (w *webhook) Send(ctx context.Context, m *events.Message) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.endpoint, bytes.NewReader(body))
+	return w.SendDocument(ctx, m.Object(), body)
+}
+
+// SendDocument implements Plain.
+func (w *webhook) SendDocument(ctx context.Context, _ string, document []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.endpoint, bytes.NewReader(document))
 	if err != nil {
 		return errors.New("post: the endpoint is not valid")
 	}
