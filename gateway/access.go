@@ -185,7 +185,7 @@ func (v *conditionValues) claim(key string) []string {
 	if v.r.identity.Session == nil {
 		return nil
 	}
-	return present(v.r.identity.Session.Claims[key])
+	return v.r.identity.Session.Claims[key]
 }
 
 func principalType(who iam.Identity) string {

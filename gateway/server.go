@@ -23,6 +23,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/openid"
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 	"github.com/shoal-storage/shoal/internal/sse"
@@ -54,6 +55,9 @@ type Config struct {
 	// are sealed with; nil: there is no such API.
 	Directory *directory.Directory
 	Sealer    *sealing.Sealer
+	// OpenID is the provider whose tokens are taken for temporary credentials; nil: none
+	// are.
+	OpenID *openid.Provider
 	// Events tells of what happens; nil: nobody is told, and there are no targets.
 	Events *events.Service
 	// Trace tells of calls; nil: there is no such thing. Node is what this gateway is

@@ -34,6 +34,8 @@ type stsCall struct {
 func stsCalls() []stsCall {
 	return []stsCall{
 		{"AssumeRole", true, (*Server).assumeRole},
+		{"AssumeRoleWithWebIdentity", false, (*Server).assumeRoleWithWebIdentity},
+		{"AssumeRoleWithClientGrants", false, (*Server).assumeRoleWithClientGrants},
 		{"GetCallerIdentity", true, (*Server).getCallerIdentity},
 	}
 }

@@ -100,6 +100,10 @@ var (
 	errSTSInvalidAction = &s3Error{code: "InvalidAction", status: 400, message: "The action is none that this endpoint knows."}
 	errSTSInvalid       = &s3Error{code: "InvalidParameterValue", status: 400, message: "An invalid or out-of-range value was supplied for the input parameter."}
 	errSTSNotSigned     = &s3Error{code: "MissingAuthenticationToken", status: 403, message: "The request must contain a valid access key ID and signature."}
+	errSTSNoPolicy      = &s3Error{code: "AccessDenied", status: 403, message: "The identity provider names no policy that there is."}
+	errSTSProvider      = &s3Error{code: "IDPCommunicationError", status: 400, message: "The identity provider could not be asked. Try again."}
+	errSTSBadIdentity   = &s3Error{code: "InvalidIdentityToken", status: 400, message: "The identity token is not valid."}
+	errSTSOldIdentity   = &s3Error{code: "ExpiredTokenException", status: 400, message: "The identity token has expired."}
 	errSTSBadPolicy     = &s3Error{code: "MalformedPolicyDocument", status: 400, message: "The session policy is malformed."}
 	errSTSUnknownKey    = &s3Error{code: "InvalidClientTokenId", status: 403, message: "The security token included in the request is invalid."}
 )

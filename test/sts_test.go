@@ -1,10 +1,20 @@
 package test
 
 import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
@@ -109,4 +119,68 @@ func TestClientsUseTemporaryCredentials(t *testing.T) {
 		}
 		mc.run(t, "cp", randomFile(t, 1<<20), "temporary/bucket/uploaded")
 	})
+}
+
+// provider is an OpenID provider with one key.
+type provider struct {
+	url string
+	key *rsa.PrivateKey
+}
+
+func startProvider(t *testing.T) *provider {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	p := &provider{key: key}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, p.url, p.url+"/keys")
+	})
+	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"keys":[{"kty":"RSA","kid":"1","use":"sig","e":"AQAB","n":%q}]}`, base64.RawURLEncoding.EncodeToString(key.N.Bytes()))
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	p.url = server.URL
+	return p
+}
+
+// token returns a token of somebody with policies, for an hour.
+func (p *provider) token(t *testing.T, subject, policies string) string {
+	t.Helper()
+	claims, err := json.Marshal(map[string]any{"iss": p.url, "aud": "shoal", "sub": subject, "policy": policies, "exp": time.Now().Add(time.Hour).Unix()})
+	must(t, err)
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := encode([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + encode(claims)
+	sum := sha256.Sum256([]byte(signed))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, p.key, crypto.SHA256, sum[:])
+	must(t, err)
+	return signed + "." + encode(signature)
+}
+
+func TestTokensOfAProviderAreTakenForTemporaryCredentials(t *testing.T) {
+	p := startProvider(t)
+	a := administer(t, "--identity-openid-config-url", p.url+"/.well-known/openid-configuration", "--identity-openid-client-id", "shoal")
+	a.mc.run(t, "mb", "g0/bucket")
+	_, err := newS3(a.fleet[0]).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: strings.NewReader("content")})
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "policy.json")
+	must(t, os.WriteFile(file, []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"jwt:sub":"eve"}}}]}`), 0o600))
+	a.admin(t, "policy", "create", "@", "eves", file)
+	for subject, want := range map[string]string{"eve": "", "adam": notAllowed} {
+		c, err := credentials.NewSTSWebIdentity(a.fleet[1].url, func() (*credentials.WebIdentityToken, error) {
+			return &credentials.WebIdentityToken{Token: p.token(t, subject, "eves")}, nil
+		})
+		must(t, err)
+		v, err := c.GetWithContext(nil)
+		must(t, err)
+		a.readEverywhere(t, v, want)
+	}
+	token := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(token, []byte(p.token(t, "eve", "eves")), 0o600))
+	cli := client(t, "/usr/bin/aws", []string{"AWS_DEFAULT_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--endpoint-url", a.fleet[2].url)
+	out := cli.run(t, "sts", "assume-role-with-web-identity", "--role-arn", "arn:aws:iam::000000000000:role/any", "--role-session-name", "job", "--web-identity-token", "file://"+token)
+	if !strings.Contains(out, "SessionToken") || !strings.Contains(out, `"SubjectFromWebIdentityToken": "eve"`) {
+		t.Error(out)
+	}
 }

@@ -21,9 +21,9 @@ type administration struct {
 	next  int
 }
 
-func administer(t *testing.T) *administration {
+func administer(t *testing.T, flags ...string) *administration {
 	t.Helper()
-	a := &administration{fleet: startFleet(t, 3), mc: client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")}
+	a := &administration{fleet: startFleet(t, 3, flags...), mc: client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")}
 	for i, s := range a.fleet {
 		a.mc.run(t, "alias", "set", fmt.Sprint("g", i), s.url, user, password)
 	}

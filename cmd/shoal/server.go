@@ -65,6 +65,7 @@ type serverFlags struct {
 	auditFile         string
 	auditTargets      []audit.Target
 	kms               kmsFlags
+	openid            openidFlags
 }
 
 func newServerCommand() *cobra.Command {
@@ -135,6 +136,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")
 	fl.DurationVar(&f.drain, "drain", 30*time.Second, "how long requests may take to end after SIGTERM")
 	f.kms.declare(cmd)
+	f.openid.declare(fl)
 	fl.BoolVar(&f.quiet, "quiet", false, "print no start-up text")
 	fl.BoolVar(&f.jsonLog, "json", false, "the same as --log-format json")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave keys and user names out of the log")
@@ -298,6 +300,9 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.Version = version
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
+	if cfg.OpenID, err = f.openid.provider(); err != nil {
+		return cfg, err
+	}
 	cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log)
 	return cfg, err
 }

@@ -16,16 +16,20 @@ import (
 // order in which they count.
 func minioNames() map[string][]string {
 	return map[string][]string{
-		"address":           {"MINIO_ADDRESS"},
-		"console-address":   {"MINIO_CONSOLE_ADDRESS"},
-		"region":            {"MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"},
-		"cors-allow-origin": {"MINIO_API_CORS_ALLOW_ORIGIN"},
-		"domain":            {"MINIO_DOMAIN"},
-		"metrics-auth":      {"MINIO_PROMETHEUS_AUTH_TYPE"},
-		"max-requests":      {"MINIO_API_REQUESTS_MAX"},
-		"certs-dir":         {"MINIO_CERTS_DIR"},
-		"server-url":        {"MINIO_SERVER_URL"},
-		"auto-encryption":   {"MINIO_KMS_AUTO_ENCRYPTION"},
+		"address":                     {"MINIO_ADDRESS"},
+		"console-address":             {"MINIO_CONSOLE_ADDRESS"},
+		"region":                      {"MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"},
+		"cors-allow-origin":           {"MINIO_API_CORS_ALLOW_ORIGIN"},
+		"domain":                      {"MINIO_DOMAIN"},
+		"metrics-auth":                {"MINIO_PROMETHEUS_AUTH_TYPE"},
+		"max-requests":                {"MINIO_API_REQUESTS_MAX"},
+		"certs-dir":                   {"MINIO_CERTS_DIR"},
+		"server-url":                  {"MINIO_SERVER_URL"},
+		"identity-openid-config-url":  {"MINIO_IDENTITY_OPENID_CONFIG_URL"},
+		"identity-openid-client-id":   {"MINIO_IDENTITY_OPENID_CLIENT_ID"},
+		"identity-openid-claim-name":  {"MINIO_IDENTITY_OPENID_CLAIM_NAME"},
+		"identity-openid-role-policy": {"MINIO_IDENTITY_OPENID_ROLE_POLICY"},
+		"auto-encryption":             {"MINIO_KMS_AUTO_ENCRYPTION"},
 	}
 }
 

@@ -23,9 +23,9 @@ const (
 
 // Person is somebody who is no user here, and of whom an identity provider tells.
 type Person struct {
-	Name     string            // which no user can have: it has an equals sign
-	Policies []string          // by name
-	Claims   map[string]string // for conditions and variables, by their key, such as "jwt:sub"
+	Name     string              // which no user can have: it has an equals sign
+	Policies []string            // by name
+	Claims   map[string][]string // for conditions and variables, by their key, such as "jwt:sub"
 }
 
 // NewSession is a session to be made: temporary credentials, of somebody who has others,

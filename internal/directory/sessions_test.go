@@ -106,13 +106,13 @@ func TestAPersonHasThePoliciesThatItsProviderNames(t *testing.T) {
 	r, ctx := &directorytest.Records{}, t.Context()
 	d := open(t, r)
 	s, err := d.AddSession(ctx, directory.NewSession{Life: time.Hour, Person: &directory.Person{
-		Name: "openid=ann", Policies: []string{"home", "none of these"}, Claims: map[string]string{"jwt:sub": "ann"},
+		Name: "openid=ann", Policies: []string{"home", "none of these"}, Claims: map[string][]string{"jwt:sub": {"ann"}},
 	}})
 	must(t, err)
 	decide := func() iam.Decision {
 		id, _, err := d.LookupSession(s.AccessKey, s.Token)
 		must(t, err)
-		if id.User() != "openid=ann" || id.Session.Claims["jwt:sub"] != "ann" || id.Root {
+		if id.User() != "openid=ann" || id.Session.Claims["jwt:sub"][0] != "ann" || id.Root {
 			t.Errorf("%+v", id)
 		}
 		return id.Decide(&iam.Request{Identity: id, Action: "s3:GetObject", Bucket: "b", Key: "k"})

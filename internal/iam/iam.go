@@ -29,7 +29,7 @@ type Session struct {
 	Issued time.Time
 	// Claims are what an identity provider says of somebody who is no user here, by the
 	// condition key, such as "jwt:sub".
-	Claims map[string]string
+	Claims map[string][]string
 }
 
 // Access is what policies say of somebody.

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/openid"
+)
+
+// assumeRoleWithWebIdentity makes temporary credentials of who bears a token of the OpenID
+// provider.
+func (s *Server) assumeRoleWithWebIdentity(ctx context.Context, r *request) error {
+	id, session, err := s.webIdentity(ctx, r, r.query.get("WebIdentityToken"))
+	if err != nil {
+		return err
+	}
+	w := newSTS("AssumeRoleWithWebIdentity")
+	w.credentials(session)
+	w.text("SubjectFromWebIdentityToken", id.Subject)
+	w.text("Audience", id.Audience)
+	w.text("Provider", id.Issuer)
+	w.assumedRole(openidName(id), r.query.get("RoleSessionName"))
+	r.answerSTS(w)
+	return nil
+}
+
+// assumeRoleWithClientGrants is MinIO's older name of the same.
+func (s *Server) assumeRoleWithClientGrants(ctx context.Context, r *request) error {
+	id, session, err := s.webIdentity(ctx, r, r.query.get("Token"))
+	if err != nil {
+		return err
+	}
+	w := newSTS("AssumeRoleWithClientGrants")
+	w.credentials(session)
+	w.text("SubjectFromToken", id.Subject)
+	r.answerSTS(w)
+	return nil
+}
+
+// openidName is what somebody who bears a token is called here.
+func openidName(id openid.Identity) string { return "openid=" + id.Subject }
+
+// webIdentity returns who bears the token, and temporary credentials.
+func (s *Server) webIdentity(ctx context.Context, r *request, token string) (openid.Identity, directory.Session, error) {
+	if s.OpenID == nil {
+		return openid.Identity{}, directory.Session{}, errSTSInvalidAction.with("No OpenID provider is configured.")
+	}
+	id, err := s.OpenID.Identify(ctx, token)
+	switch {
+	case errors.Is(err, openid.ErrExpired):
+		return id, directory.Session{}, errSTSOldIdentity.because(err)
+	case errors.Is(err, openid.ErrUnavailable):
+		s.Logger.Error("the OpenID provider cannot be asked", "request", r.id, "error", err)
+		return id, directory.Session{}, errSTSProvider.because(err)
+	case err != nil:
+		return id, directory.Session{}, errSTSBadIdentity.because(err)
+	}
+	session, err := s.sessionOf(ctx, r, directory.Person{Name: openidName(id), Policies: id.Policies, Claims: id.Claims})
+	return id, session, err
+}
+
+// sessionOf makes temporary credentials of somebody whom an identity provider knows. One
+// of the policies at least must be there: else they would do nothing.
+func (s *Server) sessionOf(ctx context.Context, r *request, p directory.Person) (directory.Session, error) {
+	n, err := r.newSession()
+	if err != nil {
+		return directory.Session{}, err
+	}
+	there := false
+	for _, name := range p.Policies {
+		_, err := s.Directory.Policy(name)
+		if err != nil && !errors.Is(err, directory.ErrNoPolicy) {
+			return directory.Session{}, errUnavailable.because(err)
+		}
+		there = there || err == nil
+	}
+	if !there {
+		return directory.Session{}, errSTSNoPolicy
+	}
+	n.Person = &p
+	return s.Directory.AddSession(ctx, n)
+}
