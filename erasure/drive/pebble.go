@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"sync/atomic"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,7 +16,9 @@ import (
 // (https://pkg.go.dev/github.com/cockroachdb/pebble/v2).
 type Pebble struct {
 	db     *pebble.DB
-	failed atomic.Bool // it has met an error that it cannot go on from
+	log    *slog.Logger
+	once   sync.Once
+	failed chan struct{} // closed when it has met an error that it cannot go on from
 }
 
 // What a store takes of memory, in bytes: a node with four drives is to live in 512 MiB.
@@ -28,48 +30,58 @@ const (
 // OpenPebble opens the store in a directory, or makes it. A store that meets an error of
 // its disk fails alone: the process, and the stores of other drives, go on.
 func OpenPebble(path string, log *slog.Logger) (*Pebble, error) {
-	p := &Pebble{}
+	return openPebble(vfs.Default, path, log)
+}
+
+func openPebble(disk vfs.FS, path string, log *slog.Logger) (*Pebble, error) {
+	p := &Pebble{failed: make(chan struct{}), log: log.With("path", path)}
+	halting := &haltingFS{FS: disk, failed: p.fail}
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
 	db, err := pebble.Open(path, &pebble.Options{
-		FS: vfs.Default, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p: p, log: log, path: path},
+		FS: halting, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p},
 		FormatMajorVersion: pebble.FormatNewest, MaxOpenFiles: 256,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the store in %s: %w", path, err)
 	}
 	p.db = db
+	halting.armed.Store(true)
 	return p, nil
 }
 
 // pebbleLog takes what Pebble logs. What it calls fatal, and would end the process for,
 // is the end of the goroutine that met it, and of the store.
-type pebbleLog struct {
-	p    *Pebble
-	log  *slog.Logger
-	path string
-}
+type pebbleLog struct{ p *Pebble }
 
 func (l *pebbleLog) Infof(format string, args ...any) {
-	l.log.Debug("drive", "path", l.path, "detail", fmt.Sprintf(format, args...))
+	l.p.log.Debug("drive", "detail", fmt.Sprintf(format, args...))
 }
 
 func (l *pebbleLog) Errorf(format string, args ...any) {
-	l.log.Error("drive", "path", l.path, "error", fmt.Sprintf(format, args...))
+	l.p.log.Error("drive", "error", fmt.Sprintf(format, args...))
 }
 
 func (l *pebbleLog) Fatalf(format string, args ...any) {
-	l.p.failed.Store(true)
-	l.log.Error("the drive has failed", "path", l.path, "error", fmt.Sprintf(format, args...))
+	l.p.fail("store", fmt.Errorf(format, args...))
 	runtime.Goexit()
 }
 
 // errFailed says that the store has met an error that it cannot go on from.
 var errFailed = errors.New("drive: its store has failed")
 
+func (p *Pebble) hasFailed() bool {
+	select {
+	case <-p.failed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Get implements KV.
 func (p *Pebble) Get(key []byte) ([]byte, bool, error) {
-	if p.failed.Load() {
+	if p.hasFailed() {
 		return nil, false, errFailed
 	}
 	v, closer, err := p.db.Get(key)
@@ -83,20 +95,28 @@ func (p *Pebble) Get(key []byte) ([]byte, bool, error) {
 	return v, true, closer.Close()
 }
 
-// Apply implements KV. It runs in a goroutine of its own where it may end in one.
+// Apply implements KV. It runs in a goroutine of its own: that may end where the store
+// fails, or wait for ever for one that has ended.
 func (p *Pebble) Apply(b *Batch, sync bool) error {
-	if p.failed.Load() {
+	if p.hasFailed() {
 		return errFailed
 	}
 	done := make(chan error, 1)
-	go func() {
-		defer close(done)
-		done <- p.apply(b, sync)
-	}()
-	if err, ok := <-done; ok {
+	go func() { done <- p.apply(b, sync) }()
+	select {
+	case err := <-done:
 		return err
+	case <-p.failed:
+		return errFailed
 	}
-	return errFailed
+}
+
+// fail is the end of the store.
+func (p *Pebble) fail(what string, err error) {
+	p.once.Do(func() {
+		close(p.failed)
+		p.log.Error("the drive has failed", "operation", what, "error", err)
+	})
 }
 
 func (p *Pebble) apply(b *Batch, sync bool) error {
@@ -125,7 +145,7 @@ func (p *Pebble) apply(b *Batch, sync bool) error {
 
 // Scan implements KV.
 func (p *Pebble) Scan(from, to []byte) (Iterator, error) {
-	if p.failed.Load() {
+	if p.hasFailed() {
 		return nil, errFailed
 	}
 	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
@@ -137,7 +157,7 @@ func (p *Pebble) Scan(from, to []byte) (Iterator, error) {
 
 // Close implements KV.
 func (p *Pebble) Close() error {
-	if p.failed.Load() {
+	if p.hasFailed() {
 		return nil // what it holds is lost anyway, and it could wait for itself
 	}
 	if err := p.db.Close(); err != nil {

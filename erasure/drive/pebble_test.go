@@ -1,0 +1,70 @@
+package drive
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// TestAStoreWhoseDiskFailsFailsAlone has each kind of writing fail after a while. Pebble
+// ends the process then, unless it is kept from it.
+func TestAStoreWhoseDiskFailsFailsAlone(t *testing.T) {
+	for name, kinds := range map[string][]errorfs.OpKind{
+		"write": {errorfs.OpFileWrite}, "sync": {errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}, "create": {errorfs.OpCreate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var broken atomic.Bool
+			disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				for _, k := range kinds {
+					if broken.Load() && op.Kind == k {
+						return syscall.EIO
+					}
+				}
+				return nil
+			}))
+			p, err := openPebble(disk, "kv", slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			apply := func(i int) error {
+				var b Batch
+				b.Set(fmt.Appendf(nil, "key %d", i), make([]byte, 64<<10))
+				return p.Apply(&b, true)
+			}
+			for i := range 10 {
+				if err := apply(i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			broken.Store(true)
+			failed := make(chan error, 1)
+			go func() {
+				for i := 10; ; i++ { // on and on: its memory fills, and has to be written
+					if err := apply(i); err != nil {
+						failed <- err
+						return
+					}
+				}
+			}()
+			select {
+			case err := <-failed:
+				t.Logf("it says %v", err)
+			case <-time.After(30 * time.Second):
+				t.Fatal("nobody is told that the disk has failed")
+			}
+			if err := apply(0); err == nil {
+				t.Error("a store that has failed takes something again")
+			}
+			if err := p.Close(); err != nil && !errors.Is(err, syscall.EIO) {
+				t.Logf("closing it: %v", err)
+			}
+		})
+	}
+}
