@@ -18,7 +18,7 @@ import (
 func drives(n int) []erasure.Drive {
 	all := make([]erasure.Drive, n)
 	for i := range all {
-		all[i] = drive.New(drive.NewMemory(), drive.NewMemoryFiles())
+		all[i] = drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
 	}
 	return all
 }
@@ -53,5 +53,26 @@ func TestTheStoreAgreesWithTheModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			objecttest.Model(t, func(t *testing.T) object.Store { return open(t, 2, drives(4)) }, seed, 1500)
 		})
+	}
+}
+
+func TestAWriteToFullDrivesSaysThatTheyAreFull(t *testing.T) {
+	full := make([]erasure.Drive, 4)
+	for i := range full {
+		free := uint64(0)
+		if i == 0 {
+			free = 1 << 40
+		}
+		full[i] = drive.New(drive.NewMemory(), drive.NewMemoryFiles(), func() (uint64, uint64, error) { return free, 1 << 40, nil })
+	}
+	s := open(t, 2, full)
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{3000, 100_000, 3_000_000} {
+		_, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: "k"}, object.PutInput{Body: objecttest.NewBody(make([]byte, size), object.CRC64NVME)})
+		if kind := object.KindOf(err); kind != object.Full && (size != 3000 || kind != object.Unknown) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
 	}
 }

@@ -279,10 +279,13 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 		return nil
 	}
 	if has == nil || has.Changed != r.Changed || !has.Decided {
-		if err := d.Install(ctx, key, *r); err != nil {
+		changed, err := d.Install(ctx, key, *r)
+		if err != nil {
 			return err
 		}
-		p.done.Records++
+		if changed {
+			p.done.Records++
+		}
 	}
 	if len(r.Data) == 0 {
 		return nil
@@ -290,7 +293,8 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 	if err := p.shards(ctx, r, i, d); err != nil {
 		return err
 	}
-	return d.Install(ctx, key, *r) // it finds that the shards are there
+	_, err = d.Install(ctx, key, *r) // it finds that the shards are there
+	return err
 }
 
 // shards makes the shards of a record that a drive lacks.

@@ -138,9 +138,17 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 	case o.refused == len(h.set.drives) && errors.Is(o.err, register.ErrStale):
 		return errStale
 	case o.refused == len(h.set.drives):
-		return object.E("commit", h.key.Name, object.Unavailable, errors.Join(errFew, o.err))
+		return object.E("commit", h.key.Name, fullOr(o.err, object.Unavailable), errors.Join(errFew, o.err))
 	}
 	return object.E("commit", h.key.Name, object.Unknown, errors.Join(errFew, o.err))
+}
+
+// fullOr is the Kind of a failure to write: that drives are full, or another one.
+func fullOr(err error, other object.Kind) object.Kind {
+	if errors.Is(err, register.ErrFull) {
+		return object.Full
+	}
+	return other
 }
 
 func all(n int) []bool {

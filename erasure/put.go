@@ -130,7 +130,7 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 				sw.Abort()
 			}
 		}
-		return shardFailure(err)
+		return shardFailure(err, errs)
 	}
 	done := 0
 	for i, ok := range s.finishShards(writers, sinks) {
@@ -141,15 +141,17 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	}
 	if done < least {
 		s.drop(w)
-		return object.E("write shards", "", object.Unavailable, errors.Join(append(errs, errFew)...))
+		return shardFailure(errFew, errs)
 	}
 	return nil
 }
 
-// shardFailure gives the Kind to an error of writing shards.
-func shardFailure(err error) error {
-	if errors.Is(err, shard.ErrTooFew) {
-		return object.E("write shards", "", object.Unavailable, err)
+// shardFailure gives the Kind to an error of writing shards; errs say why some could not be
+// begun.
+func shardFailure(err error, errs []error) error {
+	if errors.Is(err, shard.ErrTooFew) || errors.Is(err, errFew) {
+		all := errors.Join(append(errs, err)...)
+		return object.E("write shards", "", fullOr(all, object.Unavailable), all)
 	}
 	return err
 }

@@ -23,7 +23,7 @@ type Drive interface {
 	Drop(ctx context.Context, id register.DataID) error
 	// Install takes a state that is known to be committed and that the drive has missed,
 	// and finds out anew whether it has the shards of what it holds.
-	Install(ctx context.Context, key register.Key, r register.Record) error
+	Install(ctx context.Context, key register.Key, r register.Record) (changed bool, err error)
 	Close() error
 }
 
@@ -171,5 +171,5 @@ func (o *outcome) note(r reply[struct{}]) {
 
 // refusal reports whether an error says that a drive has not taken a change.
 func refusal(err error) bool {
-	return errors.Is(err, register.ErrStale) || errors.Is(err, register.ErrNoShard) || errors.Is(err, register.ErrUnknown)
+	return errors.Is(err, register.ErrStale) || errors.Is(err, register.ErrFull) || errors.Is(err, register.ErrNoShard) || errors.Is(err, register.ErrUnknown)
 }

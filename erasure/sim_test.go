@@ -98,8 +98,8 @@ func (l *link) Commit(ctx context.Context, c register.Change) error {
 	return overErr(l, func() error { return l.d.Commit(context.WithoutCancel(ctx), c) })
 }
 
-func (l *link) Install(ctx context.Context, key register.Key, r register.Record) error {
-	return overErr(l, func() error { return l.d.Install(context.WithoutCancel(ctx), key, r) })
+func (l *link) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
+	return over(l, func() (bool, error) { return l.d.Install(context.WithoutCancel(ctx), key, r) })
 }
 
 func (l *link) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
@@ -353,7 +353,7 @@ func simulate(t *testing.T, seed uint64) {
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}}
 	links := make([]erasure.Drive, n)
 	for i := range links {
-		links[i] = &link{w: w, i: i, d: drive.New(drive.NewMemory(), drive.NewMemoryFiles())}
+		links[i] = &link{w: w, i: i, d: drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)}
 	}
 	locks := &locker{w: w, held: map[string]chan struct{}{}}
 	var gateways []*erasure.Store

@@ -66,6 +66,9 @@ func (d *Drive) holds(ids []register.DataID, inline bool) (bool, error) {
 // Create begins the shard of a content. Of what is finished nothing is left if it is
 // dropped, and if no register ever refers to it.
 func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWriter, error) {
+	if err := d.room.check(); err != nil {
+		return nil, err
+	}
 	return &shardWriter{d: d, id: id}, nil
 }
 

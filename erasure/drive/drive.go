@@ -21,11 +21,13 @@ type Drive struct {
 	locks [256]sync.Mutex // of keys, by their hash
 	refs  sync.Mutex      // while it is found out whether nothing refers to a content
 	grave graveyard
+	room  room
 }
 
-// New returns a Drive, which owns kv and files.
-func New(kv KV, files Files) *Drive {
-	return &Drive{kv: kv, files: files, seed: maphash.MakeSeed()}
+// New returns a Drive, which owns kv and files. free returns how many bytes the disk has
+// left, of how many; nil: there is room for everything.
+func New(kv KV, files Files, free func() (left, all uint64, err error)) *Drive {
+	return &Drive{kv: kv, files: files, seed: maphash.MakeSeed(), room: room{free: free}}
 }
 
 // Close frees what the drive holds open. Nothing may be under way.
@@ -126,6 +128,11 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Inline) > 0 {
+		if err := d.room.check(); err != nil {
+			return err
+		}
+	}
 	shard, err := d.holds(c.Record.Data, len(c.Inline) > 0)
 	if err != nil {
 		return err
@@ -159,24 +166,24 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 // Install takes a state that is known to be committed and that the drive has missed, and
 // finds out anew whether it has the shards of what it holds. Whoever calls it has the key's
 // lock, and promises of a quorum.
-func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) error {
+func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) (bool, error) {
 	name := key.Append(nil)
 	defer d.lock(name)()
 	k, err := d.load(key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	cur, err := d.entry(&k, r.Version, r.Made)
 	if err != nil {
-		return err
+		return false, err
 	}
 	shard, err := d.holds(r.Data, false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	head, e, changed := k.head.Install(cur, r, shard)
 	if !changed {
-		return nil
+		return false, nil
 	}
 	k.head = head
 	var b Batch
@@ -203,10 +210,10 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 		b.Remove(refName(id, k.name, e.Version))
 	}
 	if err := d.kv.Apply(&b, true); err != nil {
-		return err
+		return false, err
 	}
 	d.bury(unused)
-	return nil
+	return true, nil
 }
 
 // Promise has the drive take nothing older than t for the key, durably, and returns what

@@ -57,12 +57,12 @@ func TestWhatADriveTookAndPromisedItRemembers(t *testing.T) {
 	for name, open := range stores(t) {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
-			d := drive.New(open(), drive.NewMemoryFiles())
+			d := drive.New(open(), drive.NewMemoryFiles(), nil)
 			must(t, d.Commit(ctx, register.Change{Key: key("a"), Record: object(5), Inline: nil}))
 			_, err := d.Promise(ctx, at(8), register.Query{Key: key("a")})
 			must(t, err)
 			must(t, d.Close())
-			d = drive.New(open(), drive.NewMemoryFiles())
+			d = drive.New(open(), drive.NewMemoryFiles(), nil)
 			for _, n := range []int{4, 5, 6, 7} {
 				err := d.Commit(ctx, register.Change{Key: key("a"), Record: object(n)})
 				if n == 5 {
@@ -90,7 +90,7 @@ func TestWhatADriveTookAndPromisedItRemembers(t *testing.T) {
 
 func TestARecordIsTakenOnlyWithItsShardsIfThatIsAsked(t *testing.T) {
 	ctx := t.Context()
-	d := drive.New(drive.NewMemory(), drive.NewMemoryFiles())
+	d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
 	r := object(1)
 	r.Data, r.Need = []register.DataID{{1}}, 1
 	if err := d.Commit(ctx, register.Change{Key: key("a"), Record: r, Strict: true}); !errors.Is(err, register.ErrNoShard) {
@@ -120,7 +120,7 @@ func TestAScanShowsNamesInOrderAndWhatHasACommonPrefixOnce(t *testing.T) {
 	for name, open := range stores(t) {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
-			d := drive.New(open(), drive.NewMemoryFiles())
+			d := drive.New(open(), drive.NewMemoryFiles(), nil)
 			for i, n := range names {
 				r := object(i + 1)
 				if n == "dead/1" {
@@ -241,7 +241,7 @@ func BenchmarkCommit(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d := drive.New(p, drive.NewMemoryFiles())
+	d := drive.New(p, drive.NewMemoryFiles(), nil)
 	defer d.Close()
 	ctx := context.Background()
 	n := 0
@@ -255,4 +255,23 @@ func BenchmarkCommit(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestAFullDriveTakesDeletionsAndNoContents(t *testing.T) {
+	ctx := t.Context()
+	left := uint64(1 << 40)
+	d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), func() (uint64, uint64, error) { return left, 1 << 40, nil })
+	r := object(1)
+	r.Data = []register.DataID{{1}}
+	must(t, d.Commit(ctx, register.Change{Key: key("a"), Record: r, Inline: []byte("shard")}))
+	full := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), func() (uint64, uint64, error) { return 1 << 20, 1 << 40, nil })
+	if err := full.Commit(ctx, register.Change{Key: key("a"), Record: r, Inline: []byte("shard")}); !errors.Is(err, register.ErrFull) {
+		t.Errorf("a small content: %v", err)
+	}
+	if _, err := full.Create(ctx, register.DataID{2}); !errors.Is(err, register.ErrFull) {
+		t.Errorf("a large content: %v", err)
+	}
+	gone := object(2)
+	gone.Kind = register.Tombstone
+	must(t, full.Commit(ctx, register.Change{Key: key("a"), Record: gone}))
 }

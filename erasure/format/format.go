@@ -568,7 +568,10 @@ func (p *place) open(log *slog.Logger) (*drive.Drive, error) {
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	return drive.New(kv, files), nil
+	return drive.New(kv, files, func() (left, all uint64, err error) {
+		u, err := p.dir.Usage()
+		return u.Free, u.Total, err
+	}), nil
 }
 
 // absent is a drive that is not there.
@@ -576,8 +579,8 @@ type absent struct{}
 
 func (absent) Commit(context.Context, register.Change) error { return register.ErrUnknown }
 
-func (absent) Install(context.Context, register.Key, register.Record) error {
-	return register.ErrUnknown
+func (absent) Install(context.Context, register.Key, register.Record) (bool, error) {
+	return false, register.ErrUnknown
 }
 
 func (absent) Promise(context.Context, register.Token, register.Query) (register.View, error) {

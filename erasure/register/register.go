@@ -107,6 +107,8 @@ var (
 	ErrStale = errors.New("register: the token is stale")
 	// ErrNoShard says that the drive does not have the shard that the record is about.
 	ErrNoShard = errors.New("register: the shard is not there")
+	// ErrFull says that the drive has no room for more contents.
+	ErrFull = errors.New("register: the drive is full")
 	// ErrUnknown says that the drive cannot vouch for what it does not hold: it is new,
 	// or has forgotten something.
 	ErrUnknown = errors.New("register: the drive is not in sync")
@@ -147,8 +149,11 @@ func (h Head) Commit(cur *Entry, r Record, shard bool) (head Head, e Entry, done
 // whoever brings it got the key's lock: it takes it unless it holds a newer one, whatever it
 // has promised. shard says whether it has the shards of its Data.
 func (h Head) Install(cur *Entry, r Record, shard bool) (head Head, e Entry, changed bool) {
-	if cur != nil && r.Changed.Less(cur.Changed) {
+	switch {
+	case cur != nil && r.Changed.Less(cur.Changed):
 		return h, *cur, false
+	case cur == nil && r.Kind == Tombstone && !h.Last.Less(r.Changed):
+		return h, e, false // it has forgotten it, or never had what went
 	}
 	if h.Last.Less(r.Changed) {
 		h.Last = r.Changed
