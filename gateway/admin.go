@@ -42,6 +42,10 @@ func adminCalls() []adminCall {
 		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo},
 		{"GET", "trace", "AdminTrace", "admin:ServerTrace", (*Server).traceCalls},
 
+		{"GET", "export-iam", "AdminExportIAM", "admin:ExportIAM", (*Server).exportUsers},
+		{"PUT", "import-iam", "AdminImportIAM", "admin:ImportIAM", (*Server).importUsers},
+		{"PUT", "import-iam-v2", "AdminImportIAMv2", "admin:ImportIAM", (*Server).importUsers},
+
 		{"GET", "datausageinfo", "AdminDataUsageInfo", "admin:DataUsageInfo", (*Server).dataUsageInfo},
 		{"PUT", "set-bucket-quota", "AdminSetBucketQuota", "admin:SetBucketQuota", (*Server).setBucketQuota},
 		{"GET", "get-bucket-quota", "AdminGetBucketQuota", "admin:GetBucketQuota", (*Server).getBucketQuota},
@@ -85,7 +89,11 @@ func adminCalls() []adminCall {
 func newAdminTable(calls []adminCall) map[string]*operation {
 	t := make(map[string]*operation)
 	for _, c := range calls {
-		t[c.method+" "+c.path] = &operation{name: c.name, level: service, method: c.method, action: c.action, class: listing, handle: c.handle}
+		op := &operation{name: c.name, level: service, method: c.method, action: c.action, class: listing, handle: c.handle}
+		if strings.HasPrefix(c.path, "import-") {
+			op.class = long // it has as many changes as there is to import
+		}
+		t[c.method+" "+c.path] = op
 	}
 	return t
 }
@@ -190,13 +198,16 @@ func fromDirectory(err error) *s3Error {
 }
 
 // adminBody returns what the request has sent.
-func (s *Server) adminBody(r *request) ([]byte, error) {
-	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxAdminDocument})
+func (s *Server) adminBody(r *request) ([]byte, error) { return s.adminBodyOf(r, maxAdminDocument) }
+
+// adminBodyOf is adminBody for up to so many bytes.
+func (s *Server) adminBodyOf(r *request, limit int64) ([]byte, error) {
+	b, err := s.openBody(r, bodyOptions{plain: true, limit: limit})
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(b, maxAdminDocument+1))
-	if len(text) > maxAdminDocument {
+	text, err := io.ReadAll(io.LimitReader(b, limit+1))
+	if int64(len(text)) > limit {
 		return nil, errMessageTooLong
 	}
 	return text, err

@@ -61,6 +61,7 @@ type NewAccount struct {
 	Policy            string // JSON; "": it may do all that the user may
 	Name, Description string
 	Expires           time.Time // zero: never
+	Disabled          bool
 }
 
 // AddAccount makes a service account and returns its keys.
@@ -89,7 +90,7 @@ func (d *Directory) AddAccount(ctx context.Context, n NewAccount) (accessKey, se
 		if k != nil || n.AccessKey == d.cfg.Root.AccessKey {
 			return nil, ErrTaken
 		}
-		return &key{Secret: n.Secret, Updated: d.cfg.Now().UTC(), Account: a}, nil
+		return &key{Secret: n.Secret, Disabled: n.Disabled, Updated: d.cfg.Now().UTC(), Account: a}, nil
 	})
 	return n.AccessKey, n.Secret, err
 }
