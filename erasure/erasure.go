@@ -65,14 +65,18 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Store{cfg: cfg, set: &set{drives: cfg.Drives}, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec)}, nil
+	s := &set{}
+	for _, d := range cfg.Drives {
+		s.drives = append(s.drives, guard(d))
+	}
+	return &Store{cfg: cfg, set: s, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec)}, nil
 }
 
 // Close implements object.Store.
 func (s *Store) Close() error {
 	s.decider.close()
 	var errs []error
-	for _, d := range s.cfg.Drives {
+	for _, d := range s.set.drives {
 		errs = append(errs, d.Close())
 	}
 	return errors.Join(errs...)

@@ -185,7 +185,7 @@ func unreadable(err error) error {
 // source returns where the shards of a content are read.
 func (h *handle) source(id register.DataID) shard.Source {
 	return func(i int, offset int64, p []byte) error {
-		ctx, cancel := context.WithTimeout(h.ctx, callTime)
+		ctx, cancel := context.WithTimeout(h.ctx, shardTime)
 		defer cancel()
 		n, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
 		switch {

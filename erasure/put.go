@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/erasure/shard"
@@ -127,13 +128,13 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	if err != nil {
 		for _, sw := range writers {
 			if sw != nil {
-				sw.Abort()
+				go sw.Abort() // of a drive that hangs it would not return
 			}
 		}
 		return shardFailure(err, errs)
 	}
 	done := 0
-	for i, ok := range s.finishShards(writers, sinks) {
+	for i, ok := range s.finishShards(writers, sinks, least) {
 		if ok {
 			w.targets[s.drive(w.start, i)] = true
 			done++
@@ -157,24 +158,40 @@ func shardFailure(err error, errs []error) error {
 }
 
 // finishShards makes the shards durable that were written to the end, all at the same
-// time, and returns which are.
-func (s *Store) finishShards(writers []register.ShardWriter, sinks []io.Writer) []bool {
-	ok := make([]bool, len(writers))
-	finished := make(chan int, len(writers))
-	for i, sw := range writers {
-		go func() {
-			switch {
-			case sw == nil:
-			case sinks[i] == nil:
-				sw.Abort()
-			default:
-				ok[i] = sw.Finish() == nil
-			}
-			finished <- i
-		}()
+// time, and returns which are. One that is far behind the others counts as lost.
+func (s *Store) finishShards(writers []register.ShardWriter, sinks []io.Writer, least int) []bool {
+	type end struct {
+		shard int
+		err   error
 	}
-	for range writers {
-		<-finished
+	ended := make(chan end, len(writers))
+	waiting := 0
+	for i, sw := range writers {
+		switch {
+		case sw == nil:
+		case sinks[i] == nil:
+			go sw.Abort()
+		default:
+			waiting++
+			go func() { ended <- end{i, sw.Finish()} }()
+		}
+	}
+	ok := make([]bool, len(writers))
+	var late <-chan time.Time
+	for good := 0; waiting > 0; waiting-- {
+		select {
+		case e := <-ended:
+			if ok[e.shard] = e.err == nil; ok[e.shard] {
+				good++
+			}
+		case <-late:
+			return ok
+		}
+		if good >= least && late == nil {
+			timer := time.NewTimer(shardTime)
+			defer timer.Stop()
+			late = timer.C
+		}
 	}
 	return ok
 }

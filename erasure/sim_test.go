@@ -367,7 +367,9 @@ func simulate(t *testing.T, seed uint64) {
 	if err := gateways[0].CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
 		t.Fatal(err)
 	}
+	w.mu.Lock()
 	w.faults = true
+	w.mu.Unlock()
 	start := time.Now()
 	var mu sync.Mutex
 	var history []porcupine.Operation

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 )
@@ -76,6 +77,7 @@ func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWri
 const maxInline = 8 << 10
 
 type shardWriter struct {
+	mu    sync.Mutex // who gives a shard up may do so while it is being written
 	d     *Drive
 	id    register.DataID
 	small []byte // while it is no more than maxInline
@@ -84,6 +86,8 @@ type shardWriter struct {
 
 // Write implements register.ShardWriter.
 func (w *shardWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.file == nil && len(w.small)+len(p) <= maxInline {
 		w.small = append(w.small, p...)
 		return len(p), nil
@@ -103,6 +107,8 @@ func (w *shardWriter) Write(p []byte) (int, error) {
 // Finish implements register.ShardWriter. The note becomes durable with the register
 // that refers to it.
 func (w *shardWriter) Finish() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var b Batch
 	if w.file == nil {
 		b.Set(dataName(w.id), inlineShard(w.small))
@@ -117,6 +123,8 @@ func (w *shardWriter) Finish() error {
 
 // Abort implements register.ShardWriter.
 func (w *shardWriter) Abort() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.file != nil {
 		w.file.Abort()
 	}

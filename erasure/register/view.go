@@ -29,7 +29,8 @@ type View struct {
 	More    bool    // there are older ones
 }
 
-// ShardWriter writes the shard of a content on a drive. It is used by one goroutine.
+// ShardWriter writes the shard of a content on a drive. It is used by one goroutine, but for
+// Abort.
 type ShardWriter interface {
 	Write(p []byte) (int, error)
 	// Finish makes the shard durable, once a register refers to it.

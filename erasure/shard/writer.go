@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Writer cuts a content into shards and writes them, stripe by stripe. A shard whose
@@ -100,21 +101,67 @@ func (w *Writer) flush(cell int64) error {
 	return w.enough()
 }
 
-// send writes a cell to each sink, all at the same time.
+// patience is how long a sink is waited for when enough others are done.
+const patience = 2 * time.Second
+
+// ErrSlow says that a shard was left out since its sink was far behind the others.
+var ErrSlow = errors.New("shard: it cannot be written as fast as the others")
+
+// send writes a cell to each sink, all at the same time. One that is far behind is left
+// out, with the memory that it still reads from.
 func (w *Writer) send(shards [][]byte) {
-	var all sync.WaitGroup
-	for i := range shards {
-		if w.sinks[i] == nil {
+	var sealed sync.WaitGroup
+	done := make(chan wrote, len(shards))
+	waiting := make(map[int]bool)
+	for i, sink := range w.sinks {
+		if sink == nil {
 			continue
 		}
-		all.Go(func() {
-			w.units[i] = sealCell(w.units[i][:0], shards[i], w.id, i, w.number)
-			if _, err := w.sinks[i].Write(w.units[i]); err != nil {
-				w.errs[i], w.sinks[i] = err, nil
-			}
-		})
+		waiting[i] = true
+		sealed.Add(1)
+		units := w.units[i][:0]
+		go func() {
+			units = sealCell(units, shards[i], w.id, i, w.number)
+			sealed.Done()
+			_, err := sink.Write(units)
+			done <- wrote{i, units, err}
+		}()
 	}
-	all.Wait()
+	sealed.Wait()
+	w.collect(done, waiting)
+	for i := range waiting {
+		w.errs[i], w.sinks[i], w.units[i] = ErrSlow, nil, nil
+	}
+}
+
+// wrote is what became of a cell.
+type wrote struct {
+	shard int
+	units []byte
+	err   error
+}
+
+// collect waits for the cells that are being written, and takes those that are from
+// waiting.
+func (w *Writer) collect(done <-chan wrote, waiting map[int]bool) {
+	var late <-chan time.Time
+	for good := 0; len(waiting) > 0; {
+		select {
+		case d := <-done:
+			delete(waiting, d.shard)
+			if w.units[d.shard] = d.units; d.err != nil {
+				w.errs[d.shard], w.sinks[d.shard] = d.err, nil
+				continue
+			}
+			if good++; good >= w.least && late == nil && len(waiting) > 0 {
+				timer := time.NewTimer(patience)
+				defer timer.Stop()
+				late = timer.C
+			}
+		case <-late:
+			return
+		}
+	}
 }
 
 // sealCell appends the units of a cell.

@@ -1,0 +1,136 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// How much of the process a drive that does not answer can take with it.
+const (
+	maxInside = 128                    // calls inside of it
+	admission = 100 * time.Millisecond // for one of these to end
+	shardTime = 2 * time.Second        // for the next piece of a shard, while others have theirs
+)
+
+// errHung says that a drive does not answer.
+var errHung = errors.New("erasure: the drive does not answer")
+
+// guarded is a drive whose calls are left when their context ends: a disk that hangs holds
+// what is inside of it for ever. When too many calls are, further ones fail at once.
+type guarded struct {
+	d      Drive
+	inside chan struct{}
+}
+
+func guard(d Drive) *guarded { return &guarded{d: d, inside: make(chan struct{}, maxInside)} }
+
+// enter makes a call.
+func enter[T any](ctx context.Context, g *guarded, call func() (T, error)) (T, error) {
+	var none T
+	select {
+	case g.inside <- struct{}{}:
+	default:
+		timer := time.NewTimer(admission)
+		defer timer.Stop()
+		select {
+		case g.inside <- struct{}{}:
+		case <-timer.C:
+			return none, errHung
+		case <-ctx.Done():
+			return none, context.Cause(ctx)
+		}
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-g.inside }()
+		v, err := call()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, errors.Join(errHung, context.Cause(ctx))
+	}
+}
+
+func enterErr(ctx context.Context, g *guarded, call func() error) error {
+	_, err := enter(ctx, g, func() (struct{}, error) { return struct{}{}, call() })
+	return err
+}
+
+// Inner returns the drive to heal: one that is new as it is, but guarded.
+func (g *guarded) Inner() Drive {
+	if w, ok := g.d.(wrapped); ok {
+		return &guarded{d: w.Inner(), inside: g.inside}
+	}
+	return g
+}
+
+// Commit implements Drive.
+func (g *guarded) Commit(ctx context.Context, c register.Change) error {
+	return enterErr(ctx, g, func() error { return g.d.Commit(ctx, c) })
+}
+
+// Promise implements Drive.
+func (g *guarded) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
+	return enter(ctx, g, func() (register.View, error) { return g.d.Promise(ctx, t, q) })
+}
+
+// Read implements Drive.
+func (g *guarded) Read(ctx context.Context, q register.Query) (register.View, error) {
+	return enter(ctx, g, func() (register.View, error) { return g.d.Read(ctx, q) })
+}
+
+// Decide implements Drive.
+func (g *guarded) Decide(ctx context.Context, all []register.Decision) error {
+	return enterErr(ctx, g, func() error { return g.d.Decide(ctx, all) })
+}
+
+// Scan implements Drive.
+func (g *guarded) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	return enter(ctx, g, func() (register.ScanPage, error) { return g.d.Scan(ctx, q) })
+}
+
+// Create implements Drive. The writer is left by who waits for it (shard.Writer).
+func (g *guarded) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+	return enter(ctx, g, func() (register.ShardWriter, error) { return g.d.Create(ctx, id) })
+}
+
+// ReadShard implements Drive. What a call that was left reads goes nowhere.
+func (g *guarded) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	type piece struct {
+		own []byte
+		n   int
+	}
+	r, err := enter(ctx, g, func() (piece, error) {
+		own := make([]byte, len(p))
+		n, err := g.d.ReadShard(ctx, id, offset, own)
+		return piece{own, n}, err
+	})
+	return copy(p, r.own[:r.n]), err
+}
+
+// Drop implements Drive.
+func (g *guarded) Drop(ctx context.Context, id register.DataID) error {
+	return enterErr(ctx, g, func() error { return g.d.Drop(ctx, id) })
+}
+
+// Install implements Drive.
+func (g *guarded) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
+	return enter(ctx, g, func() (bool, error) { return g.d.Install(ctx, key, r) })
+}
+
+// Close implements Drive. It does not wait for ever.
+func (g *guarded) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime) //nolint:forbidigo // closing has no caller that waits
+	defer cancel()
+	return enterErr(ctx, g, g.d.Close)
+}

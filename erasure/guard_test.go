@@ -1,0 +1,136 @@
+package erasure_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// stuck is a drive that can be made to hang.
+type stuck struct {
+	erasure.Drive
+	hangs atomic.Bool
+	free  chan struct{}
+}
+
+func (s *stuck) wait() {
+	if s.hangs.Load() {
+		<-s.free
+	}
+}
+
+func (s *stuck) Commit(ctx context.Context, c register.Change) error {
+	s.wait()
+	return s.Drive.Commit(ctx, c)
+}
+
+func (s *stuck) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
+	s.wait()
+	return s.Drive.Promise(ctx, t, q)
+}
+
+func (s *stuck) Read(ctx context.Context, q register.Query) (register.View, error) {
+	s.wait()
+	return s.Drive.Read(ctx, q)
+}
+
+func (s *stuck) Decide(ctx context.Context, all []register.Decision) error {
+	s.wait()
+	return s.Drive.Decide(ctx, all)
+}
+
+func (s *stuck) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	s.wait()
+	return s.Drive.Scan(ctx, q)
+}
+
+func (s *stuck) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	s.wait()
+	return s.Drive.ReadShard(ctx, id, offset, p)
+}
+
+func (s *stuck) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+	w, err := s.Drive.Create(ctx, id)
+	return &stuckWriter{w, s}, err
+}
+
+type stuckWriter struct {
+	register.ShardWriter
+	s *stuck
+}
+
+func (w *stuckWriter) Write(p []byte) (int, error) {
+	w.s.wait()
+	return w.ShardWriter.Write(p)
+}
+
+func (w *stuckWriter) Finish() error {
+	w.s.wait()
+	return w.ShardWriter.Finish()
+}
+
+// TestADriveThatHangsKeepsNobodyWaiting has each of four drives hang, in the middle of it
+// all. In virtual time everything goes on within seconds.
+func TestADriveThatHangsKeepsNobodyWaiting(t *testing.T) {
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all := drives(4)
+				bad := &stuck{Drive: all[i], free: make(chan struct{})}
+				all[i] = bad
+				s := open(t, 2, all)
+				defer time.Sleep(time.Minute) // what was left comes to its end
+				defer close(bad.free)
+				if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+					t.Fatal(err)
+				}
+				sizes := []int{100, 20_000, 3_000_000}
+				put := func(key string, size int) {
+					t.Helper()
+					if _, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: key}, object.PutInput{Body: objecttest.NewBody(make([]byte, size), object.CRC64NVME)}); err != nil {
+						t.Errorf("put %s: %v", key, err)
+					}
+				}
+				for _, size := range sizes {
+					put(fmt.Sprint("before ", size), size)
+				}
+				bad.hangs.Store(true)
+				start := time.Now()
+				for _, size := range sizes {
+					put(fmt.Sprint("while ", size), size)
+				}
+				for _, size := range sizes {
+					for _, when := range []string{"before ", "while "} {
+						h, err := s.Open(t.Context(), object.Ref{Bucket: "bucket", Key: fmt.Sprint(when, size)})
+						if err != nil {
+							t.Errorf("open %s%d: %v", when, size, err)
+							continue
+						}
+						if b, err := io.ReadAll(h.Range(0, int64(size))); err != nil || len(b) != size {
+							t.Errorf("read %s%d: %d bytes, %v", when, size, len(b), err)
+						}
+					}
+				}
+				page, err := s.List(t.Context(), object.Query{Bucket: "bucket", Limit: 100})
+				if err != nil || len(page.Objects) != 6 {
+					t.Errorf("list: %d objects, %v", len(page.Objects), err)
+				}
+				if _, err := s.Delete(t.Context(), object.Ref{Bucket: "bucket", Key: "before 100"}, nil); err != nil {
+					t.Errorf("delete: %v", err)
+				}
+				if took := time.Since(start); took > 30*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
