@@ -16,12 +16,10 @@ func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) 
 	err := s.within(ctx, op, ref, func(ctx context.Context, h *hold, b *bucket) (err error) {
 		if ref.Version != "" {
 			done, err = h.deleteVersion(ctx, b, ref, check)
-			return err
+		} else if err = h.check(ctx, b, ref, check); err == nil {
+			done, err = h.deleteCurrent(ctx, b)
 		}
-		if err := h.check(ctx, b, ref, check); err != nil {
-			return err
-		}
-		done, err = h.deleteCurrent(ctx, b)
+		done.Sequence = h.sequence()
 		return err
 	})
 	if err != nil {
@@ -102,7 +100,9 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 		next := *r
 		next.Value, next.Quorum, next.Need = v.encode(), s.majority(), 0
 		info = b.info(ref, &next, v)
-		return h.commit(ctx, next, commitment{})
+		err = h.commit(ctx, next, commitment{})
+		info.Sequence = h.sequence()
+		return err
 	})
 	if err != nil {
 		return object.Info{}, fail(op, name, err)

@@ -17,6 +17,7 @@ type hold struct {
 	key   register.Key
 	lease lock.Lease
 	token register.Token // of the next change
+	last  register.Token // of the last one
 }
 
 // maxSettled is how often a read under a lock settles what it meets.
@@ -117,7 +118,7 @@ type commitment struct {
 // commit commits a state of one of the key's registers under the next token. If it fails
 // the Kind is Unknown unless no drive has taken it.
 func (h *hold) commit(ctx context.Context, r register.Record, how commitment) error {
-	r.Changed = h.token
+	r.Changed, h.last = h.token, h.token
 	h.token = h.token.Next()
 	if r.Made.IsZero() {
 		r.Made = r.Changed
@@ -157,6 +158,15 @@ func all(n int) []bool {
 		b[i] = true
 	}
 	return b
+}
+
+// sequence returns the token of the last change as text: those of a key sort as its changes.
+// It is empty if nothing was changed.
+func (h *hold) sequence() string {
+	if h.last.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%X", h.last.Append(nil))
 }
 
 // decide tells the drives that a state is committed, without waiting for them; everywhere

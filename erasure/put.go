@@ -225,7 +225,9 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 		r := w.record(s, v)
 		r.Version, r.Made = h.nextVersion(b)
 		info = b.info(ref, &r, v)
-		return h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+		err := h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+		info.Sequence = h.sequence()
+		return err
 	})
 	if err != nil {
 		if !errors.Is(err, object.Unknown) {

@@ -333,7 +333,9 @@ func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in obje
 		r.Version, r.Made = h.nextVersion(b)
 		r.Value = v.encode()
 		info = b.info(ref, &r, v)
-		return h.commit(ctx, r, commitment{})
+		err := h.commit(ctx, r, commitment{})
+		info.Sequence = h.sequence()
+		return err
 	})
 	return info, err
 }
