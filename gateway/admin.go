@@ -46,6 +46,9 @@ func adminCalls() []adminCall {
 		{"PUT", "import-iam", "AdminImportIAM", "admin:ImportIAM", (*Server).importUsers},
 		{"PUT", "import-iam-v2", "AdminImportIAMv2", "admin:ImportIAM", (*Server).importUsers},
 
+		{"GET", "export-bucket-metadata", "AdminExportBuckets", "admin:ExportBucketMetadata", (*Server).exportBuckets},
+		{"PUT", "import-bucket-metadata", "AdminImportBuckets", "admin:ImportBucketMetadata", (*Server).importBuckets},
+
 		{"GET", "datausageinfo", "AdminDataUsageInfo", "admin:DataUsageInfo", (*Server).dataUsageInfo},
 		{"PUT", "set-bucket-quota", "AdminSetBucketQuota", "admin:SetBucketQuota", (*Server).setBucketQuota},
 		{"GET", "get-bucket-quota", "AdminGetBucketQuota", "admin:GetBucketQuota", (*Server).getBucketQuota},

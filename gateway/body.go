@@ -78,6 +78,9 @@ type bodyOptions struct {
 // openBody returns the body of the request. Malformed declarations are found
 // before the first byte is read.
 func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
+	if r.part != nil {
+		return r.openPart(opt)
+	}
 	b := &body{r: r, wire: &wireReader{stream: r.ctx.RequestBodyStream(), length: r.contentLength(), progress: r.progress}}
 	if b.wire.stream == nil {
 		b.wire.stream, b.wire.length = eofReader{}, 0
@@ -96,6 +99,17 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 		c.reading.Store(true)
 	}
 	r.body = b
+	return b, nil
+}
+
+// openPart is openBody where the body is a part of that of another request, whose headers
+// say nothing about it.
+func (r *request) openPart(opt bodyOptions) (*body, error) {
+	b := &body{r: r, wire: &wireReader{stream: r.part, length: r.part.Size()}, size: r.part.Size()}
+	b.source = b.wire
+	if b.size > opt.limit {
+		return nil, errMessageTooLong
+	}
 	return b, nil
 }
 

@@ -43,7 +43,8 @@ type request struct {
 	known      bucketDocuments
 	body       *body // what the handler reads, once it has asked for it
 	failure    *s3Error
-	progress   func() // tells the request's clock that the body moves, or nil
+	part       *bytes.Reader // body, where that is a part of another request's, or nil
+	progress   func()        // tells the request's clock that the body moves, or nil
 }
 
 // Get returns the first value of a header, as sigv4.Header.
