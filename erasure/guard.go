@@ -104,18 +104,9 @@ func (g *guarded) Create(ctx context.Context, id register.DataID) (register.Shar
 	return enter(ctx, g, func() (register.ShardWriter, error) { return g.d.Create(ctx, id) })
 }
 
-// ReadShard implements Drive. What a call that was left reads goes nowhere.
-func (g *guarded) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
-	type piece struct {
-		own []byte
-		n   int
-	}
-	r, err := enter(ctx, g, func() (piece, error) {
-		own := make([]byte, len(p))
-		n, err := g.d.ReadShard(ctx, id, offset, own)
-		return piece{own, n}, err
-	})
-	return copy(p, r.own[:r.n]), err
+// ReadShard implements Drive.
+func (g *guarded) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
+	return enter(ctx, g, func() ([]byte, error) { return g.d.ReadShard(ctx, id, offset, n) })
 }
 
 // Drop implements Drive.

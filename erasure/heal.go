@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"time"
@@ -304,7 +303,7 @@ func (p *healing) shards(ctx context.Context, r *register.Record, i int, d Drive
 		return err
 	}
 	for _, c := range v.contents {
-		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		if _, err := d.ReadShard(ctx, c.id, 0, 1); err == nil {
 			continue
 		}
 		if err := p.rebuild(ctx, v, c, i, d); err != nil {

@@ -184,16 +184,13 @@ func unreadable(err error) error {
 
 // source returns where the shards of a content are read.
 func (h *handle) source(id register.DataID) shard.Source {
-	return func(i int, offset int64, p []byte) error {
+	return func(i int, offset int64, n int) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(h.ctx, shardTime)
 		defer cancel()
-		n, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
-		switch {
-		case n == len(p):
-			return nil
-		case err == nil || errors.Is(err, io.EOF):
-			return io.ErrUnexpectedEOF
+		b, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, n)
+		if err == nil && len(b) < n {
+			err = io.ErrUnexpectedEOF
 		}
-		return err
+		return b, err
 	}
 }

@@ -19,7 +19,8 @@ type Drive interface {
 	Decide(ctx context.Context, all []register.Decision) error
 	Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error)
 	Create(ctx context.Context, id register.DataID) (register.ShardWriter, error)
-	ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error)
+	// ReadShard returns n bytes of a shard from an offset, or fewer where it ends.
+	ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error)
 	Drop(ctx context.Context, id register.DataID) error
 	// Install takes a state that is known to be committed and that the drive has missed,
 	// and finds out anew whether it has the shards of what it holds.

@@ -125,12 +125,12 @@ func (l *link) Create(ctx context.Context, id register.DataID) (register.ShardWr
 	return over(l, func() (register.ShardWriter, error) { return l.d.Create(ctx, id) })
 }
 
-func (l *link) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+func (l *link) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
 	time.Sleep(l.w.delay(time.Millisecond))
 	if l.w.isDown(l.i) || l.w.chance(3) {
-		return 0, errLost
+		return nil, errLost
 	}
-	return l.d.ReadShard(ctx, id, offset, p)
+	return l.d.ReadShard(ctx, id, offset, n)
 }
 
 func (l *link) Drop(ctx context.Context, id register.DataID) error { return l.d.Drop(ctx, id) }

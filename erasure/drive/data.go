@@ -133,42 +133,32 @@ func (w *shardWriter) Abort() {
 // Drop removes the shard of a content that nothing refers to.
 func (d *Drive) Drop(_ context.Context, id register.DataID) error { return d.free(id) }
 
-// ReadShard reads what is at an offset of a shard; io.EOF comes with the last bytes, and
-// fs.ErrNotExist is returned if the drive does not have it.
-func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+// ReadShard returns n bytes of a shard from an offset, or fewer where it ends; fs.ErrNotExist
+// if the drive does not have it.
+func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
 	note, found, err := d.kv.Get(dataName(id))
 	switch {
 	case err != nil:
-		return 0, err
+		return nil, err
 	case !found:
-		return 0, fs.ErrNotExist
-	case len(note) == 0:
-		return 0, errData
-	case note[0] == isInline:
-		return readInline(note[1:], offset, p)
-	case note[0] != isFile:
-		return 0, errData
+		return nil, fs.ErrNotExist
+	case len(note) > 0 && note[0] == isInline:
+		inline := note[1:]
+		start := min(offset, int64(len(inline)))
+		return inline[start:min(start+int64(n), int64(len(inline)))], nil
+	case len(note) == 0 || note[0] != isFile:
+		return nil, errData
 	}
 	r, c, err := d.files.Open(id)
 	if err != nil {
-		return 0, fmt.Errorf("open shard: %w", err)
+		return nil, fmt.Errorf("open shard: %w", err)
 	}
-	n, err := r.ReadAt(p, offset)
-	if closed := c.Close(); closed != nil && err == nil {
-		err = closed
+	b := make([]byte, n)
+	read, err := r.ReadAt(b, offset)
+	if errors.Is(err, io.EOF) {
+		err = nil
 	}
-	return n, err
-}
-
-func readInline(b []byte, offset int64, p []byte) (int, error) {
-	if offset >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	n := copy(p, b[offset:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
+	return b[:read], errors.Join(err, c.Close())
 }
 
 // free removes the shard of a content, if nothing refers to that any more.

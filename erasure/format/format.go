@@ -601,8 +601,8 @@ func (absent) Create(context.Context, register.DataID) (register.ShardWriter, er
 	return nil, register.ErrUnknown
 }
 
-func (absent) ReadShard(context.Context, register.DataID, int64, []byte) (int, error) {
-	return 0, register.ErrUnknown
+func (absent) ReadShard(context.Context, register.DataID, int64, int) ([]byte, error) {
+	return nil, register.ErrUnknown
 }
 
 func (absent) Drop(context.Context, register.DataID) error { return register.ErrUnknown }

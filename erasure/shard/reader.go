@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// Source reads at an offset of a shard. It fills p, or returns an error.
-type Source func(shard int, offset int64, p []byte) error
+// Source reads n bytes at an offset of a shard, into memory that is the reader's then. It
+// returns all of them, or an error.
+type Source func(shard int, offset int64, n int) ([]byte, error)
 
 // Reader gives a range of a content from its shards. It verifies every unit, and makes up
 // for those that are missing or damaged from the others. It is used by one goroutine.
@@ -163,8 +164,9 @@ func (r *Reader) read(s *stripe, p *piece) {
 		return
 	}
 	length := min((p.last+1)*UnitData, s.cell) - p.first*UnitData
-	raw := make([]byte, length+(p.last-p.first+1)*trailerSize)
-	if p.err = r.source(p.shard, (s.unit+p.first)*UnitSize, raw); p.err != nil {
+	raw, err := r.source(p.shard, (s.unit+p.first)*UnitSize, int(length+(p.last-p.first+1)*trailerSize))
+	if err != nil {
+		p.err = err
 		return
 	}
 	p.content = raw[:0]
