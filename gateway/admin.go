@@ -70,6 +70,9 @@ func adminCalls() []adminCall {
 		{"DELETE", "remove-canned-policy", "AdminRemovePolicy", "admin:DeletePolicy", (*Server).removePolicy},
 		{"POST", "idp/builtin/policy/attach", "AdminAttachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachPolicy},
 		{"POST", "idp/builtin/policy/detach", "AdminDetachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachPolicy},
+		{"POST", "idp/ldap/policy/attach", "AdminAttachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachLDAPPolicy},
+		{"POST", "idp/ldap/policy/detach", "AdminDetachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachLDAPPolicy},
+		{"GET", "idp/ldap/policy-entities", "AdminLDAPPolicyEntities", "admin:ListUserPolicies", (*Server).ldapPolicyEntities},
 		{"PUT", "set-user-or-group-policy", "AdminSetPolicy", "admin:AttachUserOrGroupPolicy", (*Server).setPolicies},
 		{"GET", "idp/builtin/policy-entities", "AdminPolicyEntities", "admin:ListUserPolicies", (*Server).policyEntities},
 

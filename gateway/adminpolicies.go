@@ -66,20 +66,20 @@ func (a *association) holder() (directory.Holder, error) {
 
 // attachPolicy serves idp/builtin/policy/attach.
 func (s *Server) attachPolicy(ctx context.Context, r *request) error {
-	return s.associate(ctx, r, "policiesAttached", s.Directory.Attach)
+	return s.associate(ctx, r, (*association).holder, "policiesAttached", s.Directory.Attach)
 }
 
 // detachPolicy serves idp/builtin/policy/detach.
 func (s *Server) detachPolicy(ctx context.Context, r *request) error {
-	return s.associate(ctx, r, "policiesDetached", s.Directory.Detach)
+	return s.associate(ctx, r, (*association).holder, "policiesDetached", s.Directory.Detach)
 }
 
-func (s *Server) associate(ctx context.Context, r *request, result string, do func(context.Context, directory.Holder, []string) ([]string, error)) error {
+func (s *Server) associate(ctx context.Context, r *request, to func(*association) (directory.Holder, error), result string, do func(context.Context, directory.Holder, []string) ([]string, error)) error {
 	var in association
 	if err := s.readSealed(r, &in); err != nil {
 		return err
 	}
-	of, err := in.holder()
+	of, err := to(&in)
 	if err != nil {
 		return err
 	}

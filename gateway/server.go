@@ -22,6 +22,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/openid"
 	"github.com/shoal-storage/shoal/internal/sealing"
@@ -36,6 +37,14 @@ type Authority interface {
 	// Lookup returns the identity and the secret of an access key. The error is
 	// iam.ErrNoSuchKey, or says why that cannot be known now.
 	Lookup(accessKey string) (id iam.Identity, secret string, err error)
+}
+
+// People knows who has a name and a password; ldap.Directory is one. It may be asked
+// concurrently.
+type People interface {
+	// Identify returns who has them. The errors are ldap.ErrCredentials and
+	// ldap.ErrUnavailable.
+	Identify(ctx context.Context, name, password string) (ldap.Person, error)
 }
 
 // Config says how to serve.
@@ -58,6 +67,9 @@ type Config struct {
 	// OpenID is the provider whose tokens are taken for temporary credentials; nil: none
 	// are.
 	OpenID *openid.Provider
+	// LDAP knows people by name and password, who then get temporary credentials; nil:
+	// nobody does.
+	LDAP People
 	// Events tells of what happens; nil: nobody is told, and there are no targets.
 	Events *events.Service
 	// Trace tells of calls; nil: there is no such thing. Node is what this gateway is

@@ -36,6 +36,7 @@ func stsCalls() []stsCall {
 		{"AssumeRole", true, (*Server).assumeRole},
 		{"AssumeRoleWithWebIdentity", false, (*Server).assumeRoleWithWebIdentity},
 		{"AssumeRoleWithClientGrants", false, (*Server).assumeRoleWithClientGrants},
+		{"AssumeRoleWithLDAPIdentity", false, (*Server).assumeRoleWithLDAPIdentity},
 		{"GetCallerIdentity", true, (*Server).getCallerIdentity},
 	}
 }

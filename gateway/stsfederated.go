@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/openid"
 )
 
@@ -60,6 +61,33 @@ func (s *Server) webIdentity(ctx context.Context, r *request, token string) (ope
 	return id, session, err
 }
 
+// assumeRoleWithLDAPIdentity makes temporary credentials of who has a name and a password
+// in the LDAP directory.
+func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) error {
+	if s.LDAP == nil {
+		return errSTSInvalidAction.with("No LDAP directory is configured.")
+	}
+	p, err := s.LDAP.Identify(ctx, r.query.get("LDAPUsername"), r.query.get("LDAPPassword"))
+	switch {
+	case errors.Is(err, ldap.ErrUnavailable):
+		s.Logger.Error("the LDAP directory cannot be asked", "request", r.id, "error", err)
+		return errSTSProvider.because(err)
+	case err != nil:
+		return errAccessDenied.with("LDAP server rejected the name or the password.").because(err)
+	}
+	session, err := s.sessionOf(ctx, r, directory.Person{
+		Name: p.DN, Entries: append([]string{p.DN}, p.Groups...),
+		Claims: map[string][]string{"ldap:username": {p.Name}, "ldap:user": {p.DN}, "ldap:groups": p.Groups},
+	})
+	if err != nil {
+		return err
+	}
+	w := newSTS("AssumeRoleWithLDAPIdentity")
+	w.credentials(session)
+	r.answerSTS(w)
+	return nil
+}
+
 // sessionOf makes temporary credentials of somebody whom an identity provider knows. One
 // of the policies at least must be there: else they would do nothing.
 func (s *Server) sessionOf(ctx context.Context, r *request, p directory.Person) (directory.Session, error) {
@@ -67,8 +95,12 @@ func (s *Server) sessionOf(ctx context.Context, r *request, p directory.Person) 
 	if err != nil {
 		return directory.Session{}, err
 	}
+	policies, err := s.Directory.PoliciesOf(p)
+	if err != nil {
+		return directory.Session{}, errUnavailable.because(err)
+	}
 	there := false
-	for _, name := range p.Policies {
+	for _, name := range policies {
 		_, err := s.Directory.Policy(name)
 		if err != nil && !errors.Is(err, directory.ErrNoPolicy) {
 			return directory.Session{}, errUnavailable.because(err)

@@ -23,7 +23,12 @@ type administration struct {
 
 func administer(t *testing.T, flags ...string) *administration {
 	t.Helper()
-	a := &administration{fleet: startFleet(t, 3, flags...), mc: client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")}
+	return administerFleet(t, startFleet(t, 3, flags...))
+}
+
+func administerFleet(t *testing.T, fleet []*server) *administration {
+	t.Helper()
+	a := &administration{fleet: fleet, mc: client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")}
 	for i, s := range a.fleet {
 		a.mc.run(t, "alias", "set", fmt.Sprint("g", i), s.url, user, password)
 	}

@@ -66,6 +66,7 @@ type serverFlags struct {
 	auditTargets      []audit.Target
 	kms               kmsFlags
 	openid            openidFlags
+	ldap              ldapFlags
 }
 
 func newServerCommand() *cobra.Command {
@@ -137,6 +138,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.DurationVar(&f.drain, "drain", 30*time.Second, "how long requests may take to end after SIGTERM")
 	f.kms.declare(cmd)
 	f.openid.declare(fl)
+	f.ldap.declare(fl)
 	fl.BoolVar(&f.quiet, "quiet", false, "print no start-up text")
 	fl.BoolVar(&f.jsonLog, "json", false, "the same as --log-format json")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave keys and user names out of the log")
@@ -215,7 +217,7 @@ func (f *serverFlags) validate() error {
 	case f.drain < 0 || f.shutdownDelay < 0:
 		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
 	}
-	return f.kms.validate()
+	return errors.Join(f.kms.validate(), f.ldap.validate())
 }
 
 // warn tells which variables of MinIO count, and what was given and does not.
@@ -302,6 +304,13 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
 	if cfg.OpenID, err = f.openid.provider(); err != nil {
 		return cfg, err
+	}
+	people, err := f.ldap.directory(env)
+	if err != nil {
+		return cfg, err
+	}
+	if people != nil {
+		cfg.LDAP = people
 	}
 	cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log)
 	return cfg, err

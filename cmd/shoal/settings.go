@@ -16,20 +16,29 @@ import (
 // order in which they count.
 func minioNames() map[string][]string {
 	return map[string][]string{
-		"address":                     {"MINIO_ADDRESS"},
-		"console-address":             {"MINIO_CONSOLE_ADDRESS"},
-		"region":                      {"MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"},
-		"cors-allow-origin":           {"MINIO_API_CORS_ALLOW_ORIGIN"},
-		"domain":                      {"MINIO_DOMAIN"},
-		"metrics-auth":                {"MINIO_PROMETHEUS_AUTH_TYPE"},
-		"max-requests":                {"MINIO_API_REQUESTS_MAX"},
-		"certs-dir":                   {"MINIO_CERTS_DIR"},
-		"server-url":                  {"MINIO_SERVER_URL"},
-		"identity-openid-config-url":  {"MINIO_IDENTITY_OPENID_CONFIG_URL"},
-		"identity-openid-client-id":   {"MINIO_IDENTITY_OPENID_CLIENT_ID"},
-		"identity-openid-claim-name":  {"MINIO_IDENTITY_OPENID_CLAIM_NAME"},
-		"identity-openid-role-policy": {"MINIO_IDENTITY_OPENID_ROLE_POLICY"},
-		"auto-encryption":             {"MINIO_KMS_AUTO_ENCRYPTION"},
+		"address":                              {"MINIO_ADDRESS"},
+		"console-address":                      {"MINIO_CONSOLE_ADDRESS"},
+		"region":                               {"MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"},
+		"cors-allow-origin":                    {"MINIO_API_CORS_ALLOW_ORIGIN"},
+		"domain":                               {"MINIO_DOMAIN"},
+		"metrics-auth":                         {"MINIO_PROMETHEUS_AUTH_TYPE"},
+		"max-requests":                         {"MINIO_API_REQUESTS_MAX"},
+		"certs-dir":                            {"MINIO_CERTS_DIR"},
+		"server-url":                           {"MINIO_SERVER_URL"},
+		"identity-ldap-server-addr":            {"MINIO_IDENTITY_LDAP_SERVER_ADDR"},
+		"identity-ldap-lookup-bind-dn":         {"MINIO_IDENTITY_LDAP_LOOKUP_BIND_DN"},
+		"identity-ldap-user-dn-search-base-dn": {"MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN"},
+		"identity-ldap-user-dn-search-filter":  {"MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER"},
+		"identity-ldap-group-search-base-dn":   {"MINIO_IDENTITY_LDAP_GROUP_SEARCH_BASE_DN"},
+		"identity-ldap-group-search-filter":    {"MINIO_IDENTITY_LDAP_GROUP_SEARCH_FILTER"},
+		"identity-ldap-server-starttls":        {"MINIO_IDENTITY_LDAP_SERVER_STARTTLS"},
+		"identity-ldap-server-insecure":        {"MINIO_IDENTITY_LDAP_SERVER_INSECURE"},
+		"identity-ldap-tls-skip-verify":        {"MINIO_IDENTITY_LDAP_TLS_SKIP_VERIFY"},
+		"identity-openid-config-url":           {"MINIO_IDENTITY_OPENID_CONFIG_URL"},
+		"identity-openid-client-id":            {"MINIO_IDENTITY_OPENID_CLIENT_ID"},
+		"identity-openid-claim-name":           {"MINIO_IDENTITY_OPENID_CLAIM_NAME"},
+		"identity-openid-role-policy":          {"MINIO_IDENTITY_OPENID_ROLE_POLICY"},
+		"auto-encryption":                      {"MINIO_KMS_AUTO_ENCRYPTION"},
 	}
 }
 
@@ -88,7 +97,7 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 	known := map[string]bool{}
 	flags.VisitAll(func(f *pflag.Flag) { known[variable(f.Name)] = true })
 	users, passwords := credentialNames()
-	secrets := []string{clusterSecret, formerUser, formerPassword, masterKeyVariable, vaultTokenVariable, vaultRoleVariable, vaultIDVariable}
+	secrets := []string{clusterSecret, formerUser, formerPassword, masterKeyVariable, ldapPassword, vaultTokenVariable, vaultRoleVariable, vaultIDVariable}
 	for _, name := range slices.Concat(users, passwords, secrets) {
 		known[name], known[name+"_FILE"] = true, true
 	}

@@ -88,7 +88,11 @@ func (d *Directory) RemovePolicy(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(all, func(a Attachment) bool { return slices.Contains(a.Policies, name) }) {
+	entries, err := d.Entries()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(slices.Concat(all, entries), func(a Attachment) bool { return slices.Contains(a.Policies, name) }) {
 		return ErrInUse
 	}
 	return edit(ctx, d, policyRecords+name, func(p *policy) (*policy, error) {
@@ -103,6 +107,7 @@ func (d *Directory) RemovePolicy(ctx context.Context, name string) error {
 type Holder struct {
 	Name  string
 	Group bool // of a group, not of a user
+	Entry bool // of an entry of an LDAP directory: Name is its canonical distinguished name
 }
 
 // Attachment is the policies that somebody has.
@@ -133,6 +138,25 @@ func (d *Directory) Attachments() ([]Attachment, error) {
 		}
 		if g != nil && len(g.Policies) > 0 {
 			all = append(all, Attachment{Holder{Name: name, Group: true}, g.Policies})
+		}
+	}
+	return all, nil
+}
+
+// Entries returns which entries of an LDAP directory have policies, sorted by name.
+func (d *Directory) Entries() ([]Attachment, error) {
+	names, err := d.names(entryRecords)
+	if err != nil {
+		return nil, err
+	}
+	var all []Attachment
+	for _, name := range names {
+		e, err := d.entry(name)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			all = append(all, Attachment{Holder{Name: name, Entry: true}, e.Policies})
 		}
 	}
 	return all, nil
@@ -202,8 +226,28 @@ func (d *Directory) repolicy(ctx context.Context, of Holder, change func([]strin
 		}
 		return err
 	}
+	if of.Entry {
+		return d.editEntry(ctx, of.Name, changed)
+	}
 	if of.Group {
 		return d.editGroup(ctx, of.Name, func(g *group) (*group, error) { return g, changed(&g.Policies) })
 	}
 	return d.editUser(ctx, of.Name, func(k *key) error { return changed(&k.Policies) })
+}
+
+// editEntry changes what is attached to an entry of an LDAP directory. Whether there is
+// one is not known here.
+func (d *Directory) editEntry(ctx context.Context, name string, changed func(*[]string) error) error {
+	if name == "" || len(name) > maxEntryName {
+		return invalid("a distinguished name must have 1 to %d bytes", maxEntryName)
+	}
+	return edit(ctx, d, entryRecords+name, func(e *entry) (*entry, error) {
+		if e == nil {
+			e = &entry{}
+		}
+		if err := changed(&e.Policies); err != nil || len(e.Policies) > 0 {
+			return e, err
+		}
+		return nil, nil
+	})
 }

@@ -21,6 +21,7 @@ const (
 	keyRecords    = "iam/key/"
 	groupRecords  = "iam/group/"
 	policyRecords = "iam/policy/"
+	entryRecords  = "iam/entry/"
 )
 
 // key is what an access key stands for: a user, or a service account.
@@ -67,6 +68,13 @@ type group struct {
 }
 
 func (*group) parse() error { return nil }
+
+// entry is what is attached to an entry of an LDAP directory.
+type entry struct {
+	Policies []string `json:"policies"`
+}
+
+func (*entry) parse() error { return nil }
 
 type policy struct {
 	Text    string    `json:"text"`
@@ -198,6 +206,14 @@ func (d *Directory) group(name string) (*group, error) {
 	return g, err
 }
 
+func (d *Directory) entry(name string) (*entry, error) {
+	if d.cfg.Records == nil {
+		return nil, nil
+	}
+	e, _, err := get[entry](d, entryRecords+name)
+	return e, err
+}
+
 // policy returns a policy that was made, or is there without.
 func (d *Directory) policy(name string) (*policy, error) {
 	if p := d.canned[name]; p != nil {
@@ -213,6 +229,7 @@ func (d *Directory) policy(name string) (*policy, error) {
 // Bounds of what is kept.
 const (
 	maxName        = 128 // bytes of any name
+	maxEntryName   = 512 // bytes of a distinguished name
 	minAccessKey   = 3
 	minSecret      = 8
 	maxSecret      = 128

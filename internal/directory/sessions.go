@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/iam"
@@ -24,6 +25,7 @@ const (
 // Person is somebody who is no user here, and of whom an identity provider tells.
 type Person struct {
 	Name     string              // which no user can have: it has an equals sign
+	Entries  []string            // of an LDAP directory, by canonical name: what is attached to them counts
 	Policies []string            // by name
 	Claims   map[string][]string // for conditions and variables, by their key, such as "jwt:sub"
 }
@@ -92,8 +94,8 @@ func (n *NewSession) check() error {
 		return invalid("a session can live from %d to %d seconds", int(MinSessionLife.Seconds()), int(MaxSessionLife.Seconds()))
 	case len(n.Policy) > MaxSessionPolicy:
 		return invalid("a session policy can have %d bytes", MaxSessionPolicy)
-	case n.Person != nil && len(n.Person.Policies) > maxAttached:
-		return invalid("%d policies can be attached", maxAttached)
+	case n.Person != nil && len(n.Person.Policies)+len(n.Person.Entries) > 2*maxAttached:
+		return invalid("a person can have %d policies and groups", 2*maxAttached)
 	case n.Policy == "":
 		return nil
 	}
@@ -148,7 +150,11 @@ func (d *Directory) LookupSession(accessKey, token string) (iam.Identity, string
 // bearer returns who a session is of.
 func (d *Directory) bearer(c *claims) (iam.Identity, error) {
 	if c.Person != nil {
-		access, err := d.accessOf(&key{Policies: c.Person.Policies})
+		policies, err := d.PoliciesOf(*c.Person)
+		if err != nil {
+			return iam.Identity{}, err
+		}
+		access, err := d.accessOf(&key{Policies: policies})
 		return iam.Identity{AccessKey: c.Person.Name, Access: access}, err
 	}
 	id, secret, err := d.Lookup(c.Parent)
@@ -163,6 +169,21 @@ func (d *Directory) bearer(c *claims) (iam.Identity, error) {
 		return iam.Identity{}, iam.ErrNoSuchKey
 	}
 	return id, nil
+}
+
+// PoliciesOf returns the names of the policies that a person has now.
+func (d *Directory) PoliciesOf(p Person) ([]string, error) {
+	names := p.Policies
+	for _, dn := range p.Entries {
+		e, err := d.entry(dn)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			names = slices.Concat(names, e.Policies)
+		}
+	}
+	return names, nil
 }
 
 // openToken returns what a token says. One that has been opened before is found by its
