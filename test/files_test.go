@@ -28,6 +28,7 @@ func onServer(m mountOf) string {
 // user of the share has made beside it.
 func TestNewFilesInheritWhatTheirDirectoryHas(t *testing.T) {
 	mounts := mountsOfOneTree(t)
+	defer syscall.Umask(syscall.Umask(0)) // which clients before NFSv4.2 heed, whatever is inherited
 	s := startAt(t, mounts[0].place, mounts[0].dir)
 	c, ctx, bucket := newS3(s, noRetry), t.Context(), aws.String("bucket")
 	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})

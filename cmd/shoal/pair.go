@@ -92,7 +92,8 @@ func (p *pairing) meet(ctx context.Context) (conn net.Conn, first bool, err erro
 	defer ln.Close() //nolint:errcheck // one connection is all it is for
 	token, name := rand.Text(), fmt.Sprintf("%d-%s", time.Now().UnixNano(), strings.ToLower(rand.Text()[:8]))
 	at := filepath.Join(p.path, meetingDir)
-	if err := leave(at, name, caller{addressesOf(ln.Addr()), token}); err != nil {
+	own := caller{addressesOf(ln.Addr()), token}
+	if err := leave(at, name, own); err != nil {
 		return nil, false, err
 	}
 	defer func() { _ = errors.Join(os.Remove(filepath.Join(at, name)), os.Remove(at)) }() // the last one to go removes it
@@ -112,6 +113,11 @@ func (p *pairing) meet(ctx context.Context) (conn net.Conn, first bool, err erro
 		case conn := <-arrived:
 			return conn, false, nil
 		case <-look.C:
+			// A client of NFSv3 that looked in the very step of the server's clock in which
+			// this came notices when the directory changes again.
+			if err := leave(at, name, own); err != nil {
+				return nil, false, err
+			}
 		case <-ctx.Done():
 			return nil, false, context.Cause(ctx)
 		}
