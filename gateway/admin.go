@@ -31,6 +31,10 @@ type adminCall struct {
 	handle       handler
 }
 
+// healCall is the path of the call that heals everything, and begins those that heal a
+// part.
+const healCall = "heal/"
+
 // own is the action of a call that also is about what is the sender's own: its handler
 // asks what he may do.
 const own = "own"
@@ -41,6 +45,20 @@ func adminCalls() []adminCall {
 		{"GET", "info", "AdminInfo", "admin:ServerInfo", (*Server).adminInfo},
 		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo},
 		{"GET", "trace", "AdminTrace", "admin:ServerTrace", (*Server).traceCalls},
+
+		{"POST", "service", "AdminService", own, (*Server).serviceAction},
+		{"GET", "storageinfo", "AdminStorageInfo", "admin:StorageInfo", (*Server).storageInfo},
+		{"POST", "background-heal/status", "AdminHealStatus", "admin:Heal", (*Server).healStatus},
+		{"POST", healCall, "AdminHeal", "admin:Heal", notOffered(healsItself)},
+		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", notOffered(locksEnd)},
+		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
+		{"GET", "log", "AdminLog", "admin:ConsoleLog", notOffered(logIsItsOutput)},
+		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"PUT", "set-config-kv", "AdminSetConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"DELETE", "del-config-kv", "AdminRemoveConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"GET", "help-config-kv", "AdminHelpConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"GET", "config", "AdminExportConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"PUT", "config", "AdminImportConfig", "admin:ConfigUpdate", notOffered(noSettings)},
 
 		{"GET", "export-iam", "AdminExportIAM", "admin:ExportIAM", (*Server).exportUsers},
 		{"PUT", "import-iam", "AdminImportIAM", "admin:ImportIAM", (*Server).importUsers},
@@ -115,6 +133,9 @@ func (r *request) isAdmin() bool {
 func (s *Server) prepareAdmin(r *request) error {
 	r.admin = true
 	call := strings.TrimPrefix(r.key, adminPrefix)
+	if strings.HasPrefix(call, healCall) {
+		call = healCall // of whatever bucket
+	}
 	r.bucket, r.key = "", ""
 	known := s.Directory != nil && s.admin[r.method+" "+call] != nil
 	r.op = &operation{name: "AdminUnknown", level: service, action: own}

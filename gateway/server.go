@@ -100,6 +100,9 @@ type Config struct {
 	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
 	// there is no such page.
 	Status func(ctx context.Context) any
+	// Stop has the process end as with SIGTERM, to be started again or not; nil: it cannot
+	// be asked for. It does not wait.
+	Stop func(restart bool)
 	// Gateways returns those that serve the tree; nil: there is this one.
 	Gateways func(ctx context.Context) []Gateway
 	// Drives returns those that objects are spread over, so that Parity of them can be

@@ -50,6 +50,7 @@ type server struct {
 	env     []string // further variables, which stand for those of serverEnv too
 	cmd     *exec.Cmd
 	logPath string
+	code    int           // that it is to exit with
 	exited  chan struct{} // closed when the process has ended
 	ending  bool          // it has been told to end
 }
@@ -235,7 +236,7 @@ func (s *server) stop(t *testing.T) {
 		s.kill(t)
 	}
 	status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if killed := ok && status.Signaled() && status.Signal() == syscall.SIGKILL; !killed && !s.cmd.ProcessState.Success() {
+	if killed := ok && status.Signaled() && status.Signal() == syscall.SIGKILL; !killed && s.cmd.ProcessState.ExitCode() != s.code {
 		t.Errorf("shoal ended with %v\n%s", s.cmd.ProcessState, tail(s.log(t)))
 	}
 	if strings.Contains(s.log(t), "panic") {

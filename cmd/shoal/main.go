@@ -23,6 +23,7 @@ const (
 	exitUsage       = 2
 	exitFindings    = 3   // what was asked about is not as it should be
 	exitUnsafe      = 4   // a check before the start found that going on would be unsafe
+	exitRestart     = 5   // it was asked to end so that it is started again
 	exitInterrupted = 130 // by a signal, before the work was done
 )
 

@@ -63,6 +63,7 @@ type serverFlags struct {
 	jsonLog           bool
 	targets           []events.Target // from variables alone
 	auditFile         string
+	stop              func(restart bool) // ends serving
 	auditTargets      []audit.Target
 	kms               kmsFlags
 	openid            openidFlags
@@ -188,8 +189,26 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	f.warn(log, env)
-	return f.start(cmd.Context(), cmd.OutOrStdout(), log, paths, state, env, creds)
+	ctx, end := context.WithCancelCause(cmd.Context())
+	defer end(nil)
+	f.stop = func(restart bool) {
+		if restart {
+			end(errRestart)
+		} else {
+			end(nil)
+		}
+	}
+	if err := f.start(ctx, cmd.OutOrStdout(), log, paths, state, env, creds); err != nil {
+		return err
+	}
+	if errors.Is(context.Cause(ctx), errRestart) {
+		return errRestart
+	}
+	return nil
 }
+
+// errRestart is why a server ends that shall be started again.
+var errRestart = &failure{code: exitRestart, what: "ended to be started again, as was asked by the admin API"}
 
 // validate refuses values that their types allow.
 func (f *serverFlags) validate() error {
@@ -299,7 +318,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.Trace = new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
-	cfg.Version = version
+	cfg.Version, cfg.Stop = version, f.stop
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
 	if cfg.OpenID, err = f.openid.provider(); err != nil {

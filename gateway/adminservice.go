@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// serviceActions are the actions of service that there are, and what allows each.
+func serviceActions() map[string]string {
+	return map[string]string{"restart": "admin:ServiceRestart", "stop": "admin:ServiceStop"}
+}
+
+// serviceAction serves service: this gateway ends as with SIGTERM, when what is under way
+// is done, the answer to this too. The others go on.
+func (s *Server) serviceAction(_ context.Context, r *request) error {
+	action, dry := r.query.get("action"), r.query.get("dry-run") == "true"
+	permission, known := serviceActions()[action]
+	if !known {
+		permission = "admin:ServiceFreeze"
+	}
+	if err := s.allow(r, permission, object.Ref{}); err != nil {
+		return err
+	}
+	if !known || s.Stop == nil {
+		return errNotImplemented.with("A gateway can be restarted or stopped, and nothing else can be done to it.")
+	}
+	if !dry {
+		s.Logger.Warn("this gateway ends, as was asked", "action", action, "request", r.id, "user", r.identity.AccessKey)
+		s.Stop(action == "restart")
+	}
+	return r.answerJSON(map[string]any{"action": action, "dryRun": dry, "results": []map[string]string{{"host": s.Node}}})
+}
+
+// healStatus serves background-heal/status: there are no drives to be told of that somebody
+// has to see to.
+func (s *Server) healStatus(_ context.Context, r *request) error {
+	return r.answerJSON(map[string]any{
+		"offline_nodes": []string{}, "ScannedItemsCount": 0, "HealDisks": []string{}, "sets": []any{}, "mrf": map[string]any{}, "sc_parity": map[string]int{},
+	})
+}
+
+// storageInfo serves storageinfo: what info tells of drives.
+func (s *Server) storageInfo(_ context.Context, r *request) error {
+	online, offline, drives := make(map[string]int), make(map[string]int), []map[string]any{}
+	for _, g := range s.gateways(r) {
+		state := "ok"
+		if !g.Online {
+			state = "offline"
+			offline[g.Endpoint]++
+		} else {
+			online[g.Endpoint]++
+		}
+		drives = append(drives, map[string]any{"endpoint": g.Endpoint, "path": g.Endpoint, "state": state})
+	}
+	return r.answerJSON(map[string]any{
+		"Disks": drives, "Backend": map[string]any{"Type": "Erasure", "OnlineDisks": online, "OfflineDisks": offline, "StandardSCParity": 0, "RRSCParity": 0},
+	})
+}
+
+// notOffered answers a call of MinIO's that Shoal has no use for, and says what to do.
+func notOffered(message string) handler {
+	return func(*Server, context.Context, *request) error { return errNotImplemented.with(message) }
+}
+
+// Why calls are not offered.
+const (
+	healsItself    = "Nothing can be healed by hand, and of a directory nothing has to be: its objects are files that are whole or not there."
+	locksEnd       = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal status\" shows them."
+	noSettings     = "Settings are flags and variables of each gateway, and none can be changed while it runs."
+	logIsItsOutput = "Each gateway writes its log where it was started. \"mc admin trace\" shows the calls of all."
+)
