@@ -37,6 +37,7 @@ func stsCalls() []stsCall {
 		{"AssumeRoleWithWebIdentity", false, (*Server).assumeRoleWithWebIdentity},
 		{"AssumeRoleWithClientGrants", false, (*Server).assumeRoleWithClientGrants},
 		{"AssumeRoleWithLDAPIdentity", false, (*Server).assumeRoleWithLDAPIdentity},
+		{"AssumeRoleWithCertificate", false, (*Server).assumeRoleWithCertificate},
 		{"GetCallerIdentity", true, (*Server).getCallerIdentity},
 	}
 }

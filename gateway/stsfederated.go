@@ -57,7 +57,11 @@ func (s *Server) webIdentity(ctx context.Context, r *request, token string) (ope
 	case err != nil:
 		return id, directory.Session{}, errSTSBadIdentity.because(err)
 	}
-	session, err := s.sessionOf(ctx, r, directory.Person{Name: openidName(id), Policies: id.Policies, Claims: id.Claims})
+	n, err := r.newSession()
+	if err != nil {
+		return id, directory.Session{}, err
+	}
+	session, err := s.sessionOf(ctx, n, directory.Person{Name: openidName(id), Policies: id.Policies, Claims: id.Claims})
 	return id, session, err
 }
 
@@ -75,7 +79,11 @@ func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) err
 	case err != nil:
 		return errAccessDenied.with("LDAP server rejected the name or the password.").because(err)
 	}
-	session, err := s.sessionOf(ctx, r, directory.Person{
+	n, err := r.newSession()
+	if err != nil {
+		return err
+	}
+	session, err := s.sessionOf(ctx, n, directory.Person{
 		Name: p.DN, Entries: append([]string{p.DN}, p.Groups...),
 		Claims: map[string][]string{"ldap:username": {p.Name}, "ldap:user": {p.DN}, "ldap:groups": p.Groups},
 	})
@@ -88,13 +96,37 @@ func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) err
 	return nil
 }
 
-// sessionOf makes temporary credentials of somebody whom an identity provider knows. One
-// of the policies at least must be there: else they would do nothing.
-func (s *Server) sessionOf(ctx context.Context, r *request, p directory.Person) (directory.Session, error) {
+// assumeRoleWithCertificate makes temporary credentials of who has shown a certificate
+// when the connection was made. It names the policy, and outlives them.
+func (s *Server) assumeRoleWithCertificate(ctx context.Context, r *request) error {
+	state := r.ctx.TLSConnectionState()
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return errAccessDenied.with("The connection was not made with a client certificate that this server trusts.")
+	}
+	cert := state.VerifiedChains[0][0]
+	left := cert.NotAfter.Sub(s.Now())
+	if left < directory.MinSessionLife {
+		return errSTSOldIdentity.with("The certificate has expired, or is about to.")
+	}
 	n, err := r.newSession()
 	if err != nil {
-		return directory.Session{}, err
+		return err
 	}
+	n.Life = min(n.Life, left)
+	name := cert.Subject.CommonName
+	session, err := s.sessionOf(ctx, n, directory.Person{Name: "tls=" + name, Policies: []string{name}})
+	if err != nil {
+		return err
+	}
+	w := newSTS("AssumeRoleWithCertificate")
+	w.credentials(session)
+	r.answerSTS(w)
+	return nil
+}
+
+// sessionOf makes temporary credentials of somebody whom an identity provider knows. One
+// of the policies at least must be there: else they would do nothing.
+func (s *Server) sessionOf(ctx context.Context, n directory.NewSession, p directory.Person) (directory.Session, error) {
 	policies, err := s.Directory.PoliciesOf(p)
 	if err != nil {
 		return directory.Session{}, errUnavailable.because(err)

@@ -2,12 +2,19 @@ package test
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -182,5 +189,76 @@ func TestTokensOfAProviderAreTakenForTemporaryCredentials(t *testing.T) {
 	out := cli.run(t, "sts", "assume-role-with-web-identity", "--role-arn", "arn:aws:iam::000000000000:role/any", "--role-session-name", "job", "--web-identity-token", "file://"+token)
 	if !strings.Contains(out, "SessionToken") || !strings.Contains(out, `"SubjectFromWebIdentityToken": "eve"`) {
 		t.Error(out)
+	}
+}
+
+// authority vouches for clients.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	must(t, err)
+	cert, err := x509.ParseCertificate(der)
+	must(t, err)
+	return &authority{cert: cert, key: key}
+}
+
+// client returns a certificate of somebody, for so long.
+func (a *authority) client(t *testing.T, name string, life time.Duration) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	must(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func TestCertificatesAreTakenForTemporaryCredentials(t *testing.T) {
+	c, trusted, stranger := newCerts(t, "s3.example.com"), newAuthority(t), newAuthority(t)
+	must(t, os.Mkdir(filepath.Join(c.dir, "CAs"), 0o755))
+	must(t, os.WriteFile(filepath.Join(c.dir, "CAs", "ca.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.cert.Raw}), 0o600))
+	s := start(t, "--certs-dir", c.dir, "--identity-tls-enable", "on")
+	assume := func(certificate tls.Certificate) (credentials.Value, time.Time, error) {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.roots, Certificates: []tls.Certificate{certificate}}}
+		defer transport.CloseIdleConnections()
+		made, err := credentials.NewSTSCertificateIdentity(s.url, certificate, func(i *credentials.STSCertificateIdentity) { i.Client = &http.Client{Transport: transport} })
+		must(t, err)
+		v, err := made.GetWithContext(nil)
+		return v, v.Expiration, err
+	}
+	v, ends, err := assume(trusted.client(t, "readwrite", 30*time.Minute))
+	must(t, err)
+	if left := time.Until(ends); left > 30*time.Minute {
+		t.Errorf("the credentials outlive the certificate: %v", left)
+	}
+	trusting := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.roots}}
+	t.Cleanup(trusting.CloseIdleConnections)
+	s3Client := newS3(s, noRetry, withToken(v), func(o *s3.Options) { o.HTTPClient = &http.Client{Transport: trusting} })
+	_, err = s3Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+	for what, certificate := range map[string]tls.Certificate{
+		"none":                           {},
+		"of an authority that is not in": stranger.client(t, "readwrite", time.Hour),
+		"of no policy":                   trusted.client(t, "nothing", time.Hour),
+		"that is about to expire":        trusted.client(t, "readwrite", time.Minute),
+		"that has expired":               trusted.client(t, "readwrite", -time.Minute),
+	} {
+		if v, _, err := assume(certificate); err == nil {
+			t.Errorf("a certificate %s gets %+v", what, v)
+		}
 	}
 }

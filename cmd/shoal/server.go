@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,7 @@ type serverFlags struct {
 	kms               kmsFlags
 	openid            openidFlags
 	ldap              ldapFlags
+	clientCerts       string // on or off
 }
 
 func newServerCommand() *cobra.Command {
@@ -140,6 +142,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	f.kms.declare(cmd)
 	f.openid.declare(fl)
 	f.ldap.declare(fl)
+	fl.StringVar(&f.clientCerts, "identity-tls-enable", "off", "on: who shows a client certificate of an authority in CAs below --certs-dir gets temporary credentials with the policy that it names")
 	fl.BoolVar(&f.quiet, "quiet", false, "print no start-up text")
 	fl.BoolVar(&f.jsonLog, "json", false, "the same as --log-format json")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave keys and user names out of the log")
@@ -233,6 +236,10 @@ func (f *serverFlags) validate() error {
 		return usage("--region is empty", "take us-east-1, which clients sign for by default")
 	case f.foreignInterval < 0:
 		return usage("--foreign-interval cannot be negative", "take one such as 5m, or 0 for none")
+	case f.clientCerts != "on" && f.clientCerts != "off" && f.clientCerts != "":
+		return usage("--identity-tls-enable "+f.clientCerts+" is neither on nor off", "take off")
+	case f.clientCerts == "on" && f.certsDir == "":
+		return usage("--identity-tls-enable needs --certs-dir", "set it, or leave the other out")
 	case f.drain < 0 || f.shutdownDelay < 0:
 		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
 	}
@@ -282,6 +289,12 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		}
 		defer pairs.Close()
 		cfg.TLS = pairs.Config()
+		if f.clientCerts == "on" {
+			cfg.TLS.ClientAuth = tls.VerifyClientCertIfGiven
+			if cfg.TLS.ClientCAs, err = certs.Authorities(f.certsDir); err != nil {
+				return failed("cannot use --identity-tls-enable", err, "put the certificates (PEM) of the authorities into "+filepath.Join(f.certsDir, "CAs"))
+			}
+		}
 	}
 	if err := b.fleet.show(&cfg); err != nil {
 		return err

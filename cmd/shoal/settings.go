@@ -34,6 +34,7 @@ func minioNames() map[string][]string {
 		"identity-ldap-server-starttls":        {"MINIO_IDENTITY_LDAP_SERVER_STARTTLS"},
 		"identity-ldap-server-insecure":        {"MINIO_IDENTITY_LDAP_SERVER_INSECURE"},
 		"identity-ldap-tls-skip-verify":        {"MINIO_IDENTITY_LDAP_TLS_SKIP_VERIFY"},
+		"identity-tls-enable":                  {"MINIO_IDENTITY_TLS_ENABLE"},
 		"identity-openid-config-url":           {"MINIO_IDENTITY_OPENID_CONFIG_URL"},
 		"identity-openid-client-id":            {"MINIO_IDENTITY_OPENID_CLIENT_ID"},
 		"identity-openid-claim-name":           {"MINIO_IDENTITY_OPENID_CLAIM_NAME"},

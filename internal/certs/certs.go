@@ -89,6 +89,31 @@ func (c *Certs) Config() *tls.Config {
 	}
 }
 
+// Authorities returns the certificates (PEM) in the directory "CAs" below dir: of those who
+// may vouch for clients. That there are none is an error.
+func Authorities(dir string) (*x509.CertPool, error) {
+	dir = filepath.Join(dir, authorities)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read authorities: %w", err)
+	}
+	pool, some := x509.NewCertPool(), false
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("read authorities: %w", err)
+		}
+		some = pool.AppendCertsFromPEM(text) || some
+	}
+	if !some {
+		return nil, fmt.Errorf("there is no certificate in %s", dir)
+	}
+	return pool, nil
+}
+
 // find returns the certificate for a name: its own, a wildcard's, or the main
 // one.
 func (s *set) find(name string) *tls.Certificate {
