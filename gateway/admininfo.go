@@ -96,17 +96,22 @@ func (g Gateway) drives() []Drive {
 	return g.Drives
 }
 
+// document is the drive of an index as info shows it.
+func (d Drive) document(index int) map[string]any {
+	state := "ok"
+	if !d.Online {
+		state = "offline"
+	}
+	return map[string]any{
+		"endpoint": d.Path, "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": 0, "set_index": 0, "disk_index": index,
+	}
+}
+
 // document is the gateway as info shows it.
 func (g Gateway) document(scheme string, network map[string]string) map[string]any {
 	drives := []any{}
 	for i, d := range g.drives() {
-		state := "ok"
-		if !d.Online {
-			state = "offline"
-		}
-		drives = append(drives, map[string]any{
-			"endpoint": d.Path, "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": 0, "set_index": 0, "disk_index": i,
-		})
+		drives = append(drives, d.document(i))
 	}
 	return map[string]any{
 		"state": g.state(), "endpoint": g.Endpoint, "scheme": scheme, "uptime": int64(g.Uptime.Seconds()), "version": g.Version,

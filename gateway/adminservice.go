@@ -32,11 +32,22 @@ func (s *Server) serviceAction(_ context.Context, r *request) error {
 	return r.answerJSON(map[string]any{"action": action, "dryRun": dry, "results": []map[string]string{{"host": s.Node}}})
 }
 
-// healStatus serves background-heal/status: there are no drives to be told of that somebody
-// has to see to.
+// healStatus serves background-heal/status: which drives do not have all yet that is to be
+// on them. What is done about that needs nobody.
 func (s *Server) healStatus(_ context.Context, r *request) error {
+	healing, offline := []string{}, []string{}
+	for _, g := range s.gateways(r) {
+		if !g.Online {
+			offline = append(offline, g.Endpoint)
+		}
+		for _, d := range g.Drives {
+			if d.Healing {
+				healing = append(healing, d.Path)
+			}
+		}
+	}
 	return r.answerJSON(map[string]any{
-		"offline_nodes": []string{}, "ScannedItemsCount": 0, "HealDisks": []string{}, "sets": []any{}, "mrf": map[string]any{}, "sc_parity": map[string]int{},
+		"offline_nodes": offline, "ScannedItemsCount": 0, "HealDisks": healing, "sets": []any{}, "mrf": map[string]any{}, "sc_parity": map[string]int{"STANDARD": s.Parity},
 	})
 }
 
@@ -44,17 +55,17 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 func (s *Server) storageInfo(_ context.Context, r *request) error {
 	online, offline, drives := make(map[string]int), make(map[string]int), []map[string]any{}
 	for _, g := range s.gateways(r) {
-		state := "ok"
-		if !g.Online {
-			state = "offline"
-			offline[g.Endpoint]++
-		} else {
-			online[g.Endpoint]++
+		for i, d := range g.drives() {
+			drives = append(drives, d.document(i))
+			if d.Online {
+				online[g.Endpoint]++
+			} else {
+				offline[g.Endpoint]++
+			}
 		}
-		drives = append(drives, map[string]any{"endpoint": g.Endpoint, "path": g.Endpoint, "state": state})
 	}
 	return r.answerJSON(map[string]any{
-		"Disks": drives, "Backend": map[string]any{"Type": "Erasure", "OnlineDisks": online, "OfflineDisks": offline, "StandardSCParity": 0, "RRSCParity": 0},
+		"Disks": drives, "Backend": map[string]any{"Type": "Erasure", "OnlineDisks": online, "OfflineDisks": offline, "StandardSCParity": s.Parity, "RRSCParity": s.Parity},
 	})
 }
 

@@ -43,9 +43,19 @@ func TestWhatThereIsNoUseForSaysWhatToDoInstead(t *testing.T) {
 			t.Errorf("%s of ann: %s", call, answer.body)
 		}
 	}
-	for _, call := range []string{"POST background-heal/status", "GET storageinfo"} {
+}
+
+func TestTheDrivesAndWhatIsMissingOnThemAreTold(t *testing.T) {
+	o := serveOfficeWith(t, func(cfg *Config) {
+		cfg.Parity = 1
+		cfg.Drives = func() []Drive { return []Drive{{Path: "/a", Online: true, Healing: true}, {Path: "/b"}} }
+	})
+	for call, want := range map[string]string{
+		"POST background-heal/status": `"HealDisks":["/a"]`,
+		"GET storageinfo":             `"OfflineDisks":{"`,
+	} {
 		method, path, _ := strings.Cut(call, " ")
-		if answer, code := o.admin("boss", method, path, "", ""); code != "" {
+		if answer, code := o.admin("boss", method, path, "", ""); code != "" || !strings.Contains(answer.body, want) {
 			t.Errorf("%s: %s", call, answer.body)
 		}
 	}
