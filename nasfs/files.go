@@ -91,12 +91,29 @@ func (s *Store) proveFiles(files object.Files) error {
 		return s.ofSession(err)
 	}
 	defer s.removeTemp(name)
-	err = errors.Join(giveFile(f, files), f.Close())
+	if err = giveFile(f, files); err == nil {
+		err = isGiven(f, files)
+	}
+	err = errors.Join(err, f.Close())
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, vfs.ErrUnsupported) {
 		return object.E("set up files", "", object.InvalidRequest,
 			fmt.Errorf("%w: gateways must run as root, or with CAP_CHOWN and CAP_FOWNER, and an NFS export must not squash that", err))
 	}
 	return err
+}
+
+// isGiven returns an error if a file is not what it was given: clients of SMB take
+// what they do not pass on.
+func isGiven(f vfs.File, files object.Files) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if files.UID != nil && st.UID != *files.UID || files.GID != nil && st.GID != *files.GID ||
+		files.FileMode != nil && st.Mode != permissions(*files.FileMode) {
+		return fmt.Errorf("a file stays what it was: %w", vfs.ErrUnsupported)
+	}
+	return nil
 }
 
 // inherit gives a staged file what it has to have of the directory that it goes to: a

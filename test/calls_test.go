@@ -39,14 +39,31 @@ func callsOf(t *testing.T, mount string) map[string]int {
 // isVersion42 reports whether a mount is one of NFSv4.2.
 func isVersion42(t *testing.T, mount string) bool {
 	t.Helper()
+	kind, options := kindOf(t, mount)
+	return kind == "nfs4" && slices.Contains(options, "vers=4.2")
+}
+
+// kindOf returns the type of what is mounted somewhere, and its options.
+func kindOf(t *testing.T, mount string) (kind string, options []string) {
+	t.Helper()
 	table, err := os.ReadFile("/proc/self/mounts")
 	must(t, err)
 	for line := range strings.Lines(string(table)) {
 		if fields := strings.Fields(line); len(fields) > 3 && fields[1] == mount {
-			return fields[2] == "nfs4" && slices.Contains(strings.Split(fields[3], ","), "vers=4.2")
+			kind, options = fields[2], strings.Split(fields[3], ",")
 		}
 	}
-	return false
+	return kind, options
+}
+
+// onlyNFS skips a test on beds of other file servers.
+func onlyNFS(t *testing.T) {
+	t.Helper()
+	if mounts := list("SHOAL_TEST_MOUNTS"); len(mounts) > 0 {
+		if kind, _ := kindOf(t, mounts[0]); !strings.HasPrefix(kind, "nfs") {
+			t.Skipf("%s has other owners and permissions", kind)
+		}
+	}
 }
 
 // callsFor returns the least that do took on a mount of eleven times, and what

@@ -27,6 +27,7 @@ func onServer(m mountOf) string {
 // TestNewFilesInheritWhatTheirDirectoryHas compares an object's file with one that a
 // user of the share has made beside it.
 func TestNewFilesInheritWhatTheirDirectoryHas(t *testing.T) {
+	onlyNFS(t)
 	mounts := mountsOfOneTree(t)
 	defer syscall.Umask(syscall.Umask(0)) // which clients before NFSv4.2 heed, whatever is inherited
 	s := startAt(t, mounts[0].place, mounts[0].dir)
@@ -111,6 +112,7 @@ func effective(list []byte) []byte {
 
 // TestABucketsNewFilesAreWhoseItSays sets it with the command, and needs root to.
 func TestABucketsNewFilesAreWhoseItSays(t *testing.T) {
+	onlyNFS(t)
 	fleet := startFleet(t, 2, "--dir-mode", "2770")
 	c, ctx, bucket := newS3(fleet[1], noRetry), t.Context(), aws.String("bucket")
 	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
