@@ -74,7 +74,8 @@ func TestTheAuditHasNoSecrets(t *testing.T) {
 	o.do(call{method: "GET", path: "/bucket/k", query: "X-Amz-Security-Token=verysecret&X-Amz-Signature=verysecret", header: map[string]string{
 		"X-Amz-Server-Side-Encryption-Customer-Key": "verysecret", "Cookie": "verysecret",
 	}})
-	for range 2 {
+	o.do(federated("AssumeRoleWithLDAPIdentity", "LDAPUsername", "eve", "LDAPPassword", "verysecret", "WebIdentityToken", "verysecret"))
+	for range 3 {
 		if got := <-b; strings.Contains(got, "verysecret") || strings.Contains(got, "Signature=") || strings.Contains(got, testSecret) {
 			t.Errorf("%s", got)
 		}
