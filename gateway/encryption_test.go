@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"encoding/base64"
 	"encoding/xml"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -521,175 +519,6 @@ func TestAnAnswerWithDamagedContentIsBrokenOff(t *testing.T) {
 	f.missing("copy")
 }
 
-// part puts a part of an upload and returns its ETag.
-func (f *fixture) part(key, id string, number int, content string, h headers) reply {
-	f.t.Helper()
-	return f.ok(call{method: "PUT", path: "/bucket/" + key, query: fmt.Sprintf("partNumber=%d&uploadId=%s", number, id), body: content, header: h})
-}
-
-// create begins an upload.
-func (f *fixture) create(key string, h headers) (string, reply) {
-	f.t.Helper()
-	var up struct{ UploadId string }
-	r := f.ok(call{method: "POST", path: "/bucket/" + key, query: "uploads=", header: h})
-	if err := xml.Unmarshal([]byte(r.body), &up); err != nil {
-		f.t.Fatal(err)
-	}
-	return up.UploadId, r
-}
-
-// completion is the document that completes an upload; a part can have a checksum.
-func completion(etags []string, checksum func(i int) string) string {
-	x := "<CompleteMultipartUpload>"
-	for i, etag := range etags {
-		x += fmt.Sprintf("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag>%s</Part>", i+1, etag, checksum(i))
-	}
-	return x + "</CompleteMultipartUpload>"
-}
-
-func noChecksum(int) string { return "" }
-
-func TestAnEncryptedUploadBecomesAnEncryptedObject(t *testing.T) {
-	f := withKeys(t, nil)
-	parts := []string{strings.Repeat("marker 1 ", object.MinPartSize/9+1), strings.Repeat("marker 2 ", object.MinPartSize/9+8000), "marker 3"}
-	whole := strings.Join(parts, "")
-	for name, kind := range kinds() {
-		for _, tt := range []struct {
-			algorithm string
-			completes headers // with the customer's key, or without
-		}{{"", kind.read}, {"SHA256", kind.read}, {"CRC32C", kind.read}, {"", nil}} {
-			what := name + " " + tt.algorithm
-			var ask headers
-			if tt.algorithm != "" {
-				ask = headers{"x-amz-checksum-algorithm": tt.algorithm}
-			}
-			id, created := f.create("m", and(kind.write, ask))
-			tells(t, what+": Create", created, kind.told)
-			var etags, sums []string
-			for i, content := range parts {
-				var sum headers
-				if tt.algorithm != "" {
-					header := "x-amz-checksum-" + strings.ToLower(tt.algorithm)
-					sums = append(sums, checksumOf(tt.algorithm, content))
-					sum = headers{header: sums[i]}
-				}
-				r := f.part("m", id, i+1, content, and(kind.read, sum))
-				tells(t, what+": UploadPart", r, kind.told)
-				etags = append(etags, r.header.Get("ETag"))
-				if isMD5 := strings.Trim(etags[i], `"`) == fmt.Sprintf("%x", md5.Sum([]byte(content))); isMD5 != (name == "SSE-S3") {
-					t.Errorf("%s: the ETag of a part is %s", what, etags[i])
-				}
-			}
-			listed := f.ok(call{method: "GET", path: "/bucket/m", query: "uploadId=" + id, header: kind.read})
-			for i, content := range parts {
-				if !strings.Contains(listed.body, fmt.Sprintf("<Size>%d</Size>", len(content))) || tt.algorithm != "" && !strings.Contains(listed.body, sums[i]) {
-					t.Errorf("%s: part %d is listed in %s", what, i+1, listed.body)
-				}
-			}
-			document := completion(etags, func(i int) string {
-				if tt.algorithm == "" {
-					return ""
-				}
-				return fmt.Sprintf("<Checksum%s>%s</Checksum%s>", tt.algorithm, sums[i], tt.algorithm)
-			})
-			complete := call{method: "POST", path: "/bucket/m", query: "uploadId=" + id, body: document, header: and(tt.completes, headers{"x-amz-mp-object-size": fmt.Sprint(len(whole))})}
-			for range 2 {
-				done := f.ok(complete)
-				told := kind.told
-				if name == "SSE-C" {
-					told = headers{}
-				}
-				tells(t, what+": Complete", done, told)
-				if hasSum := strings.Contains(done.body, "<Checksum"); hasSum == (name == "SSE-C" && tt.completes == nil) {
-					t.Errorf("%s: Complete answers %s", what, done.body)
-				}
-			}
-			got := f.ok(call{method: "GET", path: "/bucket/m", header: and(kind.read, headers{"x-amz-checksum-mode": "ENABLED"})})
-			if got.body != whole {
-				t.Errorf("%s: %d other bytes came back", what, len(got.body))
-			}
-			tells(t, what+": GET", got, kind.told)
-			if want := compositeOf(tt.algorithm, parts); want != "" && got.header.Get("x-amz-checksum-"+strings.ToLower(tt.algorithm)) != want {
-				t.Errorf("%s: its checksum is %v, want %s", what, got.header, want)
-			}
-			attributes := f.ok(call{method: "GET", path: "/bucket/m", query: "attributes=", header: and(kind.read, headers{"x-amz-object-attributes": "ObjectParts"})})
-			for _, sum := range sums {
-				if !strings.Contains(attributes.body, sum) {
-					t.Errorf("%s: the checksum %s of a part is not in %s", what, sum, attributes.body)
-				}
-			}
-			edge := len(parts[0])
-			r := f.ok(call{method: "GET", path: "/bucket/m", header: and(kind.read, headers{"Range": fmt.Sprintf("bytes=%d-%d", edge-10, edge+70000)})})
-			if r.body != whole[edge-10:edge+70001] {
-				t.Errorf("%s: a range over two parts is %d others", what, len(r.body))
-			}
-			if r = f.ok(call{method: "GET", path: "/bucket/m", query: "partNumber=2", header: kind.read}); r.body != parts[1] {
-				t.Errorf("%s: part 2 is %d others", what, len(r.body))
-			}
-			if _, held := f.held("m"); bytes.Contains(held, []byte("marker")) {
-				t.Errorf("%s: the content lies open in the Store", what)
-			}
-		}
-	}
-}
-
-func TestPartsOfTheSameContentDoNotShowThatTheyAre(t *testing.T) {
-	f := withKeys(t, nil)
-	content := strings.Repeat("marker ", object.MinPartSize/7+1)
-	for name, kind := range kinds() {
-		id, _ := f.create("k", kind.write)
-		var etags []string
-		for i := range 2 {
-			etags = append(etags, f.part("k", id, i+1, content, kind.read).header.Get("ETag"))
-		}
-		if (etags[0] == etags[1]) != (name == "SSE-S3") {
-			t.Errorf("%s: the ETags are %q", name, etags)
-		}
-		f.ok(call{method: "POST", path: "/bucket/k", query: "uploadId=" + id, body: completion(etags, noChecksum), header: kind.read})
-		info, held := f.held("k")
-		if half := len(held) / 2; bytes.Equal(held[:half], held[half:]) || info.Parts[0].Checksum == info.Parts[1].Checksum {
-			t.Errorf("%s: two parts are kept as the same", name)
-		}
-	}
-}
-
-func TestThePartsOfAnUploadNeedItsKey(t *testing.T) {
-	f := withKeys(t, nil)
-	const must = "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters."
-	f.put("source", "v")
-	encrypted, _ := f.create("k", customer(keyA))
-	plain, _ := f.create("k", nil)
-	underMaster, _ := f.create("k", managed())
-	for _, tt := range []struct {
-		id, message string
-		header      headers
-	}{
-		{encrypted, must, nil},
-		{encrypted, "The provided encryption parameters did not match the ones used originally.", customer(keyB)},
-		{plain, must, customer(keyA)},
-		{underMaster, must, customer(keyA)},
-	} {
-		for _, source := range []headers{nil, {"x-amz-copy-source": "bucket/source"}} {
-			r := f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/k", query: "partNumber=1&uploadId=" + tt.id, body: "x", header: and(tt.header, source)})
-			if !strings.Contains(r.body, tt.message) {
-				t.Errorf("%s, want %s", r.body, tt.message)
-			}
-		}
-	}
-	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/k", query: "partNumber=1&uploadId=" + underMaster, body: "x", header: managed()})
-	withSums, _ := f.create("k", and(customer(keyA), headers{"x-amz-checksum-algorithm": "CRC32"}))
-	r := f.part("k", withSums, 1, "x", and(customer(keyA), headers{"x-amz-checksum-crc32": checksumOf("CRC32", "x")}))
-	document := completion([]string{r.header.Get("ETag")}, func(int) string { return "<ChecksumCRC32>" + checksumOf("CRC32", "x") + "</ChecksumCRC32>" })
-	complete := call{method: "POST", path: "/bucket/k", query: "uploadId=" + withSums, body: document}
-	f.refused("InvalidRequest", complete)
-	complete.header = customer(keyB)
-	f.refused("AccessDenied", complete)
-	complete.header, complete.body = customer(keyA), strings.Replace(document, checksumOf("CRC32", "x"), checksumOf("CRC32", "y"), 1)
-	f.refused("InvalidPart", complete)
-	complete.body = document
-	f.ok(complete)
-}
-
 func TestCopiesAreEncryptedAsTheyAreAskedFor(t *testing.T) {
 	content := strings.Repeat("marker of the content ", 10000)
 	for _, within := range []bool{true, false} {
@@ -750,29 +579,6 @@ func TestACopyOntoItselfChangesTheEncryption(t *testing.T) {
 	}
 }
 
-func TestPartsAreCopiedFromEncryptedObjects(t *testing.T) {
-	f := withKeys(t, nil)
-	content := strings.Repeat("marker of the content ", 10000)
-	for source, from := range kinds() {
-		f.ok(call{method: "PUT", path: "/bucket/source", body: content, header: from.write})
-		for target, to := range kinds() {
-			id, _ := f.create("k", to.write)
-			r := f.ok(call{method: "PUT", path: "/bucket/k", query: "partNumber=1&uploadId=" + id, header: and(to.read, sourceOf(from.read), headers{
-				"x-amz-copy-source": "bucket/source", "x-amz-copy-source-range": "bytes=65000-140000",
-			})})
-			tells(t, source+" to "+target, r, to.told)
-			var part struct{ ETag string }
-			if err := xml.Unmarshal([]byte(r.body), &part); err != nil {
-				t.Fatal(err)
-			}
-			f.ok(call{method: "POST", path: "/bucket/k", query: "uploadId=" + id, body: completion([]string{part.ETag}, noChecksum), header: to.read})
-			if got := f.ok(call{method: "GET", path: "/bucket/k", header: to.read}); got.body != content[65000:140001] {
-				t.Errorf("%s to %s: %d other bytes", source, target, len(got.body))
-			}
-		}
-	}
-}
-
 func TestEveryVersionHasAKeyOfItsOwn(t *testing.T) {
 	f := withKeys(t, nil)
 	f.ok(call{method: "PUT", path: "/bucket", query: "versioning=", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"})
@@ -792,103 +598,6 @@ func TestEveryVersionHasAKeyOfItsOwn(t *testing.T) {
 		}
 	}
 	f.refused("AccessDenied", call{method: "GET", path: "/bucket/k", query: "versionId=" + versions[1].id, header: customer(keyB)})
-}
-
-// broken is master keys that are out of reach.
-type broken struct{ sse.MasterKeys }
-
-func (broken) Wrap(context.Context, string, sse.Key, []byte) ([]byte, error) {
-	return nil, io.ErrClosedPipe
-}
-
-func (broken) Unwrap(context.Context, string, []byte, []byte) (sse.Key, error) {
-	return sse.Key{}, io.ErrClosedPipe
-}
-
-// countedKeys is master keys that count how often they are used.
-type countedKeys struct {
-	sse.MasterKeys
-	calls atomic.Int32
-}
-
-func (c *countedKeys) Wrap(ctx context.Context, name string, key sse.Key, bound []byte) ([]byte, error) {
-	c.calls.Add(1)
-	return c.MasterKeys.Wrap(ctx, name, key, bound)
-}
-
-func (c *countedKeys) Unwrap(ctx context.Context, name string, wrapped, bound []byte) (sse.Key, error) {
-	c.calls.Add(1)
-	return c.MasterKeys.Unwrap(ctx, name, wrapped, bound)
-}
-
-func TestBucketKeysSaveCallsWhereTheyAreAskedFor(t *testing.T) {
-	keys := &countedKeys{MasterKeys: testKeys(t)}
-	f := withKeys(t, func(c *Config) { c.MasterKeys = keys })
-	spare := and(named("second"), headers{"x-amz-server-side-encryption-bucket-key-enabled": "true"})
-	for _, tt := range []struct {
-		header headers
-		calls  int32
-	}{{named("second"), 10}, {spare, 2}} {
-		before := keys.calls.Load()
-		for i := range 5 {
-			f.ok(call{method: "PUT", path: fmt.Sprint("/bucket/k", i), body: "v", header: tt.header})
-		}
-		for i := range 5 {
-			if got := f.get(fmt.Sprint("k", i)); got != "v" {
-				t.Errorf("got %q", got)
-			}
-		}
-		if got := keys.calls.Load() - before; got != tt.calls {
-			t.Errorf("%v took %d calls, want %d", tt.header, got, tt.calls)
-		}
-	}
-	f.ok(call{method: "PUT", path: "/bucket/k0", query: "encryption=", body: "<ObjectEncryption><Rewrap/></ObjectEncryption>"})
-	if got := f.get("k0"); got != "v" {
-		t.Errorf("after it was wrapped anew: %q", got)
-	}
-}
-
-func TestMasterKeysThatAreOutOfReachAreToBeTriedAgain(t *testing.T) {
-	keys := testKeys(t)
-	f := withKeys(t, nil)
-	f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: managed()})
-	f.server.MasterKeys = broken{keys}
-	for _, c := range []call{
-		{method: "PUT", path: "/bucket/new", body: "v", header: managed()},
-		{method: "GET", path: "/bucket/k"},
-		{method: "POST", path: "/bucket/new", query: "uploads=", header: managed()},
-	} {
-		if r := f.refused("ServiceUnavailable", c); r.status != 503 {
-			t.Errorf("%d", r.status)
-		}
-	}
-	f.missing("new")
-	f.ok(call{method: "HEAD", path: "/bucket/k"})
-	f.server.MasterKeys = keys
-	if got := f.get("k"); got != "v" {
-		t.Errorf("got %q", got)
-	}
-}
-
-// checksumOf returns a checksum as headers carry it.
-func checksumOf(algorithm, content string) string {
-	a, _ := object.ParseAlgorithm(algorithm)
-	h := newHash(a)
-	h.Write([]byte(content))
-	return base64.StdEncoding.EncodeToString(h.Sum(nil))
-}
-
-// compositeOf returns the checksum of an object that was made of parts; "" of none.
-func compositeOf(algorithm string, parts []string) string {
-	if algorithm == "" {
-		return ""
-	}
-	var sums []byte
-	for _, p := range parts {
-		raw, _ := base64.StdEncoding.DecodeString(checksumOf(algorithm, p))
-		sums = append(sums, raw...)
-	}
-	return fmt.Sprintf("%s-%d", checksumOf(algorithm, string(sums)), len(parts))
 }
 
 func TestAFormCanAskForEncryption(t *testing.T) {
@@ -971,68 +680,5 @@ func TestAWebsiteShowsWhatAMasterKeyOpens(t *testing.T) {
 	}
 	if r := f.browse("GET", "/secret"); r.status != 400 || strings.Contains(r.body, "<h1>v") {
 		t.Errorf("what needs a key: %d %q", r.status, r.body)
-	}
-}
-
-func TestTheKeyOfAnObjectIsWrappedAnewAndTheContentStays(t *testing.T) {
-	f := withKeys(t, nil)
-	content := strings.Repeat("marker of the content ", 10000)
-	update := func(body string) call {
-		return call{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption>" + body + "</ObjectEncryption>"}
-	}
-	toSecond := update("<SSE-KMS><KMSKeyArn>arn:aws:kms:us-east-1:123456789012:key/second</KMSKeyArn></SSE-KMS>")
-	for _, tt := range []struct {
-		name  string
-		write headers
-		do    call
-		told  headers
-	}{
-		{"SSE-S3 to SSE-KMS", managed(), toSecond, named("arn:aws:kms:second")},
-		{"from one master key to another", named("first"), toSecond, named("arn:aws:kms:second")},
-		{"SSE-S3 as it is", managed(), update("<Rewrap/>"), managed()},
-		{"SSE-KMS as it is", named("second"), update("<Rewrap/>"), named("arn:aws:kms:second")},
-	} {
-		put := f.ok(call{method: "PUT", path: "/bucket/k", body: content, header: and(tt.write, headers{"x-amz-meta-a": "b"})})
-		before, heldBefore := f.held("k")
-		f.ok(tt.do)
-		after, held := f.held("k")
-		if after.Meta.Seal == before.Meta.Seal || !bytes.Equal(held, heldBefore) || !after.Modified.Equal(before.Modified) {
-			t.Errorf("%s: the seal is %s, was %s; %d bytes of %d", tt.name, after.Meta.Seal, before.Meta.Seal, len(held), len(heldBefore))
-		}
-		got := f.ok(call{method: "GET", path: "/bucket/k"})
-		tells(t, tt.name, got, tt.told)
-		if got.body != content || got.header.Get("ETag") != put.header.Get("ETag") || got.header.Get("x-amz-meta-a") != "b" {
-			t.Errorf("%s: %d bytes came back, %v", tt.name, len(got.body), got.header)
-		}
-	}
-	for _, body := range []string{"", "<SSE-KMS/>", "<SSE-S3/>", "<Rewrap/><SSE-KMS><KMSKeyArn>second</KMSKeyArn></SSE-KMS>"} {
-		f.refused("MalformedXML", update(body))
-	}
-	f.refused("KMS.NotFoundException", update("<SSE-KMS><KMSKeyArn>third</KMSKeyArn></SSE-KMS>"))
-	f.put("k", "plain")
-	f.refused("InvalidRequest", toSecond)
-	f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: customer(keyA)})
-	f.refused("InvalidRequest", toSecond)
-	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/none", query: "encryption=", body: toSecond.body})
-}
-
-func TestAMasterKeyCanGoWhenEverythingIsWrappedAnew(t *testing.T) {
-	key := func(name string, b byte) string {
-		return name + ":" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, sse.KeySize))
-	}
-	keys := func(text string) sse.MasterKeys {
-		keys, err := sse.ParseLocal(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return keys
-	}
-	f := withKeys(t, func(c *Config) { c.MasterKeys = keys(key("old", 1)) })
-	f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: managed()})
-	f.server.MasterKeys = keys(key("new", 2) + "," + key("old", 1))
-	f.ok(call{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption><Rewrap/></ObjectEncryption>"})
-	f.server.MasterKeys = keys(key("new", 2))
-	if got := f.get("k"); got != "v" {
-		t.Errorf("got %q", got)
 	}
 }
