@@ -107,8 +107,8 @@ func FuzzShownQuery(f *testing.F) {
 	f.Add("x=1&", "")
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const secret = "0123456789abcdef0123456789abcdef"
-		if strings.Contains(before, "X-Amz") || strings.Contains(before+after, secret) {
-			t.Skip()
+		if strings.Contains(before+after, secret) {
+			t.Skip("the secret is given without a name, too")
 		}
 		for _, name := range []string{"X-Amz-Signature", "x-amz-security-token", "%58-Amz-Signatur%65", "LDAPPassword", "WebIdentityToken"} {
 			raw := before + "&" + name + "=" + secret + "&" + after
