@@ -168,19 +168,12 @@ func (auditCollector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c auditCollector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range c.log.Measures() {
-		for _, v := range []struct {
-			name, help string
-			kind       prometheus.ValueType
-			value      float64
-		}{
+		tell(out, "shoal_audit_target_", prometheus.Labels{"target": m.Target}, []measure{
 			{"queue_length", "Records of the audit that wait for the target.", prometheus.GaugeValue, float64(m.Waiting)},
 			{"queue_limit", "Records that may wait, before new ones are lost.", prometheus.GaugeValue, float64(m.Room)},
 			{"sent_total", "Records that the target has.", prometheus.CounterValue, float64(m.Sent)},
 			{"errors_total", "Attempts that failed.", prometheus.CounterValue, float64(m.Failed)},
 			{"lost_total", "Records that the target never gets.", prometheus.CounterValue, float64(m.Lost)},
-		} {
-			desc := prometheus.NewDesc("shoal_audit_target_"+v.name, v.help, []string{"target"}, nil)
-			out <- prometheus.MustNewConstMetric(desc, v.kind, v.value, m.Target)
-		}
+		})
 	}
 }

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-storage/shoal/internal/audit"
 )
 
 func TestTargetsOfTheAuditComeFromVariables(t *testing.T) {
@@ -39,5 +45,42 @@ func TestTargetsOfTheAuditComeFromVariables(t *testing.T) {
 		if !slices.Equal(got, tt.want) || (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 			t.Errorf("%v: %q, %v", tt.env, got, err)
 		}
+	}
+}
+
+func TestTheQueueOfEachAuditTargetIsMeasured(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	targets, err := readEnvironment(nil).auditTargets(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := audit.New(t.Context(), targets, slog.New(slog.DiscardHandler))
+	if err := log.Add(&audit.Record{}); err != nil {
+		t.Error(err)
+	}
+	if err := log.Close(); err != nil { // what waits is written
+		t.Error(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(auditCollector{log}); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			got = append(got, fmt.Sprintf("%s %s %s %v", f.GetName(), m.GetLabel()[0].GetName(), m.GetLabel()[0].GetValue(), m.GetGauge().GetValue()+m.GetCounter().GetValue()))
+		}
+	}
+	const name = "shoal_audit_target_"
+	want := []string{
+		name + "errors_total target file 0", name + "lost_total target file 0", name + "queue_length target file 0",
+		name + "queue_limit target file 10000", name + "sent_total target file 1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

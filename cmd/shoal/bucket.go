@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
@@ -167,8 +166,7 @@ func (f *bucketFlags) ask(ctx context.Context, method string, at *url.URL, body 
 	for _, field := range signer.Sign(sigv4.Request{Method: method, Path: to.EscapedPath(), Query: to.RawQuery, Header: header}, hex.EncodeToString(sum[:]), time.Now()) {
 		request.Header.Set(field.Name, field.Value)
 	}
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: f.insecure}}} //nolint:gosec // as asked for
-	response, err := client.Do(request)
+	response, err := clientOf(f.insecure).Do(request)
 	if err != nil {
 		return nil, err
 	}

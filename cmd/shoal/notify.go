@@ -224,11 +224,7 @@ func (eventCollector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c eventCollector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range c.service.Measures() {
-		for _, v := range []struct {
-			name, help string
-			kind       prometheus.ValueType
-			value      float64
-		}{
+		tell(out, "shoal_notify_target_", prometheus.Labels{"target_id": m.ID, "target_type": m.Type}, []measure{
 			{"queue_length", "Events that wait for the target at this gateway.", prometheus.GaugeValue, float64(m.Waiting)},
 			{"queue_limit", "Events that may wait, before new ones are lost.", prometheus.GaugeValue, float64(m.Capacity)},
 			{"sends_inflight", "Events being sent.", prometheus.GaugeValue, float64(m.Sending)},
@@ -236,9 +232,6 @@ func (c eventCollector) Collect(out chan<- prometheus.Metric) {
 			{"errors_total", "Attempts that failed.", prometheus.CounterValue, float64(m.Failed)},
 			{"refused_total", "Events that were given up since the target would not take them.", prometheus.CounterValue, float64(m.Refused)},
 			{"lost_total", "Events that there was no room for.", prometheus.CounterValue, float64(m.Dropped)},
-		} {
-			desc := prometheus.NewDesc("shoal_notify_target_"+v.name, v.help, []string{"target_id", "target_type"}, nil)
-			out <- prometheus.MustNewConstMetric(desc, v.kind, v.value, m.ID, m.Type)
-		}
+		})
 	}
 }
