@@ -77,6 +77,9 @@ func adminCalls() []adminCall {
 		{"DELETE", "remove-user", "AdminRemoveUser", "admin:DeleteUser", (*Server).removeUser},
 		{"PUT", "set-user-status", "AdminSetUserStatus", "admin:EnableUser", (*Server).setUserStatus},
 
+		{"GET", "get-user-limits", "AdminGetUserLimits", own, (*Server).getUserLimits},
+		{"PUT", "set-user-limits", "AdminSetUserLimits", "admin:SetUserLimits", (*Server).setUserLimits},
+
 		{"PUT", "update-group-members", "AdminUpdateGroupMembers", "admin:AddUserToGroup", (*Server).updateGroupMembers},
 		{"GET", "groups", "AdminListGroups", "admin:ListGroups", (*Server).listGroups},
 		{"GET", "group", "AdminGroupInfo", "admin:GetGroup", (*Server).groupInfo},

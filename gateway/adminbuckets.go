@@ -40,6 +40,7 @@ func bucketParts() []bucketPart {
 		{"website.xml", "website", getDocument(websiteDocument, errNoSuchWebsite), (*Server).putBucketWebsite},
 		{"public-access-block.xml", "publicAccessBlock", getDocument(publicBlockDocument, errNoSuchPublicBlock), (*Server).putPublicAccessBlock},
 		{"quota.json", "quota", (*Server).getQuotaIfAny, (*Server).setBucketQuota},
+		{"limits.json", "limits", (*Server).getLimitsIfAny, (*Server).putBucketLimits},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/shoal-storage/shoal/internal/limits"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -46,13 +47,22 @@ type wireReader struct {
 	length   int64 // declared, -1 for a chunked transfer
 	read     int64
 	progress func()
+	pace     *pace // nil: it may come as fast as it does
 }
 
 // Read is needed because a stream that is cut off looks like one that ended
 // (FH5).
 func (w *wireReader) Read(p []byte) (int, error) {
+	if w.pace != nil {
+		p = p[:w.pace.piece(limits.Up, len(p))]
+	}
 	n, err := w.stream.Read(p)
 	w.read += int64(n)
+	if w.pace != nil {
+		if late := w.pace.moved(limits.Up, int64(n), w.progress); late != nil {
+			return n, late
+		}
+	}
 	if n > 0 && w.progress != nil {
 		w.progress()
 	}
@@ -81,7 +91,7 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 	if r.part != nil {
 		return r.openPart(opt)
 	}
-	b := &body{r: r, wire: &wireReader{stream: r.ctx.RequestBodyStream(), length: r.contentLength(), progress: r.progress}}
+	b := &body{r: r, wire: &wireReader{stream: r.ctx.RequestBodyStream(), length: r.contentLength(), progress: r.progress, pace: r.pace}}
 	if b.wire.stream == nil {
 		b.wire.stream, b.wire.length = eofReader{}, 0
 	}

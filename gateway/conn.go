@@ -4,12 +4,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/limits"
 )
 
 // conn is a client's connection. fasthttp's own timeouts span a whole body
@@ -23,6 +26,7 @@ type conn struct {
 	closed  atomic.Bool
 	heard   atomic.Bool               // a byte has come
 	asked   func()                    // to be called when the first request has come
+	pace    atomic.Pointer[pace]      // of what is written, or nil
 	last    atomic.Pointer[time.Time] // until when a request may still come; nil: no matter
 }
 
@@ -59,8 +63,29 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes with a fresh deadline.
+// Write writes at the pace of the request.
 func (c *conn) Write(p []byte) (int, error) {
+	pace := c.pace.Load()
+	if pace == nil {
+		return c.write(p)
+	}
+	written := 0
+	for written < len(p) {
+		rest := p[written:]
+		n, err := c.write(rest[:pace.piece(limits.Down, len(rest))])
+		written += n
+		if err == nil {
+			err = pace.moved(limits.Down, int64(n), nil)
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// write writes with a fresh deadline.
+func (c *conn) write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
@@ -72,21 +97,31 @@ func (c *conn) Write(p []byte) (int, error) {
 const sendStep = 4 << 20
 
 // ReadFrom sends r, by sendfile(2) where it is a file, in steps each with its
-// own deadline.
+// own deadline, at the pace of the request.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	pace := c.pace.Load()
 	limited, ok := r.(*io.LimitedReader)
-	if !ok {
+	switch {
+	case !ok && pace == nil:
 		return c.TCPConn.ReadFrom(r)
+	case !ok:
+		limited = &io.LimitedReader{R: r, N: math.MaxInt64}
 	}
 	var sent int64
 	for limited.N > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
 			return sent, err
 		}
-		step := &io.LimitedReader{R: limited.R, N: min(limited.N, sendStep)}
-		n, err := c.TCPConn.ReadFrom(step)
+		most := int(min(limited.N, sendStep))
+		if pace != nil {
+			most = pace.piece(limits.Down, most)
+		}
+		n, err := c.TCPConn.ReadFrom(&io.LimitedReader{R: limited.R, N: int64(most)})
 		sent += n
 		limited.N -= n
+		if pace != nil && err == nil {
+			err = pace.moved(limits.Down, n, nil)
+		}
 		if err != nil || n == 0 {
 			return sent, err
 		}

@@ -7,6 +7,9 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
@@ -54,6 +57,14 @@ func (e *s3Error) because(err error) *s3Error {
 func (e *s3Error) detailed(name, value string) *s3Error {
 	c := *e
 	c.detail = append(c.detail[:len(c.detail):len(c.detail)], detail{name, value})
+	return &c
+}
+
+// after returns the error with the time after which the client may try again.
+func (e *s3Error) after(wait time.Duration) *s3Error {
+	c := *e
+	seconds := (wait + time.Second - 1) / time.Second
+	c.header = append(c.header[:len(c.header):len(c.header)], detail{fasthttp.HeaderRetryAfter, itoa(int(seconds))})
 	return &c
 }
 

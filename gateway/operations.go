@@ -96,6 +96,8 @@ func operations() []*operation {
 		{"ListenBucketNotification", bucketLevel, "GET", "events", "", "s3:ListenBucketNotification", quick, (*Server).listen},
 		{"GetBucketFiles", bucketLevel, "GET", FilesQuery, "", "admin:GetBucketFiles", quick, (*Server).getBucketFiles},
 		{"PutBucketFiles", bucketLevel, "PUT", FilesQuery, "", "admin:PutBucketFiles", quick, (*Server).putBucketFiles},
+		{"GetBucketLimits", bucketLevel, "GET", LimitsQuery, "", "admin:GetBucketLimits", quick, (*Server).getBucketLimits},
+		{"PutBucketLimits", bucketLevel, "PUT", LimitsQuery, "", "admin:PutBucketLimits", quick, (*Server).putBucketLimits},
 		{"ListMultipartUploads", bucketLevel, "GET", "uploads", "", "s3:ListBucketMultipartUploads", listing, (*Server).listUploads},
 		{"ListObjectVersions", bucketLevel, "GET", "versions", "", "s3:ListBucketVersions", listing, (*Server).listVersions},
 		{"ListObjectsV2", bucketLevel, "GET", "list-type", "", "s3:ListBucket", listing, (*Server).listObjectsV2},
@@ -145,7 +147,7 @@ func subresources() []string {
 		"metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
 		"publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select",
 		"session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
-		FilesQuery,
+		FilesQuery, LimitsQuery,
 	}
 }
 

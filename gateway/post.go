@@ -53,6 +53,10 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 	if err := s.allow(r, "s3:PutObject", object.Ref{Bucket: r.bucket, Key: f.key()}); err != nil {
 		return err
 	}
+	if err := s.limit(r); err != nil {
+		return err
+	}
+	r.body.wire.pace = r.pace
 	info, err := s.storeForm(ctx, r, form, f)
 	if err != nil {
 		return err

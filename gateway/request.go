@@ -44,6 +44,7 @@ type request struct {
 	body       *body // what the handler reads, once it has asked for it
 	failure    *s3Error
 	part       *bytes.Reader // body, where that is a part of another request's, or nil
+	pace       *pace         // of what it moves, or nil
 	progress   func()        // tells the request's clock that the body moves, or nil
 }
 
@@ -120,8 +121,8 @@ func (r *request) answerError(e *s3Error) {
 	if e.status == fasthttp.StatusNotModified {
 		return
 	}
-	if e.status == fasthttp.StatusServiceUnavailable {
-		r.set("Retry-After", "1")
+	if e.status == fasthttp.StatusServiceUnavailable && len(h.Peek(fasthttp.HeaderRetryAfter)) == 0 {
+		r.set(fasthttp.HeaderRetryAfter, "1")
 	}
 	if r.admin {
 		r.answerAdminError(e)

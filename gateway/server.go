@@ -23,6 +23,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/ldap"
+	"github.com/shoal-storage/shoal/internal/limits"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/openid"
 	"github.com/shoal-storage/shoal/internal/sealing"
@@ -80,6 +81,12 @@ type Config struct {
 	Audit *audit.Log
 	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
 	Usage Usage
+	// UserRates and BucketRates are those of users and buckets that have none of their
+	// own, of all Peers together.
+	UserRates, BucketRates limits.Rates
+	// Peers returns how many gateways serve the tree, this one included; nil: there is
+	// this one. It does not wait.
+	Peers func() int
 	// MasterKeys are what objects are encrypted under; nil: only customers' keys.
 	MasterKeys sse.MasterKeys
 	// EncryptAll encrypts under the default master key what neither the request nor
@@ -152,6 +159,9 @@ func (c *Config) Validate() error {
 	if c.EncryptAll && c.MasterKeys == nil {
 		errs = append(errs, errors.New("gateway: EncryptAll needs MasterKeys"))
 	}
+	if err := errors.Join(c.UserRates.Validate(), c.BucketRates.Validate()); err != nil {
+		errs = append(errs, fmt.Errorf("gateway: %w", err))
+	}
 	if c.Region == "" {
 		errs = append(errs, errors.New("gateway: Region is required"))
 	}
@@ -184,6 +194,8 @@ type Server struct {
 	ids      *requestIDs
 	verifier sigv4.Verifier
 	parsed   parsedDocuments
+	limiter  *limits.Limiter
+	pause    func(ctx context.Context, d time.Duration) error // waits, unless ctx ends
 	between  *sse.BucketKeys
 	draining atomic.Bool
 	started  time.Time
@@ -213,8 +225,12 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
+	if cfg.Peers == nil {
+		cfg.Peers = func() int { return 1 }
+	}
 	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids, started: cfg.Now()}
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
+	s.limiter, s.pause = limits.New(cfg.Now, cfg.Peers), pause
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)
 	s.http = &fasthttp.Server{
@@ -317,6 +333,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *request {
 	if c := clientConn(ctx.Conn()); c != nil {
 		c.asked()
+		c.pace.Store(nil)
 	}
 	r := &request{ctx: ctx, id: s.ids.next(), started: s.Now()}
 	h := &ctx.Response.Header
@@ -366,6 +383,11 @@ func (s *Server) prepare(r *request) error {
 	}
 	if err := s.refuseWish(r); err != nil {
 		return err
+	}
+	if op.action != open && op.name != "PostObject" {
+		if err := s.limit(r); err != nil {
+			return err
+		}
 	}
 	return s.admit(r)
 }

@@ -34,6 +34,9 @@ func (s *Server) prepareWebsite(r *request) error {
 	if err := r.checkNames(); err != nil {
 		return err
 	}
+	if err := s.limit(r); err != nil {
+		return err
+	}
 	return s.admit(r)
 }
 

@@ -1,28 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"os"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/object"
-	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
 // fileFlags say what new files and directories are given.
@@ -70,10 +56,9 @@ func (f *fileFlags) files() (files object.Files, err error) {
 
 // bucketFlags are the flags of "shoal bucket files".
 type bucketFlags struct {
-	files    fileFlags
-	reset    bool
-	insecure bool
-	region   string
+	client clientFlags
+	files  fileFlags
+	reset  bool
 }
 
 func newBucketCommand() *cobra.Command {
@@ -97,85 +82,32 @@ Credentials are looked for as "shoal bench" does.`,
 	fl := files.Flags()
 	f.files.declare(fl)
 	fl.BoolVar(&f.reset, "reset", false, "have the bucket say nothing, but for what other flags say")
-	fl.BoolVar(&f.insecure, "insecure", false, "accept any TLS certificate")
-	fl.StringVar(&f.region, "region", "us-east-1", "region to sign for")
-	bucket.AddCommand(files)
+	f.client.declare(fl)
+	bucket.AddCommand(files, newBucketLimitsCommand())
 	return bucket
 }
 
 func (f *bucketFlags) run(cmd *cobra.Command, address string) error {
-	at, err := url.Parse(address)
-	if err != nil || at.Host == "" || strings.Trim(at.Path, "/") == "" || strings.Contains(strings.Trim(at.Path, "/"), "/") {
-		return usage(address+" is not the URL of a bucket", "take one such as http://nas:9000/bucket")
+	at, err := bucketURL(address)
+	if err != nil {
+		return err
 	}
+	at.RawQuery = gateway.FilesQuery + "="
 	given, err := f.files.files()
 	if err != nil {
 		return err
 	}
 	have := object.Files{}
 	if !f.reset {
-		if have, err = f.get(cmd.Context(), at); err != nil {
+		if err = f.client.get(cmd.Context(), at, &have); err != nil {
 			return failed("files of "+address, err, "")
 		}
 	}
 	if want := given.Or(have); f.reset || !given.IsZero() {
-		document, err := json.Marshal(want)
-		if err == nil {
-			_, err = f.ask(cmd.Context(), http.MethodPut, at, document)
-		}
-		if err != nil {
+		if err := f.client.put(cmd.Context(), at, want); err != nil {
 			return failed("files of "+address, err, "")
 		}
 		have = want
 	}
-	document, err := json.Marshal(have)
-	if err == nil {
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), string(document))
-	}
-	if err != nil {
-		return failed("print the document", err, "")
-	}
-	return nil
-}
-
-func (f *bucketFlags) get(ctx context.Context, at *url.URL) (files object.Files, err error) {
-	document, err := f.ask(ctx, http.MethodGet, at, nil)
-	if err != nil {
-		return files, err
-	}
-	return files, json.Unmarshal(document, &files)
-}
-
-// ask sends a signed request for the bucket's files and returns the answer.
-func (f *bucketFlags) ask(ctx context.Context, method string, at *url.URL, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	accessKey, secretKey, err := clientCredentials(readEnvironment(os.Environ()))
-	if err != nil {
-		return nil, err
-	}
-	to := *at
-	to.Path, to.RawQuery = "/"+strings.Trim(at.Path, "/"), gateway.FilesQuery+"="
-	request, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(body)
-	signer := sigv4.Credentials{AccessKey: accessKey, Secret: secretKey, Region: f.region}
-	header := sigv4.Fields{{Name: "Host", Value: to.Host}}
-	for _, field := range signer.Sign(sigv4.Request{Method: method, Path: to.EscapedPath(), Query: to.RawQuery, Header: header}, hex.EncodeToString(sum[:]), time.Now()) {
-		request.Header.Set(field.Name, field.Value)
-	}
-	response, err := clientOf(f.insecure).Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close() //nolint:errcheck // read already
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxStatus))
-	if err == nil && response.StatusCode != http.StatusOK {
-		var refusal struct{ Message string }
-		_ = xml.Unmarshal(answer, &refusal) // without one the status has to do
-		err = fmt.Errorf("it answers %s: %s", response.Status, refusal.Message)
-	}
-	return answer, err
+	return show(cmd, have)
 }

@@ -241,6 +241,7 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	cfg.Ready = fl.node.Ready
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
 	cfg.Gateways = fl.gateways
+	cfg.Peers = func() int { return len(fl.node.Others()) + 1 }
 	cfg.Trace, cfg.Node = fl.trace, fl.name
 	return nil
 }

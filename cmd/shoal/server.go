@@ -70,6 +70,8 @@ type serverFlags struct {
 	openid            openidFlags
 	ldap              ldapFlags
 	clientCerts       string // on or off
+	userLimits        string
+	bucketLimits      string
 }
 
 func newServerCommand() *cobra.Command {
@@ -128,6 +130,8 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.auditFile, "audit-file", "", "`file` that a record of each request is added to, as a line of JSON; SIGHUP has it opened anew")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")
 	fl.DurationVar(&f.usageInterval, "usage-interval", 24*time.Hour, "how often one gateway counts what all buckets hold; 0 for never")
+	fl.StringVar(&f.userLimits, "user-limits", "", "`rates` a second of each user that has none of his own, such as requests=100,up=10MiB,down=1GiB")
+	fl.StringVar(&f.bucketLimits, "bucket-limits", "", "`rates` a second of each bucket that has none of its own")
 	fl.StringVar(&f.websiteDomain, "website-domain", "", "comma-separated `names` under which buckets are websites for browsers: BUCKET.name")
 	fl.StringVar(&f.serverURL, "server-url", "", "`URL` that clients reach this endpoint at, for the start-up text")
 	fl.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
@@ -332,6 +336,12 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
 	cfg.Version, cfg.Stop = version, f.stop
+	if cfg.UserRates, err = parseRates("user-limits", f.userLimits); err != nil {
+		return cfg, err
+	}
+	if cfg.BucketRates, err = parseRates("bucket-limits", f.bucketLimits); err != nil {
+		return cfg, err
+	}
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
 	if cfg.OpenID, err = f.openid.provider(); err != nil {

@@ -431,3 +431,42 @@ func BenchmarkAuthorise(b *testing.B) {
 		id.Decide(&iam.Request{Identity: id, Action: "s3:GetObject", Bucket: "b", Key: "home49/some/key"})
 	}
 }
+
+// TestTheLimitsOfAUserCountForAllWhoActForHim has them set on one gateway and looked for
+// on another one.
+func TestTheLimitsOfAUserCountForAllWhoActForHim(t *testing.T) {
+	r, ctx := &directorytest.Records{}, t.Context()
+	one, other := open(t, r), open(t, r)
+	must(t, one.SetUser(ctx, "ann", "secret of ann", true))
+	_, _, err := one.AddAccount(ctx, directory.NewAccount{Parent: "ann", AccessKey: "annskey", Secret: "secret of annskey"})
+	must(t, err)
+	session, err := one.AddSession(ctx, directory.NewSession{Parent: "annskey", Life: time.Hour, Policy: `{"Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`})
+	must(t, err)
+	check := func(want string) {
+		t.Helper()
+		for _, accessKey := range []string{"ann", "annskey"} {
+			if id, _, err := other.Lookup(accessKey); err != nil || id.Limits != want {
+				t.Errorf("%s has %q, %v, want %q", accessKey, id.Limits, err, want)
+			}
+		}
+		if id, _, err := other.LookupSession(session.AccessKey, session.Token); err != nil || id.Limits != want {
+			t.Errorf("the session has %q, %v, want %q", id.Limits, err, want)
+		}
+	}
+	check("")
+	must(t, one.SetLimits(ctx, "ann", "few"))
+	check("few")
+	must(t, one.SetUser(ctx, "ann", "another secret", true)) // which leaves the session as it is
+	check("few")
+	must(t, one.SetLimits(ctx, "ann", ""))
+	check("")
+	if err := one.SetLimits(ctx, "annskey", "few"); !errors.Is(err, directory.ErrNoUser) {
+		t.Errorf("of a service account: %v", err)
+	}
+	must(t, one.SetLimits(ctx, "ann", "few"))
+	must(t, one.RemoveUser(ctx, "ann"))
+	must(t, one.SetUser(ctx, "ann", "secret of ann", true))
+	if id, _, err := other.Lookup("ann"); err != nil || id.Limits != "" {
+		t.Errorf("another user of the name has %q, %v", id.Limits, err)
+	}
+}

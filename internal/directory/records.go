@@ -34,6 +34,7 @@ type key struct {
 	ID       string   `json:"id,omitempty"` // random: another user of the same name has another
 	Groups   []string `json:"groups,omitempty"`
 	Policies []string `json:"policies,omitempty"`
+	Limits   string   `json:"limits,omitempty"`  // as package limits reads it
 	Account  *account `json:"account,omitempty"` // nil: of a user
 }
 

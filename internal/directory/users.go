@@ -15,11 +15,12 @@ type User struct {
 	Enabled  bool
 	Policies []string // attached to him, not by his groups
 	Groups   []string
+	Limits   string // as SetLimits was given it, "" for none
 	Updated  time.Time
 }
 
 func (k *key) user(name string) User {
-	return User{Name: name, Enabled: !k.Disabled, Policies: k.Policies, Groups: k.Groups, Updated: k.Updated}
+	return User{Name: name, Enabled: !k.Disabled, Policies: k.Policies, Groups: k.Groups, Limits: k.Limits, Updated: k.Updated}
 }
 
 // Users returns all users, sorted by name.
@@ -87,6 +88,15 @@ func (d *Directory) SetUser(ctx context.Context, name, secret string, enabled bo
 func (d *Directory) EnableUser(ctx context.Context, name string, enabled bool) error {
 	return d.editUser(ctx, name, func(k *key) error {
 		k.Disabled = !enabled
+		return nil
+	})
+}
+
+// SetLimits keeps the limits of a user, as package limits reads them; "" for none. They
+// end with him.
+func (d *Directory) SetLimits(ctx context.Context, name, limits string) error {
+	return d.editUser(ctx, name, func(k *key) error {
+		k.Limits = limits
 		return nil
 	})
 }

@@ -21,6 +21,7 @@ type Identity struct {
 	Root      bool   // the root user, or a service account or session of his
 	Access    *Access
 	Session   *Session // nil: the credentials are not temporary
+	Limits    string   // of the user, as package limits reads it; "": none of his own
 }
 
 // Session is what temporary credentials have beside those that they were made with.

@@ -129,7 +129,8 @@ func isSubresourceV2(name string) bool {
 		"storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website":
 		return true
 	case "append", "attributes", "encryption", "events", "intelligent-tiering", "legal-hold", "metadataConfiguration",
-		"metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session", "x-shoal-files":
+		"metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session", "x-shoal-files",
+		"x-shoal-limits":
 		return true
 	}
 	return strings.HasPrefix(name, "response-")
