@@ -315,3 +315,14 @@ func TestAServiceAccountCanBeMadeChangedAndShown(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+func TestAListOfNobodyIsEmptyAndNotNull(t *testing.T) {
+	o := serveOffice(t)
+	if answer, _ := o.admin("boss", "GET", "groups", "", ""); answer.body != "[]" {
+		t.Errorf("there are no groups: %s", answer.body)
+	}
+	o.must(t, o.directory.AddMembers(t.Context(), "devs", nil))
+	if answer, _ := o.admin("boss", "GET", "group", "group=devs", ""); !strings.Contains(answer.body, `"members":[]`) {
+		t.Errorf("there is nobody in the group: %s", answer.body)
+	}
+}

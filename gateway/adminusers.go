@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +106,7 @@ func (s *Server) listGroups(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(slices.Concat([]string{}, groups))
+	return r.answerJSON(append([]string{}, groups...))
 }
 
 // groupInfo serves group.
@@ -117,7 +116,7 @@ func (s *Server) groupInfo(_ context.Context, r *request) error {
 		return err
 	}
 	return r.answerJSON(map[string]any{
-		"name": g.Name, "status": statusOf(g.Enabled), "members": slices.Concat([]string{}, g.Members),
+		"name": g.Name, "status": statusOf(g.Enabled), "members": append([]string{}, g.Members...),
 		"policy": strings.Join(g.Policies, ","), "updatedAt": g.Updated,
 	})
 }
