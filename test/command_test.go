@@ -77,7 +77,7 @@ func TestHealthAndStatusTellByTheirExitCodes(t *testing.T) {
 	if _, errOut, code := shoal(t, env, "health", s.url); code != 0 {
 		t.Errorf("health of a gateway that serves: %d, %s", code, errOut)
 	}
-	out, errOut, code := shoal(t, env, "status", s.url)
+	out, errOut, code := shoal(t, append(env, "SHOAL_URL="+s.url), "status")
 	if code != 0 || !strings.Contains(out, "leader") || !strings.Contains(out, "4096") {
 		t.Errorf("status: %d, %s%s", code, out, errOut)
 	}

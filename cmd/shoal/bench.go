@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -142,17 +143,17 @@ func clientCredentials(env *environment) (accessKey, secretKey string, err error
 
 // parseSize parses bytes with a unit of 1024s.
 func parseSize(s string) (int64, error) {
-	number, unit := s, int64(1)
-	for suffix, u := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-		if n, ok := strings.CutSuffix(s, suffix); ok {
-			number, unit = n, u
+	number, shift := s, 0
+	for suffix, n := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40} {
+		if rest, ok := strings.CutSuffix(s, suffix); ok {
+			number, shift = rest, n
 		}
 	}
-	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(number), "B"), 10, 32)
-	if err != nil || n < 0 {
+	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(number), "B"), 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64>>shift {
 		return 0, usage("--size "+s+" is not a size", "take one such as 4KiB or 64MiB")
 	}
-	return n * unit, nil
+	return n << shift, nil
 }
 
 // localServer returns the process that listens on the endpoint's port of this

@@ -30,16 +30,15 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, os.Args[1:])
+	code := run(ctx, newRoot(), os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // run executes the command line and returns the exit code.
-func run(ctx context.Context, args []string) int {
-	root := newRoot()
+func run(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -48,9 +47,9 @@ func run(ctx context.Context, args []string) int {
 	}
 	var failure *failure
 	if !errors.As(err, &failure) {
-		failure = usage(err.Error(), "shoal --help shows the commands")
+		failure = usage(err.Error(), cmd.CommandPath()+" --help shows what it takes")
 	}
-	fmt.Fprintln(os.Stderr, failure.text())
+	_, _ = fmt.Fprintln(root.ErrOrStderr(), failure.text()) // the code says it too
 	return failure.code
 }
 
@@ -100,6 +99,7 @@ func newRoot() *cobra.Command {
   shoal server              serve the default data directory on 127.0.0.1:9000
   shoal server /mnt/nas     serve a directory or a mounted share
   shoal status              show the gateways that serve one tree
+  shoal admin --help        users, policies, access keys, quotas, traces
   shoal health              ask whether a gateway can serve
   shoal doctor /mnt/nas     look whether a mount is fit to be served
   shoal bucket files URL    whose the new files of a bucket are
@@ -122,7 +122,7 @@ SHOAL_ROOT_PASSWORD_FILE.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), cmd.CommandPath()+" --help shows the flags")
 	})
-	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newBucketCommand(), newUserCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newAdminCommand(), newBucketCommand(), newUserCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
 	return root
 }
 

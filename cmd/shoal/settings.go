@@ -102,7 +102,7 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 	for _, name := range slices.Concat(users, passwords, secrets) {
 		known[name], known[name+"_FILE"] = true, true
 	}
-	for _, name := range []string{"SHOAL_VOLUMES", "SHOAL_OPTS"} {
+	for _, name := range []string{"SHOAL_VOLUMES", "SHOAL_OPTS", urlVariable} { // the last is of other commands
 		known[name] = true
 	}
 	for name := range e.values {

@@ -162,7 +162,7 @@ func TestCommandLinesEndWithTheirCodes(t *testing.T) {
 		{[]string{"server", "http://node1/data"}, exitUsage},
 		{[]string{"bench", "--size", "big"}, exitUsage},
 	} {
-		if got := run(t.Context(), tt.args); got != tt.want {
+		if got := run(t.Context(), newRoot(), tt.args); got != tt.want {
 			t.Errorf("shoal %s ends with %d, not %d", strings.Join(tt.args, " "), got, tt.want)
 		}
 	}

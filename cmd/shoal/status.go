@@ -31,9 +31,9 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [flags] [URL]",
 		Short: "Show the gateways of a fleet",
-		Long: `Ask the gateway at URL (default http://127.0.0.1:9000) for its fleet: who is a
-member, who votes and leads, which sessions are alive, and which locks are held
-and waited for.
+		Long: `Ask the gateway at URL (default: SHOAL_URL, or else http://127.0.0.1:9000) for its
+fleet: who is a member, who votes and leads, which sessions are alive, and which
+locks are held and waited for.
 
 Credentials are looked for as "shoal bench" does. The exit code is 0 when the
 fleet has a leader and every member answers, otherwise 3.`,
@@ -52,11 +52,9 @@ fleet has a leader and every member answers, otherwise 3.`,
 const maxStatus = 4 << 20
 
 func (f *statusFlags) run(cmd *cobra.Command, args []string) error {
-	url := "http://127.0.0.1:9000"
-	if len(args) == 1 {
-		url = strings.TrimRight(args[0], "/")
-	}
-	accessKey, secretKey, err := clientCredentials(readEnvironment(os.Environ()))
+	env := readEnvironment(os.Environ())
+	url := strings.TrimRight(append(args, defaultURL(env))[0], "/")
+	accessKey, secretKey, err := clientCredentials(env)
 	if err != nil {
 		return err
 	}

@@ -136,6 +136,11 @@ func (c *Client) EditAccessKey(ctx context.Context, accessKey string, change Key
 	return c.call(ctx, call{method: http.MethodPost, path: "update-service-account", query: url.Values{"accessKey": {accessKey}}, body: body, sealed: sealedBody})
 }
 
+// EnableAccessKey has an access key count, or not.
+func (c *Client) EnableAccessKey(ctx context.Context, accessKey string, enabled bool) error {
+	return c.EditAccessKey(ctx, accessKey, KeyChange{Enabled: &enabled})
+}
+
 // RemoveAccessKey removes an access key.
 func (c *Client) RemoveAccessKey(ctx context.Context, accessKey string) error {
 	return c.call(ctx, call{method: http.MethodDelete, path: "delete-service-account", query: url.Values{"accessKey": {accessKey}}})

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/gatewaytest"
+	"github.com/shoal-storage/shoal/internal/adminclient"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// console runs commands of "shoal admin" as the root user of a gateway that has a
+// bucket "photos".
+type console struct {
+	t   *testing.T
+	dir string // for files
+}
+
+func openConsole(t *testing.T, change func(*gateway.Config)) *console {
+	t.Helper()
+	url := gatewaytest.Serve(t, func(cfg *gateway.Config) {
+		if err := cfg.Store.CreateBucket(t.Context(), object.Bucket{Name: "photos", Created: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if change != nil {
+			change(cfg)
+		}
+	})
+	t.Setenv("AWS_ACCESS_KEY_ID", gatewaytest.User)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", gatewaytest.Secret)
+	t.Setenv("AWS_SESSION_TOKEN", "")
+	t.Setenv(urlVariable, url)
+	return &console{t, t.TempDir()}
+}
+
+// run runs a command, with what it reads, and returns what it says.
+func (c *console) run(in string, args ...string) (out, said string, code int) {
+	c.t.Helper()
+	var stdout, stderr bytes.Buffer
+	root := newRoot()
+	root.SetIn(strings.NewReader(in))
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	code = run(c.t.Context(), root, append([]string{"admin"}, args...))
+	return stdout.String(), stderr.String(), code
+}
+
+// does runs a command that must succeed, and returns its output.
+func (c *console) does(args ...string) string {
+	c.t.Helper()
+	out, said, code := c.run("", args...)
+	if code != exitOK {
+		c.t.Fatalf("%q: exit %d, %s", args, code, said)
+	}
+	return out
+}
+
+// file writes a file and returns its path.
+func (c *console) file(content string) string {
+	c.t.Helper()
+	path := filepath.Join(c.t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
+const getPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::*"]}]}`
+
+func TestAdminShowsTablesToPeopleAndDocumentsToPrograms(t *testing.T) {
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Stop = func(bool) {} })
+	secret, policy := c.file("a good secret"), c.file(getPolicy)
+	for _, tt := range []struct{ command, out string }{
+		{"user add ann --secret-file " + secret, "access key  ann\n"},
+		{"user add bob --json --secret-file " + secret, `{"access_key":"bob"}` + "\n"},
+		{"user disable bob", "user bob is disabled\n"},
+		{"user enable ann bob --json", `{"name":"ann","enabled":true}` + "\n" + `{"name":"bob","enabled":true}` + "\n"},
+		{"group add devs ann bob", "in group devs are ann, bob\n"},
+		{"group add ops", "there is a group ops\n"},
+		{"group disable ops", "group ops is disabled\n"},
+		{"group ls", "GROUP\ndevs\nops\n"},
+		{"group ls --json", `["devs","ops"]` + "\n"},
+		{"group rm devs bob", "no more in group devs are bob\n"},
+		{"policy create get " + policy, "policy get is in force\n"},
+		{"policy create get " + policy + " --json", `{"policy":"get"}` + "\n"},
+		{"policy ls", "POLICY\nconsoleAdmin\ndiagnostics\nget\nreadonly\nreadwrite\nwriteonly\n"},
+		{"policy attach get readwrite --user ann", "user ann has get, readwrite\n"},
+		{"policy attach get --group devs --json", `{"kind":"group","name":"devs","attached":["get"]}` + "\n"},
+		{"policy attach get --ldap uid=eve,dc=example", "ldap uid=eve,dc=example has get\n"},
+		{"policy detach readwrite --user ann", "user ann has no more readwrite\n"},
+		{"policy entities", "KIND   NAME  POLICIES\nuser   ann   get\ngroup  devs  get\n"},
+		{"policy entities --ldap --json", `[{"kind":"ldap","name":"uid=eve,dc=example","policies":["get"]}]` + "\n"},
+		{"policy entities --policy none", "KIND  NAME  POLICIES\n"},
+		{"user ls", "USER  STATUS   POLICIES  GROUPS\nann   enabled  get       devs\nbob   enabled            \n"},
+		{"accesskey create --user ann --access-key annskey --name job --expires never --secret-file " + secret, "access key  annskey\n"},
+		{"accesskey edit annskey --name other --policy " + policy, "access key annskey is changed\n"},
+		{"accesskey ls ann", "ACCESS KEY  USER  STATUS   NAME   POLICY   EXPIRES\nannskey     ann   enabled  other  its own  \n"},
+		{"accesskey edit annskey --no-policy", "access key annskey is changed\n"},
+		{"accesskey disable annskey", "access key annskey is disabled\n"},
+		{"accesskey info annskey", "access key  annskey\nuser        ann\nstatus      disabled\nname        other\n"},
+		{"accesskey info annskey --json", `{"access_key":"annskey","user":"ann","enabled":false,"name":"other"}` + "\n"},
+		{"accesskey rm annskey", "access key annskey is removed\n"},
+		{"quota info photos", "bucket   photos\nsize     no limit\nobjects  no limit\n"},
+		{"quota set photos --size 10GiB", "bucket   photos\nsize     10 GiB\nobjects  no limit\n"},
+		{"quota set photos --size 1KiB --objects 5 --json", `{"bucket":"photos","bytes":1024,"objects":5}` + "\n"},
+		{"quota clear photos", "bucket photos has no limit\n"},
+		{"service restart --dry-run", "gateway here:9000 would restart\n"},
+		{"service stop --json", `{"gateway":"here:9000","action":"stop","dry_run":false}` + "\n"},
+		{"user rm ann --json", `{"removed":"ann"}` + "\n"},
+		{"user rm bob", "user bob is removed\n"},
+		{"group rm devs", "group devs is removed\n"},
+		{"user ls --json", "[]\n"},
+	} {
+		if out := c.does(strings.Fields(tt.command)...); out != tt.out {
+			t.Errorf("%s says\n%swant\n%s", tt.command, out, tt.out)
+		}
+	}
+	for command, part := range map[string]string{
+		"group info ops": "status   disabled\n", "policy info get": "\"s3:GetObject\"\n", "info": "online", "usage photos": "photos  0        0         0               0 B\n",
+		"info --json": `"gateways":[{`, "usage --json": `"buckets":[{"bucket":"photos","bytes":0,"objects":0,"versions":0,"delete_markers":0}]`,
+	} {
+		if out := c.does(strings.Fields(command)...); !strings.Contains(out, part) {
+			t.Errorf("%s says\n%swhich has no %s", command, out, part)
+		}
+	}
+}
+
+func TestAdminTellsInOneLineWhatWentWrongAndWhatToDo(t *testing.T) {
+	c := openConsole(t, nil)
+	c.does("user", "add", "ann")
+	c.does("group", "add", "devs", "ann")
+	c.does("policy", "attach", "readonly", "--user", "ann")
+	text, empty := c.file("no JSON"), c.file("\n")
+	for command, want := range map[string]struct {
+		code int
+		said string
+	}{
+		"user info eve":                             {exitFailed, "shoal: admin user info eve: The specified user does not exist (XMinioAdminNoSuchUser); shoal admin user ls shows the users"},
+		"user add ann":                              {exitFailed, "exists already; shoal admin user secret"},
+		"user rm eve ann":                           {exitFailed, "eve: The specified user"},
+		"user secret eve":                           {exitFailed, "shoal admin user ls"},
+		"user add x --secret-file " + empty:         {exitUsage, "there is no secret key in"},
+		"user add xyz --secret-file /no/such":       {exitFailed, "cannot read the secret key"},
+		"user add xy":                               {exitFailed, "XMinioAdminInvalidArgument"},
+		"user add":                                  {exitUsage, "admin user add: accepts 1 arg(s), received 0; take shoal admin user add NAME"},
+		"user add eve secret":                       {exitUsage, "accepts 1 arg(s)"}, // no secret on the command line
+		"user nod":                                  {exitUsage, "shoal admin user --help"},
+		"group rm devs":                             {exitFailed, "name the members too"},
+		"policy create p " + text:                   {exitUsage, "is not JSON"},
+		"policy create p /no/such":                  {exitFailed, "cannot read the policy"},
+		"policy attach none --user ann":             {exitFailed, "shoal admin policy ls"},
+		"policy attach readonly":                    {exitUsage, "user group ldap"},
+		"policy attach readonly --user a --group b": {exitUsage, "group user"},
+		"accesskey create --expires yesterday":      {exitUsage, "--expires yesterday is no time to come"},
+		"accesskey edit key":                        {exitUsage, "no-policy"},
+		"accesskey info none":                       {exitFailed, "shoal admin accesskey ls"},
+		"quota set photos":                          {exitUsage, "size objects"},
+		"quota set photos --size 1XB":               {exitUsage, "--size 1XB is not a size"},
+		"quota set photos --size 0":                 {exitUsage, "shoal admin quota clear"},
+		"quota set none --size 1GiB":                {exitFailed, "NoSuchBucket"},
+		"usage none":                                {exitFailed, "none was not counted"},
+		"service stop":                              {exitFailed, "NotImplemented"},
+		"info --url nas:9000":                       {exitUsage, "set --url or SHOAL_URL"},
+		"info --url http://127.0.0.1:1":             {exitFailed, "--url and SHOAL_URL name another"},
+		"info --timeout 1ns":                        {exitFailed, "--timeout"},
+	} {
+		out, said, code := c.run("", strings.Fields(command)...)
+		if code != want.code || !strings.Contains(said, want.said) || strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "shoal: ") {
+			t.Errorf("%s: exit %d, %s%s, want %d, %s", command, code, out, said, want.code, want.said)
+		}
+	}
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "another secret")
+	if _, said, code := c.run("", "user", "ls"); code != exitFailed || !strings.Contains(said, "set AWS_ACCESS_KEY_ID") {
+		t.Errorf("with a wrong secret: exit %d, %s", code, said)
+	}
+}
+
+func TestASecretIsMadeOrReadAndShownOnlyWhenItWasMade(t *testing.T) {
+	c := openConsole(t, nil)
+	counts := func(user, secret string) bool {
+		t.Helper()
+		t.Setenv("AWS_ACCESS_KEY_ID", user)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+		defer func() {
+			t.Setenv("AWS_ACCESS_KEY_ID", gatewaytest.User)
+			t.Setenv("AWS_SECRET_ACCESS_KEY", gatewaytest.Secret)
+		}()
+		_, _, code := c.run("", "user", "info", user)
+		return code == exitOK
+	}
+	var made madeCredentials
+	for _, verb := range []string{"add", "secret"} {
+		former := made.Secret
+		out, said, code := c.run("", "user", verb, "ann", "--json")
+		if err := json.Unmarshal([]byte(out), &made); err != nil || code != exitOK || len(made.Secret) < 20 || made.Secret == former || !strings.Contains(said, "not shown again") {
+			t.Fatalf("%s: %v, %s, %s", verb, err, out, said)
+		}
+		if !counts("ann", made.Secret) || former != "" && counts("ann", former) {
+			t.Errorf("%s: the secret that was made is not the one that counts", verb)
+		}
+	}
+	if out, said, code := c.run("given secret\n", "user", "add", "bob", "--secret-file", "-"); code != exitOK || strings.Contains(out+said, "secret") {
+		t.Errorf("what was given is shown: %s%s", out, said)
+	}
+	if !counts("bob", "given secret") {
+		t.Error("the secret that was given does not count")
+	}
+	c.does("user", "disable", "bob")
+	if c.run("another secret\n", "user", "secret", "bob", "--secret-file", "-"); counts("bob", "another secret") {
+		t.Error("another secret has a user count who was disabled")
+	}
+}
+
+func TestInfoFindsWhatIsOffline(t *testing.T) {
+	for what, gateways := range map[string][]gateway.Gateway{
+		"a gateway": {{Endpoint: "a:9000", Online: true}, {Endpoint: "b:9000"}},
+		"a drive":   {{Endpoint: "b:9000", Online: true, Drives: []gateway.Drive{{Path: "/d1", Online: true}, {Path: "/d2"}}}},
+	} {
+		c := openConsole(t, func(cfg *gateway.Config) {
+			cfg.Gateways = func(context.Context) []gateway.Gateway { return gateways }
+		})
+		if out, said, code := c.run("", "info"); code != exitFindings || !strings.Contains(said, "b:9000") || !strings.Contains(out, "b:9000") {
+			t.Errorf("%s: exit %d, %s%s", what, code, out, said)
+		}
+	}
+}
+
+func TestWhenAnAccessKeyExpires(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 5, time.UTC)
+	at := func(text string) *time.Time {
+		then, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &then
+	}
+	for text, want := range map[string]*time.Time{
+		"": nil, "never": {}, "30d": at("2026-12-01T12:00:00Z"), "90m": at("2026-11-01T13:30:00Z"), "2027-01-31T12:00:00Z": at("2027-01-31T12:00:00Z"),
+	} {
+		f := keyFlags{expires: text}
+		if got, err := f.expiry(now); err != nil || (got == nil) != (want == nil) || got != nil && !got.Equal(*want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"0d", "-1h", "-1d", "70000d", "d", "soon", "2027-01-31"} {
+		f := keyFlags{expires: text}
+		if got, err := f.expiry(now); got != nil || code(t, err) != exitUsage {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+func TestSizesForPeople(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1 << 20: "1 MiB", 1000 << 10: "0.977 MiB", 10 << 30: "10 GiB", 123 << 40: "123 TiB", 1 << 62: "4 EiB",
+	} {
+		if got := sizeText(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+	for text, want := range map[string]int64{"0": 0, "7B": 7, "4KiB": 4096, "8 TiB": 8 << 40, "8388607TiB": 8388607 << 40} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%s is %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "1XiB", "8388608TiB", "KiB"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q is %d", text, got)
+		}
+	}
+}
+
+func TestNothingThatOthersHaveNamedMovesTheCursor(t *testing.T) {
+	var b bytes.Buffer
+	err := writeRows(&b, [][]string{{"a\x1b[2Jb", "ü \u202e"}, {"new\nline", "plain text"}})
+	if got := b.String(); err != nil || strings.ContainsAny(got, "\x1b\u202e") || strings.Count(got, "\n") != 2 || !strings.Contains(got, "plain text\n") {
+		t.Errorf("%v: %q", err, got)
+	}
+}
+
+func TestTemporaryCredentialsAdministerWithTheirToken(t *testing.T) {
+	openConsole(t, nil)
+	t.Setenv("AWS_SESSION_TOKEN", "no token of this gateway")
+	var stderr bytes.Buffer
+	root := newRoot()
+	root.SetErr(&stderr)
+	if code := run(t.Context(), root, []string{"admin", "user", "ls"}); code != exitFailed || !strings.Contains(stderr.String(), "Token") {
+		t.Errorf("exit %d, %s", code, stderr.String())
+	}
+}
+
+func TestACommandLineIsCompleted(t *testing.T) {
+	for line, want := range map[string]string{
+		"completion bash": "__start_shoal", "completion zsh": "#compdef shoal", "completion fish": "complete -c shoal",
+		"__complete admin user ": "secret\tGive a user another secret key\n", "__complete admin us": "usage\t", "__complete admin user add --sec": "--secret-file",
+	} {
+		var out bytes.Buffer
+		root := newRoot()
+		root.SetOut(&out)
+		root.SetErr(&out)
+		if code := run(t.Context(), root, strings.Split(line, " ")); code != exitOK || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit %d, %.300s", line, code, out.String())
+		}
+	}
+}
+
+func TestWhatToDoIsSaidForEachKindOfError(t *testing.T) {
+	for want, err := range map[string]error{
+		"give it longer":     context.DeadlineExceeded,
+		"proxy":              &adminclient.Error{Status: 502},
+		"docs/users.md":      &adminclient.Error{Status: 403, Code: "AccessDenied"},
+		"of this version at": errors.New("decode the answer"),
+	} {
+		if got := adminRemedy(err); !strings.Contains(got, want) {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}

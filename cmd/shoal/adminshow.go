@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+)
+
+// print prints a document for programs, or has people shown it.
+func (r *adminRun) print(document any, people func(w io.Writer) error) error {
+	out := r.cmd.OutOrStdout()
+	var err error
+	if r.json {
+		e := json.NewEncoder(out)
+		e.SetEscapeHTML(false)
+		err = e.Encode(document)
+	} else {
+		err = people(out)
+	}
+	if err != nil {
+		return failed("print the answer", err, "")
+	}
+	return nil
+}
+
+// say prints a document, or a sentence.
+func (r *adminRun) say(document any, sentence string) error {
+	return r.print(document, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, printable(sentence))
+		return err
+	})
+}
+
+// table prints a document, or rows of cells below their names.
+func (r *adminRun) table(document any, names []string, rows [][]string) error {
+	return r.print(document, func(w io.Writer) error { return writeRows(w, append([][]string{names}, rows...)) })
+}
+
+// fields prints a document, or pairs of a name and a value. What has no value is left
+// out.
+func (r *adminRun) fields(document any, pairs ...[2]string) error {
+	var rows [][]string
+	for _, p := range pairs {
+		if p[1] != "" {
+			rows = append(rows, p[:])
+		}
+	}
+	return r.print(document, func(w io.Writer) error { return writeRows(w, rows) })
+}
+
+func writeRows(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, cells := range rows {
+		shown := make([]string, len(cells))
+		for i, cell := range cells {
+			shown[i] = printable(cell)
+		}
+		_, _ = fmt.Fprintln(t, strings.Join(shown, "\t")) // Flush has the error
+	}
+	return t.Flush() //nolint:wrapcheck // the caller says what was printed
+}
+
+// printable returns a text as a terminal can be given it: what others have named could
+// hold what moves its cursor.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+// enabledWord is how people are told whether something counts.
+func enabledWord(enabled bool) string {
+	if enabled {
+		return "enabled"
+	}
+	return "disabled"
+}
+
+// dated is a time as people are told it, "" for none.
+func dated(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
