@@ -23,24 +23,17 @@ func (s *Server) authenticate(r *request) error {
 	if err != nil {
 		return err
 	}
-	identity, secret, err := s.signer(auth)
-	if err != nil {
+	if err := auth.CheckScope(s.Region); err != nil {
 		return err
 	}
-	if err := s.verifier.Verify(auth, signed, secret, s.Now()); err != nil {
+	identity, secret, err := s.prove(r, auth, func(secret string) error {
+		return s.verifier.Verify(auth, signed, secret, s.Now())
+	})
+	if err != nil {
 		return err
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity
 	return nil
-}
-
-// signer returns who claims to have signed, in a header, a query or a form, and
-// the secret that the claim is then to be verified with.
-func (s *Server) signer(auth sigv4.Auth) (iam.Identity, string, error) {
-	if err := auth.CheckScope(s.Region); err != nil {
-		return iam.Identity{}, "", err
-	}
-	return s.credentials(auth)
 }
 
 // credentials returns whose an access key is, and the secret. Temporary ones have a
@@ -56,9 +49,9 @@ func (s *Server) credentials(auth sigv4.Auth) (identity iam.Identity, secret str
 	}
 	switch {
 	case errors.Is(err, iam.ErrNoSuchKey):
-		return identity, "", errInvalidAccessKey.detailed("AWSAccessKeyId", auth.AccessKey)
+		return identity, "", errInvalidAccessKey.detailed("AWSAccessKeyId", auth.AccessKey).because(err)
 	case errors.Is(err, directory.ErrToken):
-		return identity, "", errInvalidToken
+		return identity, "", errInvalidToken.because(err)
 	case errors.Is(err, directory.ErrExpired):
 		return identity, "", errExpiredToken
 	case err != nil:

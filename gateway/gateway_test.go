@@ -45,6 +45,7 @@ func serve(t *testing.T, change func(*Config)) *fixture {
 	cfg.Store = objecttest.NewMemory()
 	cfg.Authority = iam.NewRoot(testUser, testSecret)
 	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.wait = func(context.Context, time.Duration) error { return nil }
 	if change != nil {
 		change(&cfg)
 	}

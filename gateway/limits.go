@@ -50,7 +50,7 @@ func (s *Server) limit(r *request) error {
 	if wait := s.limiter.Admit(who); wait > 0 {
 		return errSlowDown.after(wait)
 	}
-	r.pace = &pace{ctx: s.root, limiter: s.limiter, pause: s.pause, who: who}
+	r.pace = &pace{ctx: s.root, limiter: s.limiter, wait: s.wait, who: who}
 	if c := clientConn(r.ctx.Conn()); c != nil {
 		c.pace.Store(r.pace)
 	}
@@ -73,7 +73,7 @@ func (s *Server) ratesOf(document string, otherwise limits.Rates) (limits.Rates,
 type pace struct {
 	ctx     context.Context
 	limiter *limits.Limiter
-	pause   func(ctx context.Context, d time.Duration) error
+	wait    func(ctx context.Context, d time.Duration) error
 	who     []limits.Subject
 }
 
@@ -92,7 +92,7 @@ func (p *pace) piece(d limits.Direction, n int) int {
 // and then, unless that is nil, and fails if the server ends.
 func (p *pace) moved(d limits.Direction, n int64, waiting func()) error {
 	for left := p.limiter.Move(d, n, p.who); left > 0; left -= longestPause {
-		if err := p.pause(p.ctx, min(left, longestPause)); err != nil {
+		if err := p.wait(p.ctx, min(left, longestPause)); err != nil {
 			return err
 		}
 		if waiting != nil {

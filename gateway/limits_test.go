@@ -31,14 +31,14 @@ func serveLimited(t *testing.T, change func(*Config)) *limited {
 			defer l.mu.Unlock()
 			return l.now
 		}
+		cfg.wait = func(_ context.Context, d time.Duration) error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.now, l.waited = l.now.Add(d), l.waited+d
+			return nil
+		}
 		change(cfg)
 	})
-	l.server.pause = func(_ context.Context, d time.Duration) error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.now, l.waited = l.now.Add(d), l.waited+d
-		return nil
-	}
 	return l
 }
 

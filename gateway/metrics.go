@@ -18,6 +18,7 @@ type Metrics struct {
 	received prometheus.Counter
 	sent     prometheus.Counter
 	inflight prometheus.Gauge
+	failures *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics in a registry of their own.
@@ -40,8 +41,11 @@ func NewMetrics() *Metrics {
 		inflight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "shoal_s3_requests_inflight", Help: "Requests being served.",
 		}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shoal_s3_failed_authentications_total", Help: "Requests of which nobody has proven to be the sender, by what was wrong: access_key, signature, token or password.",
+		}, []string{"reason"}),
 	}
-	m.Registry.MustRegister(m.requests, m.seconds, m.received, m.sent, m.inflight,
+	m.Registry.MustRegister(m.requests, m.seconds, m.received, m.sent, m.inflight, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

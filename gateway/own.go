@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/throttle"
 )
 
 // ownBucket is the name under which the gateway's own pages stand, as they did
@@ -102,9 +104,11 @@ func (s *Server) answerReady(r *request) {
 
 // answerMetrics answers in Prometheus' format.
 func (s *Server) answerMetrics(r *request) {
-	if !s.PublicMetrics && !s.validToken(r.header(fasthttp.HeaderAuthorization)) {
-		r.answerError(errAccessDenied)
-		return
+	if !s.PublicMetrics {
+		if err := s.checkToken(r); err != nil {
+			r.answerError(toS3(err))
+			return
+		}
 	}
 	fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(s.Metrics.Registry, promhttp.HandlerOpts{}))(r.ctx)
 }
@@ -118,8 +122,8 @@ const statusTimeout = 3 * time.Second
 // answerStatus answers with the state of the fleet, for those who may see the
 // metrics by a token: it names addresses.
 func (s *Server) answerStatus(r *request) {
-	if !s.validToken(r.header(fasthttp.HeaderAuthorization)) {
-		r.answerError(errAccessDenied)
+	if err := s.checkToken(r); err != nil {
+		r.answerError(toS3(err))
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
@@ -155,20 +159,20 @@ const tokenIssuer = "prometheus"
 // maxTokenBytes bounds a bearer token.
 const maxTokenBytes = 4 << 10
 
-// validToken verifies the token that "mc admin prometheus generate" makes: a
+// checkToken verifies the token that "mc admin prometheus generate" makes: a
 // JWT (RFC 7519) with HS512 under the secret of the access key that it names.
-func (s *Server) validToken(authorization string) bool {
-	token, ok := strings.CutPrefix(authorization, "Bearer ")
+func (s *Server) checkToken(r *request) error {
+	token, ok := strings.CutPrefix(r.header(fasthttp.HeaderAuthorization), "Bearer ")
 	if !ok || len(token) > maxTokenBytes {
-		return false
+		return errAccessDenied
 	}
 	signed, signature, ok := cutLast(token, ".")
 	if !ok {
-		return false
+		return errAccessDenied
 	}
 	header, claims, ok := strings.Cut(signed, ".")
 	if !ok {
-		return false
+		return errAccessDenied
 	}
 	var head struct{ Alg string }
 	var body struct {
@@ -176,14 +180,24 @@ func (s *Server) validToken(authorization string) bool {
 		Exp      float64 // seconds since 1970
 	}
 	if !decodeSegment(header, &head) || !decodeSegment(claims, &body) || head.Alg != "HS512" || body.Iss != tokenIssuer {
-		return false
+		return errAccessDenied
 	}
 	identity, secret, err := s.Authority.Lookup(body.Sub)
-	if err != nil || identity.Decide(&iam.Request{Identity: identity, Action: "admin:Prometheus"}) != iam.Allow {
-		return false
+	if errors.Is(err, iam.ErrNoSuchKey) {
+		return s.unproven(r, throttle.Failure{}, noSuchKey, errAccessDenied.because(err))
+	}
+	if err != nil {
+		return errAccessDenied.because(err)
 	}
 	given, err := base64.RawURLEncoding.DecodeString(signature)
-	return err == nil && hmac.Equal(given, tokenMAC(signed, secret)) && s.Now().Before(time.Unix(int64(body.Exp), 0))
+	if err != nil || !hmac.Equal(given, tokenMAC(signed, secret)) {
+		return s.unproven(r, throttle.Failure{Name: body.Sub, Known: true}, wrongToken, errAccessDenied)
+	}
+	allowed := identity.Decide(&iam.Request{Identity: identity, Action: "admin:Prometheus"}) == iam.Allow
+	if !allowed || !s.Now().Before(time.Unix(int64(body.Exp), 0)) {
+		return errAccessDenied
+	}
+	return nil
 }
 
 func decodeSegment(segment string, v any) bool {

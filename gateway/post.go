@@ -148,11 +148,13 @@ func (s *Server) authenticateForm(r *request, f *postForm) error {
 	if err != nil {
 		return err
 	}
-	identity, secret, err := s.signer(auth)
-	if err != nil {
+	if err := auth.CheckScope(s.Region); err != nil {
 		return err
 	}
-	if err := auth.VerifyPolicy(f.fields["policy"], secret); err != nil {
+	identity, _, err := s.prove(r, auth, func(secret string) error {
+		return auth.VerifyPolicy(f.fields["policy"], secret)
+	})
+	if err != nil {
 		return err
 	}
 	if f.policy, err = sigv4.ParsePolicy(f.fields["policy"]); err != nil {

@@ -29,6 +29,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 	"github.com/shoal-storage/shoal/internal/sse"
+	"github.com/shoal-storage/shoal/internal/throttle"
 	"github.com/shoal-storage/shoal/internal/trace"
 )
 
@@ -128,7 +129,8 @@ type Config struct {
 	LongTimeout    time.Duration // of copies and completions
 	Patience       time.Duration // after which a client that waits for one of those is kept alive
 
-	Now func() time.Time
+	Now  func() time.Time
+	wait func(ctx context.Context, d time.Duration) error // unless ctx ends; other than pause in tests
 }
 
 // DefaultConfig returns a Config to which Store, Authority and Logger have to
@@ -147,14 +149,15 @@ func DefaultConfig() Config {
 		LongTimeout:    2 * time.Hour,
 		Patience:       10 * time.Second,
 		Now:            time.Now,
+		wait:           pause,
 	}
 }
 
 // Validate reports everything that is wrong with the configuration.
 func (c *Config) Validate() error {
 	var errs []error
-	if c.Store == nil || c.Authority == nil || c.Logger == nil || c.Now == nil {
-		errs = append(errs, errors.New("gateway: Store, Authority, Logger and Now are required"))
+	if c.Store == nil || c.Authority == nil || c.Logger == nil || c.Now == nil || c.wait == nil {
+		errs = append(errs, errors.New("gateway: Store, Authority, Logger, Now and what DefaultConfig sets are required"))
 	}
 	if c.EncryptAll && c.MasterKeys == nil {
 		errs = append(errs, errors.New("gateway: EncryptAll needs MasterKeys"))
@@ -195,7 +198,8 @@ type Server struct {
 	verifier sigv4.Verifier
 	parsed   parsedDocuments
 	limiter  *limits.Limiter
-	pause    func(ctx context.Context, d time.Duration) error // waits, unless ctx ends
+	failures *throttle.Throttle
+	delayed  chan struct{} // one for each answer to a failure that waits
 	between  *sse.BucketKeys
 	draining atomic.Bool
 	started  time.Time
@@ -230,7 +234,8 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids, started: cfg.Now()}
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
-	s.limiter, s.pause = limits.New(cfg.Now, cfg.Peers), pause
+	s.limiter, s.failures = limits.New(cfg.Now, cfg.Peers), throttle.New(cfg.Now)
+	s.delayed = make(chan struct{}, max(1, min(maxDelayed, cfg.MaxRequests/4)))
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)
 	s.http = &fasthttp.Server{

@@ -106,11 +106,10 @@ func (s *Server) authenticateSTS(r *request, body []byte) error {
 	if !strings.EqualFold(auth.PayloadHash, hex.EncodeToString(sum[:])) || auth.Presigned {
 		return errAccessDenied.with("The body of the call must be signed.")
 	}
-	identity, secret, err := s.credentials(auth)
+	identity, secret, err := s.prove(r, auth, func(secret string) error {
+		return s.verifier.Verify(auth, signed, secret, s.Now())
+	})
 	if err != nil {
-		return err
-	}
-	if err := s.verifier.Verify(auth, signed, secret, s.Now()); err != nil {
 		return err
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity

@@ -7,6 +7,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/openid"
+	"github.com/shoal-storage/shoal/internal/throttle"
 )
 
 // assumeRoleWithWebIdentity makes temporary credentials of who bears a token of the OpenID
@@ -55,7 +56,7 @@ func (s *Server) webIdentity(ctx context.Context, r *request, token string) (ope
 		s.Logger.Error("the OpenID provider cannot be asked", "request", r.id, "error", err)
 		return id, directory.Session{}, errSTSProvider.because(err)
 	case err != nil:
-		return id, directory.Session{}, errSTSBadIdentity.because(err)
+		return id, directory.Session{}, s.unproven(r, throttle.Failure{}, wrongToken, errSTSBadIdentity.because(err))
 	}
 	n, err := r.newSession()
 	if err != nil {
@@ -71,13 +72,15 @@ func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) err
 	if s.LDAP == nil {
 		return errSTSInvalidAction.with("No LDAP directory is configured.")
 	}
-	p, err := s.LDAP.Identify(ctx, r.query.get("LDAPUsername"), r.query.get("LDAPPassword"))
+	name := r.query.get("LDAPUsername")
+	p, err := s.LDAP.Identify(ctx, name, r.query.get("LDAPPassword"))
 	switch {
 	case errors.Is(err, ldap.ErrUnavailable):
 		s.Logger.Error("the LDAP directory cannot be asked", "request", r.id, "error", err)
 		return errSTSProvider.because(err)
 	case err != nil:
-		return errAccessDenied.with("LDAP server rejected the name or the password.").because(err)
+		denied := errAccessDenied.with("LDAP server rejected the name or the password.").because(err)
+		return s.unproven(r, throttle.Failure{Name: "ldap=" + name}, wrongPassword, denied)
 	}
 	n, err := r.newSession()
 	if err != nil {
