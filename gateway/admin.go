@@ -79,6 +79,7 @@ func adminCalls() []adminCall {
 
 		{"GET", "get-user-limits", "AdminGetUserLimits", own, (*Server).getUserLimits},
 		{"PUT", "set-user-limits", "AdminSetUserLimits", "admin:SetUserLimits", (*Server).setUserLimits},
+		{"PUT", "set-user-posix", "AdminSetUserPOSIX", "admin:SetUserPOSIX", (*Server).setUserPOSIX},
 
 		{"PUT", "update-group-members", "AdminUpdateGroupMembers", "admin:AddUserToGroup", (*Server).updateGroupMembers},
 		{"GET", "groups", "AdminListGroups", "admin:ListGroups", (*Server).listGroups},

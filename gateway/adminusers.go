@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/iam"
 )
 
 // userDocument is a user as the admin API shows him.
@@ -14,10 +15,11 @@ type userDocument struct {
 	Status     string    `json:"status"`
 	MemberOf   []string  `json:"memberOf,omitempty"`
 	UpdatedAt  time.Time `json:"updatedAt"`
+	iam.POSIX            // beside what MinIO's tools know
 }
 
 func documentOf(u directory.User) userDocument {
-	return userDocument{PolicyName: strings.Join(u.Policies, ","), Status: statusOf(u.Enabled), MemberOf: u.Groups, UpdatedAt: u.Updated}
+	return userDocument{PolicyName: strings.Join(u.Policies, ","), Status: statusOf(u.Enabled), MemberOf: u.Groups, UpdatedAt: u.Updated, POSIX: u.POSIX}
 }
 
 // addUser serves add-user.

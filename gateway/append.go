@@ -30,7 +30,7 @@ func (s *Server) appendObject(ctx context.Context, r *request, b *body, a append
 	h, old, err := s.openDecrypted(ctx, r.ref(), customer)
 	switch {
 	case isAbsent(err) && offset == 0:
-		return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: b, Meta: a.meta, Check: object.All(a.check, endsAt(0))}, a.wish)
+		return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: b, Meta: a.meta, Check: object.All(a.check, endsAt(0)), Files: r.files()}, a.wish)
 	case isAbsent(err):
 		return object.Info{}, nil, errInvalidWriteOffset
 	case err != nil:
@@ -71,7 +71,7 @@ func (s *Server) appendTo(ctx context.Context, h object.Handle, r *request, b *b
 	if b.Size() >= 0 {
 		joined.size = old.Size + b.Size()
 	}
-	return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: joined, Meta: meta, Check: object.All(a.check, endsAt(a.offset), stillIs(&old))}, a.wish)
+	return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: joined, Meta: meta, Check: object.All(a.check, endsAt(a.offset), stillIs(&old)), Files: r.files()}, a.wish)
 }
 
 // endsAt allows to append at offset.

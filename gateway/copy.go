@@ -55,7 +55,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	c := copying{src: src, dst: r.ref(), check: check, source: r.readConditions("x-amz-copy-source-").sourceCheck()}
+	c := copying{src: src, dst: r.ref(), check: check, files: r.files(), source: r.readConditions("x-amz-copy-source-").sourceCheck()}
 	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
@@ -85,6 +85,7 @@ type copying struct {
 	src, dst  object.Ref
 	source    object.Check
 	check     object.Check
+	files     object.Files
 	meta      object.Meta
 	replace   bool             // meta stands for the source's, tags apart
 	tags      bool             // meta.Tags stands for the source's
@@ -219,7 +220,7 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error
 // within copies within the Store.
 func (c *copying) within(ctx context.Context, copier object.Copier, source *object.Info, from *encryption) (copied, error) {
 	meta := c.metaOf(source)
-	info, err := copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, SourceCheck: func(now *object.Info) error {
+	info, err := copier.Copy(ctx, c.src, c.dst, object.CopyInput{Meta: &meta, Check: c.check, Files: c.files, SourceCheck: func(now *object.Info) error {
 		if now == nil || now.ETag != source.ETag || !now.Modified.Equal(source.Modified) || now.Version != source.Version {
 			return errSourceChanged
 		}
@@ -239,7 +240,7 @@ func (s *Server) copyThrough(ctx context.Context, c copying, h object.Handle) (c
 		algorithm = object.CRC64NVME
 	}
 	content := newContent(h.Range(0, source.Size), source.Size, algorithm)
-	info, to, err := s.putEncrypted(ctx, c.dst, object.PutInput{Body: content, Meta: c.metaOf(&source), Check: c.check}, c.wish)
+	info, to, err := s.putEncrypted(ctx, c.dst, object.PutInput{Body: content, Meta: c.metaOf(&source), Check: c.check, Files: c.files}, c.wish)
 	return copied{source.Version, info, to}, err
 }
 

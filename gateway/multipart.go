@@ -178,7 +178,7 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	in := object.CompleteInput{Check: check, Size: -1}
+	in := object.CompleteInput{Check: check, Size: -1, Files: r.files()}
 	if err := r.statedObject(&in); err != nil {
 		return err
 	}

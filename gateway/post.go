@@ -188,7 +188,7 @@ func (s *Server) storeForm(ctx context.Context, r *request, form *multipart.Read
 	}
 	content := &formContent{file: f.file, rest: form, body: r.body, policy: f.policy, sums: newSummer(d.algorithm), want: d.value}
 	content.policy.MaxSize = min(content.policy.MaxSize, object.MaxPartSize)
-	info, e, err := s.putEncrypted(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta}, w)
+	info, e, err := s.putEncrypted(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta, Files: r.files()}, w)
 	if err == nil {
 		r.setAll(e.headers())
 		err = s.tellOf(ctx, r, eventOf(events.CreatedPost, &info))

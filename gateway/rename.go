@@ -32,6 +32,7 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 	err = renamer.Rename(ctx, src, r.ref(), object.CopyInput{
 		SourceCheck: r.readConditions("x-amz-rename-source-").sourceCheck(),
 		Check:       check,
+		Files:       r.files(),
 	})
 	if err != nil {
 		return err

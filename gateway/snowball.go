@@ -264,7 +264,7 @@ func readEntryMeta(m *object.Meta, records map[string]string) error {
 func (x *extraction) store(ctx context.Context, ref object.Ref, meta object.Meta, source io.Reader, size int64) error {
 	c := newContent(source, size, object.CRC64NVME)
 	c.progress = x.r.progress
-	info, _, err := x.s.putEncrypted(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check}, x.wish)
+	info, _, err := x.s.putEncrypted(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check, Files: x.r.files()}, x.wish)
 	if err == nil {
 		err = x.s.tell(ctx, x.from, ref.Bucket, eventOf(events.CreatedPut, &info))
 	}

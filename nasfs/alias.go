@@ -53,7 +53,7 @@ func (s *Store) linkAlias(ref object.Ref, dir vfs.Dir, leaf string, st vfs.Stat)
 	path := s.path(ref, keypath.Alias)
 	to, name, err := s.openParent(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := s.makeParents(ref, path); err != nil {
+		if err := s.makeParents(ref, path, object.Files{}); err != nil {
 			return err
 		}
 		to, name, err = s.openParent(path)

@@ -148,7 +148,7 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 	replaces := s.mayStamp()
 	dir, above, leaf, err := s.openPlace(path, p.staged.linked || free || replaces || s.aliases.Load())
 	if err != nil {
-		return s.missingParent(p.ref, path, err)
+		return s.missingParent(p, path, err)
 	}
 	defer closeDir(dir)
 	if err := s.inherit(dir, above, p.staged); err != nil {
@@ -200,9 +200,9 @@ func (s *Store) openPlace(path string, looks bool) (dir vfs.Dir, above vfs.Stat,
 
 // missingParent is what is done where the directory of a path cannot be
 // opened: it is made, or room is made for it.
-func (s *Store) missingParent(ref object.Ref, path string, err error) error {
+func (s *Store) missingParent(p *publication, path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = s.makeParents(ref, path); err == nil {
+		if err = s.makeParents(p.ref, path, p.staged.asked); err == nil {
 			return errAgain
 		}
 		if errors.Is(err, fs.ErrNotExist) {
@@ -210,7 +210,7 @@ func (s *Store) missingParent(ref object.Ref, path string, err error) error {
 		}
 	}
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
-		return s.inTheWay(ref, err)
+		return s.inTheWay(p.ref, err)
 	}
 	return err
 }

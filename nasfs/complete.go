@@ -31,7 +31,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 }
 
 func (s *Store) completeLocked(ctx context.Context, lease lock.Lease, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
-	st := &staged{bucket: ref.Bucket}
+	st := &staged{bucket: ref.Bucket, asked: in.Files}
 	var done *object.Info
 	err := s.phase(ctx, s.data, func() (err error) {
 		up, missing := s.findUpload(ref)

@@ -18,7 +18,7 @@ const copyStep = 64 << 20
 // the file system may share with the source's.
 func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (object.Info, error) {
 	const op = "copy"
-	st := &staged{bucket: dst.Bucket}
+	st := &staged{bucket: dst.Bucket, asked: in.Files}
 	err := s.seek(ctx, s.data, src, func() error { return s.stageCopy(ctx, st, src, dst, in) }, func() { s.remove(st) })
 	if err != nil {
 		if !errors.Is(err, errLeft) {
@@ -38,7 +38,7 @@ func (s *Store) stageCopy(ctx context.Context, st *staged, src, dst object.Ref, 
 			return err
 		}
 		s.remove(st)
-		*st = staged{bucket: dst.Bucket}
+		*st = staged{bucket: dst.Bucket, asked: in.Files}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package nasfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,6 +76,12 @@ func permissions(p object.Permissions) fs.FileMode {
 		mode |= fs.ModeSticky
 	}
 	return mode
+}
+
+// Prove implements object.Giver.
+func (s *Store) Prove(ctx context.Context, files object.Files) error {
+	const op = "set up files"
+	return fail(op, "", s.phase(ctx, s.calls, func() error { return s.proveFiles(files) }, nil))
 }
 
 // proveFiles finds out whether files can be given what they are to be.

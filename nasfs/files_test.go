@@ -66,6 +66,39 @@ func TestNewFilesAreGivenWhatTheirBucketSays(t *testing.T) {
 	}
 }
 
+// TestNewFilesAreTheirMakersBeforeTheirBuckets makes them in every way there is.
+func TestNewFilesAreTheirMakersBeforeTheirBuckets(t *testing.T) {
+	m, ctx := vfs.NewMemory(), t.Context()
+	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
+	g := w.gateways[1]
+	must(t, w.gateways[0].CreateBucket(ctx, object.Bucket{Name: bucket, Files: object.Files{UID: new(uint32(1000)), GID: new(uint32(100)), FileMode: permissions(0o640)}}))
+	ann := object.Files{UID: new(uint32(2000))}
+	_, err := g.Put(ctx, ref("put/k"), object.PutInput{Body: body("x"), Files: ann})
+	must(t, err)
+	must(t, putIn(ctx, g, "bobs", "x", nil))
+	_, err = g.Copy(ctx, ref("bobs"), ref("copy/k"), object.CopyInput{Files: ann})
+	must(t, err)
+	must(t, g.Rename(ctx, ref("bobs"), ref("moved/k"), object.CopyInput{Files: ann}))
+	up, err := g.CreateUpload(ctx, object.Upload{UploadRef: object.UploadRef{Ref: ref("upload/k")}, Algorithm: object.CRC32})
+	must(t, err)
+	part, err := g.PutPart(ctx, up.UploadRef, 1, body("x"))
+	must(t, err)
+	_, err = g.CompleteUpload(ctx, up.UploadRef, object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}, Files: ann})
+	must(t, err)
+	for _, dir := range []string{"put", "copy", "moved", "upload"} {
+		if got, want := belongsTo(t, m.Root(), bucket+"/"+dir), (belongs{2000, 100, fs.ModeDir | 0o775}); got != want {
+			t.Errorf("%s: %+v, want %+v", dir, got, want)
+		}
+		want := belongs{2000, 100, 0o640}
+		if dir == "moved" {
+			want.uid = 1000 // it is the file that it was
+		}
+		if got := belongsTo(t, m.Root(), bucket+"/"+dir+"/k"); got != want {
+			t.Errorf("%s/k: %+v, want %+v", dir, got, want)
+		}
+	}
+}
+
 func TestABucketOfASetgidTreeIsOfItsGroup(t *testing.T) {
 	m := vfs.NewMemory()
 	must(t, m.Root().Chown(-1, 4321))
@@ -91,6 +124,8 @@ func TestWhatFilesCannotBeGivenIsRefused(t *testing.T) {
 		return nil
 	})
 	is(t, "giving files away", err, object.InvalidRequest)
+	is(t, "giving a user's files away", w.gateways[0].Prove(ctx, object.Files{GID: new(uint32(100))}), object.InvalidRequest)
+	must(t, w.gateways[1].Prove(ctx, object.Files{GID: new(uint32(100))}))
 	if b, err := w.gateways[1].StatBucket(ctx, bucket); err != nil || !b.Files.IsZero() {
 		t.Errorf("%+v, %v", b, err)
 	}

@@ -57,6 +57,7 @@ var (
 	_ object.Copier  = (*Fleet)(nil)
 	_ object.Renamer = (*Fleet)(nil)
 	_ object.Health  = (*Fleet)(nil)
+	_ object.Giver   = (*Fleet)(nil)
 
 	_ object.Configured = (*Fleet)(nil)
 )

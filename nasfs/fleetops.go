@@ -53,6 +53,11 @@ func (f *Fleet) DeleteBucket(ctx context.Context, name string) error {
 	return changeErr(ctx, f, "delete bucket", name, func(s *Store) error { return s.DeleteBucket(ctx, name) })
 }
 
+// Prove implements object.Giver.
+func (f *Fleet) Prove(ctx context.Context, files object.Files) error {
+	return changeErr(ctx, f, "set up files", "", func(s *Store) error { return s.Prove(ctx, files) })
+}
+
 // Put implements object.Objects.
 func (f *Fleet) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
 	return change(ctx, f, "put", ref.Bucket+"/"+ref.Key, func(s *Store) (object.Info, error) { return s.Put(ctx, ref, in) })

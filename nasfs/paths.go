@@ -153,13 +153,13 @@ func (s *Store) ancestors(ref object.Ref, path string) []ancestor {
 }
 
 // makeParents makes the directories that a path of ref lies in, below its
-// bucket.
-func (s *Store) makeParents(ref object.Ref, path string) error {
+// bucket. They are given what was asked for, before what the bucket says.
+func (s *Store) makeParents(ref object.Ref, path string, asked object.Files) error {
 	if err := s.bucketThere(ref.Bucket); err != nil {
 		return err
 	}
 	for _, a := range s.ancestors(ref, path) {
-		if err := s.makeDir(ref.Bucket, a); err != nil {
+		if err := s.makeDir(ref.Bucket, a, asked); err != nil {
 			return err
 		}
 	}
@@ -167,11 +167,11 @@ func (s *Store) makeParents(ref object.Ref, path string) error {
 }
 
 // makeDir makes one directory, unless it is there.
-func (s *Store) makeDir(bucket string, a ancestor) error {
+func (s *Store) makeDir(bucket string, a ancestor, asked object.Files) error {
 	s.fresh.add(a.path)
 	made, err := s.mkdir(bucket, a)
 	if err == nil && made {
-		err = s.giveMade(bucket, a.path)
+		err = s.giveMade(bucket, a.path, asked)
 	}
 	if err == nil && made {
 		err = s.syncParent(a.path)
@@ -184,10 +184,10 @@ func (s *Store) makeDir(bucket string, a ancestor) error {
 
 // giveMade gives a directory of a bucket what its new ones are given. One that has
 // become empty and was removed meanwhile needs nothing.
-func (s *Store) giveMade(bucket, path string) error {
-	files, err := s.filesOf(bucket)
+func (s *Store) giveMade(bucket, path string, asked object.Files) error {
+	of, err := s.filesOf(bucket)
 	if err == nil {
-		err = giveDir(s.root, path, files)
+		err = giveDir(s.root, path, asked.Or(of))
 	}
 	if isAbsent(err) {
 		return nil

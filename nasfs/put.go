@@ -22,7 +22,7 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 			return object.Info{}, fail(op, ref.Bucket+"/"+ref.Key, err)
 		}
 	}
-	st, err := s.stage(ctx, ref.Bucket, in.Body, func(d object.Digest) record {
+	st, err := s.stage(ctx, &staged{bucket: ref.Bucket, asked: in.Files}, in.Body, func(d object.Digest) record {
 		return record{key: ref.Key, md5: d.MD5[:], checksum: d.Checksum, overhead: d.Overhead, meta: in.Meta.Clone(), modified: s.cfg.Now().UTC()}
 	})
 	if err != nil {

@@ -17,13 +17,13 @@ func (s *Store) Rename(ctx context.Context, src, dst object.Ref, in object.CopyI
 	if src.Bucket != dst.Bucket {
 		return object.E(op, src.Bucket+"/"+src.Key, object.InvalidRequest, errors.New("to another bucket"))
 	}
-	st := &staged{}
+	st := &staged{asked: in.Files} // for directories: the file keeps what it has
 	err := s.commitLocked(ctx, st, dst, []string{keyLock(src.Bucket, src.Key)}, func(p *publication) error {
 		p.check = in.Check
 		err := s.renameLocked(p, src, in.SourceCheck)
 		if err != nil {
 			s.remove(st) // the link: before another try the file itself may have to move
-			*st = staged{}
+			*st = staged{asked: in.Files}
 		}
 		return err
 	}, nil)

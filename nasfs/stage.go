@@ -14,7 +14,8 @@ import (
 // staged is a file in the session's directory that is to become an object or
 // part. It belongs to one phase, or to nobody else, at a time.
 type staged struct {
-	bucket string // that it is to become an object of; empty for a part
+	bucket string       // that it is to become an object of; empty for a part
+	asked  object.Files // what it is to be given, before what the bucket says
 
 	name  string
 	file  vfs.File     // nil once it is closed
@@ -94,8 +95,8 @@ func fill(body io.Reader, buf []byte) (n int, end bool, err error) {
 // file with the record that describe makes of its digest. A body in one buffer
 // takes one phase; of a longer one each buffer takes one.
 //
-// bucket is the one that the file is to become an object of, if it is.
-func (s *Store) stage(ctx context.Context, bucket string, body object.Body, describe func(object.Digest) record) (*staged, error) {
+// st says what the file is to become, and has nothing yet; it is returned.
+func (s *Store) stage(ctx context.Context, st *staged, body object.Body, describe func(object.Digest) record) (*staged, error) {
 	buf := s.buffers.get(body.Size())
 	keep := true
 	defer func() {
@@ -103,7 +104,6 @@ func (s *Store) stage(ctx context.Context, bucket string, body object.Body, desc
 			s.buffers.put(buf)
 		}
 	}()
-	st := &staged{bucket: bucket}
 	for {
 		n, end, err := fill(body, *buf)
 		if err != nil {
@@ -162,9 +162,11 @@ func (s *Store) create(st *staged) (err error) {
 	if st.file, err = s.session.Create(st.name, s.cfg.FileMode); err != nil || st.bucket == "" {
 		return s.ofSession(err)
 	}
-	if st.files, err = s.filesOf(st.bucket); err != nil {
+	of, err := s.filesOf(st.bucket)
+	if err != nil {
 		return err
 	}
+	st.files = st.asked.Or(of)
 	return giveFile(st.file, st.files)
 }
 

@@ -368,7 +368,7 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 	if _, err := s.lookUpload(ctx, ref); err != nil {
 		return object.Part{}, fail(op, uploadName(ref), err)
 	}
-	st, err := s.stage(ctx, "", body, func(d object.Digest) record {
+	st, err := s.stage(ctx, &staged{}, body, func(d object.Digest) record {
 		return record{
 			key: ref.Key, uploadID: ref.ID, md5: d.MD5[:], checksum: d.Checksum, overhead: d.Overhead, salt: d.Salt, modified: s.cfg.Now().UTC(),
 		}

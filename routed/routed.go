@@ -81,6 +81,7 @@ var (
 	_ object.Copier  = (*Store)(nil)
 	_ object.Renamer = (*Store)(nil)
 	_ object.Health  = (*Store)(nil)
+	_ object.Giver   = (*Store)(nil)
 
 	_ object.Configured = (*Store)(nil)
 )
@@ -122,6 +123,14 @@ func (s *Store) Close() error {
 // Serve answers another gateway on a connection until it ends. What is not this
 // gateway's is not passed on once more.
 func (s *Store) Serve(conn net.Conn) { s.server.Serve(conn) }
+
+// Prove implements object.Giver. All gateways have mounted the same.
+func (s *Store) Prove(ctx context.Context, f object.Files) error {
+	if g, ok := s.cfg.Store.(object.Giver); ok {
+		return g.Prove(ctx, f)
+	}
+	return object.E("set up files", "", object.NotImplemented, nil)
+}
 
 // Configured implements object.Configured. The Store in front knows it of all
 // gateways' buckets.

@@ -142,3 +142,41 @@ func TestABucketsNewFilesAreWhoseItSays(t *testing.T) {
 		t.Errorf("a mode that is none: exit %d: %s", code, errOut)
 	}
 }
+
+// TestAUsersNewFilesAreHis sets who he is with the command, and needs root to give files
+// to another one.
+func TestAUsersNewFilesAreHis(t *testing.T) {
+	onlyNFS(t)
+	o := operate(t, 2)
+	bucket := aws.String("bucket")
+	_, err := newS3(o.fleet[0], noRetry).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	secret := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(secret, []byte("ann's secret"), 0o600))
+	o.admin(t, "user", "add", "ann", "--secret-file", secret)
+	o.admin(t, "policy", "attach", "readwrite", "--user", "ann")
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		uid, gid = 1234, 4321
+	}
+	o.admin(t, "user", "posix", "ann", "--uid", fmt.Sprint(uid), "--gid", fmt.Sprint(gid))
+	for _, put := range []struct {
+		key      string
+		by       func(*s3.Options)
+		uid, gid int
+	}{
+		{"hers/key", as("ann", "ann's secret"), uid, gid},
+		{"others/key", as(user, password), os.Geteuid(), os.Getegid()},
+	} {
+		for i, s := range o.fleet {
+			key := fmt.Sprint(put.key, i)
+			_, err := newS3(s, noRetry, put.by).PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: strings.NewReader("x")})
+			must(t, err)
+			for _, path := range []string{key, filepath.Dir(key)} {
+				if got := ownership(t, filepath.Join(s.dir, *bucket, path)); !strings.Contains(got, fmt.Sprintf(" of %d:%d,", put.uid, put.gid)) {
+					t.Errorf("%s: %s", path, got)
+				}
+			}
+		}
+	}
+}

@@ -167,6 +167,7 @@ func TestAdminTellsInOneLineWhatWentWrongAndWhatToDo(t *testing.T) {
 		"quota set photos --size 0":                 {exitUsage, "shoal admin quota clear"},
 		"quota set none --size 1GiB":                {exitFailed, "NoSuchBucket"},
 		"usage none":                                {exitFailed, "none was not counted"},
+		"user posix ann --uid 1000":                 {exitFailed, "Objects are no files here"},
 		"service stop":                              {exitFailed, "NotImplemented"},
 		"info --url nas:9000":                       {exitUsage, "set --url or SHOAL_URL"},
 		"info --url http://127.0.0.1:1":             {exitFailed, "--url and SHOAL_URL name another"},
@@ -180,6 +181,49 @@ func TestAdminTellsInOneLineWhatWentWrongAndWhatToDo(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "another secret")
 	if _, said, code := c.run("", "user", "ls"); code != exitFailed || !strings.Contains(said, "set AWS_ACCESS_KEY_ID") {
 		t.Errorf("with a wrong secret: exit %d, %s", code, said)
+	}
+}
+
+// share is a Store whose files can be given to the users below 5000.
+type share struct{ object.Store }
+
+func (share) Prove(_ context.Context, f object.Files) error {
+	if f.UID != nil && *f.UID >= 5000 {
+		return object.E("set up files", "", object.InvalidRequest, errors.New("gateways must run as root"))
+	}
+	return nil
+}
+
+func TestWhoAUserIsToTheFileSystemIsSetShownAndTakenBack(t *testing.T) {
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Store = share{cfg.Store} })
+	c.does("user", "add", "ann")
+	for _, tt := range []struct{ flags, out string }{
+		{"", "user  ann\n"},
+		{"--uid 1000", "user  ann\nuid   1000\n"},
+		{"--gid 0", "user  ann\nuid   1000\ngid   0\n"}, // what is not named stays
+		{"--json", `{"name":"ann","uid":1000,"gid":0}` + "\n"},
+		{"--reset --gid 7", "user  ann\ngid   7\n"},
+		{"--reset --json", `{"name":"ann"}` + "\n"},
+	} {
+		if out := c.does(strings.Fields("user posix ann " + tt.flags)...); out != tt.out {
+			t.Errorf("%q says\n%swant\n%s", tt.flags, out, tt.out)
+		}
+	}
+	for flags, want := range map[string]struct {
+		code int
+		said string
+	}{
+		"--uid ann":        {exitUsage, "id NAME tells it"},
+		"--uid -1":         {exitUsage, "id NAME tells it"},
+		"--uid 4294967295": {exitUsage, "no user or group"},
+		"--uid 5000":       {exitFailed, "must run as root"},
+	} {
+		if _, said, code := c.run("", strings.Fields("user posix ann "+flags)...); code != want.code || !strings.Contains(said, want.said) || strings.Count(said, "\n") != 1 {
+			t.Errorf("%s: exit %d, %s", flags, code, said)
+		}
+	}
+	if out := c.does("user", "posix", "ann"); out != "user  ann\n" {
+		t.Errorf("after what was refused it says %s", out)
 	}
 }
 

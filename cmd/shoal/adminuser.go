@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -19,6 +20,7 @@ func (f *adminFlags) userCommands() *cobra.Command {
 		f.userList(), f.userAdd(), f.userSecret(), f.userInfo(),
 		f.enabling("enable NAME...", "Have users count again", "user", true, (*adminclient.Client).EnableUser),
 		f.enabling("disable NAME...", "Have users refused by every gateway, and their access keys too", "user", false, (*adminclient.Client).EnableUser),
+		f.userPOSIX(),
 		f.removing("rm NAME...", "Remove users, and their access keys", "user", (*adminclient.Client).RemoveUser))
 }
 
@@ -120,8 +122,61 @@ func (f *adminFlags) userInfo() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return r.fields(u, [2]string{"user", u.Name}, [2]string{"status", enabledWord(u.Enabled)}, [2]string{"policies", joined(u.Policies)}, [2]string{"groups", joined(u.Groups)}, [2]string{"changed", dated(u.Updated)})
+		return r.fields(u,
+			[2]string{"user", u.Name}, [2]string{"status", enabledWord(u.Enabled)}, [2]string{"policies", joined(u.Policies)}, [2]string{"groups", joined(u.Groups)},
+			[2]string{"uid", number(u.UID)}, [2]string{"gid", number(u.GID)}, [2]string{"changed", dated(u.Updated)})
 	})
+}
+
+// number is the number of a user or group of a file system, "" for none.
+func number(id *uint32) string {
+	if id == nil {
+		return ""
+	}
+	return decimal(int64(*id))
+}
+
+// posixDocument is who a user is to the file system.
+type posixDocument struct {
+	Name string `json:"name"`
+	adminclient.POSIX
+}
+
+func (f *adminFlags) userPOSIX() *cobra.Command {
+	var given fileFlags
+	var reset bool
+	cmd := f.verb(&cobra.Command{
+		Use: "posix NAME", Short: "Show or set who a user is to the file system, whose new files he then gets", Args: cobra.ExactArgs(1),
+		Long: `Show or set the numbers of the user and the group that get the new files and
+directories of a user of S3, of his access keys too. They go before those of the
+bucket (shoal bucket files). What no flag names stays. It is refused where the gateway
+cannot give files away.`,
+		Example: "  shoal admin user posix ann --uid 1000 --gid 1000\n  shoal admin user posix ann --reset",
+	}, func(ctx context.Context, r *adminRun, args []string) error {
+		files, err := given.files()
+		if err != nil {
+			return err
+		}
+		who := adminclient.POSIX{UID: files.UID, GID: files.GID}
+		if !reset {
+			u, err := r.User(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			who = adminclient.POSIX{UID: cmp.Or(who.UID, u.UID), GID: cmp.Or(who.GID, u.GID)}
+		}
+		if reset || !files.IsZero() {
+			if err := r.SetPOSIX(ctx, args[0], who); err != nil {
+				return err
+			}
+		}
+		return r.fields(posixDocument{args[0], who}, [2]string{"user", args[0]}, [2]string{"uid", number(who.UID)}, [2]string{"gid", number(who.GID)})
+	})
+	fl := cmd.Flags()
+	fl.StringVar(&given.uid, "uid", "", "`number` of the user that new files are given to")
+	fl.StringVar(&given.gid, "gid", "", "`number` of the group that they are given to")
+	fl.BoolVar(&reset, "reset", false, "have nothing said, but for what other flags say")
+	return cmd
 }
 
 // secretFlag names where a secret is read from, so that none is in a list of processes or

@@ -17,6 +17,14 @@ type User struct {
 	Policies []string  `json:"policies"` // attached to him, not by his groups
 	Groups   []string  `json:"groups"`
 	Updated  time.Time `json:"updated"`
+	POSIX
+}
+
+// POSIX is who a user is to the file system, whose new files he gets; nil where the bucket
+// says it.
+type POSIX struct {
+	UID *uint32 `json:"uid,omitempty"`
+	GID *uint32 `json:"gid,omitempty"`
 }
 
 // userDocument is a user as the API has him.
@@ -25,10 +33,11 @@ type userDocument struct {
 	Status     string    `json:"status"`
 	MemberOf   []string  `json:"memberOf"`
 	UpdatedAt  time.Time `json:"updatedAt"`
+	POSIX
 }
 
 func (d userDocument) user(name string) User {
-	return User{Name: name, Enabled: d.Status == enabledStatus, Policies: split(d.PolicyName), Groups: list(d.MemberOf), Updated: d.UpdatedAt}
+	return User{Name: name, Enabled: d.Status == enabledStatus, Policies: split(d.PolicyName), Groups: list(d.MemberOf), Updated: d.UpdatedAt, POSIX: d.POSIX}
 }
 
 // The status of users and groups as the API has it.
@@ -84,6 +93,12 @@ func (c *Client) SetUser(ctx context.Context, name, secret string, enabled bool)
 // EnableUser has a user count, or not.
 func (c *Client) EnableUser(ctx context.Context, name string, enabled bool) error {
 	return c.call(ctx, call{method: http.MethodPut, path: "set-user-status", query: url.Values{"accessKey": {name}, "status": {statusOf(enabled)}}})
+}
+
+// SetPOSIX says who a user is to the file system. It is refused where new files cannot be
+// given to somebody.
+func (c *Client) SetPOSIX(ctx context.Context, name string, who POSIX) error {
+	return c.call(ctx, call{method: http.MethodPut, path: "set-user-posix", query: url.Values{"accessKey": {name}}, body: who})
 }
 
 // RemoveUser removes a user and his access keys.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -468,5 +469,45 @@ func TestTheLimitsOfAUserCountForAllWhoActForHim(t *testing.T) {
 	must(t, one.SetUser(ctx, "ann", "secret of ann", true))
 	if id, _, err := other.Lookup("ann"); err != nil || id.Limits != "" {
 		t.Errorf("another user of the name has %q, %v", id.Limits, err)
+	}
+}
+
+// TestWhoAUserIsToTheFileSystemIsSoForAllWhoActForHim has it set on one gateway and looked
+// for on another one.
+func TestWhoAUserIsToTheFileSystemIsSoForAllWhoActForHim(t *testing.T) {
+	r, ctx := &directorytest.Records{}, t.Context()
+	one, other := open(t, r), open(t, r)
+	must(t, one.SetUser(ctx, "ann", "secret of ann", true))
+	_, _, err := one.AddAccount(ctx, directory.NewAccount{Parent: "ann", AccessKey: "annskey", Secret: "secret of annskey"})
+	must(t, err)
+	session, err := one.AddSession(ctx, directory.NewSession{Parent: "annskey", Life: time.Hour})
+	must(t, err)
+	check := func(want iam.POSIX) {
+		t.Helper()
+		is := func(got iam.POSIX, err error) {
+			t.Helper()
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("it is %+v, %v, want %+v", got, err, want)
+			}
+		}
+		for _, accessKey := range []string{"ann", "annskey"} {
+			id, _, err := other.Lookup(accessKey)
+			is(id.POSIX, err)
+		}
+		id, _, err := other.LookupSession(session.AccessKey, session.Token)
+		is(id.POSIX, err)
+		user, err := other.User("ann")
+		is(user.POSIX, err)
+	}
+	check(iam.POSIX{})
+	root := iam.POSIX{UID: new(uint32(0)), GID: new(uint32(100))}
+	must(t, one.SetPOSIX(ctx, "ann", root))
+	check(root)
+	must(t, one.SetUser(ctx, "ann", "another secret", true)) // he is the same
+	check(root)
+	must(t, one.SetPOSIX(ctx, "ann", iam.POSIX{}))
+	check(iam.POSIX{})
+	if err := one.SetPOSIX(ctx, "annskey", root); !errors.Is(err, directory.ErrNoUser) {
+		t.Errorf("of a service account: %v", err)
 	}
 }

@@ -31,11 +31,12 @@ type key struct {
 	Updated  time.Time `json:"updated"`
 	// Of a user. Membership is kept here and not with the group: with the user it
 	// ends.
-	ID       string   `json:"id,omitempty"` // random: another user of the same name has another
-	Groups   []string `json:"groups,omitempty"`
-	Policies []string `json:"policies,omitempty"`
-	Limits   string   `json:"limits,omitempty"`  // as package limits reads it
-	Account  *account `json:"account,omitempty"` // nil: of a user
+	ID       string    `json:"id,omitempty"` // random: another user of the same name has another
+	Groups   []string  `json:"groups,omitempty"`
+	Policies []string  `json:"policies,omitempty"`
+	Limits   string    `json:"limits,omitempty"` // as package limits reads it
+	POSIX    iam.POSIX `json:"posix,omitzero"`
+	Account  *account  `json:"account,omitempty"` // nil: of a user
 }
 
 // account is what a service account has beside a secret.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/iam"
 )
 
 // User is a user as others see him.
@@ -16,11 +18,12 @@ type User struct {
 	Policies []string // attached to him, not by his groups
 	Groups   []string
 	Limits   string // as SetLimits was given it, "" for none
+	POSIX    iam.POSIX
 	Updated  time.Time
 }
 
 func (k *key) user(name string) User {
-	return User{Name: name, Enabled: !k.Disabled, Policies: k.Policies, Groups: k.Groups, Limits: k.Limits, Updated: k.Updated}
+	return User{Name: name, Enabled: !k.Disabled, Policies: k.Policies, Groups: k.Groups, Limits: k.Limits, POSIX: k.POSIX, Updated: k.Updated}
 }
 
 // Users returns all users, sorted by name.
@@ -97,6 +100,14 @@ func (d *Directory) EnableUser(ctx context.Context, name string, enabled bool) e
 func (d *Directory) SetLimits(ctx context.Context, name, limits string) error {
 	return d.editUser(ctx, name, func(k *key) error {
 		k.Limits = limits
+		return nil
+	})
+}
+
+// SetPOSIX keeps who a user is to a file system. It ends with him.
+func (d *Directory) SetPOSIX(ctx context.Context, name string, posix iam.POSIX) error {
+	return d.editUser(ctx, name, func(k *key) error {
+		k.POSIX = posix
 		return nil
 	})
 }

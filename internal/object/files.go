@@ -1,6 +1,7 @@
 package object
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,6 +16,16 @@ type Files struct {
 	FileMode *Permissions `json:"file_mode,omitempty"`
 	DirMode  *Permissions `json:"dir_mode,omitempty"`
 }
+
+// files is Files without methods.
+type files Files
+
+// MarshalBinary implements encoding.BinaryMarshaler, for gob, which does not tell a
+// pointer to 0 from none: the root user's.
+func (f Files) MarshalBinary() ([]byte, error) { return json.Marshal(files(f)) }
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler.
+func (f *Files) UnmarshalBinary(text []byte) error { return json.Unmarshal(text, (*files)(f)) }
 
 // Permissions are those of chmod(2). As text they are octal.
 type Permissions uint32

@@ -151,6 +151,7 @@ type PutInput struct {
 	Body  Body
 	Meta  Meta
 	Check Check // nil allows
+	Files Files // what its file is given, before what the bucket says of files
 }
 
 // CopyInput says what becomes of a copied object.
@@ -158,6 +159,7 @@ type CopyInput struct {
 	SourceCheck Check // called with the source as it is when it is opened; nil allows
 	Check       Check // called with the current destination under its lock; nil allows
 	Meta        *Meta // nil keeps the source's; the Seal is always the source's, as the bytes are
+	Files       Files // as PutInput has it; the file of an object that is renamed keeps what it has
 }
 
 // Check decides whether an operation may go on. A Store calls it under the

@@ -90,6 +90,12 @@ type Renamer interface {
 	Rename(ctx context.Context, src, dst Ref, in CopyInput) error
 }
 
+// Giver is implemented by a Store whose objects are files that can be given to somebody.
+type Giver interface {
+	// Prove finds out whether new files can be given what f says: InvalidRequest if not.
+	Prove(ctx context.Context, f Files) error
+}
+
 // Configured is implemented by a Store that may know of its buckets without asking
 // anybody. Its methods touch neither storage nor network.
 type Configured interface {

@@ -46,6 +46,7 @@ type CompleteInput struct {
 	Type     *ChecksumType // of the object's checksum, as the client states it, or nil
 	Size     int64         // of the whole object in bytes, as the client states it, or -1
 	Check    Check
+	Files    Files // as PutInput has it
 }
 
 // UploadQuery selects a page of the uploads in progress.

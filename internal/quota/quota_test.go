@@ -417,3 +417,29 @@ func BenchmarkReserve(b *testing.B) {
 		r.Done(quota.Amount{Bytes: 4096, Objects: 1})
 	}
 }
+
+// giver is a Store that can give files to nobody but group 100.
+type giver struct{ object.Store }
+
+func (giver) Prove(_ context.Context, f object.Files) error {
+	if f.GID != nil && *f.GID == 100 {
+		return nil
+	}
+	return object.InvalidRequest
+}
+
+func TestWhetherFilesCanBeGivenIsTheStoresToSay(t *testing.T) {
+	users, others := object.Files{GID: new(uint32(100))}, object.Files{GID: new(uint32(7))}
+	for what, tt := range map[string]struct {
+		store object.Store
+		files object.Files
+		want  error
+	}{
+		"it can": {giver{}, users, nil}, "it cannot": {giver{}, others, object.InvalidRequest}, "it has no files": {objecttest.NewMemory(), users, object.NotImplemented},
+	} {
+		s := &quota.Store{Store: tt.store}
+		if err := s.Prove(t.Context(), tt.files); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -19,6 +19,7 @@ var (
 	_ object.Copier     = (*Store)(nil)
 	_ object.Renamer    = (*Store)(nil)
 	_ object.Configured = (*Store)(nil)
+	_ object.Giver      = (*Store)(nil)
 	_ object.Health     = (*Store)(nil)
 )
 
@@ -323,6 +324,15 @@ func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) 
 		return err
 	})
 	return done, err
+}
+
+// Prove implements object.Giver.
+func (s *Store) Prove(ctx context.Context, f object.Files) error {
+	giver, ok := s.Store.(object.Giver)
+	if !ok {
+		return object.E("set up files", "", object.NotImplemented, nil)
+	}
+	return giver.Prove(ctx, f)
 }
 
 // Rename implements object.Renamer. What it replaces goes.

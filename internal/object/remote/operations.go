@@ -57,7 +57,7 @@ func (c *Client) DeleteBucket(ctx context.Context, name string) error {
 
 // Put implements object.Objects.
 func (c *Client) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
-	q := call{Op: put, Ref: ref, Meta: &in.Meta, Check: in.Check != nil, Size: in.Body.Size()}
+	q := call{Op: put, Ref: ref, Meta: &in.Meta, Files: in.Files, Check: in.Check != nil, Size: in.Body.Size()}
 	a, err := c.run(ctx, &exchange{call: q, body: in.Body, consider: checking(in.Check, nil)})
 	return a.Info, err
 }
@@ -113,14 +113,14 @@ func (c *Client) ListVersions(ctx context.Context, q object.VersionQuery) (objec
 
 // Copy implements object.Copier: NotImplemented if the Store there is none.
 func (c *Client) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (object.Info, error) {
-	q := call{Op: copyObject, Ref: dst, Source: src, Meta: in.Meta, Check: in.Check != nil, SourceCheck: in.SourceCheck != nil}
+	q := call{Op: copyObject, Ref: dst, Source: src, Meta: in.Meta, Files: in.Files, Check: in.Check != nil, SourceCheck: in.SourceCheck != nil}
 	a, err := c.run(ctx, &exchange{call: q, consider: checking(in.Check, in.SourceCheck)})
 	return a.Info, err
 }
 
 // Rename implements object.Renamer: NotImplemented if the Store there is none.
 func (c *Client) Rename(ctx context.Context, src, dst object.Ref, in object.CopyInput) error {
-	q := call{Op: rename, Ref: dst, Source: src, Meta: in.Meta, Check: in.Check != nil, SourceCheck: in.SourceCheck != nil}
+	q := call{Op: rename, Ref: dst, Source: src, Meta: in.Meta, Files: in.Files, Check: in.Check != nil, SourceCheck: in.SourceCheck != nil}
 	_, err := c.run(ctx, &exchange{call: q, consider: checking(in.Check, in.SourceCheck)})
 	return err
 }

@@ -109,6 +109,7 @@ type call struct {
 	Complete    object.CompleteInput
 	TypeStated  bool // Complete.Type is not nil: gob does not tell a pointer to 0 from none
 	Meta        *object.Meta
+	Files       object.Files
 	Number      int
 	After       int
 	Limit       int

@@ -229,3 +229,55 @@ func FuzzConnection(f *testing.F) {
 		remote.NewServer(t.Context(), objecttest.NewMemory()).Serve(there)
 	})
 }
+
+// given is a Store that remembers what files were to be given.
+type given struct {
+	object.Store
+	files []object.Files
+}
+
+func (g *given) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
+	g.files = append(g.files, in.Files)
+	return g.Store.Put(ctx, ref, in)
+}
+
+func (g *given) Copy(_ context.Context, _, _ object.Ref, in object.CopyInput) (object.Info, error) {
+	g.files = append(g.files, in.Files)
+	return object.Info{}, nil
+}
+
+func (g *given) Rename(_ context.Context, _, _ object.Ref, in object.CopyInput) error {
+	g.files = append(g.files, in.Files)
+	return nil
+}
+
+func (g *given) CompleteUpload(_ context.Context, _ object.UploadRef, in object.CompleteInput) (object.Info, error) {
+	g.files = append(g.files, in.Files)
+	return object.Info{}, nil
+}
+
+// TestWhatFilesAreGivenArrives also where it is the root user's: 0 is not none.
+func TestWhatFilesAreGivenArrives(t *testing.T) {
+	g, ctx := &given{Store: objecttest.NewMemory()}, t.Context()
+	c := client(t, g)
+	root := object.Files{UID: new(uint32(0)), FileMode: new(object.Permissions(0o640))}
+	must(t, c.CreateBucket(ctx, object.Bucket{Name: "bucket", Files: root}))
+	b, err := c.StatBucket(ctx, "bucket")
+	must(t, err)
+	g.files = append(g.files, b.Files)
+	_, err = c.Put(ctx, ref("k"), object.PutInput{Body: objecttest.NewBody([]byte("x"), object.CRC32), Files: root})
+	must(t, err)
+	_, err = c.Copy(ctx, ref("k"), ref("copy"), object.CopyInput{Files: root})
+	must(t, err)
+	must(t, c.Rename(ctx, ref("k"), ref("new"), object.CopyInput{Files: root}))
+	_, err = c.CompleteUpload(ctx, object.UploadRef{Ref: ref("k"), ID: "1"}, object.CompleteInput{Files: root})
+	must(t, err)
+	if len(g.files) != 5 {
+		t.Fatalf("%d calls arrived", len(g.files))
+	}
+	for i, f := range g.files {
+		if f.UID == nil || *f.UID != 0 || f.GID != nil || f.FileMode == nil || *f.FileMode != 0o640 || f.DirMode != nil {
+			t.Errorf("call %d came with %+v", i, f)
+		}
+	}
+}

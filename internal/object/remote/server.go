@@ -134,7 +134,7 @@ func (v *visit) run(a *answer) (err error) {
 	case deleteBucket:
 		err = s.DeleteBucket(ctx, q.Ref.Bucket)
 	case put:
-		a.Info, err = s.Put(ctx, q.Ref, object.PutInput{Body: v.receive(), Meta: v.meta(), Check: v.check(q.Check, false)})
+		a.Info, err = s.Put(ctx, q.Ref, object.PutInput{Body: v.receive(), Meta: v.meta(), Files: q.Files, Check: v.check(q.Check, false)})
 	case stat:
 		a.Info, err = s.Stat(ctx, q.Ref)
 	case update:
@@ -188,7 +188,7 @@ func (v *visit) complete() object.CompleteInput {
 }
 
 func (v *visit) copyInput() object.CopyInput {
-	return object.CopyInput{Meta: v.call.Meta, Check: v.check(v.call.Check, false), SourceCheck: v.check(v.call.SourceCheck, true)}
+	return object.CopyInput{Meta: v.call.Meta, Files: v.call.Files, Check: v.check(v.call.Check, false), SourceCheck: v.check(v.call.SourceCheck, true)}
 }
 
 func (v *visit) copy() (object.Info, error) {
