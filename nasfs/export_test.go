@@ -39,3 +39,6 @@ func TreatAsLarge(f *Fleet, entries int) {
 func Components(names []string, below, whole string) (changed []string, ok bool) {
 	return components(names, below, whole)
 }
+
+// SplitHistories has segments of histories begin with so many versions in a part.
+func (t *tree) SplitHistories(versions int) { t.segments = versions }

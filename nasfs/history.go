@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -22,61 +23,100 @@ func (s *Store) historyPath(ref object.Ref) string {
 	return versionsDir + "/" + s.path(ref, keypath.Alias)
 }
 
-// history is the directory of a key's versions as it was at one moment. The
-// zero history is empty.
+// history is what there is of a key's versions but the current one, as it was when
+// its parts were looked at. It is to be closed.
 type history struct {
-	path string
-	dir  vfs.Dir
-	view *dirsnap.View
+	s       *Store
+	own     part // the directory of the history itself
+	index   part // of the segments
+	segment part // that was used last
 }
 
-func (h history) close() {
-	if h.dir != nil {
-		closeDir(h.dir)
+// close closes what is open of a history; nil is none.
+func (h *history) close() {
+	if h == nil {
+		return
 	}
+	h.own.close()
+	h.index.close()
+	h.segment.close()
+}
+
+func (s *Store) historyOf(ref object.Ref) *history {
+	path := s.historyPath(ref)
+	return &history{s: s, own: part{path: path}, index: part{path: path + "/" + segmentsName}}
 }
 
 // openHistory opens what there is of a key's history.
-func (s *Store) openHistory(ref object.Ref) (history, error) {
-	h := history{path: s.historyPath(ref)}
-	dir, err := s.root.OpenDir(h.path)
-	if isAbsent(err) {
-		return h, nil
-	}
-	if err != nil {
+func (s *Store) openHistory(ref object.Ref) (h *history, err error) {
+	h = s.historyOf(ref)
+	if h.own, err = openPart(s.root, h.own.path, h.own.path); err != nil || h.own.dir == nil {
 		return h, err
 	}
-	if h.view, err = s.histories.Look(h.path, dir); err != nil {
-		closeDir(dir)
-		return h, err
-	}
-	h.dir = dir
-	return h, nil
+	return h, h.openIndex()
 }
 
-// from returns the versions whose names are not less than name, newest first.
-func (h history) from(name string, after bool) iter.Seq[past] {
-	return func(yield func(past) bool) {
-		if h.view == nil {
+func (h *history) openIndex() (err error) {
+	if h.index, err = openPart(h.own.dir, segmentsName, h.index.path); err != nil {
+		h.close()
+	}
+	return err
+}
+
+// from returns the versions whose names are not less than name, or with after set
+// are greater, newest first. After an error there are no more.
+func (h *history) from(name string, after bool) iter.Seq2[kept, error] {
+	return func(yield func(kept, error) bool) {
+		view, err := h.s.look(&h.own)
+		if err != nil {
+			yield(kept{}, err)
 			return
 		}
-		for e := range h.view.From(name, after) {
-			if p, ok := parsePast(e.Key); ok && !yield(p) {
+		next, stop := iter.Pull(pasts(view, name, after))
+		defer stop()
+		p, more := next()
+		for k, err := range h.inSegments(name, after) {
+			for err == nil && more && p.name() < k.name() {
+				if !yield(kept{past: p}, nil) {
+					return
+				}
+				p, more = next()
+			}
+			if !yield(k, err) || err != nil {
+				return
+			}
+		}
+		for more && yield(kept{past: p}, nil) {
+			p, more = next()
+		}
+	}
+}
+
+// all is from the newest version on.
+func (h *history) all() iter.Seq2[kept, error] { return h.from("", false) }
+
+// nulls returns the null versions, newest first.
+func (h *history) nulls() iter.Seq2[kept, error] {
+	return func(yield func(kept, error) bool) {
+		view, err := h.s.look(&h.own)
+		if err != nil {
+			yield(kept{}, err)
+			return
+		}
+		for p := range pasts(view, "", false) {
+			if p.null && !yield(kept{past: p}, nil) {
 				return
 			}
 		}
 	}
 }
 
-// all is from the newest version on.
-func (h history) all() iter.Seq[past] { return h.from("", false) }
-
 // newest returns when the newest version in it was made, in ns; 0 if it is empty.
-func (h history) newest() int64 {
-	for p := range h.all() {
-		return p.id.made()
+func (h *history) newest() (int64, error) {
+	for k, err := range h.all() {
+		return k.id.made(), err
 	}
-	return 0
+	return 0, nil
 }
 
 // shown tells which versions of a history count, beside the current one. What
@@ -113,56 +153,93 @@ func (v *shown) pending(p past) bool {
 }
 
 // latest returns the newest version of a history that counts.
-func (h history) latest(current *opened) (past, bool) {
+func (h *history) latest(current *opened) (_ kept, ok bool, err error) {
 	v := showing(current)
-	for p := range h.all() {
-		if v.counts(p) {
-			return p, true
+	for k, err := range h.all() {
+		if err != nil || v.counts(k.past) {
+			return k, err == nil, err
 		}
 	}
-	return past{}, false
+	return kept{}, false, nil
 }
 
 // find returns the version of an ID, if it counts.
-func (h history) find(id string, current *opened) (past, bool) {
-	first := id
-	if id == object.NullVersion {
-		first = "" // it can be anywhere
-	}
+func (h *history) find(id string, current *opened) (_ kept, ok bool, err error) {
 	v := showing(current)
-	for p := range h.from(first, false) {
-		if p.version() == id && v.counts(p) {
-			return p, true
+	if id == object.NullVersion {
+		for k, err := range h.nulls() {
+			if err != nil || v.counts(k.past) {
+				return k, err == nil, err
+			}
 		}
-		if first != "" && p.id.String() != id {
-			break
+		return kept{}, false, nil
+	}
+	p := past{}
+	if p.id, ok = parseVersion(id); !ok || h.own.dir == nil {
+		return kept{}, false, nil
+	}
+	index, err := h.s.look(&h.index)
+	if err != nil {
+		return kept{}, false, err
+	}
+	for _, p.marker = range []bool{false, true} {
+		for _, segment := range slices.Compact([]string{first(segments(index, id)), ""}) {
+			k := kept{p, segment}
+			if ok, err = h.has(k); ok || err != nil {
+				return k, ok && v.counts(p), err
+			}
 		}
 	}
-	return past{}, false
+	return kept{}, false, nil
 }
 
-// makeHistory opens the directory of a key's history, and makes it if it is
-// missing.
-func (s *Store) makeHistory(ref object.Ref) (history, error) {
-	h := history{path: s.historyPath(ref)}
-	var err error
-	if !s.unsettled(h.path) {
-		if h.dir, err = s.root.OpenDir(h.path); !errors.Is(err, fs.ErrNotExist) {
-			return h, err
+// has reports whether the file of a version is there.
+func (h *history) has(k kept) (bool, error) {
+	dir, err := h.dirOf(k)
+	if err == nil {
+		_, err = dir.Stat(k.name())
+	}
+	if isAbsent(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// makeHistory opens a key's history, and makes its directory if it is missing.
+func (s *Store) makeHistory(ref object.Ref) (*history, error) {
+	h := s.historyOf(ref)
+	path := h.own.path
+	if s.unsettled(path) {
+		if err := s.makeHistoryDirs(path); err != nil {
+			return nil, err
 		}
 	}
-	for i := len(versionsDir) + 1; i <= len(h.path); i++ {
-		if i < len(h.path) && h.path[i] != '/' {
+	var err error
+	if h.own, err = openPart(s.root, path, path); err == nil && h.own.dir == nil {
+		if err = s.makeHistoryDirs(path); err == nil {
+			h.own, err = openPart(s.root, path, path)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case h.own.dir == nil:
+		return nil, errAgain // removed as it was empty, with the last version of another key
+	}
+	return h, h.openIndex()
+}
+
+// makeHistoryDirs makes the directory of a history and those above it.
+func (s *Store) makeHistoryDirs(path string) error {
+	for i := len(versionsDir) + 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
 			continue
 		}
-		if err := s.makeHistoryDir(h.path[:i]); err != nil {
-			return h, err
+		if err := s.makeHistoryDir(path[:i]); err != nil {
+			return err
 		}
 	}
-	if h.dir, err = s.root.OpenDir(h.path); errors.Is(err, fs.ErrNotExist) {
-		err = errAgain // removed as it was empty, with the last version of another key
-	}
-	return h, err
+	return nil
 }
 
 // makeHistoryDir makes one directory, unless it is there, and makes it durable.
@@ -196,8 +273,26 @@ func (s *Store) noteHistoryDir(path string, added bool) {
 }
 
 // noteVersion tells the snapshots of a version that was added to a history or removed.
-func (s *Store) noteVersion(h history, p past, added bool) {
-	s.histories.Note(h.path, dirsnap.Entry{Key: p.name()}, added)
+func (h *history) noteVersion(k kept, added bool) {
+	h.s.histories.Note(h.segmentPath(k.segment), dirsnap.Entry{Key: k.name()}, added)
+}
+
+// add publishes a file of the session as a version of a history.
+func (h *history) add(f ownFile, p past) (kept, error) {
+	k, err := h.place(p)
+	var dir vfs.Dir
+	if err == nil {
+		dir, err = h.dirOf(k)
+	}
+	if err != nil {
+		h.s.removeTemp(f.temp)
+		return k, err
+	}
+	if err := h.s.publishTemp(f, dir, p.name()); err != nil {
+		return k, again(err)
+	}
+	h.noteVersion(k, true)
+	return k, nil
 }
 
 // archive keeps the current version of a key as one of its history. It is current
@@ -213,12 +308,11 @@ func (s *Store) archive(ref object.Ref, o *opened, next int64) error {
 	if err := retryStaleErr(func() error { return s.linkSource(st, ref, o) }); err != nil {
 		return err
 	}
-	err = s.publishTemp(ownFile{temp: st.name, stat: st.stat}, h.dir, p.name())
+	_, err = h.add(ownFile{temp: st.name, stat: st.stat}, p)
 	s.removeTemp(st.name) // there still if it failed, or if it was kept before
 	if err != nil {
-		return again(err)
+		return err
 	}
-	s.noteVersion(h, p, true)
 	if p.null {
 		s.dropNulls(ref, p)
 	}
@@ -240,31 +334,46 @@ func (s *Store) dropNulls(ref object.Ref, but past) {
 	h, err := s.openHistory(ref)
 	if err == nil {
 		defer h.close()
-		for p := range h.all() {
-			if p.null && p != but {
-				err = errors.Join(err, s.drop(h, p))
-			}
-		}
+		err = h.dropNulls(but)
 	}
 	if err != nil {
 		s.log.Warn("a null version that was replaced is still there", "bucket", ref.Bucket, "key", ref.Key, "error", err)
 	}
 }
 
+func (h *history) dropNulls(but past) error {
+	var failed error
+	for k, err := range h.nulls() {
+		if err == nil && k.past != but {
+			err = h.drop(k)
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
 // drop removes a version from a history, durably; one that is not there is
 // removed.
-func (s *Store) drop(h history, p past) error {
-	took, err := s.take(h.dir, p.name(), nil)
+func (h *history) drop(k kept) error {
+	dir, err := h.dirOf(k)
+	if errors.Is(err, errAgain) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	took, err := h.s.take(dir, k.name(), nil)
 	if err != nil && !errors.Is(err, errNoKey) {
 		return err
 	}
-	s.noteVersion(h, p, false)
-	if lost := s.syncDir(h.dir); lost != nil {
+	h.noteVersion(k, false)
+	if lost := h.s.syncDir(dir); lost != nil {
 		return unknown{lost}
 	}
 	if err == nil {
-		s.letGo(took)
+		h.s.letGo(took)
 	}
+	h.pruneSegment(k.segment)
 	return nil
 }
 
@@ -294,22 +403,25 @@ func (s *Store) rmdirHistory(path string) bool {
 	return true
 }
 
-// openPast opens the file of a version in a history. It is errAgain if it is not
-// there any more.
-func (s *Store) openPast(h history, p past) (*opened, error) {
-	f, err := h.dir.Open(p.name())
+// open opens the file of a version. It is errAgain if it is not there any more.
+func (h *history) open(k kept) (*opened, error) {
+	dir, err := h.dirOf(k)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dir.Open(k.name())
 	if isAbsent(err) {
 		return nil, errAgain
 	}
 	if err != nil {
 		return nil, err
 	}
-	o, missing, err := s.describeFile(f)
+	o, missing, err := h.s.describeFile(f)
 	if err != nil {
 		return nil, err
 	}
 	if missing {
-		if _, err := h.dir.Stat(p.name()); err != nil {
+		if _, err := dir.Stat(k.name()); err != nil {
 			closeFile(f)
 			return nil, again(err)
 		}
@@ -317,13 +429,17 @@ func (s *Store) openPast(h history, p past) (*opened, error) {
 	return o, nil
 }
 
-// markerOf returns what a delete marker says.
-func (s *Store) markerOf(h history, p past) (*object.Marker, error) {
-	b, err := readFile(h.dir, p.name(), maxRecord)
+// marker returns what a delete marker says.
+func (h *history) marker(k kept) (*object.Marker, error) {
+	dir, err := h.dirOf(k)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readFile(dir, k.name(), maxRecord)
 	if err != nil {
 		return nil, again(err)
 	}
-	m := &object.Marker{Version: p.version(), Modified: unixTime(p.id.made())}
+	m := &object.Marker{Version: k.version(), Modified: unixTime(k.id.made())}
 	if r, err := decodeRecord(b); err == nil {
 		m.Modified = r.modified
 	}
@@ -348,11 +464,14 @@ func (s *Store) missing(ref object.Ref) error {
 		return err
 	}
 	defer h.close()
-	p, ok := h.latest(nil)
-	if !ok || !p.marker {
+	k, ok, err := h.latest(nil)
+	if err != nil {
+		return err
+	}
+	if !ok || !k.marker {
 		return errNoKey
 	}
-	m, err := s.markerOf(h, p)
+	m, err := h.marker(k)
 	switch {
 	case errors.Is(err, errAgain):
 		return errNoKey
@@ -437,16 +556,16 @@ func (s *Store) findPast(ref object.Ref, o *opened) (*opened, error) {
 		return nil, err
 	}
 	defer h.close()
-	p, ok := h.find(ref.Version, o)
+	k, ok, err := h.find(ref.Version, o)
 	switch {
-	case !ok:
-		return nil, nil
-	case p.marker:
-		m, err := s.markerOf(h, p)
+	case err != nil || !ok:
+		return nil, err
+	case k.marker:
+		m, err := h.marker(k)
 		if err != nil {
 			return nil, err
 		}
 		return nil, object.E("find version", ref.Bucket+"/"+ref.Key, object.DeleteMarker, m)
 	}
-	return s.openPast(h, p)
+	return h.open(k)
 }

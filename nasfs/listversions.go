@@ -60,6 +60,7 @@ type versionWalk struct {
 	mode     object.Versioning
 	after    string // of the query
 	versions []object.VersionInfo
+	missed   bool   // one that was seen was not there any more
 	next     string // version that the next page begins after
 }
 
@@ -237,8 +238,8 @@ func (w *versionWalk) commonKey(key, common string) (again bool, err error) {
 		return false, err
 	}
 	defer h.close()
-	if _, ok := h.latest(o); o == nil && !ok {
-		return false, nil
+	if _, ok, err := h.latest(o); err != nil || o == nil && !ok {
+		return false, err
 	}
 	return true, w.prefix(common)
 }
@@ -263,17 +264,21 @@ func (w *versionWalk) add(v object.VersionInfo) error {
 
 // openBoth returns the current version of a key, closed, nil if there is none, and
 // its history, as both were at one moment.
-func (s *Store) openBoth(ref object.Ref) (*opened, history, error) {
+func (s *Store) openBoth(ref object.Ref) (*opened, *history, error) {
 	for range maxTries {
 		o, err := s.openObject(ref)
 		if err == nil {
 			closeFile(o.file)
 		} else if !errors.Is(err, errNoKey) {
-			return nil, history{}, err
+			return nil, nil, err
 		}
 		h, err := s.openHistory(ref)
 		if err != nil {
 			return nil, h, err
+		}
+		if _, _, err = h.latest(o); err != nil {
+			h.close()
+			return nil, nil, err
 		}
 		// What was put back meanwhile would be in neither.
 		now, err := s.openObject(ref)
@@ -281,26 +286,64 @@ func (s *Store) openBoth(ref object.Ref) (*opened, history, error) {
 			closeFile(now.file)
 		} else if !errors.Is(err, errNoKey) {
 			h.close()
-			return nil, history{}, err
+			return nil, nil, err
 		}
 		if (o == nil) == (now == nil) && (o == nil || o.stamp() == now.stamp()) {
 			return o, h, nil
 		}
 		h.close()
 	}
-	return nil, history{}, errAgain
+	return nil, nil, errAgain
 }
 
 // keptKey takes the versions of a key that has a history.
 func (w *versionWalk) keptKey(ref object.Ref) error {
-	o, h, err := w.s.openBoth(ref)
-	if err != nil {
-		return err
+	for range maxTries {
+		page, next, taken := w.page, w.next, len(w.versions)
+		w.missed = false
+		o, h, err := w.s.openBoth(ref)
+		if err != nil {
+			return err
+		}
+		err = w.keptVersions(ref, o, h)
+		split := h.index.dir != nil // its parts are looked at one after the other
+		h.close()
+		if err != nil && !errors.Is(err, errPageFull) || !split && !w.missed {
+			return err
+		}
+		switch back, lost := w.s.putBack(ref, o); {
+		case lost != nil:
+			return lost
+		case !back:
+			return err
+		}
+		w.page, w.next, w.versions = page, next, w.versions[:taken]
 	}
-	defer h.close()
+	return errAgain
+}
+
+// putBack reports whether an older version of a key may have become current since o
+// was.
+func (s *Store) putBack(ref object.Ref, o *opened) (bool, error) {
+	now, err := s.openObject(ref)
+	if errors.Is(err, errNoKey) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	closeFile(now.file)
+	return o == nil || now.madeAt() < o.madeAt(), nil
+}
+
+// keptVersions takes a current version and those of a history.
+func (w *versionWalk) keptVersions(ref object.Ref, o *opened, h *history) error {
 	begin := ""
 	if ref.Key == w.q.After {
-		begin = w.begin(h, o)
+		var err error
+		if begin, err = w.begin(h, o); err != nil {
+			return err
+		}
 	}
 	if o != nil && begin == "" && !w.resumes(ref.Key) {
 		if err := w.add(object.VersionInfo{Info: w.s.listed(ref, o.stat, o.rec), Latest: true}); err != nil {
@@ -309,11 +352,14 @@ func (w *versionWalk) keptKey(ref object.Ref) error {
 	}
 	v := showing(o)
 	latest := o == nil && begin == "" && !w.resumes(ref.Key)
-	for p := range h.from(begin, begin != "") {
-		if !v.counts(p) {
+	for k, err := range h.from(begin, begin != "") {
+		if err != nil {
+			return err
+		}
+		if !v.counts(k.past) {
 			continue
 		}
-		if err := w.addPast(ref, h, p, latest && p.marker); err != nil {
+		if err := w.addPast(ref, h, k, latest && k.marker); err != nil {
 			return err
 		}
 		latest = false
@@ -326,17 +372,18 @@ func (w *versionWalk) resumes(key string) bool { return key == w.q.After && w.af
 
 // begin returns the name in the history after which the page begins: none if that
 // is its beginning.
-func (w *versionWalk) begin(h history, o *opened) string {
+func (w *versionWalk) begin(h *history, o *opened) (string, error) {
 	if o != nil && versionID(o.rec) == w.after {
-		return ""
+		return "", nil
 	}
-	if p, ok := h.find(w.after, o); ok {
-		return p.name()
+	k, ok, err := h.find(w.after, o)
+	if ok || err != nil {
+		return k.name(), err
 	}
 	if id, ok := parseVersion(w.after); ok {
-		return id.String() // it was deleted meanwhile
+		return id.String(), nil // it was deleted meanwhile
 	}
-	return ""
+	return "", nil
 }
 
 // listed is what a listing shows of a file.
@@ -348,46 +395,51 @@ func (s *Store) listed(ref object.Ref, st vfs.Stat, r *record) object.Info {
 }
 
 // addPast takes a version of a history.
-func (w *versionWalk) addPast(ref object.Ref, h history, p past, latest bool) error {
+func (w *versionWalk) addPast(ref object.Ref, h *history, k kept, latest bool) error {
 	if w.room() == 0 {
 		w.page.More = true
 		return errPageFull
 	}
-	v := object.VersionInfo{Latest: latest, Marker: p.marker}
+	v := object.VersionInfo{Latest: latest, Marker: k.marker}
 	var err error
-	if p.marker {
+	if k.marker {
 		var m *object.Marker
-		if m, err = w.s.markerOf(h, p); err == nil {
+		if m, err = h.marker(k); err == nil {
 			v.Info = object.Info{Key: ref.Key, Modified: m.Modified}
 		}
 	} else {
-		v.Info, err = w.s.describePast(ref, h, p)
+		v.Info, err = h.describe(ref, k)
 	}
 	if errors.Is(err, errAgain) {
-		return nil // deleted meanwhile
+		w.missed = true // deleted meanwhile, or put back
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	v.Version = p.version()
+	v.Version = k.version()
 	return w.add(v)
 }
 
-// describePast is what a listing shows of a version in a history: one stat(2)
-// where it is remembered.
-func (s *Store) describePast(ref object.Ref, h history, p past) (object.Info, error) {
-	st, err := h.dir.Stat(p.name())
+// describe is what a listing shows of a version in a history: one stat(2) where it
+// is remembered.
+func (h *history) describe(ref object.Ref, k kept) (object.Info, error) {
+	dir, err := h.dirOf(k)
+	if err != nil {
+		return object.Info{}, err
+	}
+	st, err := dir.Stat(k.name())
 	if err != nil {
 		return object.Info{}, again(err)
 	}
-	if info, ok := s.etags.get(ref, stampOf(st), s.deployment); ok {
+	if info, ok := h.s.etags.get(ref, stampOf(st), h.s.deployment); ok {
 		return info, nil
 	}
-	o, err := s.openPast(h, p)
+	o, err := h.open(k)
 	if err != nil {
 		return object.Info{}, err
 	}
 	closeFile(o.file)
-	s.etags.put(o.stamp(), o.rec)
-	return s.listed(ref, o.stat, o.rec), nil
+	h.s.etags.put(o.stamp(), o.rec)
+	return h.s.listed(ref, o.stat, o.rec), nil
 }

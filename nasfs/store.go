@@ -76,6 +76,7 @@ type tree struct {
 	etags     *etagCache
 	snaps     *dirsnap.Cache // of the buckets
 	histories *dirsnap.Cache // of versionsDir
+	segments  int            // segmentSize, but in tests
 	buckets   bucketRecords
 	uploads   uploadIndex
 

@@ -285,8 +285,8 @@ func (t *tree) prepare() {
 	t.etags = newETagCache(t.cfg.CacheEntries)
 	snaps := dirsnap.Config{Codec: t.codec, MaxBytes: t.cfg.SnapshotBytes, Shared: t.fleet}
 	t.snaps = dirsnap.NewCache(snaps)
-	snaps.AliasDirs = true
-	t.histories = dirsnap.NewCache(snaps)
+	snaps.AliasDirs, snaps.Large = true, 100 // nobody else changes them
+	t.histories, t.segments = dirsnap.NewCache(snaps), segmentSize
 }
 
 // refuseMinIO refuses a directory that MinIO has formatted.

@@ -76,7 +76,7 @@ func (s *Store) lastMade(ref object.Ref, o *opened) (int64, error) {
 		return 0, err
 	}
 	defer h.close()
-	return h.newest(), nil
+	return h.newest()
 }
 
 // giveVersion makes id the ID of a staged file. That it has not got it yet is rare:
@@ -102,15 +102,19 @@ func (s *Store) giveVersion(st *staged, id version) error {
 }
 
 // restore makes a version of a key's history the current one, in place of what is
-// current now; o describes its file.
-func (s *Store) restore(ref object.Ref, h history, p past) error {
-	o, err := s.openPast(h, p)
+// current now.
+func (s *Store) restore(ref object.Ref, h *history, k kept) error {
+	o, err := h.open(k)
 	if err != nil {
 		return err
 	}
 	closeFile(o.file)
+	dir, err := h.dirOf(k)
+	if err != nil {
+		return err
+	}
 	st := &staged{}
-	if err := s.linkFile(st, h.dir, p.name(), o); err != nil {
+	if err := s.linkFile(st, dir, k.name(), o); err != nil {
 		return again(err)
 	}
 	err = s.placeAnywhere(&publication{ref: ref, staged: st}, false)
@@ -119,7 +123,7 @@ func (s *Store) restore(ref object.Ref, h history, p past) error {
 		return err
 	}
 	// From here on it is current, and the file in the history is not shown.
-	if err := s.drop(h, p); err != nil {
+	if err := h.drop(k); err != nil {
 		s.log.Warn("a version that is current again is in the history still", "bucket", ref.Bucket, "key", ref.Key, "error", err)
 	}
 	return nil
@@ -142,14 +146,18 @@ func (s *Store) deleteToMarker(ref object.Ref, mode object.Versioning, check obj
 			return object.Deleted{}, err
 		}
 	}
-	h, err := s.addMarker(ref, marker)
+	h, err := s.makeHistory(ref)
 	if err != nil {
 		return object.Deleted{}, err
 	}
 	defer h.close()
+	k, err := s.addMarker(ref, h, marker)
+	if err != nil {
+		return object.Deleted{}, err
+	}
 	if o != nil {
 		if err := s.deleteSlots(ref, &o.stat); err != nil {
-			return object.Deleted{}, errors.Join(err, s.unmark(h, marker, err))
+			return object.Deleted{}, errors.Join(err, unmark(h, k, err))
 		}
 	}
 	if marker.null {
@@ -183,30 +191,21 @@ func (s *Store) checkedCurrent(ref object.Ref, check object.Check) (*opened, err
 }
 
 // addMarker adds a delete marker to the history of a key.
-func (s *Store) addMarker(ref object.Ref, p past) (history, error) {
-	h, err := s.makeHistory(ref)
-	if err != nil {
-		return h, err
-	}
+func (s *Store) addMarker(ref object.Ref, h *history, p past) (kept, error) {
 	rec := record{key: ref.Key, modified: s.cfg.Now().UTC(), writer: s.locker.Session().ID()}
 	f, err := s.writeTemp("m", rec.encode())
-	if err == nil {
-		err = s.publishTemp(f, h.dir, p.name())
-	}
 	if err != nil {
-		h.close()
-		return h, again(err)
+		return kept{}, err
 	}
-	s.noteVersion(h, p, true)
-	return h, nil
+	return h.add(f, p)
 }
 
 // unmark takes back the marker of a delete that has not happened.
-func (s *Store) unmark(h history, p past, cause error) error {
+func unmark(h *history, k kept, cause error) error {
 	if isUnknown(cause) {
 		return nil // then the marker is to count, should the object be gone
 	}
-	return s.drop(h, p)
+	return h.drop(k)
 }
 
 // deleteVersion removes one version for good.
@@ -229,26 +228,29 @@ func (s *Store) deleteVersion(ref object.Ref, check object.Check) (object.Delete
 	if o != nil && versionID(o.rec) == ref.Version {
 		return done, s.deleteCurrent(ref, h, o, check)
 	}
-	p, ok := h.find(ref.Version, o)
-	if err := s.checkPast(ref, h, p, ok, check); err != nil {
+	k, ok, err := h.find(ref.Version, o)
+	if err != nil {
+		return done, err
+	}
+	if err := s.checkPast(ref, h, k, ok, check); err != nil {
 		return done, err
 	}
 	if !ok {
 		return done, s.bucketThere(ref.Bucket)
 	}
-	done.Marker = p.marker
-	return done, s.deletePast(ref, h, p, o)
+	done.Marker = k.marker
+	return done, s.deletePast(ref, h, k, o)
 }
 
 // checkPast runs a check on a version of a history, and asks whether it is
 // protected; ok says that it is there.
-func (s *Store) checkPast(ref object.Ref, h history, p past, ok bool, check object.Check) error {
-	if check == nil && (p.marker || !s.Configured()) {
+func (s *Store) checkPast(ref object.Ref, h *history, k kept, ok bool, check object.Check) error {
+	if check == nil && (k.marker || !s.Configured()) {
 		return nil // only a bucket with a configuration can have protected versions
 	}
 	var info *object.Info
-	if ok && !p.marker {
-		o, err := s.openPast(h, p)
+	if ok && !k.marker {
+		o, err := h.open(k)
 		if err != nil {
 			return err
 		}
@@ -275,15 +277,18 @@ func (s *Store) mayRemove(ref object.Ref, info *object.Info, check object.Check)
 
 // deleteCurrent removes the current version: the newest one that is left becomes
 // current, in the same step.
-func (s *Store) deleteCurrent(ref object.Ref, h history, o *opened, check object.Check) error {
+func (s *Store) deleteCurrent(ref object.Ref, h *history, o *opened, check object.Check) error {
 	info := s.info(ref, o.stamp(), o.rec, o.state)
 	if err := s.mayRemove(ref, &info, check); err != nil {
 		return err
 	}
-	if err := s.dropHidden(h, o); err != nil {
+	if err := h.dropHidden(o); err != nil {
 		return err
 	}
-	next, ok := h.latest(o)
+	next, ok, err := h.latest(o)
+	if err != nil {
+		return err
+	}
 	if ok && !next.marker {
 		if err := s.restore(ref, h, next); err != nil {
 			return err
@@ -291,61 +296,78 @@ func (s *Store) deleteCurrent(ref object.Ref, h history, o *opened, check object
 	} else if err := s.deleteSlots(ref, &o.stat); err != nil {
 		return err
 	}
-	s.pruneHistory(h.path)
+	s.pruneHistory(h.own.path)
 	return nil
 }
 
 // dropHidden removes from a history what would count once the current version is
 // gone, and did not come to be or is replaced.
-func (s *Store) dropHidden(h history, o *opened) error {
-	v := showing(o)
-	for p := range h.all() {
-		switch {
-		case !v.counts(p):
-			if err := s.drop(h, p); err != nil {
-				return err
-			}
-		case !v.null: // a null version that is replaced can be anywhere
-			return nil
+func (h *history) dropHidden(o *opened) error {
+	v, latest := showing(o), past{}
+	for k, err := range h.all() {
+		if err == nil && v.counts(k.past) {
+			latest = k.past
+			break
+		}
+		if err == nil {
+			err = h.drop(k)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return nil
+	if !v.null {
+		return nil
+	}
+	return h.dropNulls(latest) // those that are replaced can be anywhere
 }
 
 // deletePast removes a version of a history; o is the current version, or nil.
-func (s *Store) deletePast(ref object.Ref, h history, p past, o *opened) error {
+func (s *Store) deletePast(ref object.Ref, h *history, k kept, o *opened) error {
 	restored := false
-	if latest, ok := h.latest(o); o == nil && ok && latest == p && p.marker {
-		if next, ok := h.after(p); ok && !next.marker {
+	if o == nil && k.marker {
+		next, ok, err := h.below(k)
+		if err != nil {
+			return err
+		}
+		if ok && !next.marker {
 			if err := s.restore(ref, h, next); err != nil {
 				return err
 			}
 			restored = true
 		}
 	}
-	if err := s.drop(h, p); err != nil {
+	if err := h.drop(k); err != nil {
 		if restored {
 			return unknown{err} // nobody sees the marker any more, until the next write
 		}
 		return err
 	}
-	if p.null {
+	if k.null {
 		s.dropNulls(ref, past{})
 	}
-	s.pruneHistory(h.path)
+	s.pruneHistory(h.own.path)
 	return nil
 }
 
-// after returns the version that follows another one where there is no current
-// version.
-func (h history) after(p past) (past, bool) {
-	v := showing(nil)
-	for q := range h.all() {
-		if v.counts(q) && q.name() > p.name() {
-			return q, true
+// below returns the version that follows the latest one, if that is k, where there
+// is no current version.
+func (h *history) below(k kept) (_ kept, ok bool, err error) {
+	v, latest := showing(nil), true
+	for q, err := range h.all() {
+		switch {
+		case err != nil:
+			return kept{}, false, err
+		case !v.counts(q.past):
+		case !latest:
+			return q, true, nil
+		case q.past != k.past:
+			return kept{}, false, nil
+		default:
+			latest = false
 		}
 	}
-	return past{}, false
+	return kept{}, false, nil
 }
 
 // noHistories removes the directories of a bucket's histories; BucketNotEmpty if

@@ -159,22 +159,29 @@ func mustTell(t *testing.T, s object.Store) map[string]string {
 	return seen
 }
 
+// whole is how many versions are in a part of a history that is not to have others.
+const whole = 1000
+
 // TestEachFailingCallLeavesAllVersionsOrNone makes each call of each change fail
 // in turn, without having been made, with its answer lost, and with a crash.
 func TestEachFailingCallLeavesAllVersionsOrNone(t *testing.T) {
 	t.Parallel()
 	s := seed(t)
-	for _, metadata := range []nasfs.MetadataMode{nasfs.Xattr, nasfs.Sidecar} {
+	for _, kind := range []struct {
+		name     string
+		metadata nasfs.MetadataMode
+		part     int
+	}{{"xattr", nasfs.Xattr, whole}, {"sidecar", nasfs.Sidecar, whole}, {"split", nasfs.Xattr, 1}} {
 		for name, edition := range editions() {
-			t.Run(metadata.String()+" "+name, func(t *testing.T) {
+			t.Run(kind.name+" "+name, func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(s, 0))
-				whole := edit(t, open(t, config(t, vfs.NewMemory().Root())), edition.prepare)
-				must(t, edition.change(t.Context(), whole))
-				after := mustTell(t, whole)
+				e := edit(t, open(t, config(t, vfs.NewMemory().Root())), edition.prepare)
+				must(t, edition.change(t.Context(), e))
+				after := mustTell(t, e)
 				for _, how := range []string{"fails", "is answered in vain", "is the last before a crash", "is the last before a crash that loses a part"} {
 					for n := 0; ; n++ {
-						w := &failure{T: t, metadata: metadata, how: how, rng: rng, after: after}
+						w := &failure{T: t, metadata: kind.metadata, part: kind.part, how: how, rng: rng, after: after}
 						if !w.run(edition.prepare, edition.change, n) {
 							break
 						}
@@ -189,6 +196,7 @@ func TestEachFailingCallLeavesAllVersionsOrNone(t *testing.T) {
 type failure struct {
 	*testing.T
 	metadata nasfs.MetadataMode
+	part     int // versions in a part of a history
 	how      string
 	rng      *rand.Rand
 	after    map[string]string // what is told after the change
@@ -203,6 +211,7 @@ func (w *failure) run(prepare, change func(context.Context, *edition) error, n i
 	cfg.Root, cfg.Logger = fault.Root(), slog.New(slog.DiscardHandler)
 	s, err := nasfs.Open(cfg)
 	must(w.T, err)
+	s.SplitHistories(w.part)
 	e := edit(w.T, s, prepare)
 	nasfs.Quiesce(s)
 	before := mustTell(w.T, s)
@@ -245,6 +254,7 @@ func (w *failure) judge(what string, memory *vfs.Memory, before map[string]strin
 	w.Helper()
 	again, err := nasfs.Open(config2(w.T, memory, w.metadata))
 	must(w.T, err)
+	again.SplitHistories(w.part)
 	defer func() { must(w.T, again.Close()) }()
 	seen, err := told(w.Context(), again)
 	isBefore, isAfter := maps.Equal(seen, before), maps.Equal(seen, w.after)
@@ -284,26 +294,35 @@ func deleteAll(ctx context.Context, s object.Store) error {
 // before one of the renames and links that a change makes.
 func TestAFencedGatewayLeavesAllVersionsOrNone(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"os", "memory"} {
+	for kind, part := range map[string]int{"os": whole, "memory": 1} {
 		for name, edition := range editions() {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				w := threeOn(t, kind)
-				whole := edit(t, w.gateways[0], edition.prepare)
-				must(t, edition.change(t.Context(), whole))
+				w := threeSplit(t, kind, part)
+				e := edit(t, w.gateways[0], edition.prepare)
+				must(t, edition.change(t.Context(), e))
 				after := mustTell(t, w.gateways[1])
-				for n := 1; fencedEdit(t, kind, edition.prepare, edition.change, after, n); n++ {
+				for n := 1; fencedEdit(t, threeSplit(t, kind, part), edition.prepare, edition.change, after, n); n++ {
 				}
 			})
 		}
 	}
 }
 
-// fencedEdit makes a change and fences the gateway before its n-th rename or link.
-// It reports whether it made so many.
-func fencedEdit(t *testing.T, kind string, prepare, change func(context.Context, *edition) error, after map[string]string, n int) bool {
+// threeSplit is threeOn with so many versions in a part of a history.
+func threeSplit(t *testing.T, kind string, part int) *world {
 	t.Helper()
 	w := threeOn(t, kind)
+	for _, g := range w.gateways {
+		g.SplitHistories(part)
+	}
+	return w
+}
+
+// fencedEdit makes a change and fences the gateway before its n-th rename or link.
+// It reports whether it made so many.
+func fencedEdit(t *testing.T, w *world, prepare, change func(context.Context, *edition) error, after map[string]string, n int) bool {
+	t.Helper()
 	e := edit(t, w.gateways[0], prepare)
 	before := mustTell(t, w.gateways[1])
 	stop, tell := w.fenceBefore(n)
