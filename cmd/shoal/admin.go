@@ -60,7 +60,8 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 something is not well.
 	fl.BoolVar(&f.json, "json", false, "print JSON documents instead of tables and sentences")
 	fl.BoolVar(&f.insecure, "insecure", false, "accept any TLS certificate")
 	fl.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
-	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.serviceCommands(), f.traceCommand())
+	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.kmsCommands(),
+		f.iamCommands(), f.bucketCommands(), f.serviceCommands(), f.traceCommand(), f.prometheusCommand())
 	return cmd
 }
 
@@ -77,6 +78,7 @@ func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 // adminRun is one run of a command of "shoal admin".
 type adminRun struct {
 	*adminclient.Client
+	cfg  adminclient.Config // of the Client
 	cmd  *cobra.Command
 	json bool
 }
@@ -126,7 +128,7 @@ func (f *adminFlags) open(cmd *cobra.Command) (*adminRun, error) {
 	if err != nil {
 		return nil, usage(printable(cfg.Endpoint)+": "+err.Error(), "set --url or "+urlVariable)
 	}
-	return &adminRun{Client: c, cmd: cmd, json: f.json}, nil
+	return &adminRun{Client: c, cfg: cfg, cmd: cmd, json: f.json}, nil
 }
 
 // adminRemedies say what to do about the codes of the admin API.

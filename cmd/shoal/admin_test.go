@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -184,85 +183,6 @@ func TestAdminTellsInOneLineWhatWentWrongAndWhatToDo(t *testing.T) {
 	}
 }
 
-// share is a Store whose files can be given to the users below 5000.
-type share struct{ object.Store }
-
-func (share) Prove(_ context.Context, f object.Files) error {
-	if f.UID != nil && *f.UID >= 5000 {
-		return object.E("set up files", "", object.InvalidRequest, errors.New("gateways must run as root"))
-	}
-	return nil
-}
-
-func TestWhoAUserIsToTheFileSystemIsSetShownAndTakenBack(t *testing.T) {
-	c := openConsole(t, func(cfg *gateway.Config) { cfg.Store = share{cfg.Store} })
-	c.does("user", "add", "ann")
-	for _, tt := range []struct{ flags, out string }{
-		{"", "user  ann\n"},
-		{"--uid 1000", "user  ann\nuid   1000\n"},
-		{"--gid 0", "user  ann\nuid   1000\ngid   0\n"}, // what is not named stays
-		{"--json", `{"name":"ann","uid":1000,"gid":0}` + "\n"},
-		{"--reset --gid 7", "user  ann\ngid   7\n"},
-		{"--reset --json", `{"name":"ann"}` + "\n"},
-	} {
-		if out := c.does(strings.Fields("user posix ann " + tt.flags)...); out != tt.out {
-			t.Errorf("%q says\n%swant\n%s", tt.flags, out, tt.out)
-		}
-	}
-	for flags, want := range map[string]struct {
-		code int
-		said string
-	}{
-		"--uid ann":        {exitUsage, "id NAME tells it"},
-		"--uid -1":         {exitUsage, "id NAME tells it"},
-		"--uid 4294967295": {exitUsage, "no user or group"},
-		"--uid 5000":       {exitFailed, "must run as root"},
-	} {
-		if _, said, code := c.run("", strings.Fields("user posix ann "+flags)...); code != want.code || !strings.Contains(said, want.said) || strings.Count(said, "\n") != 1 {
-			t.Errorf("%s: exit %d, %s", flags, code, said)
-		}
-	}
-	if out := c.does("user", "posix", "ann"); out != "user  ann\n" {
-		t.Errorf("after what was refused it says %s", out)
-	}
-}
-
-func TestASecretIsMadeOrReadAndShownOnlyWhenItWasMade(t *testing.T) {
-	c := openConsole(t, nil)
-	counts := func(user, secret string) bool {
-		t.Helper()
-		t.Setenv("AWS_ACCESS_KEY_ID", user)
-		t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
-		defer func() {
-			t.Setenv("AWS_ACCESS_KEY_ID", gatewaytest.User)
-			t.Setenv("AWS_SECRET_ACCESS_KEY", gatewaytest.Secret)
-		}()
-		_, _, code := c.run("", "user", "info", user)
-		return code == exitOK
-	}
-	var made madeCredentials
-	for _, verb := range []string{"add", "secret"} {
-		former := made.Secret
-		out, said, code := c.run("", "user", verb, "ann", "--json")
-		if err := json.Unmarshal([]byte(out), &made); err != nil || code != exitOK || len(made.Secret) < 20 || made.Secret == former || !strings.Contains(said, "not shown again") {
-			t.Fatalf("%s: %v, %s, %s", verb, err, out, said)
-		}
-		if !counts("ann", made.Secret) || former != "" && counts("ann", former) {
-			t.Errorf("%s: the secret that was made is not the one that counts", verb)
-		}
-	}
-	if out, said, code := c.run("given secret\n", "user", "add", "bob", "--secret-file", "-"); code != exitOK || strings.Contains(out+said, "secret") {
-		t.Errorf("what was given is shown: %s%s", out, said)
-	}
-	if !counts("bob", "given secret") {
-		t.Error("the secret that was given does not count")
-	}
-	c.does("user", "disable", "bob")
-	if c.run("another secret\n", "user", "secret", "bob", "--secret-file", "-"); counts("bob", "another secret") {
-		t.Error("another secret has a user count who was disabled")
-	}
-}
-
 func TestInfoFindsWhatIsOffline(t *testing.T) {
 	for what, gateways := range map[string][]gateway.Gateway{
 		"a gateway": {{Endpoint: "a:9000", Online: true}, {Endpoint: "b:9000"}},
@@ -274,59 +194,6 @@ func TestInfoFindsWhatIsOffline(t *testing.T) {
 		if out, said, code := c.run("", "info"); code != exitFindings || !strings.Contains(said, "b:9000") || !strings.Contains(out, "b:9000") {
 			t.Errorf("%s: exit %d, %s%s", what, code, out, said)
 		}
-	}
-}
-
-func TestWhenAnAccessKeyExpires(t *testing.T) {
-	now := time.Date(2026, 11, 1, 12, 0, 0, 5, time.UTC)
-	at := func(text string) *time.Time {
-		then, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &then
-	}
-	for text, want := range map[string]*time.Time{
-		"": nil, "never": {}, "30d": at("2026-12-01T12:00:00Z"), "90m": at("2026-11-01T13:30:00Z"), "2027-01-31T12:00:00Z": at("2027-01-31T12:00:00Z"),
-	} {
-		f := keyFlags{expires: text}
-		if got, err := f.expiry(now); err != nil || (got == nil) != (want == nil) || got != nil && !got.Equal(*want) {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"0d", "-1h", "-1d", "70000d", "d", "soon", "2027-01-31"} {
-		f := keyFlags{expires: text}
-		if got, err := f.expiry(now); got != nil || code(t, err) != exitUsage {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-}
-
-func TestSizesForPeople(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1 << 20: "1 MiB", 1000 << 10: "0.977 MiB", 10 << 30: "10 GiB", 123 << 40: "123 TiB", 1 << 62: "4 EiB",
-	} {
-		if got := sizeText(n); got != want {
-			t.Errorf("%d is %s, want %s", n, got, want)
-		}
-	}
-	for text, want := range map[string]int64{"0": 0, "7B": 7, "4KiB": 4096, "8 TiB": 8 << 40, "8388607TiB": 8388607 << 40} {
-		if got, err := parseSize(text); err != nil || got != want {
-			t.Errorf("%s is %d, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "-1", "1XiB", "8388608TiB", "KiB"} {
-		if got, err := parseSize(text); err == nil {
-			t.Errorf("%q is %d", text, got)
-		}
-	}
-}
-
-func TestNothingThatOthersHaveNamedMovesTheCursor(t *testing.T) {
-	var b bytes.Buffer
-	err := writeRows(&b, [][]string{{"a\x1b[2Jb", "ü \u202e"}, {"new\nline", "plain text"}})
-	if got := b.String(); err != nil || strings.ContainsAny(got, "\x1b\u202e") || strings.Count(got, "\n") != 2 || !strings.Contains(got, "plain text\n") {
-		t.Errorf("%v: %q", err, got)
 	}
 }
 

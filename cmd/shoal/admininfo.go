@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -116,20 +115,4 @@ func writeUsage(w io.Writer, u adminclient.Usage) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s; %s\n", plural(int(u.All), "bucket"), counted)
 	return err
-}
-
-func decimal(n int64) string { return strconv.FormatInt(n, 10) }
-
-// sizeText is a number of bytes for people, with three digits.
-func sizeText(n int64) string {
-	if n < 1<<10 {
-		return decimal(n) + " B"
-	}
-	value, unit := float64(n), ""
-	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		if value /= 1 << 10; value < 1000 {
-			break
-		}
-	}
-	return strconv.FormatFloat(value, 'g', 3, 64) + " " + unit
 }

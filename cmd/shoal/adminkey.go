@@ -59,25 +59,25 @@ func (f *keyFlags) declare(cmd *cobra.Command, secret string) {
 	fl.StringVar(&f.expires, "expires", "", "`time` that it ends: 30d or 12h from now, or 2027-01-31T12:00:00Z; never")
 }
 
-// expiry returns when the key is to end: nil if nothing was said, zero if never.
-func (f *keyFlags) expiry(now time.Time) (*time.Time, error) {
-	switch f.expires {
+// parseExpiry returns when something is to end: nil if nothing was said, zero if never.
+func parseExpiry(text string, now time.Time) (*time.Time, error) {
+	switch text {
 	case "":
 		return nil, nil
 	case "never":
 		return &time.Time{}, nil
 	}
-	if at, err := time.Parse(time.RFC3339, f.expires); err == nil {
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return &at, nil
 	}
-	after, err := time.ParseDuration(f.expires)
-	if days, isDays := strings.CutSuffix(f.expires, "d"); isDays {
+	after, err := time.ParseDuration(text)
+	if days, isDays := strings.CutSuffix(text, "d"); isDays {
 		var n uint64
 		n, err = strconv.ParseUint(days, 10, 16) // 65535 days are less than the longest Duration
 		after = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || after <= 0 {
-		return nil, usage("--expires "+printable(f.expires)+" is no time to come", "take one such as 30d, 12h or 2027-01-31T12:00:00Z")
+		return nil, usage("--expires "+printable(text)+" is no time to come", "take one such as 30d, 12h or 2027-01-31T12:00:00Z")
 	}
 	at := now.Add(after).UTC().Truncate(time.Second)
 	return &at, nil
@@ -101,7 +101,7 @@ of its own no more than that. It counts no more when it expires, or the user doe
 		Example: "  shoal admin accesskey create --user ann --expires 30d --name backup\n  shoal admin accesskey create --policy readonly.json",
 	}, func(ctx context.Context, r *adminRun, _ []string) error {
 		n := adminclient.NewAccessKey{User: user, AccessKey: accessKey, Name: given.name, Description: given.description}
-		expires, err := given.expiry(time.Now())
+		expires, err := parseExpiry(given.expires, time.Now())
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (f *adminFlags) keyEdit() *cobra.Command {
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		c := adminclient.KeyChange{Name: given.name, Description: given.description}
 		var err error
-		if c.Expires, err = given.expiry(time.Now()); err != nil {
+		if c.Expires, err = parseExpiry(given.expires, time.Now()); err != nil {
 			return err
 		}
 		if c.Policy, err = given.bound(r); err != nil {

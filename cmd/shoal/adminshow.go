@@ -89,3 +89,30 @@ func dated(t time.Time) string {
 	}
 	return t.Local().Format("2006-01-02 15:04:05")
 }
+
+// joined is a list in a cell of a table.
+func joined(names []string) string { return strings.Join(names, ", ") }
+
+// number is the number of a user or group of a file system, "" for none.
+func number(id *uint32) string {
+	if id == nil {
+		return ""
+	}
+	return decimal(int64(*id))
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// sizeText is a number of bytes for people, with three digits.
+func sizeText(n int64) string {
+	if n < 1<<10 {
+		return decimal(n) + " B"
+	}
+	value, unit := float64(n), ""
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
+		if value /= 1 << 10; value < 1000 {
+			break
+		}
+	}
+	return strconv.FormatFloat(value, 'g', 3, 64) + " " + unit
+}

@@ -1,7 +1,10 @@
 package adminclient_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +20,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/adminclient"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
+	"github.com/shoal-storage/shoal/internal/sse"
 	"github.com/shoal-storage/shoal/internal/trace"
 )
 
@@ -241,6 +245,77 @@ func TestTheGatewaysAreToldAndCanBeEnded(t *testing.T) {
 		}
 	}
 	same(t, "what was done", ended, []bool{true, false}, nil)
+}
+
+func TestUsersAndConfigurationsMoveToAnotherGateway(t *testing.T) {
+	from, to, ctx := open(t, nil), open(t, nil), t.Context()
+	must(t, from.SetUser(ctx, "ann", "secret of ann", true))
+	must(t, from.AddMembers(ctx, "devs", []string{"ann"}))
+	must(t, from.SetPolicy(ctx, "home", json.RawMessage(readHome)))
+	_, err := from.Attach(ctx, adminclient.Holder{Kind: adminclient.UserKind, Name: "ann"}, []string{"home"})
+	must(t, err)
+	_, _, err = from.AddAccessKey(ctx, adminclient.NewAccessKey{User: "ann", AccessKey: "annskey"})
+	must(t, err)
+	archive, err := from.ExportUsers(ctx)
+	must(t, err)
+	done, err := to.ImportUsers(ctx, archive)
+	same(t, "what was imported", done, []adminclient.Imported{
+		{Kind: "access key", Name: "annskey", Done: true}, {Kind: "group", Name: "devs", Done: true}, {Kind: "policies of user", Name: "ann", Done: true},
+		{Kind: "policy", Name: "home", Done: true}, {Kind: "user", Name: "ann", Done: true},
+	}, err)
+	if _, err := to.as(t, "ann", "secret of ann").Users(ctx); !adminclient.IsCode(err, "AccessDenied") {
+		t.Errorf("who has moved is answered with %v", err)
+	}
+
+	must(t, from.SetQuota(ctx, "bucket", adminclient.Quota{Bytes: 7}))
+	must(t, from.store.CreateBucket(ctx, object.Bucket{Name: "other", Versioning: object.Versioned}))
+	archive, err = from.ExportBuckets(ctx, "")
+	must(t, err)
+	done, err = to.ImportBuckets(ctx, "bucket", archive)
+	same(t, "what was imported of one bucket", done, []adminclient.Imported{{Kind: "notification", Name: "bucket", Done: true}, {Kind: "quota", Name: "bucket", Done: true}}, err)
+	quota, err := to.Quota(ctx, "bucket")
+	same(t, "the quota", quota, adminclient.Quota{Bytes: 7}, err)
+	archive, err = from.ExportBuckets(ctx, "other")
+	must(t, err)
+	done, err = to.ImportBuckets(ctx, "", archive)
+	same(t, "what was imported of the other", done, []adminclient.Imported{{Kind: "notification", Name: "other", Done: true}, {Kind: "versioning", Name: "other", Done: true}}, err)
+}
+
+func TestWhatIsRefusedOfAnArchiveIsTold(t *testing.T) {
+	o, ctx := open(t, func(cfg *gateway.Config) { cfg.Usage = nil }), t.Context() // so there are no quotas
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	file, err := w.Create("bucket/quota.json")
+	must(t, err)
+	_, err = io.WriteString(file, `{"quota":1}`)
+	must(t, errors.Join(err, w.Close()))
+	done, err := o.ImportBuckets(ctx, "", b.Bytes())
+	if err != nil || len(done) != 1 || done[0].Done || done[0].Kind != "quota" || !strings.Contains(done[0].Reason, "--single-gateway") {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if _, err := o.ImportUsers(ctx, []byte("no archive")); !adminclient.IsCode(err, "XMinioAdminInvalidArgument") {
+		t.Errorf("what is no archive: %v", err)
+	}
+}
+
+func TestMasterKeysAreListedAndTried(t *testing.T) {
+	keys, err := sse.ParseLocal("one:" + base64.StdEncoding.EncodeToString(make([]byte, sse.KeySize)) + ",two:" + base64.StdEncoding.EncodeToString(make([]byte, sse.KeySize)))
+	must(t, err)
+	o, ctx := open(t, func(cfg *gateway.Config) { cfg.MasterKeys = keys }), t.Context()
+	for pattern, want := range map[string][]string{"": {"one", "two"}, "t*": {"two"}, "x*": {}} {
+		names, err := o.MasterKeys(ctx, pattern)
+		same(t, "the list of "+pattern, names, want, err)
+	}
+	for name, want := range map[string]string{"": "one", "two": "two"} {
+		status, err := o.MasterKey(ctx, name)
+		same(t, "the status", status, adminclient.MasterKeyStatus{Name: want}, err)
+	}
+	if err := o.CreateMasterKey(ctx, "three"); !adminclient.IsCode(err, "NotImplemented") {
+		t.Errorf("making one that is in a file: %v", err)
+	}
+	if _, err := open(t, nil).MasterKeys(ctx, ""); err == nil {
+		t.Error("there are master keys without any")
+	}
 }
 
 func TestATraceGoesOnUntilItsVisitorHasSeenEnough(t *testing.T) {

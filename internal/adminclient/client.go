@@ -28,7 +28,7 @@ type Config struct {
 	Secret    string
 	Token     string // of temporary credentials, or ""
 	HTTP      *http.Client
-	Timeout   time.Duration // of a call, but for Trace; 0: none
+	Timeout   time.Duration // of a call, but for traces and imports; 0: none
 }
 
 // Client makes calls. Its methods may be called concurrently. Where the gateway refuses
@@ -79,8 +79,11 @@ func IsCode(err error, code string) bool {
 	return ok && refused.Code == code
 }
 
-// prefix is where the API stands.
-const prefix = "/minio/admin/v3/"
+// Where the API stands, and what of it is about master keys.
+const (
+	adminPath = "/minio/admin/v3/"
+	kmsPath   = "/minio/kms/v1/"
+)
 
 // maxAnswer bounds what is read of an answer, in bytes: a list of 200,000 users is below
 // it.
@@ -88,11 +91,12 @@ const maxAnswer = 64 << 20
 
 // call is a call of the API.
 type call struct {
-	method, path string // below the prefix
+	method, path string // below adminPath, or in full
 	query        url.Values
-	body         any // is sent as JSON; nil: nothing is
-	answer       any // the answer is decoded into it; nil: it has none
+	body         any // is sent as JSON, or as it is if it is []byte; nil: nothing is
+	answer       any // the answer is decoded into it, or kept if it is *[]byte; nil: it has none
 	sealed       sealed
+	patient      bool // it may take longer than the timeout
 }
 
 // sealed says which documents of a call are.
@@ -105,7 +109,7 @@ const (
 
 // call makes a call.
 func (c *Client) call(ctx context.Context, k call) error {
-	if c.timeout > 0 {
+	if c.timeout > 0 && !k.patient {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 		defer cancel()
@@ -119,7 +123,10 @@ func (c *Client) call(ctx context.Context, k call) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it is of interest
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(text) > maxAnswer {
+		err = fmt.Errorf("it has more than %d MiB", maxAnswer>>20)
+	}
 	if err != nil {
 		return fmt.Errorf("read the answer to %s: %w", k.path, err)
 	}
@@ -127,8 +134,8 @@ func (c *Client) call(ctx context.Context, k call) error {
 }
 
 func (c *Client) encode(k call) ([]byte, error) {
-	if k.body == nil {
-		return nil, nil
+	if raw, ok := k.body.([]byte); ok || k.body == nil {
+		return raw, nil
 	}
 	body, err := json.Marshal(k.body)
 	if err == nil && k.sealed&sealedBody != 0 {
@@ -142,6 +149,10 @@ func (c *Client) encode(k call) ([]byte, error) {
 
 func (c *Client) decode(k call, text []byte) (err error) {
 	if k.answer == nil {
+		return nil
+	}
+	if raw, ok := k.answer.(*[]byte); ok {
+		*raw = text
 		return nil
 	}
 	if k.sealed&sealedAnswer != 0 {
@@ -160,7 +171,10 @@ func (c *Client) decode(k call, text []byte) (err error) {
 // closes the body.
 func (c *Client) send(ctx context.Context, k call, body []byte) (*http.Response, error) {
 	to := *c.base
-	to.Path, to.RawQuery = prefix+k.path, k.query.Encode()
+	if to.Path = k.path; !strings.HasPrefix(k.path, "/") {
+		to.Path = adminPath + k.path
+	}
+	to.RawQuery = k.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, k.method, to.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.path, err)
