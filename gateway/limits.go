@@ -14,13 +14,6 @@ import (
 // one of Shoal's own.
 const LimitsQuery = "x-shoal-limits"
 
-// UserLimitsPath and SetUserLimitsPath are where the limits of a user are shown and set,
-// as a JSON document.
-const (
-	UserLimitsPath    = "/" + ownBucket + "/" + adminPrefix + "get-user-limits"
-	SetUserLimitsPath = "/" + ownBucket + "/" + adminPrefix + "set-user-limits"
-)
-
 // limit counts the request for its user and its bucket, and refuses it where they have
 // had their share. Bodies that it moves are paced from then on. Where nobody has limits
 // it costs a look at what is known already.

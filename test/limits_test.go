@@ -42,13 +42,13 @@ func TestLimitsHoldAtAllGatewaysAsSoonAsTheyAreSet(t *testing.T) {
 		}
 		return n
 	}
-	set(`{"requests":1}`, "user", "limits", "--requests", "1", a.fleet[0].url, "ann")
+	set(`{"name":"ann","requests":1}`, "admin", "user", "limits", "ann", "--json", "--requests", "1", "--url", a.fleet[0].url)
 	for g := range a.fleet {
 		if refused(g) == 0 {
 			t.Errorf("gateway %d admits 20 requests at a third of one a second", g)
 		}
 	}
-	set(`{}`, "user", "limits", "--reset", a.fleet[1].url, "ann")
+	set(`{"name":"ann"}`, "admin", "user", "limits", "ann", "--json", "--reset", "--url", a.fleet[1].url)
 	for g := range a.fleet {
 		if n := refused(g); n != 0 {
 			t.Errorf("with the limit lifted gateway %d refuses %d", g, n)

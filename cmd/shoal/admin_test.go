@@ -80,6 +80,10 @@ func TestAdminShowsTablesToPeopleAndDocumentsToPrograms(t *testing.T) {
 	for _, tt := range []struct{ command, out string }{
 		{"user add ann --secret-file " + secret, "access key  ann\n"},
 		{"user add bob --json --secret-file " + secret, `{"access_key":"bob"}` + "\n"},
+		{"user limits bob", "user        bob\nrequests/s  no limit\nup/s        no limit\ndown/s      no limit\n"},
+		{"user limits bob --requests 100 --up 10MiB", "user        bob\nrequests/s  100\nup/s        10 MiB\ndown/s      no limit\n"},
+		{"user limits bob --down 1GiB --up 0 --json", `{"name":"bob","requests":100,"down":1073741824}` + "\n"},
+		{"user limits bob --reset --json", `{"name":"bob"}` + "\n"},
 		{"user disable bob", "user bob is disabled\n"},
 		{"user enable ann bob --json", `{"name":"ann","enabled":true}` + "\n" + `{"name":"bob","enabled":true}` + "\n"},
 		{"group add devs ann bob", "in group devs are ann, bob\n"},
@@ -152,6 +156,8 @@ func TestAdminTellsInOneLineWhatWentWrongAndWhatToDo(t *testing.T) {
 		"user add":                                  {exitUsage, "admin user add: accepts 1 arg(s), received 0; take shoal admin user add NAME"},
 		"user add eve secret":                       {exitUsage, "accepts 1 arg(s)"}, // no secret on the command line
 		"user nod":                                  {exitUsage, "shoal admin user --help"},
+		"user limits ann --up 1":                    {exitUsage, "at least 1024"},
+		"user limits eve --requests 1":              {exitFailed, "shoal admin user ls"},
 		"group rm devs":                             {exitFailed, "name the members too"},
 		"policy create p " + text:                   {exitUsage, "is not JSON"},
 		"policy create p /no/such":                  {exitFailed, "cannot read the policy"},

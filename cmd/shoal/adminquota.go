@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -71,12 +70,6 @@ type quotaDocument struct {
 }
 
 func (r *adminRun) showQuota(bucket string, q adminclient.Quota) error {
-	limit := func(n int64, text string) string {
-		if n == 0 {
-			return "no limit"
-		}
-		return text
-	}
 	return r.fields(quotaDocument{bucket, q},
-		[2]string{"bucket", bucket}, [2]string{"size", limit(q.Bytes, sizeText(q.Bytes))}, [2]string{"objects", limit(q.Objects, strconv.FormatInt(q.Objects, 10))})
+		[2]string{"bucket", bucket}, [2]string{"size", limited(q.Bytes, sizeText)}, [2]string{"objects", limited(q.Objects, decimal)})
 }

@@ -116,3 +116,11 @@ func sizeText(n int64) string {
 	}
 	return strconv.FormatFloat(value, 'g', 3, 64) + " " + unit
 }
+
+// limited is a limit for people.
+func limited(n int64, text func(int64) string) string {
+	if n == 0 {
+		return "no limit"
+	}
+	return text(n)
+}

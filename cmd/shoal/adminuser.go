@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-storage/shoal/internal/adminclient"
+	"github.com/shoal-storage/shoal/internal/limits"
 )
 
 func (f *adminFlags) userCommands() *cobra.Command {
@@ -16,7 +17,7 @@ func (f *adminFlags) userCommands() *cobra.Command {
 		f.userList(), f.userAdd(), f.userSecret(), f.userInfo(),
 		f.enabling("enable NAME...", "Have users count again", "user", true, (*adminclient.Client).EnableUser),
 		f.enabling("disable NAME...", "Have users refused by every gateway, and their access keys too", "user", false, (*adminclient.Client).EnableUser),
-		f.userPOSIX(),
+		f.userLimits(), f.userPOSIX(),
 		f.removing("rm NAME...", "Remove users, and their access keys", "user", (*adminclient.Client).RemoveUser))
 }
 
@@ -104,6 +105,40 @@ func (f *adminFlags) userInfo() *cobra.Command {
 			[2]string{"user", u.Name}, [2]string{"status", enabledWord(u.Enabled)}, [2]string{"policies", joined(u.Policies)}, [2]string{"groups", joined(u.Groups)},
 			[2]string{"uid", number(u.UID)}, [2]string{"gid", number(u.GID)}, [2]string{"changed", dated(u.Updated)})
 	})
+}
+
+// limitsDocument is how many requests and bytes a second a user has.
+type limitsDocument struct {
+	Name string `json:"name"`
+	limits.Rates
+}
+
+func (f *adminFlags) userLimits() *cobra.Command {
+	var given limitFlags
+	cmd := f.verb(&cobra.Command{
+		Use: "limits NAME", Short: "Show or set how many requests and bytes a second a user has", Args: cobra.ExactArgs(1),
+		Long: `Show or set the limits of a user; access keys and temporary credentials count as the
+user does whose they are. They are of all gateways together, each of which keeps to its
+share, and count at once. What no flag names stays.`,
+		Example: "  shoal admin user limits ann --requests 100 --up 10MiB\n  shoal admin user limits ann --reset",
+	}, func(ctx context.Context, r *adminRun, args []string) error {
+		rates, err := r.Limits(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if rates, err = given.change(rates); err != nil {
+			return err
+		}
+		if given.changes() {
+			if err := r.SetLimits(ctx, args[0], rates); err != nil {
+				return err
+			}
+		}
+		return r.fields(limitsDocument{args[0], rates},
+			[2]string{"user", args[0]}, [2]string{"requests/s", limited(rates.Requests, decimal)}, [2]string{"up/s", limited(rates.Up, sizeText)}, [2]string{"down/s", limited(rates.Down, sizeText)})
+	})
+	given.declare(cmd)
+	return cmd
 }
 
 // posixDocument is who a user is to the file system.

@@ -106,11 +106,9 @@ func (f *clientFlags) ask(ctx context.Context, method string, to *url.URL, body 
 	return answer, err
 }
 
-// messageOf returns the message of an error as S3 or the admin API has it, or "".
+// messageOf returns the message of an error as S3 has it, or "".
 func messageOf(answer []byte) string {
 	var refusal struct{ Message string }
-	if json.Unmarshal(answer, &refusal) != nil && xml.Unmarshal(answer, &refusal) != nil {
-		return "" // the status has to do
-	}
+	_ = xml.Unmarshal(answer, &refusal) // without one the status has to do
 	return refusal.Message
 }

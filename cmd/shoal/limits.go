@@ -41,9 +41,8 @@ func parseRate(text string, bytes bool) (int64, error) {
 	return parseSize(text)
 }
 
-// limitFlags are the flags of "shoal bucket limits" and "shoal user limits".
+// limitFlags say what limits are to be.
 type limitFlags struct {
-	client             clientFlags
 	requests, up, down string
 	reset              bool
 }
@@ -54,11 +53,13 @@ func (f *limitFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.up, "up", "", "`bytes` a second that requests may bring, such as 10MiB, 0 for as many as come")
 	fl.StringVar(&f.down, "down", "", "`bytes` a second that answers may take along")
 	fl.BoolVar(&f.reset, "reset", false, "begin without limits: what other flags do not name has none")
-	f.client.declare(fl)
 }
 
+// changes reports whether any flag says something.
+func (f *limitFlags) changes() bool { return f.reset || f.requests+f.up+f.down != "" }
+
 func newBucketLimitsCommand() *cobra.Command {
-	var f limitFlags
+	var f bucketLimitFlags
 	cmd := &cobra.Command{
 		Use:   "limits [flags] URL/BUCKET",
 		Short: "Show or set how many requests and bytes a second a bucket takes",
@@ -75,54 +76,44 @@ Credentials are looked for as "shoal bench" does.`,
 			return err
 		}
 		at.RawQuery = gateway.LimitsQuery + "="
-		return f.run(cmd, at, at, "limits of "+args[0])
+		return f.run(cmd, at, "limits of "+args[0])
 	}
-	f.declare(cmd)
+	f.limits.declare(cmd)
+	f.client.declare(cmd.Flags())
 	return cmd
 }
 
-func newUserCommand() *cobra.Command {
-	user := &cobra.Command{
-		Use: "user", Short: "Set up a user in ways that mc has no command for", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	var f limitFlags
-	of := &cobra.Command{
-		Use:   "limits [flags] URL USER",
-		Short: "Show or set how many requests and bytes a second a user has",
-		Long: `Show the limits of a user, as a JSON document, or set them. Service accounts and
-temporary credentials count as the user does whose they are. The limits are of all
-gateways together, each of which keeps to its share, and count at once.
-
-Credentials are looked for as "shoal bench" does.`,
-		Example: "  shoal user limits --requests 100 --up 10MiB http://nas:9000 ann\n  shoal user limits --reset http://nas:9000 ann",
-		Args:    cobra.ExactArgs(2),
-	}
-	of.RunE = func(cmd *cobra.Command, args []string) error {
-		at, err := url.Parse(args[0])
-		if err != nil || at.Host == "" || strings.Trim(at.Path, "/") != "" {
-			return usage(args[0]+" is not the URL of an endpoint", "take one such as http://nas:9000")
-		}
-		get, put := *at, *at
-		get.Path, put.Path = gateway.UserLimitsPath, gateway.SetUserLimitsPath
-		get.RawQuery = url.Values{"accessKey": args[1:]}.Encode()
-		put.RawQuery = get.RawQuery
-		return f.run(cmd, &get, &put, "limits of "+args[1])
-	}
-	f.declare(of)
-	user.AddCommand(of)
-	return user
+// bucketLimitFlags are the flags of "shoal bucket limits".
+type bucketLimitFlags struct {
+	client clientFlags
+	limits limitFlags
 }
 
-// run shows the limits at a URL, or sets those at another one.
-func (f *limitFlags) run(cmd *cobra.Command, get, put *url.URL, what string) error {
-	var rates limits.Rates
-	if !f.reset {
-		if err := f.client.get(cmd.Context(), get, &rates); err != nil {
+// run shows the limits at a URL, or sets them.
+func (f *bucketLimitFlags) run(cmd *cobra.Command, at *url.URL, what string) error {
+	var have limits.Rates
+	if !f.limits.reset {
+		if err := f.client.get(cmd.Context(), at, &have); err != nil {
 			return failed(what, err, "")
 		}
 	}
-	changed := f.reset
+	rates, err := f.limits.change(have)
+	if err != nil {
+		return err
+	}
+	if f.limits.changes() {
+		if err := f.client.put(cmd.Context(), at, rates); err != nil {
+			return failed(what, err, "")
+		}
+	}
+	return show(cmd, rates)
+}
+
+// change returns rates as the flags say that they are to be.
+func (f *limitFlags) change(rates limits.Rates) (limits.Rates, error) {
+	if f.reset {
+		rates = limits.Rates{}
+	}
 	for _, given := range []struct {
 		name, text string
 		to         *int64
@@ -132,17 +123,12 @@ func (f *limitFlags) run(cmd *cobra.Command, get, put *url.URL, what string) err
 		}
 		n, err := parseRate(given.text, given.name != "requests")
 		if err != nil {
-			return usage("--"+given.name+" "+given.text+" is not a rate", "take one such as 100, or of bytes 10MiB")
+			return rates, usage("--"+given.name+" "+given.text+" is not a rate", "take one such as 100, or of bytes 10MiB")
 		}
-		*given.to, changed = n, true
+		*given.to = n
 	}
 	if err := rates.Validate(); err != nil {
-		return usage(err.Error(), "take 0 for no limit")
+		return rates, usage(err.Error(), "take 0 for no limit")
 	}
-	if changed {
-		if err := f.client.put(cmd.Context(), put, rates); err != nil {
-			return failed(what, err, "")
-		}
-	}
-	return show(cmd, rates)
+	return rates, nil
 }

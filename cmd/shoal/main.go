@@ -104,7 +104,6 @@ func newRoot() *cobra.Command {
   shoal doctor /mnt/nas     look whether a mount is fit to be served
   shoal bucket files URL    whose the new files of a bucket are
   shoal bucket limits URL   how many requests and bytes a second it takes
-  shoal user limits URL X   how many a user has
   shoal bench               measure an S3 endpoint
 
 Every flag of the server can be given as an environment variable: --certs-dir is
@@ -122,7 +121,7 @@ SHOAL_ROOT_PASSWORD_FILE.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), cmd.CommandPath()+" --help shows the flags")
 	})
-	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newAdminCommand(), newBucketCommand(), newUserCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newAdminCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
 	return root
 }
 

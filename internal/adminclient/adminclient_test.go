@@ -260,8 +260,11 @@ func TestUsersAndConfigurationsMoveToAnotherGateway(t *testing.T) {
 	must(t, err)
 	done, err := to.ImportUsers(ctx, archive)
 	same(t, "what was imported", done, []adminclient.Imported{
-		{Kind: "access key", Name: "annskey", Done: true}, {Kind: "group", Name: "devs", Done: true}, {Kind: "policies of user", Name: "ann", Done: true},
-		{Kind: "policy", Name: "home", Done: true}, {Kind: "user", Name: "ann", Done: true},
+		{Kind: "access key", Name: "annskey", Done: true},
+		{Kind: "group", Name: "devs", Done: true},
+		{Kind: "policies of user", Name: "ann", Done: true},
+		{Kind: "policy", Name: "home", Done: true},
+		{Kind: "user", Name: "ann", Done: true},
 	}, err)
 	if _, err := to.as(t, "ann", "secret of ann").Users(ctx); !adminclient.IsCode(err, "AccessDenied") {
 		t.Errorf("who has moved is answered with %v", err)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/limits"
 )
 
 // User is a user.
@@ -99,6 +101,17 @@ func (c *Client) EnableUser(ctx context.Context, name string, enabled bool) erro
 // given to somebody.
 func (c *Client) SetPOSIX(ctx context.Context, name string, who POSIX) error {
 	return c.call(ctx, call{method: http.MethodPut, path: "set-user-posix", query: url.Values{"accessKey": {name}}, body: who})
+}
+
+// Limits returns how many requests and bytes a second a user has of his own.
+func (c *Client) Limits(ctx context.Context, name string) (rates limits.Rates, err error) {
+	err = c.call(ctx, call{method: http.MethodGet, path: "get-user-limits", query: url.Values{"accessKey": {name}}, answer: &rates})
+	return rates, err
+}
+
+// SetLimits sets them; the zero Rates removes them.
+func (c *Client) SetLimits(ctx context.Context, name string, rates limits.Rates) error {
+	return c.call(ctx, call{method: http.MethodPut, path: "set-user-limits", query: url.Values{"accessKey": {name}}, body: rates})
 }
 
 // RemoveUser removes a user and his access keys.
