@@ -101,10 +101,16 @@ func (s *Store) bucketThere(name string) error {
 }
 
 func (s *Store) statBucket(name string) (vfs.Stat, error) {
+	return statBucket(name, func() (vfs.Stat, error) { return s.root.Stat(name) })
+}
+
+// statBucket describes the directory of a bucket by stat; NoSuchBucket if there is
+// none.
+func statBucket(name string, stat func() (vfs.Stat, error)) (vfs.Stat, error) {
 	if !isBucketName(name) {
 		return vfs.Stat{}, object.E("find bucket", name, object.NoSuchBucket, nil)
 	}
-	st, err := retryStale(func() (vfs.Stat, error) { return s.root.Stat(name) })
+	st, err := retryStale(stat)
 	if isAbsent(err) || err == nil && !st.Mode.IsDir() {
 		return vfs.Stat{}, object.E("find bucket", name, object.NoSuchBucket, nil)
 	}

@@ -19,7 +19,7 @@ const copyStep = 64 << 20
 func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (object.Info, error) {
 	const op = "copy"
 	st := &staged{bucket: dst.Bucket, asked: in.Files}
-	err := s.seek(ctx, s.data, src, func() error { return s.stageCopy(ctx, st, src, dst, in) }, func() { s.remove(st) })
+	err := s.seek(ctx, s.data, src, func(sure bool) error { return s.stageCopy(ctx, st, src, dst, in, sure) }, func() { s.remove(st) })
 	if err != nil {
 		if !errors.Is(err, errLeft) {
 			s.discard(ctx, st)
@@ -31,10 +31,10 @@ func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInp
 
 // stageCopy makes the staged file from the source, anew if that is changed in
 // place meanwhile.
-func (s *Store) stageCopy(ctx context.Context, st *staged, src, dst object.Ref, in object.CopyInput) error {
+func (s *Store) stageCopy(ctx context.Context, st *staged, src, dst object.Ref, in object.CopyInput, sure bool) error {
 	var err error
 	for range maxTries {
-		if err = s.tryCopy(ctx, st, src, dst, in); !errors.Is(err, errChanged) {
+		if err = s.tryCopy(ctx, st, src, dst, in, sure); !errors.Is(err, errChanged) {
 			return err
 		}
 		s.remove(st)
@@ -43,8 +43,8 @@ func (s *Store) stageCopy(ctx context.Context, st *staged, src, dst object.Ref, 
 	return err
 }
 
-func (s *Store) tryCopy(ctx context.Context, st *staged, src, dst object.Ref, in object.CopyInput) error {
-	o, err := s.find(src)
+func (s *Store) tryCopy(ctx context.Context, st *staged, src, dst object.Ref, in object.CopyInput, sure bool) error {
+	o, err := s.find(src, sure)
 	if err != nil {
 		return err
 	}

@@ -27,23 +27,32 @@ func (o *opened) stamp() stamp { return stampOf(o.stat) }
 // takes no lock: what it finds was there at one moment while it ran.
 func (s *Store) openObject(ref object.Ref) (*opened, error) {
 	return retryStale(func() (*opened, error) {
-		o, err := s.openSlot(ref, keypath.Plain)
+		o, err := s.openSlot(ref, keypath.Plain, s.reads.Open)
 		if !errors.Is(err, errNoKey) || !s.mayAlias() {
 			return o, err
 		}
-		if o, err = s.openSlot(ref, keypath.Alias); !errors.Is(err, errNoKey) {
+		if o, err = s.openSlot(ref, keypath.Alias, s.reads.Open); !errors.Is(err, errNoKey) {
 			return o, err
 		}
 		// It may have moved from the one to the other between the two looks.
-		return s.openSlot(ref, keypath.Plain)
+		return s.openSlot(ref, keypath.Plain, s.reads.Open)
 	})
 }
 
+// glance is openObject for a caller who looks again if there is nothing.
+func (s *Store) glance(ref object.Ref) (*opened, error) {
+	o, err := s.openSlot(ref, keypath.Plain, func(path string) (vfs.File, error) { return vfs.Glance(s.reads, path) })
+	if isGone(err) {
+		err = errNoKey
+	}
+	return o, err
+}
+
 // openSlot opens the file in a slot of a key.
-func (s *Store) openSlot(ref object.Ref, slot keypath.Slot) (*opened, error) {
+func (s *Store) openSlot(ref object.Ref, slot keypath.Slot, open func(path string) (vfs.File, error)) (*opened, error) {
 	path := s.path(ref, slot)
 	for range maxTries {
-		o, missing, err := s.openFile(path)
+		o, missing, err := s.openFile(path, open)
 		if err != nil || !missing {
 			return o, err
 		}
@@ -61,8 +70,8 @@ func (s *Store) openSlot(ref object.Ref, slot keypath.Slot) (*opened, error) {
 	return nil, errAgain
 }
 
-func (s *Store) openFile(path string) (o *opened, missing bool, err error) {
-	f, err := s.reads.Open(path)
+func (s *Store) openFile(path string, open func(path string) (vfs.File, error)) (o *opened, missing bool, err error) {
+	f, err := open(path)
 	if err != nil {
 		if isAbsent(err) {
 			err = errNoKey
@@ -107,12 +116,18 @@ func (s *Store) current(ref object.Ref) (*object.Info, error) {
 	return &info, nil
 }
 
-// find opens the version that ref names. If there is none it says why.
-func (s *Store) find(ref object.Ref) (o *opened, err error) {
-	if ref.Version != "" {
+// find opens the version that ref names. If there is none it says why; unless sure
+// is set that may be errNoKey for what is there.
+func (s *Store) find(ref object.Ref, sure bool) (o *opened, err error) {
+	switch {
+	case ref.Version != "":
 		o, err = s.findVersion(ref)
-	} else if o, err = s.openObject(ref); errors.Is(err, errNoKey) {
-		return nil, s.missing(ref)
+	case !sure:
+		o, err = s.glance(ref)
+	default:
+		if o, err = s.openObject(ref); errors.Is(err, errNoKey) {
+			return nil, s.missing(ref)
+		}
 	}
 	if err == nil {
 		s.etags.put(o.stamp(), o.rec)
@@ -122,9 +137,9 @@ func (s *Store) find(ref object.Ref) (o *opened, err error) {
 
 // seek runs fn, which finds the object of ref, as a phase. Where a key can be
 // missing while its file is replaced, it is missing only if it is so under its
-// lock.
-func (s *Store) seek(ctx context.Context, l *limit, ref object.Ref, fn func() error, late func()) error {
-	err := s.phase(ctx, l, fn, late)
+// lock; before that fn need not be sure.
+func (s *Store) seek(ctx context.Context, l *limit, ref object.Ref, fn func(sure bool) error, late func()) error {
+	err := s.phase(ctx, l, func() error { return fn(!s.gaps) }, late)
 	if !s.gaps || !errors.Is(err, errNoKey) {
 		return err
 	}
@@ -133,14 +148,14 @@ func (s *Store) seek(ctx context.Context, l *limit, ref object.Ref, fn func() er
 		return lost
 	}
 	defer lease.Release()
-	return s.phase(ctx, l, fn, late)
+	return s.phase(ctx, l, func() error { return fn(true) }, late)
 }
 
 // Stat implements object.Objects.
 func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
 	var info object.Info
-	err := s.seek(ctx, s.calls, ref, func() error {
-		o, err := s.find(ref)
+	err := s.seek(ctx, s.calls, ref, func(sure bool) error {
+		o, err := s.find(ref, sure)
 		if err != nil {
 			return err
 		}
@@ -157,8 +172,8 @@ func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
 // Open implements object.Objects.
 func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
 	var o *opened
-	err := s.seek(ctx, s.calls, ref, func() (err error) {
-		o, err = s.find(ref)
+	err := s.seek(ctx, s.calls, ref, func(sure bool) (err error) {
+		o, err = s.find(ref, sure)
 		return err
 	}, func() {
 		if o != nil {

@@ -451,9 +451,10 @@ type errMarked struct{ *object.Marker }
 
 func (e errMarked) Unwrap() []error { return []error{errNoKey, e.Marker} }
 
-// missing returns why there is no current version of a key.
+// missing returns why there is no current version of a key, which was looked for just
+// now.
 func (s *Store) missing(ref object.Ref) error {
-	if err := s.bucketThere(ref.Bucket); err != nil {
+	if _, err := statBucket(ref.Bucket, func() (vfs.Stat, error) { return vfs.StatKnown(s.reads, ref.Bucket) }); err != nil {
 		return err
 	}
 	if !s.mayVersion() {

@@ -38,7 +38,7 @@ func (s *Store) renameLocked(p *publication, src object.Ref, check object.Check)
 	case mode != object.Unversioned:
 		return object.E("rename", src.Bucket, object.InvalidRequest, errors.New("the bucket has versioning"))
 	}
-	o, err := s.find(src)
+	o, err := s.find(src, true)
 	if err != nil {
 		return err
 	}

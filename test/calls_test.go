@@ -136,7 +136,7 @@ func TestCallsOfTheFileServer(t *testing.T) {
 			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("new1")})
 			must(t, err)
 		}},
-		{"HEAD of nothing", 10, func(int) {
+		{"HEAD of nothing", 4, func(int) {
 			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("nothing")})
 			wantCode(t, err, "NotFound")
 		}},

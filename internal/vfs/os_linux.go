@@ -166,9 +166,11 @@ func (d *osDir) OpenDir(path string) (Dir, error) {
 }
 
 // Open implements Dir.
-func (d *osDir) Open(path string) (File, error) {
+func (d *osDir) Open(path string) (File, error) { return d.openFile(path, d.open) }
+
+func (d *osDir) openFile(path string, by opener) (File, error) {
 	open := func() (*osFile, error) {
-		fd, err := d.openToRead(path)
+		fd, err := d.openToRead(path, by)
 		return &osFile{tree: d.tree, fd: fd, name: path}, err
 	}
 	var f *osFile

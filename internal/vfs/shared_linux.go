@@ -168,14 +168,14 @@ func (m mountPoint) number(option string) int {
 // when another client takes the name away. But if this client does so itself, through
 // another mount, nobody tells it: two mounts of one host are one client to the
 // server. There is no delegation for who opens for direct I/O, which nobody means to do.
-func (d *osDir) openToRead(path string) (int, error) {
+func (d *osDir) openToRead(path string, open opener) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_NONBLOCK
 	if !d.tree.mine {
-		return d.open(path, flags, 0)
+		return open(path, flags, 0)
 	}
-	fd, err := d.open(path, flags|unix.O_DIRECT, 0)
+	fd, err := open(path, flags|unix.O_DIRECT, 0)
 	if err == unix.EINVAL { //nolint:errorlint // a bare errno
-		return d.open(path, flags, 0) // what is no plain file is not delegated
+		return open(path, flags, 0) // what is no plain file is not delegated
 	}
 	if err != nil {
 		return -1, err
@@ -185,6 +185,50 @@ func (d *osDir) openToRead(path string) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// opener is osDir.open, or glanceAt.
+type opener func(path string, flags int, perm uint32) (int, error)
+
+// glance is Glance.
+func (d *osDir) glance(path string) (File, error) { return d.openFile(path, d.glanceAt) }
+
+// glanceAt opens path in the directory that it led to before, if it is there.
+func (d *osDir) glanceAt(path string, flags int, perm uint32) (int, error) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 || d.tree.sharing == sharedKernel {
+		return d.open(path, flags, perm)
+	}
+	if err := checkPath(path); err != nil {
+		return -1, err
+	}
+	if err := d.enter(); err != nil {
+		return -1, err
+	}
+	defer func() { _ = d.leave() }() // a directory open for reading has nothing to lose
+	fd, _, err := d.openKnown(path[:i], path[i+1:], flags, perm)
+	return fd, err
+}
+
+// statKnown is StatKnown.
+func (d *osDir) statKnown(path string) (Stat, error) {
+	if d.tree.sharing == sharedKernel {
+		return d.Stat(path)
+	}
+	if err := d.enter(); err != nil {
+		return Stat{}, err
+	}
+	defer func() { _ = d.leave() }() // a directory open for reading has nothing to lose
+	fd, err := d.tree.openRun(d.fd, path, unix.O_PATH, 0)
+	if err != nil {
+		return Stat{}, pathError("stat", path, err)
+	}
+	defer closePath(fd)
+	st, err := statKnown(fd)
+	if err != nil {
+		return Stat{}, pathError("stat", path, err)
+	}
+	return st, nil
 }
 
 // openTarget is OpenTarget.
@@ -217,32 +261,55 @@ func ask(fd int) error {
 // but of the directories above it the client may know how they were: a directory
 // that was removed is noticed, one that was moved away is not. So what is only
 // read is looked for in the directory that the path led to before, at the price
-// of one question; what is not found so, or is a directory and thus may be
-// written to, is looked for with a question for each name.
+// of one question. If it is not there it is asked, for each name above it, whether
+// that is the directory still. What is a directory, and thus may be written to, is
+// looked for with a question for each name.
 func (d *osDir) openShared(path string, flags int, perm uint32) (int, error) {
 	i := strings.LastIndexByte(path, '/')
 	if i < 0 && !d.root || path == "." {
 		return d.tree.openRun(d.fd, path, flags, perm)
 	}
 	if i >= 0 && flags&unix.O_DIRECTORY == 0 && (d.root || strings.IndexByte(path, '/') < i) {
-		if fd, err := d.openKnown(path[:i], path[i+1:], flags, perm); err == nil {
-			return fd, nil
+		fd, without, err := d.openKnown(path[:i], path[i+1:], flags, perm)
+		if err == nil || without != 0 && d.inodeOf(path[:i]) == without {
+			return fd, err
 		}
 	}
 	return d.openAsking(path, flags, perm)
 }
 
-// openKnown opens a name in the directory that the client knows parent to be.
-func (d *osDir) openKnown(parent, name string, flags int, perm uint32) (int, error) {
+// openKnown opens a name in the directory that the client knows parent to be. If it
+// is not there, without is the inode of that directory.
+func (d *osDir) openKnown(parent, name string, flags int, perm uint32) (fd int, without uint64, err error) {
 	at, err := d.tree.openRun(d.fd, parent, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return -1, err
+		return -1, 0, err
 	}
 	defer closePath(at)
-	if err := ask(at); err != nil {
-		return -1, err
+	st, err := statAt(at, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+	if err != nil {
+		return -1, 0, err
 	}
-	return d.tree.openRun(at, name, flags, perm)
+	fd, err = d.tree.openRun(at, name, flags, perm)
+	if err == unix.ENOENT { //nolint:errorlint // a bare errno
+		without = st.Ino
+	}
+	return fd, without, err
+}
+
+// inodeOf returns the inode of the directory that path leads to at the server now; 0
+// if there is none.
+func (d *osDir) inodeOf(path string) uint64 {
+	fd, err := d.openAsking(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return 0
+	}
+	defer closePath(fd)
+	st, err := statKnown(fd)
+	if err != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // openAsking opens path with a question before each name.

@@ -151,6 +151,12 @@ func (o *onlooker) look(t *testing.T, what string, want uint64) {
 	if got := inode(t, o.reader, path); got != want {
 		t.Fatalf("inode %d and not %d: %s", got, want, what)
 	}
+	if f, err := Glance(o.reader, path); err == nil {
+		st, err := f.Stat()
+		if must(t, errors.Join(err, f.Close())); st.Ino != want {
+			t.Fatalf("a glance shows inode %d and not %d: %s", st.Ino, want, what)
+		}
+	}
 	st, err := o.reader.Stat(path)
 	if want == 0 && !errors.Is(err, fs.ErrNotExist) || want != 0 && st.Ino != want {
 		t.Fatalf("stat %d, %v and not %d: %s", st.Ino, err, want, what)
@@ -273,6 +279,36 @@ func TestWhatIsWrittenToIsNotWhatWasMovedAway(t *testing.T) {
 		if after == before || after != inodeOf(a) {
 			t.Errorf("inode %d before, %d after, and not %d", before, after, inodeOf(a))
 		}
+	}
+}
+
+// TestWhatComesInPlaceOfWhatWasMovedAwayIsSeen: nor is what a client has not found in
+// a directory missing in another one.
+func TestWhatComesInPlaceOfWhatWasMovedAwayIsSeen(t *testing.T) {
+	a, b := clients(t)
+	for _, dir := range []string{"top", "top/gone", "top/mid", "top/mid/dir"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	if inode(t, b, "top/mid/dir/name") != 0 {
+		t.Fatal("there is no file yet")
+	}
+	top, err := a.OpenDir("top")
+	must(t, err)
+	defer top.Close()
+	gone, err := top.OpenDir("gone")
+	must(t, err)
+	defer gone.Close()
+	must(t, top.Rename("mid", gone, "mid"))
+	for _, dir := range []string{"top/mid", "top/mid/dir"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	dir, err := a.OpenDir("top/mid/dir")
+	must(t, err)
+	defer dir.Close()
+	made := create(t, dir, "name")
+	must(t, errors.Join(dir.Sync(), top.Sync()))
+	if got := inode(t, b, "top/mid/dir/name"); got != made.Ino {
+		t.Errorf("inode %d and not %d", got, made.Ino)
 	}
 }
 

@@ -38,10 +38,10 @@ func statAt(fd int, name string, flags int) (Stat, error) {
 }
 
 // statKnown describes what fd is by what a client of a file server believes to
-// know: mode and owner are right, the times may be older.
+// know: inode, mode and owner are right, the times may be older.
 func statKnown(fd int) (Stat, error) {
 	var sx unix.Statx_t
-	const mask = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_UID | unix.STATX_GID
+	const mask = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_INO | unix.STATX_UID | unix.STATX_GID
 	err := retryErr(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &sx) })
 	if err == unix.ENOSYS || err == unix.EPERM { //nolint:errorlint // a bare errno
 		return statAt(fd, "", unix.AT_EMPTY_PATH)

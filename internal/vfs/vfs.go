@@ -166,6 +166,29 @@ type File interface {
 	Close() error
 }
 
+// Glance opens a file below root as Dir.Open does. Where others change the tree it
+// asks only one question, and that a file is not there says no more than that it is
+// not in the directory that the path led to before.
+func Glance(root Dir, path string) (File, error) {
+	if d, ok := root.(interface {
+		glance(path string) (File, error)
+	}); ok {
+		return d.glance(path)
+	}
+	return root.Open(path)
+}
+
+// StatKnown is Dir.Stat without a question where others change the tree: for names
+// that another call has just asked for. Only inode, mode and owner count.
+func StatKnown(root Dir, path string) (Stat, error) {
+	if d, ok := root.(interface {
+		statKnown(path string) (Stat, error)
+	}); ok {
+		return d.statKnown(path)
+	}
+	return root.Stat(path)
+}
+
 // OpenTarget opens a directory for new files, which have no other name, to be
 // renamed into it. Where others change the tree it costs a question less than
 // OpenDir: of what it shows, and of the Stat, in which only mode and owner count, it
