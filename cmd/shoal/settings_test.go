@@ -104,7 +104,7 @@ func TestCredentialsThatCannotBeMeantAreRefused(t *testing.T) {
 
 func TestAMisspeltVariableStopsTheStart(t *testing.T) {
 	flags := serverCommand(t).Flags()
-	if err := readEnvironment([]string{"SHOAL_REGION=x", "SHOAL_ROOT_PASSWORD_FILE=x", "HOME=/"}).check(flags); err != nil {
+	if err := readEnvironment([]string{"SHOAL_REGION=x", "SHOAL_ROOT_PASSWORD_FILE=x", "SHOAL_URL=http://nas:9000", "HOME=/"}).check(flags); err != nil {
 		t.Error(err)
 	}
 	err := readEnvironment([]string{"SHOAL_REGOIN=x"}).check(flags)
