@@ -52,7 +52,7 @@ func adminCalls() []adminCall {
 		{"POST", healCall, "AdminHeal", "admin:Heal", notOffered(healsItself)},
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", notOffered(locksEnd)},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
-		{"GET", "log", "AdminLog", "admin:ConsoleLog", notOffered(logIsItsOutput)},
+		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
 		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", notOffered(noSettings)},
 		{"PUT", "set-config-kv", "AdminSetConfig", "admin:ConfigUpdate", notOffered(noSettings)},
 		{"DELETE", "del-config-kv", "AdminRemoveConfig", "admin:ConfigUpdate", notOffered(noSettings)},

@@ -76,8 +76,7 @@ func notOffered(message string) handler {
 
 // Why calls are not offered.
 const (
-	healsItself    = "Nothing can be healed by hand, and of a directory nothing has to be: its objects are files that are whole or not there."
-	locksEnd       = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal status\" shows them."
-	noSettings     = "Settings are flags and variables of each gateway, and none can be changed while it runs."
-	logIsItsOutput = "Each gateway writes its log where it was started. \"mc admin trace\" shows the calls of all."
+	healsItself = "Nothing can be healed by hand, and of a directory nothing has to be: its objects are files that are whole or not there."
+	locksEnd    = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal status\" shows them."
+	noSettings  = "Settings are flags and variables of each gateway, and none can be changed while it runs."
 )

@@ -44,7 +44,7 @@ func serveBesieged(t *testing.T, requests int) *besieged {
 	t.Helper()
 	b := &besieged{waiting: make(chan struct{}), release: make(chan struct{}), log: &lines{}}
 	b.office = serveOfficeWith(t, func(cfg *Config) {
-		cfg.MaxRequests, cfg.AccessLog = requests, false
+		cfg.MaxRequests = requests
 		began := time.Now()
 		cfg.Now = func() time.Time { return began } // so that nothing is forgiven
 		cfg.Logger = slog.New(slog.NewJSONHandler(b.log, nil))

@@ -89,7 +89,7 @@ func (s *Server) record(r *request) {
 	s.Metrics.sent.Add(float64(o.sent))
 	s.trace(r, o)
 	s.audit(r, o)
-	if !s.AccessLog || !s.Logger.Enabled(s.root, slog.LevelInfo) {
+	if s.AccessLog == nil || !s.AccessLog.Enabled(s.root, slog.LevelInfo) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -101,5 +101,5 @@ func (s *Server) record(r *request) {
 	if r.failure != nil {
 		attrs = append(attrs, slog.String("code", r.failure.code))
 	}
-	s.Logger.LogAttrs(s.root, slog.LevelInfo, "access", attrs...)
+	s.AccessLog.LogAttrs(s.root, slog.LevelInfo, "access", attrs...)
 }

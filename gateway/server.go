@@ -24,6 +24,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/limits"
+	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/openid"
 	"github.com/shoal-storage/shoal/internal/sealing"
@@ -53,8 +54,8 @@ type People interface {
 type Config struct {
 	Store     object.Store
 	Authority Authority
-	Logger    *slog.Logger // for errors, and for the access lines if AccessLog is set
-	AccessLog bool         // log a line for each request
+	Logger    *slog.Logger // of what happens
+	AccessLog *slog.Logger // of a line for each request; nil: there is none
 	Region    string       // that clients must sign for
 	Domains   []string     // of virtual-host style requests, lower case
 	// WebsiteDomains are the domains whose hosts show buckets as websites, lower case.
@@ -78,6 +79,8 @@ type Config struct {
 	// called there.
 	Trace *trace.Hub
 	Node  string
+	// Logs tells of what gateways log; nil: there is no such thing.
+	Logs *logs.Hub
 	// Audit is told of every request; nil: there is none.
 	Audit *audit.Log
 	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
@@ -138,7 +141,6 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Region:         object.DefaultRegion,
-		AccessLog:      true,
 		MaxRequests:    1024,
 		AdmissionWait:  5 * time.Second,
 		HeaderTimeout:  30 * time.Second,

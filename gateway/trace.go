@@ -20,9 +20,7 @@ func (s *Server) traceCalls(_ context.Context, r *request) error {
 	if err != nil {
 		return errSlowDown.because(err)
 	}
-	r.set("Content-Type", "application/json")
-	r.set("Cache-Control", "no-cache")
-	r.ctx.Response.SetBodyStream(&listenBody{listener: l, beat: listenBeat{every: spaceEvery, text: " "}, next: []byte(" ")}, -1)
+	r.answerListener(l)
 	return nil
 }
 

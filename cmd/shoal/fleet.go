@@ -15,6 +15,7 @@ import (
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/trace"
 	"github.com/shoal-storage/shoal/internal/uuid"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -44,14 +45,15 @@ type fleet struct {
 	data   atomic.Pointer[routed.Store] // what others are answered from, where gateways route
 	events atomic.Pointer[events.Service]
 	trace  *trace.Hub
+	logs   *logs.Hub
 	name   string // host:port at which clients reach this gateway
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
 // if there is none. Clients of this one are served at an address.
 func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Addr, env *environment, log *slog.Logger) (_ *fleet, err error) {
-	fl := &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub)}
-	fl.trace.Peers = listenedTo{fl, traceProtocol}
+	fl := &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs}
+	fl.trace.Peers, fl.logs.Peers = listenedTo{fl, traceProtocol}, listenedTo{fl, logProtocol}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, fl.close(context.WithoutCancel(ctx)))
@@ -81,6 +83,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	fl.mesh.Handle(dataProtocol, fl.serveData)
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
 	fl.mesh.Handle(traceProtocol, fl.serveTrace)
+	fl.mesh.Handle(logProtocol, fl.serveLogs)
 	fl.answerDoctors(context.WithoutCancel(ctx), path)
 	address, err := f.advertised(ctx, fl.mount, ln.Addr())
 	if err != nil {
@@ -269,6 +272,7 @@ func (fl *fleet) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
 	fl.trace.Close()
+	fl.logs.Close()
 	if fl.node != nil {
 		fl.leave(ctx)
 		err = fl.mesh.Close()

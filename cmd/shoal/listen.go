@@ -29,12 +29,22 @@ func (l listenedTo) Dial(ctx context.Context, peer string) (net.Conn, error) {
 	return l.fleet.mesh.Dial(ctx, address, node, l.protocol)
 }
 
-// traceProtocol is how gateways tell one another of the calls that they serve.
-const traceProtocol = "trace/1"
+// How gateways tell one another of the calls that they serve, and of what they log.
+const (
+	traceProtocol = "trace/1"
+	logProtocol   = "log/1"
+)
 
 // serveTrace tells another gateway of the calls here.
 func (fl *fleet) serveTrace(c *mesh.Conn) {
 	if err := fl.trace.Serve(context.Background(), c); err != nil {
 		fl.log.Debug("a gateway that traced calls is gone", "node", c.Peer, "error", err)
+	}
+}
+
+// serveLogs tells another gateway what is logged here.
+func (fl *fleet) serveLogs(c *mesh.Conn) {
+	if err := fl.logs.Serve(context.Background(), c); err != nil {
+		fl.log.Debug("a gateway that watched the log is gone", "node", c.Peer, "error", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/certs"
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/trace"
@@ -66,6 +67,9 @@ type serverFlags struct {
 	auditFile         string
 	stop              func(restart bool) // ends serving
 	auditTargets      []audit.Target
+	access            *slog.Logger // of requests
+	watched           *logs.Handler
+	logs              *logs.Hub // of those who watch it
 	kms               kmsFlags
 	openid            openidFlags
 	ldap              ldapFlags
@@ -275,6 +279,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	defer func() { _ = ln.Close() }() // closed already if it was served
 	cfg.Node = ln.Addr().String()
+	f.watched.Name(cfg.Node)
 	b, err := f.openBackend(ctx, paths, ln.Addr(), state, env, log)
 	if err != nil {
 		return err
@@ -303,6 +308,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if err := b.fleet.show(&cfg); err != nil {
 		return err
 	}
+	f.watched.Name(cfg.Node)
 	if cfg.Events, err = startEvents(ctx, f.targets, b, cfg.Metrics, log); err != nil {
 		return err
 	}
@@ -332,7 +338,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog.Logger) (cfg gateway.Config, err error) {
 	cfg = gateway.DefaultConfig()
 	cfg.Logger, cfg.Metrics, cfg.Sealer = log, gateway.NewMetrics(), sealing.New(derivations)
-	cfg.Trace = new(trace.Hub)
+	cfg.AccessLog, cfg.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
 	cfg.Version, cfg.Stop = version, f.stop
@@ -434,7 +440,7 @@ func (f *serverFlags) openFleetStore(ctx context.Context, cfg nasfs.Config, flee
 	return f.route(ctx, own, fleet), nil
 }
 
-// logger returns the log of the process.
+// logger returns the log of the process, which can be watched.
 func (f *serverFlags) logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
@@ -453,13 +459,18 @@ func (f *serverFlags) logger(w io.Writer) (*slog.Logger, error) {
 	if f.jsonLog {
 		format = "json"
 	}
+	var to slog.Handler
 	switch {
 	case format == "text", format == "auto" && isTerminal(w):
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		to = slog.NewTextHandler(w, opts)
 	case format == "json", format == "auto":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
+		to = slog.NewJSONHandler(w, opts)
+	default:
+		return nil, usage("--log-format "+f.logFormat+" is not valid", "take text, json or auto")
 	}
-	return nil, usage("--log-format "+f.logFormat+" is not valid", "take text, json or auto")
+	f.access, f.logs = slog.New(to), logs.NewHub()
+	f.watched = logs.NewHandler(to, f.logs, opts)
+	return slog.New(f.watched), nil
 }
 
 // isTerminal reports whether w is a terminal.

@@ -62,12 +62,24 @@ func (l *Listener) offer(line []byte) {
 // Hub knows the listeners at this gateway. Its methods may be called concurrently.
 type Hub[E any, I Interest[E]] struct {
 	Peers Peers // the other gateways; nil: there are none
+	// Past returns how many of the last things of each gateway a listener hears first, of
+	// those that it wants and up to Keep, and then in their order; nil: none.
+	Past func(interest I) int
+	Keep int // things that are remembered for that: Publish has to be called for each
 
 	listening atomic.Int32
 	followers sync.WaitGroup
 
 	mu        sync.Mutex
 	listeners map[*Listener]I
+	kept      []told[E] // the last ones, a ring of Keep
+	next      int       // in kept, when it is full
+}
+
+// told is a thing that was published.
+type told[E any] struct {
+	thing  E
+	encode func(*E) ([]byte, error)
 }
 
 // Listening reports whether anybody listens. It costs nothing.
@@ -101,9 +113,46 @@ func (h *Hub[E, I]) add(ctx context.Context, interest I) (*Listener, error) {
 	if h.listeners == nil {
 		h.listeners = make(map[*Listener]I)
 	}
+	if err := h.replay(l, interest); err != nil {
+		l.stop(err)
+		return nil, err
+	}
 	h.listeners[l] = interest
 	h.listening.Store(int32(len(h.listeners))) //nolint:gosec // it is bounded
 	return l, nil
+}
+
+// replay offers a listener what was before it.
+func (h *Hub[E, I]) replay(l *Listener, interest I) error {
+	if h.Past == nil {
+		return nil
+	}
+	var wanted []*told[E]
+	for i := range h.kept {
+		if old := &h.kept[(h.next+i)%len(h.kept)]; interest.Wants(&old.thing) {
+			wanted = append(wanted, old)
+		}
+	}
+	for _, old := range wanted[len(wanted)-max(0, min(len(wanted), h.Past(interest))):] {
+		line, err := old.encode(&old.thing)
+		if err != nil {
+			return fmt.Errorf("tell a listener of the past: %w", err)
+		}
+		l.offer(line)
+	}
+	return nil
+}
+
+// keep remembers a thing for those who come later.
+func (h *Hub[E, I]) keep(e *E, encode func(*E) ([]byte, error)) {
+	if len(h.kept) < h.Keep {
+		h.kept = append(h.kept, told[E]{*e, encode})
+		return
+	}
+	if h.Keep > 0 {
+		h.kept[h.next] = told[E]{*e, encode}
+		h.next = (h.next + 1) % h.Keep
+	}
 }
 
 func (h *Hub[E, I]) remove(l *Listener) {
@@ -128,6 +177,7 @@ func (h *Hub[E, I]) Close() {
 func (h *Hub[E, I]) Publish(e *E, encode func(e *E) ([]byte, error)) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.keep(e, encode)
 	var line []byte
 	for l, interest := range h.listeners {
 		if !interest.Wants(e) {
