@@ -113,11 +113,23 @@ func (e *entry) add(item *register.ScanItem, v *reply[register.View]) {
 	}
 }
 
+// agreed reports whether all drives have the same of a common prefix. One that knows what
+// another one lists to be gone leaves it out, and so says nothing of it.
+func (e *entry) agreed() bool {
+	for i := range e.views {
+		mine, first := e.views[i].value.Entries, e.views[0].value.Entries
+		if len(mine) == 0 || len(first) == 0 || mine[0].Version != first[0].Version || mine[0].Changed != first[0].Changed {
+			return false
+		}
+	}
+	return true
+}
+
 // newest returns the newest version of an entry's name: from what the drives listed if they
 // agree, and otherwise as a reader finds it.
 func (l *listing) newest(ctx context.Context, e *entry) (*register.Record, error) {
-	top, j := judgeNewest(len(l.s.set.drives), e.views, false)
-	if j.Verdict == register.Committed && top.Kind != register.Tombstone {
+	_, j := judgeNewest(len(l.s.set.drives), e.views, false)
+	if j.Verdict == register.Committed && j.Record.Kind != register.Tombstone {
 		return &j.Record, nil
 	}
 	key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
@@ -245,7 +257,7 @@ func behindPrefix(prefix string) string {
 // object returns what a listing shows of a name, if there is anything.
 func (l *listing) object(ctx context.Context, b *bucket, e *entry) (there bool, info object.Info, err error) {
 	if e.prefix {
-		if top, j := judgeNewest(len(l.s.set.drives), e.views, false); j.Verdict == register.Committed && top.Kind == register.Object {
+		if _, j := judgeNewest(len(l.s.set.drives), e.views, false); j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() {
 			return true, info, nil
 		}
 		there, err = l.inside(ctx, e.name)

@@ -80,7 +80,10 @@ func (w *versionWalk) run(ctx context.Context, from string, below register.Token
 				}
 				continue
 			}
-			full, cut, err := w.versions(ctx, e)
+			if e.name != from {
+				below = register.Token{}
+			}
+			full, cut, err := w.versions(ctx, e, below)
 			if err != nil || full {
 				return err
 			}
@@ -116,10 +119,11 @@ func (w *versionWalk) addPrefix(name string) bool {
 	return true
 }
 
-// versions adds the versions of a name. full says that the page was; cut, if it is not
-// zero, that there may be more, made before it.
-func (w *versionWalk) versions(ctx context.Context, e *entry) (full bool, cut register.Token, err error) {
-	records, cut, err := w.settledVersions(ctx, e)
+// versions adds the versions of a name, of which below is not zero where those made later
+// came before. full says that the page was; cut, if it is not zero, that there may be more,
+// made before it.
+func (w *versionWalk) versions(ctx context.Context, e *entry, below register.Token) (full bool, cut register.Token, err error) {
+	records, cut, err := w.settledVersions(ctx, e, below)
 	if err != nil {
 		return false, cut, err
 	}
@@ -142,19 +146,21 @@ func (w *versionWalk) versions(ctx context.Context, e *entry) (full bool, cut re
 
 // settledVersions returns the records of a name that are versions, the newest first, as far
 // as every drive has listed them.
-func (w *versionWalk) settledVersions(ctx context.Context, e *entry) (records []register.Record, cut register.Token, err error) {
+func (w *versionWalk) settledVersions(ctx context.Context, e *entry, below register.Token) (records []register.Record, cut register.Token, err error) {
 	made, cut := e.versions()
 	key := register.Key{Space: w.q.Space, Bucket: w.q.Bucket, Name: e.name}
 	for version, m := range made {
 		j := register.Judge(views(len(w.s.set.drives), e.views, version), false)
 		r := &j.Record
-		if j.Verdict != register.Committed {
+		// What became of the null version may be above what was listed.
+		moved := version == register.Null && !below.IsZero()
+		if j.Verdict != register.Committed || moved {
 			r, err = w.s.settled(ctx, w.lockName(e.name), key, func(a asking) (*register.Record, error) { return a.exact(ctx, key, version, m) })
 			if err != nil {
 				return nil, cut, err
 			}
 		}
-		if r != nil && r.Kind != register.Tombstone {
+		if r != nil && r.Kind != register.Tombstone && (!moved || r.Made.Less(below)) {
 			records = append(records, *r)
 		}
 	}
