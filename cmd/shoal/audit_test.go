@@ -1,15 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-storage/shoal/internal/audit"
 )
@@ -61,26 +58,12 @@ func TestTheQueueOfEachAuditTargetIsMeasured(t *testing.T) {
 	if err := log.Close(); err != nil { // what waits is written
 		t.Error(err)
 	}
-	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(auditCollector{log}); err != nil {
-		t.Fatal(err)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			got = append(got, fmt.Sprintf("%s %s %s %v", f.GetName(), m.GetLabel()[0].GetName(), m.GetLabel()[0].GetValue(), m.GetGauge().GetValue()+m.GetCounter().GetValue()))
-		}
-	}
 	const name = "shoal_audit_target_"
 	want := []string{
-		name + "errors_total target file 0", name + "lost_total target file 0", name + "queue_length target file 0",
-		name + "queue_limit target file 10000", name + "sent_total target file 1",
+		name + "errors_total counter target=file 0", name + "lost_total counter target=file 0", name + "queue_length gauge target=file 0",
+		name + "queue_limit gauge target=file 10000", name + "sent_total counter target=file 1",
 	}
-	if !slices.Equal(got, want) {
+	if got := gathered(t, auditCollector{log}); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

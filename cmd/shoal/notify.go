@@ -172,7 +172,7 @@ func startEvents(ctx context.Context, targets []events.Target, b *backend, metri
 	if len(targets) > 0 {
 		log.Info("events can be sent to", "targets", strings.Join(s.ARNs(), " "))
 	}
-	if err := metrics.Registry.Register(eventCollector{s}); err != nil {
+	if err := metrics.Registry.Register(eventCollector{s.Measures}); err != nil {
 		return nil, failed("cannot measure the events", err, "")
 	}
 	return s, nil
@@ -215,7 +215,7 @@ func (fl *fleet) serveEvents(c *mesh.Conn) {
 }
 
 // eventCollector is the queues of events for Prometheus.
-type eventCollector struct{ service *events.Service }
+type eventCollector struct{ measures func() []events.Measure }
 
 // Describe implements prometheus.Collector; the metrics are not known before they are
 // collected.
@@ -223,7 +223,7 @@ func (eventCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c eventCollector) Collect(out chan<- prometheus.Metric) {
-	for _, m := range c.service.Measures() {
+	for _, m := range c.measures() {
 		tell(out, "shoal_notify_target_", prometheus.Labels{"target_id": m.ID, "target_type": m.Type}, []measure{
 			{"queue_length", "Events that wait for the target at this gateway.", prometheus.GaugeValue, float64(m.Waiting)},
 			{"queue_limit", "Events that may wait, before new ones are lost.", prometheus.GaugeValue, float64(m.Capacity)},

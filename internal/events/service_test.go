@@ -230,6 +230,45 @@ func TestEventsGetToTheTargetAndAreForgotten(t *testing.T) {
 	})
 }
 
+func TestEventsAreCountedByWhatBecomesOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limit = 7
+		over := make(chan struct{})
+		w.sink.answers(func(m *events.Message) error {
+			switch {
+			case strings.HasPrefix(m.Key, "no"):
+				return events.ErrRefused
+			case m.Key == "slow":
+				<-over
+			}
+			return nil
+		})
+		s := w.gateway("one")
+		defer w.close(s)
+		w.put(s, "a", "b", "c", "d", "no 1", "no 2")
+		time.Sleep(time.Minute) // each is refused three times, and given up
+		w.put(s, "slow")
+		synctest.Wait()
+		w.put(s, "e", "f", "g", "h")
+		w.put(s, "1", "2", "3") // there is room for two more
+		synctest.Wait()
+		want := events.Measure{
+			Destination: events.Destination{Type: "webhook", ID: "A"},
+			Waiting:     5, Sending: 1, Sent: 4, Failed: 6, Refused: 2, Dropped: 3, Capacity: 7,
+		}
+		if all := s.Measures(); len(all) != 1 || all[0] != want {
+			t.Errorf("measured %+v, want %+v", all, want)
+		}
+		close(over)
+		synctest.Wait()
+		want.Waiting, want.Sending, want.Sent = 0, 0, 9
+		if all := s.Measures(); len(all) != 1 || all[0] != want {
+			t.Errorf("in the end measured %+v, want %+v", all, want)
+		}
+	})
+}
+
 func TestWhatNoRuleIsAboutIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
