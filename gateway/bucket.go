@@ -157,7 +157,7 @@ func (s *Server) createBucket(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	bucket := object.Bucket{Name: r.bucket, Created: s.Now().UTC(), Region: s.Region}
+	bucket := object.Bucket{Name: r.bucket, Created: s.Now().UTC(), Region: s.Region, Dir: r.files()}
 	if b.Size() != 0 {
 		var in createBucketRequest
 		if err := readXML(b, maxDocument, &in); err != nil {

@@ -56,6 +56,11 @@ func (s *share) Prove(_ context.Context, f object.Files) error {
 	return nil
 }
 
+func (s *share) CreateBucket(ctx context.Context, b object.Bucket) error {
+	s.note(b.Dir)
+	return s.Store.CreateBucket(ctx, b)
+}
+
 func (s *share) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
 	s.note(in.Files)
 	return s.Store.Put(ctx, ref, in)
@@ -127,8 +132,8 @@ func TestWhereObjectsAreNoFilesNobodyCanBeGivenThem(t *testing.T) {
 	}
 }
 
-// TestWhatAUserMakesIsGivenToHim makes an object in every way that there is, by the user
-// and by a service account of his.
+// TestWhatAUserMakesIsGivenToHim makes a bucket, and an object in every way that there is,
+// by the user and by a service account of his.
 func TestWhatAUserMakesIsGivenToHim(t *testing.T) {
 	o, s := serveShare(t)
 	o.must(t, o.directory.SetPOSIX(t.Context(), "ann", iam.POSIX{UID: new(uint32(1000)), GID: new(uint32(100))}))
@@ -143,6 +148,7 @@ func TestWhatAUserMakesIsGivenToHim(t *testing.T) {
 			return o.ok(c)
 		}
 		s.taken()
+		by(call{method: "PUT", path: "/of-" + who})
 		by(call{method: "PUT", path: "/bucket/put", body: "x"})
 		by(call{method: "PUT", path: "/bucket/put", body: "y", header: map[string]string{"x-amz-write-offset-bytes": "1"}})
 		by(call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/put"}})
@@ -154,7 +160,7 @@ func TestWhatAUserMakesIsGivenToHim(t *testing.T) {
 		if r := o.post(form{file: "picture", user: who, secret: secret, fields: [][2]string{{"key", "posted"}}}); r.status != http.StatusNoContent {
 			t.Errorf("%s posts: %d %s", who, r.status, r.body)
 		}
-		if got := s.taken(); len(got) != 8 || slices.ContainsFunc(got, func(i ids) bool { return i != want }) {
+		if got := s.taken(); len(got) != 9 || slices.ContainsFunc(got, func(i ids) bool { return i != want }) {
 			t.Errorf("what %s makes is given to %v, want %v", who, got, want)
 		}
 	}

@@ -255,7 +255,7 @@ func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
 	if err := s.proveFiles(b.Files); err != nil {
 		return err
 	}
-	if err := s.makeBucketDir(b.Name, b.Files.Or(s.cfg.Files)); err != nil {
+	if err := s.makeBucketDir(b.Name, b.Dir.Or(b.Files).Or(s.cfg.Files)); err != nil {
 		return err
 	}
 	if b.Created.IsZero() {

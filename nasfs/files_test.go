@@ -2,6 +2,7 @@ package nasfs_test
 
 import (
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -71,8 +72,8 @@ func TestNewFilesAreTheirMakersBeforeTheirBuckets(t *testing.T) {
 	m, ctx := vfs.NewMemory(), t.Context()
 	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
 	g := w.gateways[1]
-	must(t, w.gateways[0].CreateBucket(ctx, object.Bucket{Name: bucket, Files: object.Files{UID: new(uint32(1000)), GID: new(uint32(100)), FileMode: permissions(0o640)}}))
 	ann := object.Files{UID: new(uint32(2000))}
+	must(t, w.gateways[0].CreateBucket(ctx, object.Bucket{Name: bucket, Dir: ann, Files: object.Files{UID: new(uint32(1000)), GID: new(uint32(100)), FileMode: permissions(0o640)}}))
 	_, err := g.Put(ctx, ref("put/k"), object.PutInput{Body: body("x"), Files: ann})
 	must(t, err)
 	must(t, putIn(ctx, g, "bobs", "x", nil))
@@ -85,9 +86,12 @@ func TestNewFilesAreTheirMakersBeforeTheirBuckets(t *testing.T) {
 	must(t, err)
 	_, err = g.CompleteUpload(ctx, up.UploadRef, object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}, Files: ann})
 	must(t, err)
-	for _, dir := range []string{"put", "copy", "moved", "upload"} {
-		if got, want := belongsTo(t, m.Root(), bucket+"/"+dir), (belongs{2000, 100, fs.ModeDir | 0o775}); got != want {
-			t.Errorf("%s: %+v, want %+v", dir, got, want)
+	for _, dir := range []string{"", "put", "copy", "moved", "upload"} {
+		if got, want := belongsTo(t, m.Root(), strings.TrimSuffix(bucket+"/"+dir, "/")), (belongs{2000, 100, fs.ModeDir | 0o775}); got != want {
+			t.Errorf("%q: %+v, want %+v", dir, got, want)
+		}
+		if dir == "" {
+			continue
 		}
 		want := belongs{2000, 100, 0o640}
 		if dir == "moved" {

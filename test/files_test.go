@@ -169,11 +169,13 @@ func TestAUsersNewFilesAreHis(t *testing.T) {
 		{"others/key", as(user, password), os.Geteuid(), os.Getegid()},
 	} {
 		for i, s := range o.fleet {
-			key := fmt.Sprint(put.key, i)
-			_, err := newS3(s, noRetry, put.by).PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: strings.NewReader("x")})
+			c, key, own := newS3(s, noRetry, put.by), fmt.Sprint(put.key, i), fmt.Sprint("bucket-", put.uid, "-", i)
+			_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: strings.NewReader("x")})
 			must(t, err)
-			for _, path := range []string{key, filepath.Dir(key)} {
-				if got := ownership(t, filepath.Join(s.dir, *bucket, path)); !strings.Contains(got, fmt.Sprintf(" of %d:%d,", put.uid, put.gid)) {
+			_, err = c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &own})
+			must(t, err)
+			for _, path := range []string{filepath.Join(*bucket, key), filepath.Join(*bucket, filepath.Dir(key)), own} {
+				if got := ownership(t, filepath.Join(s.dir, path)); !strings.Contains(got, fmt.Sprintf(" of %d:%d,", put.uid, put.gid)) {
 					t.Errorf("%s: %s", path, got)
 				}
 			}

@@ -46,6 +46,7 @@ type Bucket struct {
 	Tags       []Tag
 	Versioning Versioning
 	Files      Files             // what new files of it are given
+	Dir        Files             `json:"-"` // what its directory is given when it is created, before Files; it is not kept
 	Documents  map[string]string // configurations that say nothing to a Store, by the names of their sub-resources
 }
 

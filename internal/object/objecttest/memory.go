@@ -84,6 +84,7 @@ func (m *Memory) CreateBucket(ctx context.Context, b object.Bucket) error {
 	case object.KindOf(err) != object.NoSuchBucket:
 		return err
 	}
+	b.Dir = object.Files{}
 	m.buckets[b.Name] = &bucket{record: b.Clone(), versions: map[string][]*stored{}, uploads: map[string]*upload{}}
 	return nil
 }

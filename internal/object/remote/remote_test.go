@@ -241,6 +241,11 @@ func (g *given) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 	return g.Store.Put(ctx, ref, in)
 }
 
+func (g *given) CreateBucket(ctx context.Context, b object.Bucket) error {
+	g.files = append(g.files, b.Dir)
+	return g.Store.CreateBucket(ctx, b)
+}
+
 func (g *given) Copy(_ context.Context, _, _ object.Ref, in object.CopyInput) (object.Info, error) {
 	g.files = append(g.files, in.Files)
 	return object.Info{}, nil
@@ -261,10 +266,13 @@ func TestWhatFilesAreGivenArrives(t *testing.T) {
 	g, ctx := &given{Store: objecttest.NewMemory()}, t.Context()
 	c := client(t, g)
 	root := object.Files{UID: new(uint32(0)), FileMode: new(object.Permissions(0o640))}
-	must(t, c.CreateBucket(ctx, object.Bucket{Name: "bucket", Files: root}))
+	must(t, c.CreateBucket(ctx, object.Bucket{Name: "bucket", Files: root, Dir: root}))
 	b, err := c.StatBucket(ctx, "bucket")
 	must(t, err)
 	g.files = append(g.files, b.Files)
+	if !b.Dir.IsZero() {
+		t.Errorf("what the directory was given is kept: %+v", b.Dir)
+	}
 	_, err = c.Put(ctx, ref("k"), object.PutInput{Body: objecttest.NewBody([]byte("x"), object.CRC32), Files: root})
 	must(t, err)
 	_, err = c.Copy(ctx, ref("k"), ref("copy"), object.CopyInput{Files: root})
@@ -272,7 +280,7 @@ func TestWhatFilesAreGivenArrives(t *testing.T) {
 	must(t, c.Rename(ctx, ref("k"), ref("new"), object.CopyInput{Files: root}))
 	_, err = c.CompleteUpload(ctx, object.UploadRef{Ref: ref("k"), ID: "1"}, object.CompleteInput{Files: root})
 	must(t, err)
-	if len(g.files) != 5 {
+	if len(g.files) != 6 {
 		t.Fatalf("%d calls arrived", len(g.files))
 	}
 	for i, f := range g.files {
