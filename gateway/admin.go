@@ -50,7 +50,7 @@ func adminCalls() []adminCall {
 		{"GET", "storageinfo", "AdminStorageInfo", "admin:StorageInfo", (*Server).storageInfo},
 		{"POST", "background-heal/status", "AdminHealStatus", "admin:Heal", (*Server).healStatus},
 		{"POST", healCall, "AdminHeal", "admin:Heal", notOffered(healsItself)},
-		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", notOffered(locksEnd)},
+		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
 		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
 		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", notOffered(noSettings)},

@@ -77,6 +77,6 @@ func notOffered(message string) handler {
 // Why calls are not offered.
 const (
 	healsItself = "Nothing can be healed by hand, and of a directory nothing has to be: its objects are files that are whole or not there."
-	locksEnd    = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal status\" shows them."
+	locksEnd    = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
 	noSettings  = "Settings are flags and variables of each gateway, and none can be changed while it runs."
 )

@@ -116,6 +116,9 @@ type Config struct {
 	Stop func(restart bool)
 	// Gateways returns those that serve the tree; nil: there is this one.
 	Gateways func(ctx context.Context) []Gateway
+	// Locks returns the locks that gateways hold, the oldest of all, up to a number; nil:
+	// nobody knows.
+	Locks func(ctx context.Context, most int) []Lock
 	// Drives returns those that objects are spread over, so that Parity of them can be
 	// lost; nil: they are not.
 	Drives  func() []Drive

@@ -31,6 +31,7 @@ type request struct {
 	Keep       *keepRequest  `json:"keep,omitempty"`
 	Applied    uint64        `json:"applied,omitempty"` // answered once so much is
 	Status     *struct{}     `json:"status,omitempty"`
+	Locks      int           `json:"locks,omitempty"`    // so many of those that are held
 	Patience   time.Duration `json:"patience,omitempty"` // how long the answer is waited for
 }
 
@@ -56,6 +57,7 @@ type response struct {
 	Unknown    bool             `json:"unknown,omitempty"` // what was asked may have been done
 	Removed    bool             `json:"removed,omitempty"` // the server that asks is none of the fleet's
 	Status     *MemberStatus    `json:"status,omitempty"`
+	Locks      []HeldLock       `json:"locks,omitempty"`
 }
 
 // calls makes calls and keeps the connections for the next ones.
@@ -271,6 +273,8 @@ func (n *Node) answer(ctx context.Context, q request) response {
 	case q.Status != nil:
 		status := l.memberStatus()
 		a.Status = &status
+	case q.Locks > 0:
+		a.Locks = l.locks(min(q.Locks, MaxHeldLocks))
 	default:
 		err = errors.New("a call that this version does not know")
 	}

@@ -28,6 +28,9 @@ import (
 // defaultClusterPort is where gateways look for each other.
 const defaultClusterPort = "9002"
 
+// lockTime is how long gateways are waited for that are asked for their locks.
+const lockTime = 3 * time.Second
+
 // leaveTime is how long a gateway that stops may take to leave its fleet.
 const leaveTime = 10 * time.Second
 
@@ -244,6 +247,7 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	cfg.Ready = fl.node.Ready
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
 	cfg.Gateways = fl.gateways
+	cfg.Locks = fl.locks
 	cfg.Peers = func() int { return len(fl.node.Others()) + 1 }
 	cfg.Trace, cfg.Node = fl.trace, fl.name
 	return nil
@@ -262,6 +266,16 @@ func (fl *fleet) gateways(ctx context.Context) []gateway.Gateway {
 			g.Endpoint = m.Address // it does not answer
 		}
 		all = append(all, g)
+	}
+	return all
+}
+
+// locks returns the oldest locks that gateways hold.
+func (fl *fleet) locks(ctx context.Context, most int) (all []gateway.Lock) {
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	for _, l := range fl.node.HeldLocks(ctx, most) {
+		all = append(all, gateway.Lock{Name: l.Name, Exclusive: l.Exclusive, Age: l.Age, ID: l.Request, Holder: l.Endpoint})
 	}
 	return all
 }

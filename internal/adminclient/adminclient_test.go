@@ -398,3 +398,17 @@ func TestAnEndpointIsAURLWithoutAPath(t *testing.T) {
 		}
 	}
 }
+
+func TestLocksAreThoseOfTheGateways(t *testing.T) {
+	o := open(t, func(cfg *gateway.Config) {
+		cfg.Locks = func(_ context.Context, most int) []gateway.Lock {
+			return []gateway.Lock{{Name: "o/bucket/key", Exclusive: true, Age: time.Minute, Holder: "gw1:9000"}, {Name: "b/bucket", Age: time.Second, Holder: "gw2:9000"}}[:most]
+		}
+	})
+	got, err := o.Locks(t.Context(), 2)
+	must(t, err)
+	want := []adminclient.Lock{{Resource: "bucket/key", Exclusive: true, Held: time.Minute, Gateway: "gw1:9000"}, {Resource: "bucket", Held: time.Second, Gateway: "gw2:9000"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+}

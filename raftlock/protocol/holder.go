@@ -3,6 +3,7 @@ package protocol
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // HolderSlot is a slot as a session keeps it that asks for locks in it: what it
@@ -18,6 +19,7 @@ type HolderSlot struct {
 // holding is one request of this session.
 type holding struct {
 	items    []Item
+	since    time.Duration // when it was asked for
 	cache    bool
 	granted  bool
 	epoch    Epoch
@@ -50,11 +52,11 @@ func (h *HolderSlot) pending() []uint64 {
 }
 
 // Ask notes a request that is about to be sent.
-func (h *HolderSlot) Ask(id uint64, items []Item, cache bool) {
+func (h *HolderSlot) Ask(id uint64, items []Item, cache bool, now time.Duration) {
 	if h.requests == nil {
 		h.requests = make(map[uint64]*holding)
 	}
-	h.requests[id] = &holding{items: sortItems(items), cache: cache}
+	h.requests[id] = &holding{items: sortItems(items), since: now, cache: cache}
 }
 
 // Items returns what a request asked for.

@@ -280,7 +280,7 @@ func (m *Member) Cache(slot Slot, name string, now time.Duration) (Decision, boo
 func (m *Member) acquire(slot Slot, items []Item, w wait, now time.Duration) (Decision, bool) {
 	m.last++
 	id := m.last
-	m.holders[slot].Ask(id, items, w.cache)
+	m.holders[slot].Ask(id, items, w.cache, now)
 	o := &m.owners[slot]
 	if !o.Active() || !m.lease.Valid(now) {
 		m.await(id, w)
@@ -566,6 +566,32 @@ func (m *Member) Counts() Counts {
 		c.Holding += m.holders[i].granted()
 	}
 	return c
+}
+
+// HeldLock is a name that this session has locked.
+type HeldLock struct {
+	Item
+	Request uint64
+	Since   time.Duration // when it was asked for, on the session's clock
+}
+
+// Held returns what this session has locked for the longest time, up to a number of names.
+// Cache leases are left out. It looks at every slot.
+func (m *Member) Held(most int) (held []HeldLock) {
+	for i := range m.holders {
+		for id, r := range m.holders[i].requests {
+			if !r.granted || r.cache {
+				continue
+			}
+			for _, item := range r.items {
+				held = append(held, HeldLock{Item: item, Request: id, Since: r.since})
+			}
+		}
+	}
+	slices.SortFunc(held, func(a, b HeldLock) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Request, b.Request), cmp.Compare(a.Name, b.Name))
+	})
+	return held[:min(len(held), most)]
 }
 
 // SortSlots sorts pairs of slot and item into the order in which every request

@@ -159,7 +159,7 @@ func TestNotesComparedSayNothingOfLaterRequests(t *testing.T) {
 func TestAGrantOfADeposedOwnerIsRefused(t *testing.T) {
 	var h HolderSlot
 	h.Assigned(1, 5)
-	h.Ask(1, want("k", lock.Exclusive), false)
+	h.Ask(1, want("k", lock.Exclusive), false, 0)
 	if held, ask := h.Assert(3, 2, 8); len(held) > 0 || !slices.Equal(ask, []uint64{1}) {
 		t.Errorf("%v, %v", held, ask)
 	}

@@ -1,0 +1,55 @@
+package raftlock
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/lock"
+)
+
+// heldAt returns the locks that a node tells of.
+func heldAt(p *process, most int) map[string]HeldLock {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	found := make(map[string]HeldLock)
+	for _, l := range p.node.HeldLocks(ctx, most) {
+		found[l.Name] = l
+	}
+	return found
+}
+
+func TestEachNodeTellsOfTheLocksOfAll(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		x, y := others[0], others[1]
+		old, _ := take(t, x, time.Second, "o/bucket/old")
+		time.Sleep(10 * time.Second)
+		whole, _ := take(t, y, time.Second, "b/other")
+		young, err := y.node.Acquire(t.Context(), lock.Shared, "o/bucket/young", "o/bucket/young2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []*process{x, y} {
+			held := heldAt(p, 100)
+			if len(held) != 4 || len(p.node.HeldLocks(t.Context(), 100)) != 4 {
+				t.Errorf("%s tells of %+v", p.name, held)
+			}
+			if l := held["o/bucket/old"]; !l.Exclusive || l.Age < 10*time.Second || l.Age > 11*time.Second {
+				t.Errorf("%s: %+v", p.name, l)
+			}
+			if l := held["o/bucket/young2"]; l.Exclusive || l.Age > time.Second {
+				t.Errorf("%s: %+v", p.name, l)
+			}
+			if first := heldAt(p, 1); len(first) != 1 || first["o/bucket/old"].Request == "" {
+				t.Errorf("of one, %s tells of %+v", p.name, first)
+			}
+		}
+		for _, ls := range []lock.Lease{old, whole, young} {
+			ls.Release()
+		}
+		if held := heldAt(x, 100); len(held) != 0 {
+			t.Errorf("released: %+v", held)
+		}
+	})
+}
