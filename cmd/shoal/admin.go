@@ -61,7 +61,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 something is not well.
 	fl.BoolVar(&f.insecure, "insecure", false, "accept any TLS certificate")
 	fl.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
 	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.kmsCommands(),
-		f.iamCommands(), f.bucketCommands(), f.serviceCommands(), f.traceCommand(), f.locksCommand(), f.prometheusCommand())
+		f.iamCommands(), f.bucketCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.prometheusCommand())
 	return cmd
 }
 
@@ -158,6 +158,9 @@ func adminRemedy(err error) string {
 			return "is a shoal at that address, and no proxy without one?"
 		}
 		return adminRemedies()[refused.Code]
+	}
+	if errors.Is(err, errStreamEnded) {
+		return "it stops, or this terminal was too slow for so many lines: have fewer shown"
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "it may be done none the less: look, or give it longer with --timeout"

@@ -25,16 +25,9 @@ With --json there is a line with a document for each call, with its headers.`,
 		if all {
 			interest.Types |= trace.Internal
 		}
-		err := r.Trace(ctx, interest, func(c *trace.Call) error {
+		return ofStream(ctx, r.Trace(ctx, interest, func(c *trace.Call) error {
 			return r.print(c, func(w io.Writer) error { return writeCall(w, c) })
-		})
-		switch {
-		case ctx.Err() != nil:
-			return nil // that is how it ends
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return failed("admin trace", errors.New("the gateway has ended it"), "it ends, or this terminal was too slow for so many calls: see --errors and --threshold")
-		}
-		return err
+		}))
 	})
 	fl := cmd.Flags()
 	fl.BoolVar(&all, "all", false, "calls of the administration too")
@@ -42,6 +35,20 @@ With --json there is a line with a document for each call, with its headers.`,
 	fl.DurationVar(&interest.Threshold, "threshold", 0, "only what took longer than this")
 	return cmd
 }
+
+// ofStream is the error of a stream, nil if it was interrupted.
+func ofStream(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil // that is how it ends
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return errStreamEnded
+	}
+	return err
+}
+
+// errStreamEnded says that there was no more.
+var errStreamEnded = errors.New("the gateway has ended it")
 
 // writeCall writes a call as a line for people.
 func writeCall(w io.Writer, c *trace.Call) error {

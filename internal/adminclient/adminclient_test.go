@@ -7,10 +7,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/gateway/gatewaytest"
 	"github.com/shoal-storage/shoal/internal/adminclient"
+	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 	"github.com/shoal-storage/shoal/internal/sse"
@@ -348,6 +352,34 @@ func TestATraceGoesOnUntilItsVisitorHasSeenEnough(t *testing.T) {
 	}
 	if err := <-asking; err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+func TestTheLogIsHeardFromItsPastOn(t *testing.T) {
+	hub := logs.NewHub()
+	log := slog.New(logs.NewHandler(slog.NewTextHandler(io.Discard, nil), hub, nil))
+	o := open(t, func(cfg *gateway.Config) { cfg.Logs = hub })
+	for i := range 3 {
+		log.Info(fmt.Sprint("line ", i))
+		log.Info("of a request", "request", "1234")
+	}
+	enough := errors.New("enough")
+	var heard []string
+	err := o.Logs(t.Context(), logs.Interest{Kind: logs.Process, Last: 2}, func(l *logs.Line) error {
+		heard = append(heard, l.Message)
+		switch len(heard) {
+		case 2:
+			log.Info("line 3")
+		case 3:
+			return enough
+		}
+		return nil
+	})
+	if want := []string{"line 1", "line 2", "line 3"}; !errors.Is(err, enough) || !slices.Equal(heard, want) {
+		t.Errorf("heard %q, %v, want %q", heard, err, want)
+	}
+	if err := o.Logs(t.Context(), logs.Interest{Kind: "other"}, nil); err == nil {
+		t.Error("a kind that is none is asked for")
 	}
 }
 

@@ -28,7 +28,7 @@ type Config struct {
 	Secret    string
 	Token     string // of temporary credentials, or ""
 	HTTP      *http.Client
-	Timeout   time.Duration // of a call, but for traces and imports; 0: none
+	Timeout   time.Duration // of a call, but for streams and imports; 0: none
 }
 
 // Client makes calls. Its methods may be called concurrently. Where the gateway refuses
