@@ -87,6 +87,7 @@ func (s *Server) record(r *request) {
 	s.Metrics.seconds.WithLabelValues(r.operation()).Observe(o.took.Seconds())
 	s.Metrics.received.Add(float64(o.received))
 	s.Metrics.sent.Add(float64(o.sent))
+	s.minio.record(r, o)
 	s.trace(r, o)
 	s.audit(r, o)
 	if s.AccessLog == nil || !s.AccessLog.Enabled(s.root, slog.LevelInfo) {

@@ -204,6 +204,7 @@ type Server struct {
 	parsed   parsedDocuments
 	limiter  *limits.Limiter
 	failures *throttle.Throttle
+	minio    *minioCounts
 	delayed  chan struct{} // one for each answer to a failure that waits
 	between  *sse.BucketKeys
 	draining atomic.Bool
@@ -239,8 +240,11 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids, started: cfg.Now()}
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
-	s.limiter, s.failures = limits.New(cfg.Now, cfg.Peers), throttle.New(cfg.Now)
+	s.limiter, s.failures, s.minio = limits.New(cfg.Now, cfg.Peers), throttle.New(cfg.Now), newMinIOCounts()
 	s.delayed = make(chan struct{}, max(1, min(maxDelayed, cfg.MaxRequests/4)))
+	if err := s.minio.register(s); err != nil {
+		return nil, fmt.Errorf("gateway: register metrics: %w", err)
+	}
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)
 	s.http = &fasthttp.Server{

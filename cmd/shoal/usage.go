@@ -55,16 +55,32 @@ func (c usageCollector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return // this gateway is cut off, which other metrics tell
 	}
-	bytes := prometheus.NewDesc("shoal_bucket_usage_bytes", "Bytes of all versions when the bucket was counted.", []string{"bucket"}, nil)
-	objects := prometheus.NewDesc("shoal_bucket_usage_objects", "Objects when the bucket was counted.", []string{"bucket"}, nil)
-	versions := prometheus.NewDesc("shoal_bucket_usage_versions", "Versions when the bucket was counted.", []string{"bucket"}, nil)
+	var sum counting.Usage
 	for _, name := range names {
 		u, counted, err := counting.Of(c.records, name)
 		if err != nil || !counted {
 			continue
 		}
-		for desc, n := range map[*prometheus.Desc]int64{bytes: u.Bytes, objects: u.Objects, versions: u.Versions} {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), name)
-		}
+		held := prometheus.Labels{"bucket": name}
+		tell(out, "shoal_bucket_usage_", held, []measure{
+			{"bytes", "Bytes of all versions when the bucket was counted.", prometheus.GaugeValue, float64(u.Bytes)},
+			{"objects", "Objects when the bucket was counted.", prometheus.GaugeValue, float64(u.Objects)},
+			{"versions", "Versions when the bucket was counted.", prometheus.GaugeValue, float64(u.Versions)},
+		})
+		tell(out, "minio_bucket_usage_", held, asMinIO(u))
+		sum.Bytes, sum.Objects = sum.Bytes+u.Bytes, sum.Objects+u.Objects
+		sum.Versions, sum.Markers = sum.Versions+u.Versions, sum.Markers+u.Markers
+	}
+	tell(out, "minio_cluster_usage_", nil, asMinIO(sum))
+}
+
+// asMinIO is a usage in the names, and with the meaning, that it has at MinIO: there
+// delete markers are versions.
+func asMinIO(u counting.Usage) []measure {
+	return []measure{
+		{"total_bytes", "Bytes of all versions when they were counted.", prometheus.GaugeValue, float64(u.Bytes)},
+		{"object_total", "Objects when they were counted.", prometheus.GaugeValue, float64(u.Objects)},
+		{"version_total", "Versions and delete markers when they were counted.", prometheus.GaugeValue, float64(u.Versions + u.Markers)},
+		{"deletemarker_total", "Delete markers when they were counted.", prometheus.GaugeValue, float64(u.Markers)},
 	}
 }
