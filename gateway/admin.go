@@ -53,12 +53,15 @@ func adminCalls() []adminCall {
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
 		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
-		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", notOffered(noSettings)},
-		{"PUT", "set-config-kv", "AdminSetConfig", "admin:ConfigUpdate", notOffered(noSettings)},
-		{"DELETE", "del-config-kv", "AdminRemoveConfig", "admin:ConfigUpdate", notOffered(noSettings)},
-		{"GET", "help-config-kv", "AdminHelpConfig", "admin:ConfigUpdate", notOffered(noSettings)},
-		{"GET", "config", "AdminExportConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", (*Server).getConfig},
+		{"GET", "help-config-kv", "AdminHelpConfig", "admin:ConfigUpdate", (*Server).helpConfig},
+		{"GET", "config", "AdminExportConfig", "admin:ConfigUpdate", (*Server).exportConfig},
+		{"PUT", "set-config-kv", "AdminSetConfig", "admin:ConfigUpdate", (*Server).refuseConfig},
+		{"DELETE", "del-config-kv", "AdminRemoveConfig", "admin:ConfigUpdate", (*Server).refuseConfig},
 		{"PUT", "config", "AdminImportConfig", "admin:ConfigUpdate", notOffered(noSettings)},
+		{"GET", "list-config-history-kv", "AdminConfigHistory", "admin:ConfigUpdate", notOffered(noHistory)},
+		{"PUT", "restore-config-history-kv", "AdminRestoreConfig", "admin:ConfigUpdate", notOffered(noHistory)},
+		{"DELETE", "clear-config-history-kv", "AdminClearConfigHistory", "admin:ConfigUpdate", notOffered(noHistory)},
 
 		{"GET", "export-iam", "AdminExportIAM", "admin:ExportIAM", (*Server).exportUsers},
 		{"PUT", "import-iam", "AdminImportIAM", "admin:ImportIAM", (*Server).importUsers},
@@ -270,6 +273,11 @@ func (s *Server) answerSealed(r *request, v any) error {
 	if err != nil {
 		return errInternal.because(err)
 	}
+	return s.answerSealedText(r, text)
+}
+
+// answerSealedText is answerSealed for what is text already.
+func (s *Server) answerSealedText(r *request, text []byte) error {
 	sealed, err := s.Sealer.Seal(r.secret, text)
 	if err != nil {
 		return errInternal.because(err)

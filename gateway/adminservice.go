@@ -78,5 +78,7 @@ func notOffered(message string) handler {
 const (
 	healsItself = "Nothing can be healed by hand, and of a directory nothing has to be: its objects are files that are whole or not there."
 	locksEnd    = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
+	noSubnet    = "Shoal is registered with nobody, so \"mc support\" has no use here. \"shoal status\", \"shoal doctor\" and \"mc admin\" tell what there is to know."
+	noHistory   = "Settings are flags and variables of each gateway: there is no history of them."
 	noSettings  = "Settings are flags and variables of each gateway, and none can be changed while it runs."
 )

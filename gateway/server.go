@@ -124,6 +124,9 @@ type Config struct {
 	Drives  func() []Drive
 	Parity  int
 	Version string // of the program
+	// Settings are those of this gateway that are shown, in an order in which those of a
+	// system and target stand together.
+	Settings []Setting
 
 	MaxRequests    int           // served at once; more wait, then get SlowDown
 	AdmissionWait  time.Duration // how long they wait

@@ -67,6 +67,7 @@ type serverFlags struct {
 	auditFile         string
 	stop              func(restart bool) // ends serving
 	auditTargets      []audit.Target
+	shown             []gateway.Setting
 	access            *slog.Logger // of requests
 	watched           *logs.Handler
 	logs              *logs.Hub // of those who watch it
@@ -197,6 +198,9 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	if f.auditTargets, err = env.auditTargets(cmd.Context(), f.auditFile); err != nil {
+		return err
+	}
+	if f.shown, err = env.shownSettings(cmd.Flags()); err != nil {
 		return err
 	}
 	f.warn(log, env)
@@ -341,7 +345,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.AccessLog, cfg.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
-	cfg.Version, cfg.Stop = version, f.stop
+	cfg.Version, cfg.Stop, cfg.Settings = version, f.stop, f.shown
 	if cfg.UserRates, err = parseRates("user-limits", f.userLimits); err != nil {
 		return cfg, err
 	}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/shoal-storage/shoal/gateway"
+)
+
+// shownSystems are the systems that MinIO's settings are of, as far as flags have them.
+func shownSystems() []string {
+	return []string{"region", "site", "api", "identity_openid", "identity_ldap", "identity_tls"}
+}
+
+// shownSettings returns the settings that administrators are shown, by MinIO's names.
+// Nothing secret is in them.
+func (e *environment) shownSettings(flags *pflag.FlagSet) ([]gateway.Setting, error) {
+	var all []gateway.Setting
+	for _, system := range shownSystems() {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if key := keyOf(system, f.Name); key != "" {
+				all = append(all, gateway.Setting{System: system, Key: key, Value: f.Value.String(), From: "--" + f.Name + " or " + variable(f.Name), Help: f.Usage})
+			}
+		})
+	}
+	for _, f := range []family{eventFamily(), auditFamily()} {
+		of, err := e.shownTargets(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, of...)
+	}
+	return all, nil
+}
+
+// keyOf returns the key that a flag is in a system, "" if it is none of it: the last of
+// MinIO's names for it counts.
+func keyOf(system, flag string) (key string) {
+	for _, name := range minioNames()[flag] {
+		if rest, ok := strings.CutPrefix(name, "MINIO_"+strings.ToUpper(system)+"_"); ok {
+			key = strings.ToLower(rest)
+		}
+	}
+	return key
+}
+
+// shownTargets returns the settings of the targets of a family, and of each kind without
+// any that there is none.
+func (e *environment) shownTargets(f family) (all []gateway.Setting, err error) {
+	groups, err := e.targetSettings(f)
+	if err != nil {
+		return nil, err
+	}
+	purpose := strings.ToLower(strings.TrimPrefix(f.minio, "MINIO_"))
+	for _, k := range f.kinds {
+		system, keys, found := purpose+strings.ToLower(k.Variable), append([]string{"enable"}, k.Settings...), false
+		for _, group := range groups {
+			if group[0].kind.Variable == k.Variable {
+				found = true
+				all = append(all, e.shownTarget(f, system, keys, group)...)
+			}
+		}
+		if !found {
+			all = append(all, e.shownTarget(f, system, keys, nil)...)
+		}
+	}
+	return all, nil
+}
+
+// shownTarget returns the settings of a target, which has those of the group.
+func (e *environment) shownTarget(f family, system string, keys []string, group []targetSetting) (all []gateway.Setting) {
+	target := ""
+	if len(group) > 0 && group[0].id != onlyID {
+		target = group[0].id
+	}
+	for _, key := range keys {
+		c := gateway.Setting{System: system, Target: target, Key: key, From: "SHOAL_" + strings.ToUpper(system+"_"+key), Help: "see " + f.manual}
+		if i := slices.IndexFunc(group, func(s targetSetting) bool { return s.setting == key }); i >= 0 {
+			c.From, c.Value = f.shoal+group[i].rest, e.shownValue(f, group[i])
+		}
+		if key == "enable" && c.Value == "" {
+			c.Value = "off"
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// hiddenValue stands where others would see a secret.
+const hiddenValue = "*REDACTED*"
+
+// shownValue returns the value of a setting, unless it may have a secret.
+func (e *environment) shownValue(f family, s targetSetting) string {
+	value, _, err := e.secret([]string{f.shoal + s.rest, f.minio + s.rest})
+	if err != nil || value == "" {
+		return ""
+	}
+	for _, word := range []string{"password", "token", "secret", "seed", "credentials", "connection_string"} {
+		if strings.Contains(s.setting, word) {
+			return hiddenValue
+		}
+	}
+	if strings.ContainsAny(value, "@?") { // a URL with a password or a token, perhaps
+		return hiddenValue
+	}
+	return value
+}

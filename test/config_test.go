@@ -1,0 +1,46 @@
+package test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSettingsAreShownAndNotChangedByMC asks a gateway for what its flags and variables
+// say, and to change it.
+func TestSettingsAreShownAndNotChangedByMC(t *testing.T) {
+	s := startWith(t, []string{"SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN=http://127.0.0.1:9/x", "SHOAL_NOTIFY_WEBHOOK_AUTH_TOKEN_MAIN=" + password}, place{host: "127.0.0.1"}, t.TempDir(), "--max-requests", "77")
+	a := administerFleet(t, []*server{s})
+	for query, want := range map[string]string{
+		"get @ region":         "region name=us-east-1",
+		"get @ api":            "requests_max=77",
+		"get @ notify_webhook": "notify_webhook:MAIN enable=off endpoint=http://127.0.0.1:9/x auth_token=*REDACTED*",
+		"get @":                "identity_openid",
+		"export @":             "requests_max=77",
+	} {
+		out := a.admin(t, append([]string{"config"}, strings.Fields(query)...)...)
+		if !strings.Contains(out, want) || strings.Contains(out, password) {
+			t.Errorf("config %s: %s", query, out)
+		}
+	}
+	for query, want := range map[string]string{
+		"set @ api requests_max=5": "--max-requests",
+		"set @ api request_max=5":  "no setting",
+		"set @ nonsense a=b":       "no settings",
+		"get @ nonsense":           "no settings",
+		"reset @ region":           "--region",
+		"history @":                "history",
+		"restore @ 1":              "history",
+	} {
+		if out, err := a.mc.try(t, a.args(0, append([]string{"admin", "config"}, strings.Fields(query)...)[1:])...); err == nil || !strings.Contains(out, want) {
+			t.Errorf("config %s: %v: %s", query, err, out)
+		}
+	}
+	for _, line := range []string{"ping --count 1 g0", "ready g0", "admin prometheus generate g0"} {
+		a.mc.run(t, strings.Fields(line)...)
+	}
+	for _, line := range []string{"support top locks g0", "support top api g0", "support perf g0"} {
+		if out, err := a.mc.try(t, strings.Fields(line)...); err == nil || !strings.Contains(out, "registered with nobody") {
+			t.Errorf("mc %s: %v: %s", line, err, out)
+		}
+	}
+}
