@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -271,5 +273,50 @@ func BenchmarkNoLimit(b *testing.B) {
 		if err := s.limit(r); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestFilesAreSentAtTheirPace sends one as sendfile(2) is called, by a connection.
+func TestFilesAreSentAtTheirPace(t *testing.T) {
+	const size, rate = 1 << 20, 64 << 10
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	received := make(chan int64, 1)
+	go func() {
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer client.Close()
+		n, _ := io.Copy(io.Discard, client)
+		received <- n
+	}()
+	tcp, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, waited := time.Unix(0, 0), time.Duration(0)
+	c := &conn{TCPConn: tcp, stall: time.Minute}
+	c.pace.Store(&pace{
+		ctx: t.Context(), limiter: limits.New(func() time.Time { return now }, func() int { return 1 }), who: []limits.Subject{{Name: "user/ann", Rates: limits.Rates{Down: rate}}},
+		wait: func(_ context.Context, d time.Duration) error {
+			now, waited = now.Add(d), waited+d
+			return nil
+		},
+	})
+	for _, from := range []io.Reader{&io.LimitedReader{R: strings.NewReader(strings.Repeat("x", 2*size)), N: size}, strings.NewReader(strings.Repeat("x", size))} {
+		if n, err := c.ReadFrom(from); n != size || err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	if err := tcp.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := <-received; n != 2*size || waited < 30*time.Second || waited > 32*time.Second {
+		t.Errorf("%d bytes came after %v, want %d after 31 s", n, waited, 2*size)
 	}
 }

@@ -30,6 +30,14 @@ func TestEachNodeTellsOfTheLocksOfAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		waits, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		over := make(chan error, 1)
+		go func() {
+			_, err := y.node.Acquire(waits, lock.Exclusive, "o/bucket/young")
+			over <- err
+		}()
+		time.Sleep(time.Millisecond)
 		for _, p := range []*process{x, y} {
 			held := heldAt(p, 100)
 			if len(held) != 4 || len(p.node.HeldLocks(t.Context(), 100)) != 4 {
@@ -44,6 +52,10 @@ func TestEachNodeTellsOfTheLocksOfAll(t *testing.T) {
 			if first := heldAt(p, 1); len(first) != 1 || first["o/bucket/old"].Request == "" {
 				t.Errorf("of one, %s tells of %+v", p.name, first)
 			}
+		}
+		cancel()
+		if err := <-over; err == nil {
+			t.Error("who waited was granted what others hold")
 		}
 		for _, ls := range []lock.Lease{old, whole, young} {
 			ls.Release()
