@@ -88,13 +88,36 @@ func callsFor(t *testing.T, mount string, do func(i int)) (least int, kinds stri
 	return least, kinds
 }
 
-// TestCallsOfTheFileServer bounds what an operation costs over the network. On
-// NFSv3 there is no bound: it has no attributes, and a clock that is waited for.
-func TestCallsOfTheFileServer(t *testing.T) {
+// onVersion42 returns the first mount of a bed of NFSv4.2.
+func onVersion42(t *testing.T) string {
+	t.Helper()
 	mounts := list("SHOAL_TEST_MOUNTS")
 	if len(mounts) == 0 || slices.ContainsFunc(mounts, func(m string) bool { return !isVersion42(t, m) }) {
 		t.Skip("not on NFSv4.2 alone")
 	}
+	return mounts[0]
+}
+
+// measured is an operation, and how many calls it may take.
+type measured struct {
+	name  string
+	bound int
+	do    func(i int)
+}
+
+func (op measured) check(t *testing.T, mount string) {
+	t.Helper()
+	n, kinds := callsFor(t, mount, op.do)
+	t.Logf("%-26s %3d of %d:%s", op.name, n, op.bound, kinds)
+	if n > op.bound {
+		t.Errorf("%s took %d calls, the bound is %d", op.name, n, op.bound)
+	}
+}
+
+// TestCallsOfTheFileServer bounds what an operation costs over the network. On
+// NFSv3 there is no bound: it has no attributes, and a clock that is waited for.
+func TestCallsOfTheFileServer(t *testing.T) {
+	mount := onVersion42(t)
 	fleet := startFleet(t, 2)
 	ctx, bucket := t.Context(), aws.String("bucket")
 	c := newS3(fleet[0], noRetry)
@@ -113,11 +136,7 @@ func TestCallsOfTheFileServer(t *testing.T) {
 	for i := range 1000 {
 		put(fmt.Sprintf("list/key%d", i))
 	}
-	for _, op := range []struct {
-		name  string
-		bound int
-		do    func(i int)
-	}{
+	for _, op := range []measured{
 		{"PUT", 6, func(i int) { put(fmt.Sprintf("new%d", i)) }},
 		{"PUT over another", 6, func(int) { put("new0") }},
 		{"PUT four directories down", 10, func(i int) { put(fmt.Sprintf("a/b/c/d/new%d", i)) }},
@@ -164,10 +183,53 @@ func TestCallsOfTheFileServer(t *testing.T) {
 		}},
 		{"DELETE", 16, func(i int) { remove(fmt.Sprintf("list/key%d", 20+i)) }},
 	} {
-		n, kinds := callsFor(t, mounts[0], op.do)
-		t.Logf("%-26s %3d of %d:%s", op.name, n, op.bound, kinds)
-		if n > op.bound {
-			t.Errorf("%s took %d calls, the bound is %d", op.name, n, op.bound)
-		}
+		op.check(t, mount)
+	}
+}
+
+// TestCallsOfTheFileServerForVersions bounds what versions cost, of a key with 30.
+func TestCallsOfTheFileServerForVersions(t *testing.T) {
+	mount := onVersion42(t)
+	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("k")
+	c := newS3(startFleet(t, 2)[0], noRetry)
+	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	_, err = c.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+		Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	must(t, err)
+	content := random(4 << 10)
+	put := func(int) *string {
+		out, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: bytes.NewReader(content)})
+		must(t, err)
+		return out.VersionId
+	}
+	get := func(version *string) {
+		_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key, VersionId: version}))
+		must(t, err)
+	}
+	first := put(0)
+	for i := range 30 {
+		put(i)
+	}
+	for _, op := range []measured{
+		{"PUT", 24, func(i int) { put(i) }},
+		{"GET", 3, func(int) { get(nil) }},
+		{"GET of the first version", 8, func(int) { get(first) }},
+		{"page of versions", 24, func(int) {
+			_, err := c.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: bucket, MaxKeys: aws.Int32(10)})
+			must(t, err)
+		}},
+		{"PUT and DELETE", 54, func(i int) {
+			put(i)
+			_, err := c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key})
+			must(t, err)
+		}},
+		{"HEAD below a marker", 13, func(int) {
+			_, err := c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: key})
+			wantCode(t, err, "NotFound")
+		}},
+	} {
+		op.check(t, mount)
 	}
 }
