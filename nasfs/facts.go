@@ -68,6 +68,20 @@ func (s *Store) loadStamped() error {
 	return nil
 }
 
+// tellFacts establishes what the tree says: whoever wrote that may have ended before he
+// told those who have opened the tree earlier.
+func (s *Store) tellFacts(ctx context.Context) error {
+	for _, f := range []*fact{&s.versioned, &s.configured, &s.stamped} {
+		if !f.known.Load() || s.cfg.Facts == nil {
+			continue
+		}
+		if err := s.cfg.Facts.Establish(ctx, f.name); err != nil {
+			return fmt.Errorf("tell the other gateways that the tree is %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
 // learn establishes a fact, before the first thing is there that makes it true.
 func (s *Store) learn(ctx context.Context, f *fact) error {
 	if f.known.Load() {

@@ -106,6 +106,28 @@ func TestAFleetLooksForChangedMetadataOnceThereIsAny(t *testing.T) {
 	}
 }
 
+// TestWhoJoinsTellsWhatTheTreeSays: who was about to tell the others that there are
+// versions has ended before, and those who have joined since must not be alone with it.
+func TestWhoJoinsTellsWhatTheTreeSays(t *testing.T) {
+	m, ctx := vfs.NewMemory(), t.Context()
+	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
+	must(t, w.gateways[0].CreateBucket(ctx, object.Bucket{Name: bucket}))
+	versioned := func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }
+	w.facts.lose(true)
+	if err := w.gateways[0].UpdateBucket(ctx, bucket, versioned); err == nil {
+		t.Fatal("versions are kept of which nobody knows")
+	}
+	w.facts.lose(false)
+	joined := w.member(config(t, m.Root()))()
+	must(t, joined.UpdateBucket(ctx, bucket, versioned))
+	for _, content := range []string{"1", "2"} {
+		must(t, putIn(ctx, w.gateways[1], "k", content, nil))
+	}
+	if ids := listVersions(t, joined, "k", 10); len(ids) != 2 {
+		t.Errorf("%d versions are kept, want 2", len(ids))
+	}
+}
+
 func TestAFleetFindsTheTagsOfWhoeverServedTheTreeAlone(t *testing.T) {
 	m, ctx := vfs.NewMemory(), t.Context()
 	alone, err := nasfs.Open(config(t, m.Root()))

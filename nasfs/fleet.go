@@ -133,7 +133,10 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	}
 	s.deployment, s.base = f.Deployment, f.Generation
 	s.shareBeliefs()
-	return s.loadStamped()
+	if err := s.loadStamped(); err != nil {
+		return err
+	}
+	return s.tellFacts(ctx)
 }
 
 // followPause is how long follow waits where a session's directory cannot be

@@ -40,6 +40,7 @@ type facts struct {
 	mu        sync.Mutex
 	count     uint64
 	revisions map[string]uint64
+	lost      bool // nobody hears of what is established
 }
 
 // Revision implements nasfs.Facts.
@@ -76,8 +77,20 @@ func (f *facts) Holds(fact string) bool { _, ok := f.known.Load(fact); return ok
 
 // Establish implements nasfs.Facts.
 func (f *facts) Establish(_ context.Context, fact string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lost {
+		return object.Unavailable
+	}
 	f.known.Store(fact, true)
 	return nil
+}
+
+// lose has nobody hear of what is established, or everybody again.
+func (f *facts) lose(lost bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = lost
 }
 
 // fenceBefore fences the first gateway behind its back, just before its n-th rename
@@ -127,28 +140,33 @@ func newWorld(t *testing.T, n int, cfg func() nasfs.Config) *world {
 	}
 	var group sync.WaitGroup
 	for i := range n {
-		m := &member{w: w, fresh: make(chan struct{})}
-		w.members = append(w.members, m)
-		m.begin()
-		own := cfg()
-		w.faults = append(w.faults, vfs.NewFault(own.Root))
-		own.Root = w.faults[i].Root()
-		own.Facts, own.Feed = &w.facts, m
-		group.Go(func() {
-			f, err := nasfs.OpenFleet(t.Context(), own, m)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			w.gateways[i] = f
-			t.Cleanup(func() { w.close(f) })
-		})
+		open := w.member(cfg())
+		group.Go(func() { w.gateways[i] = open() })
 	}
 	group.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
 	return w
+}
+
+// member adds a member, and returns what opens its gateway; nil if that fails.
+func (w *world) member(cfg nasfs.Config) (open func() *nasfs.Fleet) {
+	m := &member{w: w, fresh: make(chan struct{})}
+	w.members = append(w.members, m)
+	m.begin()
+	fault := vfs.NewFault(cfg.Root)
+	w.faults = append(w.faults, fault)
+	cfg.Root, cfg.Facts, cfg.Feed = fault.Root(), &w.facts, m
+	return func() *nasfs.Fleet {
+		f, err := nasfs.OpenFleet(w.t.Context(), cfg, m)
+		if err != nil {
+			w.t.Error(err)
+			return nil
+		}
+		w.t.Cleanup(func() { w.close(f) })
+		return f
+	}
 }
 
 // close closes one gateway.
