@@ -52,7 +52,7 @@ type Store struct {
 	set     *set
 	decider *decider
 
-	behind atomic.Bool // a drive has missed something
+	missed atomic.Int64 // how often a drive has missed something
 
 	mu     sync.Mutex
 	codecs map[shard.Geometry]*shard.Codec
@@ -82,8 +82,8 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Behind reports whether a drive may have missed something since it was asked last.
-func (s *Store) Behind() bool { return s.behind.Swap(false) }
+// Missed returns how often a drive may have missed something.
+func (s *Store) Missed() int64 { return s.missed.Load() }
 
 // wholeCopies is the size, in bytes, up to which every drive gets all of a content: cut,
 // it would take no less room.

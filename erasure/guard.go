@@ -25,6 +25,10 @@ type guarded struct {
 	inside chan struct{}
 }
 
+// Guard returns a drive whose calls are left when their context ends, though what they do may
+// never end, and which refuses further ones when too many do not.
+func Guard(d Drive) Drive { return guard(d) }
+
 func guard(d Drive) *guarded { return &guarded{d: d, inside: make(chan struct{}, maxInside)} }
 
 // enter makes a call.

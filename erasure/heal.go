@@ -21,7 +21,16 @@ type Healed struct {
 	Bytes   int64 // of those
 	Damaged int64 // shards that were there and not whole
 	Failed  int64 // names that could not be healed, and will be tried again
+	Absent  Slots // drives that were not there at some time: they may lack what others have
 }
+
+// Slots is a set of drives, by their places: a bit for each.
+type Slots uint32
+
+// Has reports whether the drive of a place is among them.
+func (s Slots) Has(i int) bool { return s&(1<<i) != 0 }
+
+func (s *Slots) add(i int) { *s |= 1 << i }
 
 // wrapped is implemented by a Drive that does not vouch for what it lacks, since it is new:
 // Inner does what it is asked all the same.
@@ -147,6 +156,15 @@ func (p *healing) scan(ctx context.Context, l *listing, from string, below regis
 	replies := gather(ctx, p.s.set, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
 		return inner(d).Scan(ctx, q)
 	}, func(replies []reply[register.ScanPage], _ bool) bool { return len(replies) == n })
+	heard := make([]bool, n)
+	for i := range replies {
+		heard[replies[i].drive] = replies[i].err == nil
+	}
+	for i := range heard {
+		if !heard[i] {
+			p.done.Absent.add(i)
+		}
+	}
 	if succeeded(replies) < register.ReadQuorum(n) {
 		return nil, false, object.E("heal", "", object.Unavailable, errors.Join(errFew, why(replies)))
 	}
@@ -254,6 +272,7 @@ func (p *healing) version(ctx context.Context, h *hold, version string, made reg
 		case err == nil:
 			reached++
 		case errors.Is(err, register.ErrUnknown): // it is not there
+			p.done.Absent.add(i)
 		default:
 			errs = append(errs, fmt.Errorf("drive %d: %w", i, err))
 		}

@@ -130,13 +130,13 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Session: h.lease.Session().ID()}
 	o := h.set.commit(ctx, c, targets, how.inline)
 	if o.count < len(h.set.drives) {
-		h.s.behind.Store(true)
+		h.s.missed.Add(1)
 	}
 	switch {
 	case o.count >= r.Quorum:
 		h.decide(&r, o.count == len(h.set.drives))
 		return nil
-	case o.refused == len(h.set.drives) && errors.Is(o.err, register.ErrStale):
+	case o.refused == len(h.set.drives) && (errors.Is(o.err, register.ErrStale) || errors.Is(o.err, register.ErrFenced)):
 		return errStale
 	case o.refused == len(h.set.drives):
 		return object.E("commit", h.key.Name, fullOr(o.err, object.Unavailable), errors.Join(errFew, o.err))

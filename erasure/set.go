@@ -172,5 +172,10 @@ func (o *outcome) note(r reply[struct{}]) {
 
 // refusal reports whether an error says that a drive has not taken a change.
 func refusal(err error) bool {
-	return errors.Is(err, register.ErrStale) || errors.Is(err, register.ErrFull) || errors.Is(err, register.ErrNoShard) || errors.Is(err, register.ErrUnknown)
+	for _, certain := range []error{register.ErrStale, register.ErrFull, register.ErrNoShard, register.ErrUnknown, register.ErrFenced} {
+		if errors.Is(err, certain) {
+			return true
+		}
+	}
+	return false
 }

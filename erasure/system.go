@@ -127,22 +127,26 @@ func (t *Settings) took(name string, value []byte, revision uint64) {
 	t.changed = make(chan struct{})
 }
 
-// Journal keeps batches of events for one run of the server, which has a number that is
-// later than that of all before. Its methods may be called concurrently.
-type Journal struct {
-	s    *Store
-	boot uint32
-	last atomic.Uint64
+// Sessions tells in which session this process keeps batches, and which are not over.
+type Sessions interface {
+	Current() string
+	Live(id string) bool
 }
 
-// Journal returns the Journal of a run.
-func (s *Store) Journal(boot uint32) *Journal { return &Journal{s: s, boot: boot} }
+// Journal keeps batches of events for the sessions that are not over. Its methods may be
+// called concurrently.
+type Journal struct {
+	s        *Store
+	sessions Sessions
+	last     atomic.Uint64
+}
 
-func (j *Journal) prefix() string { return fmt.Sprintf("%08x-", j.boot) }
+// Journal returns the Journal of this process.
+func (s *Store) Journal(sessions Sessions) *Journal { return &Journal{s: s, sessions: sessions} }
 
 // Keep makes a batch durable and returns its name: a later one sorts behind it.
 func (j *Journal) Keep(ctx context.Context, label string, content []byte) (string, error) {
-	name := fmt.Sprintf("%s%016x-%s", j.prefix(), j.last.Add(1), label)
+	name := fmt.Sprintf("%s/%016x-%s", j.sessions.Current(), j.last.Add(1), label)
 	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: j.s.majority(), Value: content}
 	return name, j.commit(ctx, name, r)
 }
@@ -155,10 +159,11 @@ func (j *Journal) commit(ctx context.Context, name string, r register.Record) er
 	return fail("journal", name, err)
 }
 
-// Left returns the sorted names of batches of earlier runs.
+// Left returns the sorted names of batches of sessions that are over.
 func (j *Journal) Left(ctx context.Context) (names []string, err error) {
 	err = j.s.system(journalPrefix).each(ctx, func(name string, _ *register.Record) (bool, error) {
-		if name = strings.TrimPrefix(name, journalPrefix); !strings.HasPrefix(name, j.prefix()) {
+		name = strings.TrimPrefix(name, journalPrefix)
+		if session, _, _ := strings.Cut(name, "/"); !j.sessions.Live(session) {
 			names = append(names, name)
 		}
 		return true, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -67,7 +68,18 @@ func (s *Server) gateways(r *request) []Gateway {
 	}
 	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
 	defer cancel()
-	return s.Gateways(ctx)
+	all := s.Gateways(ctx)
+	if s.Drives == nil {
+		return all
+	}
+	for _, d := range s.Drives() {
+		at := slices.IndexFunc(all, func(g Gateway) bool { return g.Endpoint == d.Node })
+		if at < 0 { // nothing is heard of it
+			at, all = len(all), append(all, Gateway{Endpoint: d.Node})
+		}
+		all[at].Drives = append(all[at].Drives, d)
+	}
+	return all
 }
 
 // Gateway is one of those that serve a tree.
@@ -82,6 +94,7 @@ type Gateway struct {
 
 // Drive is one of those that a gateway spreads objects over.
 type Drive struct {
+	Node    string // the Endpoint of its gateway, where several have drives
 	Path    string
 	ID      string
 	Online  bool
@@ -96,6 +109,14 @@ func (g Gateway) drives() []Drive {
 	return g.Drives
 }
 
+// endpoint names the drive among those of all gateways.
+func (d Drive) endpoint() string {
+	if d.Node == "" {
+		return d.Path
+	}
+	return "http://" + d.Node + d.Path
+}
+
 // document is the drive of an index as info shows it.
 func (d Drive) document(index int) map[string]any {
 	state := "ok"
@@ -103,7 +124,7 @@ func (d Drive) document(index int) map[string]any {
 		state = "offline"
 	}
 	return map[string]any{
-		"endpoint": d.Path, "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": 0, "set_index": 0, "disk_index": index,
+		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": 0, "set_index": 0, "disk_index": index,
 	}
 }
 

@@ -60,6 +60,10 @@ func (s *Server) ownPage(r *request, path string) func() {
 		return func() { s.answerReady(r) }
 	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/prometheus/metrics":
 		return func() { s.answerMetrics(r) }
+	case NodePath:
+		if s.Self.ID != "" {
+			return func() { r.answerNode(s.Self) }
+		}
 	case StatusPath:
 		if s.Status != nil {
 			return func() { s.answerStatus(r) }
@@ -111,6 +115,25 @@ func (s *Server) answerMetrics(r *request) {
 		}
 	}
 	fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(s.Metrics.Registry, promhttp.HandlerOpts{}))(r.ctx)
+}
+
+// NodePath is the page by which nodes that have drives of a set find each other.
+const NodePath = "/minio/shoal/node"
+
+// Node is what that page says. It is no secret: who is there is proved on the port.
+type Node struct {
+	ID   string `json:"id"`   // of the process
+	Port string `json:"port"` // where it speaks with other nodes
+}
+
+func (r *request) answerNode(n Node) {
+	document, err := json.Marshal(n)
+	if err != nil {
+		r.answerError(errInternal.because(err))
+		return
+	}
+	r.set("Content-Type", "application/json")
+	r.ctx.Response.SetBody(document)
 }
 
 // StatusPath is the page that "shoal status" asks for.

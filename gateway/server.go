@@ -81,6 +81,8 @@ type Config struct {
 	Node  string
 	// Logs tells of what gateways log; nil: there is no such thing.
 	Logs *logs.Hub
+	// Self is what other nodes find this one by; the zero Node: there are none.
+	Self Node
 	// Audit is told of every request; nil: there is none.
 	Audit *audit.Log
 	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.

@@ -25,6 +25,7 @@ type backend struct {
 	what     string                 // is served, in a word or two
 	drives   func() []gateway.Drive // nil: objects are not spread over drives
 	parity   int
+	self     gateway.Node   // what other nodes find this one by
 	shared   bool           // people may change files in it, too
 	ends     []func() error // in the order of their beginnings
 }
@@ -51,12 +52,22 @@ type records interface {
 	Changed() <-chan struct{}
 }
 
-// openBackend opens what is to be served: a directory, or drives.
-func (f *serverFlags) openBackend(ctx context.Context, paths []string, clients net.Addr, state *state, env *environment, log *slog.Logger) (*backend, error) {
-	if len(paths) > 1 {
-		return f.openDrives(ctx, paths, log)
+// served is what a command line names: a directory, several drives, or drives of several
+// nodes.
+type served struct {
+	paths []string
+	nodes *endpoints // nil: it names paths
+}
+
+// openBackend opens what is to be served.
+func (f *serverFlags) openBackend(ctx context.Context, what served, front *front, state *state, env *environment, creds credentials, log *slog.Logger) (*backend, error) {
+	switch {
+	case what.nodes != nil:
+		return f.openNodes(ctx, what.nodes, front, creds, env, log)
+	case len(what.paths) > 1:
+		return f.openDrives(ctx, what.paths, log)
 	}
-	return f.openTree(ctx, paths[0], clients, state, env, log)
+	return f.openTree(ctx, what.paths[0], front.ln.Addr(), state, env, log)
 }
 
 // openTree opens a directory in which objects are files, alone or with other gateways.

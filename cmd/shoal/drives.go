@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
@@ -85,13 +84,19 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	if err != nil {
 		return nil, failed("cannot read the settings on the drives", err, "see that a majority of the drives can be read")
 	}
-	b.records, b.sessions, b.journal = driveRecords{kept}, soleSession(set.Boot), store.Journal(set.Boot)
+	b.records, b.sessions = driveRecords{kept}, soleSession(set.Boot)
+	b.journal = store.Journal(soleSession(set.Boot))
 	if set.Formed {
 		log.Info("formed a set of drives", "drives", len(paths), "parity", parity, "deployment", set.Deployment)
 	}
 	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set) }
-	log.Info(standing(set.Online-set.Blank(), len(paths), parity))
-	b.ends = append(b.ends, keepWhole(ctx, store, kept, set, log))
+	log.Info(status(set.Online-len(set.Blank()), len(paths), parity))
+	k := keeper{
+		store: store, kept: b.records, locker: local, log: log,
+		stands: func() standing { return setStanding(store, set) },
+		healed: func(_ context.Context, drives []string) error { return set.Healed(drives) },
+	}
+	b.ends = append(b.ends, k.keep(ctx))
 	return b, nil
 }
 
@@ -102,98 +107,8 @@ func shownDrives(set *format.Set) (all []gateway.Drive) {
 	return all
 }
 
-// How often the drives are looked at for what some of them lack.
-const (
-	wholeSoon  = 5 * time.Second // after the start
-	wholeLook  = time.Minute     // whether a drive has missed something
-	wholeEvery = 24 * time.Hour  // in any case
-	scrubEvery = 30 * 24 * time.Hour
-	scrubRate  = 8 << 20 // bytes a second, of all drives together
-)
-
-// lastScrub is the setting that says when all shards were read, as seconds since 1970.
-const lastScrub = "scrub/last"
-
-// scrubIsDue reports whether the shards were not read for long. A new set is scrubbed when
-// it is as old as that.
-func scrubIsDue(kept *erasure.Settings) bool {
-	value, _, err := kept.Get(lastScrub)
-	seconds, parsed := strconv.ParseInt(string(value), 10, 64)
-	return err == nil && (parsed != nil || time.Since(time.Unix(seconds, 0)) > scrubEvery)
-}
-
-// scrub reads all shards, unless none of the set was read before: then it only notes that
-// the time for it begins now.
-func scrub(ctx context.Context, store *erasure.Store, kept *erasure.Settings, log *slog.Logger) {
-	_, revision, err := kept.Get(lastScrub)
-	if err == nil && revision != 0 {
-		var h erasure.Healed
-		h, err = store.Scrub(ctx, scrubRate, nil)
-		log.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
-	}
-	if err == nil {
-		err = kept.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
-	}
-	if err != nil && ctx.Err() == nil {
-		log.Error("the shards could not be read through, and will be later", "error", err)
-	}
-}
-
-// keepWhole brings drives what they lack, until the returned function is called.
-func keepWhole(ctx context.Context, store *erasure.Store, kept *erasure.Settings, set *format.Set, log *slog.Logger) (end func() error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() {
-		last := time.Time{}
-		for lock.Pause(ctx, wholeSoon); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
-			if store.Behind() || set.Blank() > 0 || time.Since(last) > wholeEvery {
-				last = time.Now()
-				heal(ctx, store, set, log)
-			}
-		}
-	})
-	running.Go(func() { // it takes long, and healing must not wait for it
-		for lock.Pause(ctx, wholeLook); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
-			if scrubIsDue(kept) {
-				scrub(ctx, store, kept, log)
-			}
-		}
-	})
-	return func() error {
-		cancel()
-		running.Wait()
-		return nil
-	}
-}
-
-// heal goes through the drives once.
-func heal(ctx context.Context, store *erasure.Store, set *format.Set, log *slog.Logger) {
-	tell := func(msg string, h erasure.Healed) {
-		log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed)
-	}
-	h, err := store.Heal(ctx, func(h erasure.Healed) {
-		if h.Records+h.Shards > 0 {
-			tell("drives are being healed", h)
-		}
-	})
-	if err != nil {
-		if ctx.Err() == nil {
-			log.Error("the drives could not be looked through, and will be later", "error", err)
-		}
-		return
-	}
-	if h.Records+h.Shards+h.Failed > 0 || set.Blank() > 0 {
-		tell("drives were healed", h)
-	}
-	if h.Failed == 0 {
-		if err := set.Healed(); err != nil {
-			log.Error("a drive that was healed cannot take note of that", "error", err)
-		}
-	}
-}
-
-// standing says how a set stands, in the words that people know.
-func standing(online, drives, parity int) string {
+// status says how a set stands, in the words that people know.
+func status(online, drives, parity int) string {
 	offline := drives - online
 	return fmt.Sprintf("Status: %d Online, %d Offline. We can withstand [%d] more drive failure(s).", online, offline, max(0, parity-offline))
 }

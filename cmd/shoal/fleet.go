@@ -49,7 +49,8 @@ type fleet struct {
 	events atomic.Pointer[events.Service]
 	trace  *trace.Hub
 	logs   *logs.Hub
-	name   string // host:port at which clients reach this gateway
+	name   string                      // host:port at which clients reach this gateway
+	named  func(address string) string // the name of the gateway at an address between them; nil: that is not known
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
@@ -264,6 +265,9 @@ func (fl *fleet) gateways(ctx context.Context) []gateway.Gateway {
 		}
 		if g.Endpoint == "" {
 			g.Endpoint = m.Address // it does not answer
+			if fl.named != nil {
+				g.Endpoint = fl.named(m.Address)
+			}
 		}
 		all = append(all, g)
 	}

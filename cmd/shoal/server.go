@@ -183,7 +183,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	paths, err := dataPaths(args, env)
+	what, err := f.served(args, env)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 			end(nil)
 		}
 	}
-	if err := f.start(ctx, cmd.OutOrStdout(), log, paths, state, env, creds); err != nil {
+	if err := f.start(ctx, cmd.OutOrStdout(), log, what, state, env, creds); err != nil {
 		return err
 	}
 	if errors.Is(context.Cause(ctx), errRestart) {
@@ -272,7 +272,7 @@ func (f *serverFlags) warn(log *slog.Logger, env *environment) {
 }
 
 // start opens everything, serves, and closes everything in turn.
-func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, paths []string, state *state, env *environment, creds credentials) (err error) {
+func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, what served, state *state, env *environment, creds credentials) (err error) {
 	cfg, err := f.configure(ctx, env, log)
 	if err != nil {
 		return err
@@ -284,31 +284,24 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	defer func() { _ = ln.Close() }() // closed already if it was served
 	cfg.Node = ln.Addr().String()
 	f.watched.Name(cfg.Node)
-	b, err := f.openBackend(ctx, paths, ln.Addr(), state, env, log)
+	pairs, err := f.certificates(log)
+	if err != nil {
+		return err
+	}
+	defer pairs.Close()
+	cfg.TLS = pairs.config
+	front := &front{ln: ln, tls: pairs.config, log: log}
+	b, err := f.openBackend(ctx, what, front, state, env, creds, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	defer f.startUsage(ctx, b, &cfg)()
-	cfg.Drives, cfg.Parity = b.drives, b.parity
+	cfg.Drives, cfg.Parity, cfg.Self = b.drives, b.parity, b.self
 	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer); err != nil {
 		return err
 	}
 	cfg.Authority = cfg.Directory
-	if f.certsDir != "" {
-		pairs, err := certs.Load(f.certsDir, log)
-		if err != nil {
-			return failed("cannot use --certs-dir "+f.certsDir, err, "put public.crt and private.key (PEM) into it")
-		}
-		defer pairs.Close()
-		cfg.TLS = pairs.Config()
-		if f.clientCerts == "on" {
-			cfg.TLS.ClientAuth = tls.VerifyClientCertIfGiven
-			if cfg.TLS.ClientCAs, err = certs.Authorities(f.certsDir); err != nil {
-				return failed("cannot use --identity-tls-enable", err, "put the certificates (PEM) of the authorities into "+filepath.Join(f.certsDir, "CAs"))
-			}
-		}
-	}
 	if err := b.fleet.show(&cfg); err != nil {
 		return err
 	}
@@ -334,8 +327,43 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if !f.quiet {
 		f.banner(out, ln.Addr(), b.what, creds)
 	}
+	if ln, err = front.take(); err != nil {
+		return failed("cannot serve", err, "")
+	}
 	log.Info("serving", "address", ln.Addr().String(), "path", b.what, "version", version)
 	return f.serveUntilDone(ctx, log, server, ln)
+}
+
+// pairs are the certificates of --certs-dir, if there is one.
+type pairs struct {
+	*certs.Certs
+	config *tls.Config // nil: no HTTPS
+}
+
+// Close ends the watch over them.
+func (p pairs) Close() {
+	if p.Certs != nil {
+		p.Certs.Close()
+	}
+}
+
+func (f *serverFlags) certificates(log *slog.Logger) (p pairs, err error) {
+	if f.certsDir == "" {
+		return p, nil
+	}
+	if p.Certs, err = certs.Load(f.certsDir, log); err != nil {
+		return p, failed("cannot use --certs-dir "+f.certsDir, err, "put public.crt and private.key (PEM) into it")
+	}
+	p.config = p.Config()
+	if f.clientCerts != "on" {
+		return p, nil
+	}
+	p.config.ClientAuth = tls.VerifyClientCertIfGiven
+	if p.config.ClientCAs, err = certs.Authorities(f.certsDir); err != nil {
+		p.Close()
+		return pairs{}, failed("cannot use --identity-tls-enable", err, "put the certificates (PEM) of the authorities into "+filepath.Join(f.certsDir, "CAs"))
+	}
+	return p, nil
 }
 
 // configure returns what flags and variables alone say of how to serve.
@@ -537,20 +565,28 @@ func listen(address string) (*net.TCPListener, error) {
 	return tcp, nil
 }
 
-// dataPaths returns what is to be served: one directory, or several drives.
-func dataPaths(args []string, env *environment) ([]string, error) {
+// served returns what is to be served: one directory, several drives, or those of several
+// nodes.
+func (f *serverFlags) served(args []string, env *environment) (what served, err error) {
 	if len(args) == 0 {
 		args = env.volumes()
 	}
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, "://") }) {
+		what.nodes, err = parseEndpoints(args, f.address)
+		return what, err
+	}
+	what.paths, err = dataPaths(args)
+	return what, err
+}
+
+// dataPaths returns the directories that are named, or the default one.
+func dataPaths(args []string) ([]string, error) {
 	if len(args) == 0 {
 		path, err := defaultPath()
 		return []string{path}, err
 	}
 	var paths []string
 	for _, arg := range args {
-		if strings.Contains(arg, "://") {
-			return nil, usage(arg+" names a node", "this version serves the drives of one: shoal server /mnt/d{1...4}")
-		}
 		expanded, err := expand(arg)
 		if err != nil {
 			return nil, err

@@ -99,8 +99,8 @@ func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	for _, args := range [][]string{{"/a", "/a"}, {"http://node1/data"}, {"/mnt/d{1..4}"}, {"/mnt/d{4...1}"}, {"/mnt/d{1...4"}, {"/d{1...9999999}"}} {
-		if _, err := dataPaths(args, readEnvironment(nil)); code(t, err) != exitUsage {
+	for _, args := range [][]string{{"/a", "/a"}, {"/mnt/d{1..4}"}, {"/mnt/d{4...1}"}, {"/mnt/d{1...4"}, {"/d{1...9999999}"}} {
+		if _, err := dataPaths(args); code(t, err) != exitUsage {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -115,14 +115,14 @@ func TestPathsAreWrittenOut(t *testing.T) {
 		"/n1/d1 /n1/d2 /n2/d1 /n2/d2": {"/n{1...2}/d{1...2}"},
 		"/x1 /x2 /y":                  {"/x{1...2}", "/y"},
 	} {
-		got, err := dataPaths(args, readEnvironment(nil))
+		got, err := dataPaths(args)
 		if err != nil || strings.Join(got, " ") != want {
 			t.Errorf("%v are %q, %v", args, got, err)
 		}
 	}
-	got, err := dataPaths(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x /mnt/y"}))
-	if err != nil || !slices.Equal(got, []string{"/mnt/x", "/mnt/y"}) {
-		t.Errorf("%q, %v", got, err)
+	got, err := new(serverFlags).served(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x /mnt/y"}))
+	if err != nil || !slices.Equal(got.paths, []string{"/mnt/x", "/mnt/y"}) {
+		t.Errorf("%q, %v", got.paths, err)
 	}
 }
 

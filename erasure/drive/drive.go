@@ -22,6 +22,7 @@ type Drive struct {
 	refs  sync.Mutex      // while it is found out whether nothing refers to a content
 	grave graveyard
 	room  room
+	guard guard
 }
 
 // New returns a Drive, which owns kv and files. free returns how many bytes the disk has
@@ -118,6 +119,11 @@ func (d *Drive) entry(k *keyed, version string, made register.Token) (*register.
 
 // Commit takes a state of a register, durably. The errors are those of package register.
 func (d *Drive) Commit(_ context.Context, c register.Change) error {
+	admitted, err := d.admit(c.Session)
+	if err != nil {
+		return fmt.Errorf("%w: %w", register.ErrFenced, err)
+	}
+	defer admitted()
 	name := c.Key.Append(nil)
 	defer d.lock(name)()
 	k, err := d.load(c.Key)

@@ -11,7 +11,8 @@ const (
 	Objects Space = 'o' // objects of a bucket
 	Uploads Space = 'u' // uploads in progress of a bucket
 	Parts   Space = 'q' // parts of uploads
-	System  Space = 's' // what the fleet keeps
+	System  Space = 's' // what the server keeps
+	Fleet   Space = 'f' // what the fleet of nodes has agreed on
 )
 
 // Key names what has registers: one for each of its versions.

@@ -107,6 +107,9 @@ var (
 	ErrStale = errors.New("register: the token is stale")
 	// ErrNoShard says that the drive does not have the shard that the record is about.
 	ErrNoShard = errors.New("register: the shard is not there")
+	// ErrFenced says that the drive takes nothing in the session: it is over, or of a fleet
+	// that the drive was not told of.
+	ErrFenced = errors.New("register: the session cannot commit")
 	// ErrFull says that the drive has no room for more contents.
 	ErrFull = errors.New("register: the drive is full")
 	// ErrUnknown says that the drive cannot vouch for what it does not hold: it is new,

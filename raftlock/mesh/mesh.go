@@ -69,7 +69,7 @@ var ErrRefused = errors.New("mesh: refused")
 // so the one that was meant is there no more.
 var ErrOtherNode = fmt.Errorf("%w: another node is there", ErrRefused)
 
-// New returns the Mesh of a node. Handlers are added before Serve.
+// New returns the Mesh of a node.
 func New(cfg Config) (*Mesh, error) {
 	if cfg.Cluster == "" || cfg.Node == "" || len(cfg.Secrets) == 0 || cfg.Logger == nil {
 		return nil, errors.New("mesh: cluster, node, secret and logger are required")
@@ -102,8 +102,17 @@ func New(cfg Config) (*Mesh, error) {
 func (m *Mesh) Handle(protocol string, h Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.handlers[protocol] == nil {
+		m.tls.NextProtos = append(m.tls.NextProtos, protocol)
+	}
 	m.handlers[protocol] = h
-	m.tls.NextProtos = append(m.tls.NextProtos, protocol)
+}
+
+// config returns the configuration of TLS with the protocols that there are now.
+func (m *Mesh) config() *tls.Config {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tls.Clone()
 }
 
 // Serve serves nodes that come to ln, until Close. It closes ln.
@@ -207,7 +216,7 @@ func (m *Mesh) accept(c net.Conn) (*Conn, error) {
 	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return nil, err
 	}
-	t := tls.Server(c, m.tls)
+	t := tls.Server(c, m.config())
 	if err := t.Handshake(); err != nil {
 		return nil, err
 	}
@@ -245,7 +254,7 @@ func (m *Mesh) introduce(ctx context.Context, c net.Conn, node, protocol string)
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	cfg := m.tls.Clone()
+	cfg := m.config()
 	cfg.NextProtos = []string{protocol}
 	t := tls.Client(c, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {

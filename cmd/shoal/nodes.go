@@ -1,0 +1,348 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/arbiter"
+	"github.com/shoal-storage/shoal/erasure/cluster"
+	"github.com/shoal-storage/shoal/erasure/node"
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/trace"
+	"github.com/shoal-storage/shoal/internal/uuid"
+	"github.com/shoal-storage/shoal/raftlock"
+	"github.com/shoal-storage/shoal/raftlock/mesh"
+)
+
+// endpoints are the drives that a command line names on several nodes.
+type endpoints struct {
+	scheme string
+	all    []cluster.Endpoint
+}
+
+// parseEndpoints reads URLs of drives on nodes: http://node{1...4}/mnt/d{1...2}. Where a URL
+// names no port it is that of own, the address where this node serves S3.
+func parseEndpoints(args []string, own string) (*endpoints, error) {
+	_, port, err := net.SplitHostPort(own)
+	if err != nil {
+		port = "9000"
+	}
+	e := &endpoints{}
+	known := make(map[cluster.Endpoint]bool)
+	for _, arg := range args {
+		expanded, err := expand(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range expanded {
+			u, err := url.Parse(text)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || path.Clean("/"+u.Path) == "/" {
+				return nil, usage(text+" is no drive of a node", "write drives of several nodes such as http://node{1...4}/mnt/d{1...2}")
+			}
+			if e.scheme != "" && e.scheme != u.Scheme {
+				return nil, usage("some nodes are named by http, others by https", "name all of them by the same")
+			}
+			at := cluster.Endpoint{Node: net.JoinHostPort(u.Hostname(), port), Path: path.Clean(u.Path)}
+			if u.Port() != "" {
+				at.Node = u.Host
+			}
+			if known[at] {
+				return nil, usage(text+" is named twice", "name each drive once")
+			}
+			known[at] = true
+			e.scheme, e.all = u.Scheme, append(e.all, at)
+		}
+	}
+	if len(e.all) > maxDrives {
+		return nil, usage(fmt.Sprintf("%d drives are too many: a set has %d at most", len(e.all), maxDrives), "name fewer; this version has one set")
+	}
+	return e, nil
+}
+
+// nodes returns the nodes, in the order of the command line.
+func (e *endpoints) nodes() (all []string) {
+	known := make(map[string]bool)
+	for _, at := range e.all {
+		if !known[at.Node] {
+			known[at.Node] = true
+			all = append(all, at.Node)
+		}
+	}
+	return all
+}
+
+// finder knows where the nodes of a cluster can be reached by each other, by asking them where
+// they serve S3.
+type finder struct {
+	scheme string
+	client *http.Client
+
+	mu    sync.Mutex
+	found map[string]string // cluster addresses by the addresses of S3
+	names map[string]string // the other way round, also of those that have moved
+}
+
+// findTime is how long a node is waited for that is asked where it can be reached.
+const findTime = 2 * time.Second
+
+func newFinder(scheme string) *finder {
+	return &finder{scheme: scheme, found: make(map[string]string), names: make(map[string]string), client: &http.Client{
+		Timeout: findTime,
+		// What a node says of its port is worth no more than the address; who is there it proves on the port.
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}, //nolint:gosec // see above
+	}}
+}
+
+// address returns where a node can be reached by others.
+func (f *finder) address(ctx context.Context, at string) (string, error) {
+	f.mu.Lock()
+	known := f.found[at]
+	f.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.scheme+"://"+at+gateway.NodePath, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	response, err := f.client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close() //nolint:errcheck // read already
+	b, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	if err != nil {
+		return "", err
+	}
+	var n gateway.Node
+	if response.StatusCode != http.StatusOK || json.Unmarshal(b, &n) != nil || n.Port == "" {
+		return "", fmt.Errorf("%s is no node of a cluster: %s", at, response.Status)
+	}
+	host, _, _ := net.SplitHostPort(at) // parseEndpoints has looked at it
+	address := net.JoinHostPort(host, n.Port)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.found[at], f.names[address] = address, at
+	return address, nil
+}
+
+// name returns where the node serves S3 that can be reached at an address.
+func (f *finder) name(address string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cmp.Or(f.names[address], address)
+}
+
+func (f *finder) forget(at string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.found, at)
+}
+
+// others returns where nodes can be reached that were found, but for one.
+func (f *finder) others(self string) (all []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for at, address := range f.found {
+		if at != self {
+			all = append(all, address)
+		}
+	}
+	return all
+}
+
+// nodes is this node among those of a cluster, before it is one of a fleet.
+type nodes struct {
+	f       *serverFlags
+	e       *endpoints
+	fl      *fleet
+	finder  *finder
+	cluster *cluster.Cluster
+	store   atomic.Pointer[erasure.Store]
+	self    string // the name of this process
+	port    string // where other nodes reach it
+	parity  int
+	ends    []func() error
+}
+
+// openNodes opens the drives of several nodes, together with those.
+func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front, creds credentials, env *environment, log *slog.Logger) (_ *backend, err error) {
+	n := &nodes{f: f, e: e, finder: newFinder(e.scheme), self: uuid.New(), parity: erasure.DefaultParity(len(e.all))}
+	if f.parity != "" {
+		if n.parity, err = parseParity(f.parity, len(e.all)); err != nil {
+			return nil, err
+		}
+	}
+	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub)}
+	n.fl.trace.Peers = listenedTo{n.fl, traceProtocol}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, (&backend{ends: n.ends}).close())
+		}
+	}()
+	if err := n.listen(ctx, front, creds, env); err != nil {
+		return nil, err
+	}
+	if err := n.cluster.Open(ctx); err != nil {
+		return nil, nodesFailure(err)
+	}
+	n.fl.name, n.fl.named = n.cluster.Self(), n.finder.name
+	b, err := n.join(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log.Info(status(n.cluster.Online(), len(e.all), n.parity))
+	return b, nil
+}
+
+// listen has this node answer the others, and them find it.
+func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env *environment) error {
+	secret, err := nodeSecret(creds, env)
+	if err != nil {
+		return err
+	}
+	ln, err := n.f.listenCluster()
+	if err != nil {
+		return err
+	}
+	fl := n.fl
+	if fl.mesh, err = mesh.New(mesh.Config{Cluster: "drives", Node: n.self, Secrets: [][]byte{secret}, Logger: fl.log}); err != nil {
+		return errors.Join(failed("cannot talk to other nodes", err, "a cluster secret has at least 16 characters"), ln.Close())
+	}
+	n.cluster = cluster.New(context.WithoutCancel(ctx), cluster.Config{
+		Self: n.self, Endpoints: n.e.all, Dial: n.dial, Missed: n.missed, Logger: fl.log,
+	})
+	server := n.cluster.Server()
+	fl.mesh.Handle(node.CallProtocol, func(c *mesh.Conn) { server.ServeCalls(c) })
+	fl.mesh.Handle(node.BulkProtocol, func(c *mesh.Conn) { server.ServeBulk(c) })
+	fl.mesh.Handle(eventProtocol, fl.serveEvents)
+	fl.mesh.Handle(traceProtocol, fl.serveTrace)
+	go func() { fl.ended <- fl.mesh.Serve(ln) }()
+	n.ends = append(n.ends, n.cluster.Close, func() error { return fl.close(context.WithoutCancel(ctx)) })
+	if _, n.port, err = net.SplitHostPort(ln.Addr().String()); err != nil {
+		return failed("cannot listen for other nodes", err, "")
+	}
+	front.wait(gateway.Node{ID: n.self, Port: n.port})
+	return nil
+}
+
+// missed returns how often drives may have missed something, as this node knows.
+func (n *nodes) missed() int64 {
+	if s := n.store.Load(); s != nil {
+		return s.Missed()
+	}
+	return 0
+}
+
+// dial connects to the node that serves S3 at an address.
+func (n *nodes) dial(ctx context.Context, at, protocol string) (net.Conn, string, error) {
+	address, err := n.finder.address(ctx, at)
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := n.fl.mesh.Dial(ctx, address, "", protocol)
+	if err != nil {
+		n.finder.forget(at)
+		return nil, "", err
+	}
+	return c, c.Peer, nil
+}
+
+// nodeSecret returns what nodes know one another by: given for that, or made of the root
+// credentials, which all of them have.
+func nodeSecret(creds credentials, env *environment) ([]byte, error) {
+	given, _, err := env.secret([]string{clusterSecret})
+	switch {
+	case err != nil:
+		return nil, err
+	case given != "":
+		return []byte(given), nil
+	case strings.HasSuffix(creds.source, ownCredentialsFile):
+		return nil, usage("several nodes need the same credentials", "set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE) on all of them")
+	}
+	return argon2.IDKey([]byte(creds.user+"\x00"+creds.password), []byte("shoal nodes of a cluster"), 1, 64<<10, 4, 32), nil
+}
+
+// join makes this node one of the fleet of those that have the drives.
+func (n *nodes) join(ctx context.Context) (*backend, error) {
+	fl, log := n.fl, n.fl.log
+	background := context.WithoutCancel(ctx)
+	cfg := erasure.Config{Drives: n.cluster.Drives(), Parity: n.parity, Logger: log, Now: time.Now}
+	ledger, err := erasure.NewLedger(background, cfg)
+	if err != nil {
+		return nil, failed("cannot open the drives", err, "")
+	}
+	host, _, _ := net.SplitHostPort(n.cluster.Self()) // parseEndpoints has looked at it
+	fl.node, err = raftlock.Open(background, raftlock.Config{
+		Node: n.self, Address: net.JoinHostPort(host, n.port), Version: version, Endpoint: fl.name,
+		Lookup:  func(context.Context) []string { return n.finder.others(n.cluster.Self()) },
+		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: arbiter.New(n.cluster.Orders(), ledger), Logger: log,
+	})
+	if err != nil {
+		return nil, failed("cannot join the other nodes", err, "")
+	}
+	if _, err := fl.node.AwaitSession(ctx); err != nil {
+		return nil, failed("cannot join the other nodes", err, "the log says what stands in the way")
+	}
+	fl.joined.Store(fl.node)
+	cfg.Locker = fl.node
+	store, err := erasure.New(background, cfg)
+	if err != nil {
+		return nil, failed("cannot open the drives", err, "")
+	}
+	n.store.Store(store)
+	b := &backend{
+		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node}, sessions: sessions{fl}, fleet: fl,
+		what: fmt.Sprintf("%d nodes, %d drives, EC:%d", len(n.e.nodes()), len(n.e.all), n.parity), drives: n.shown, parity: n.parity,
+		self: gateway.Node{ID: n.self, Port: n.port},
+	}
+	k := keeper{store: store, ledger: ledger, kept: b.records, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
+	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx))
+	return b, nil
+}
+
+func (n *nodes) stands() standing {
+	missed, joined := n.cluster.Missed()
+	s := standing{missed: missed, joined: joined, blank: n.cluster.Blank()}
+	for _, d := range n.cluster.States() {
+		if !d.Online {
+			s.offline++
+		}
+	}
+	return s
+}
+
+func (n *nodes) shown() (all []gateway.Drive) {
+	for _, d := range n.cluster.States() {
+		all = append(all, gateway.Drive{Node: d.Node, Path: d.Path, ID: d.Drive, Online: d.Online, Healing: d.Blank})
+	}
+	return all
+}
+
+// nodesFailure says what to do about drives of several nodes that cannot be opened.
+func nodesFailure(err error) error {
+	switch {
+	case errors.Is(err, cluster.ErrNotNamed):
+		return failed("cannot open the drives", err, "see that a name in the URLs leads to this host, and the port to --address")
+	case errors.Is(err, cluster.ErrLayout):
+		return failed("cannot open the drives", err, "start all nodes with the same URLs in the same order")
+	}
+	return drivesFailure(err)
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/internal/lock"
+)
+
+// How often the drives are looked at for what some of them lack.
+const (
+	wholeSoon  = 5 * time.Second // after the start
+	wholeLook  = 15 * time.Second
+	wholeAgain = time.Minute    // between two passes, at least
+	wholeApart = time.Hour      // the same while a drive is away, and what it misses grows
+	wholeEvery = 24 * time.Hour // in any case
+	scrubEvery = 30 * 24 * time.Hour
+	scrubRate  = 8 << 20 // bytes a second, of all drives together
+)
+
+// lastScrub is the setting that says when all shards were read, as seconds since 1970.
+const lastScrub = "scrub/last"
+
+// standing of drives is what decides whether they are to be looked through.
+type standing struct {
+	missed  int64          // changes when drives may have missed something
+	joined  int            // changes when a drive has come
+	blank   map[int]string // IDs of drives that stand for others and do not have all yet, by their places
+	offline int
+}
+
+// due reports whether the drives are to be looked through, which was done last at some time,
+// as they stood then.
+func (s standing) due(before standing, since time.Duration) bool {
+	changed := s.missed != before.missed || s.joined != before.joined || len(s.blank) > 0
+	switch {
+	case since > wholeEvery:
+		return true
+	case since < wholeAgain:
+		return false
+	case s.offline > 0 && s.joined == before.joined:
+		return changed && since > wholeApart
+	}
+	return changed
+}
+
+// keeper brings the drives of a set what they lack.
+type keeper struct {
+	store  *erasure.Store
+	ledger *erasure.Ledger // nil: there is none
+	kept   records
+	locker lock.Locker
+	log    *slog.Logger
+	stands func() standing
+	healed func(ctx context.Context, drives []string) error // takes note that these have all they should
+}
+
+// keep does so on one of all processes that keep the set, until the returned function is
+// called.
+func (k *keeper) keep(ctx context.Context) (end func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { lock.Elect(ctx, k.locker, "s/heal", k.tend) })
+	running.Go(func() { lock.Elect(ctx, k.locker, "s/scrub", k.read) }) // it takes long, and healing must not wait for it
+	return func() error {
+		cancel()
+		running.Wait()
+		return nil
+	}
+}
+
+// tend heals the drives when there is cause to.
+func (k *keeper) tend(ctx context.Context) {
+	last, before := time.Time{}, standing{}
+	for lock.Pause(ctx, wholeSoon); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
+		if now := k.stands(); now.due(before, time.Since(last)) {
+			k.heal(ctx)
+			last, before = time.Now(), now
+		}
+	}
+}
+
+// read reads all shards now and then.
+func (k *keeper) read(ctx context.Context) {
+	for lock.Pause(ctx, wholeAgain); ctx.Err() == nil; lock.Pause(ctx, wholeAgain) {
+		if k.scrubIsDue() {
+			k.scrub(ctx)
+		}
+	}
+}
+
+// scrubIsDue reports whether the shards were not read for long. A new set is scrubbed when
+// it is as old as that.
+func (k *keeper) scrubIsDue() bool {
+	value, _, err := k.kept.Get(lastScrub)
+	seconds, parsed := strconv.ParseInt(string(value), 10, 64)
+	return err == nil && (parsed != nil || time.Since(time.Unix(seconds, 0)) > scrubEvery)
+}
+
+// scrub reads all shards, unless none of the set was read before: then it only notes that
+// the time for it begins now.
+func (k *keeper) scrub(ctx context.Context) {
+	_, revision, err := k.kept.Get(lastScrub)
+	if err == nil && revision != 0 {
+		var h erasure.Healed
+		h, err = k.store.Scrub(ctx, scrubRate, nil)
+		k.log.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
+	}
+	if err == nil {
+		err = k.kept.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.log.Error("the shards could not be read through, and will be later", "error", err)
+	}
+}
+
+// heal goes through the drives once.
+func (k *keeper) heal(ctx context.Context) {
+	tell := func(msg string, h erasure.Healed) {
+		k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed)
+	}
+	blank := k.stands().blank // those that come meanwhile are for the next time
+	h, err := k.store.Heal(ctx, func(h erasure.Healed) {
+		if h.Records+h.Shards > 0 {
+			tell("drives are being healed", h)
+		}
+	})
+	if err == nil && k.ledger != nil {
+		var kept erasure.Healed
+		kept, err = k.ledger.Heal(ctx)
+		h.Names, h.Records, h.Failed = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed
+		h.Absent |= kept.Absent
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			k.log.Error("the drives could not be looked through, and will be later", "error", err)
+		}
+		return
+	}
+	if h.Records+h.Shards+h.Failed > 0 || len(blank) > 0 {
+		tell("drives were healed", h)
+	}
+	var whole []string
+	for i, id := range blank {
+		if h.Failed == 0 && !h.Absent.Has(i) {
+			whole = append(whole, id)
+		}
+	}
+	if len(whole) > 0 {
+		if err := k.healed(ctx, whole); err != nil {
+			k.log.Error("a drive that was healed cannot take note of that", "error", err)
+		}
+	}
+}
+
+// setStanding is how the drives of one process stand.
+func setStanding(store *erasure.Store, set *format.Set) standing {
+	return standing{missed: store.Missed(), blank: set.Blank()}
+}

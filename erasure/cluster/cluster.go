@@ -1,0 +1,411 @@
+// Package cluster has several nodes agree on the drives of a set: who they are, which drives
+// they have, how these are formed, and what stands for those that are lost. It gives the
+// drives to the Store as slots, wherever they are.
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/arbiter"
+	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/erasure/node"
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// Config says what a Cluster is of.
+type Config struct {
+	Self      string     // a name of this process, which no other has, nor will have
+	Endpoints []Endpoint // of the set, in the order of the command line, which is the same on all nodes
+	// Dial connects to the node of an Endpoint, and returns who that is.
+	Dial   func(ctx context.Context, node, protocol string) (c net.Conn, who string, err error)
+	Missed func() int64 // how often drives may have missed something, as this node knows
+	Logger *slog.Logger
+}
+
+// Cluster is this node's part of the set. Create one with New.
+type Cluster struct {
+	cfg    Config
+	server *node.Server
+	ctx    context.Context
+	stop   context.CancelFunc
+	group  sync.WaitGroup
+	slots  []*slot
+
+	mu      sync.Mutex
+	members []*member // the nodes, in the order of the command line
+	local   *format.Local
+	opened  map[string]*ownDrive // this node's drives, by ID
+	table   format.Table
+	states  []State
+	joined  int // how often a drive has come
+}
+
+// member is one of the nodes.
+type member struct {
+	name  string // host:port where it serves S3
+	peer  *node.Peer
+	self  bool
+	hello *hello // what it said last; nil: it does not answer
+}
+
+// hello is what a node says of itself.
+type hello struct {
+	Node   string         `json:"node"`
+	Layout []string       `json:"layout"` // the endpoints in its command line
+	Found  []format.Found `json:"found"`
+	Missed int64          `json:"missed"`
+}
+
+// New returns a Cluster, which answers other nodes from now on but has no drives before Open.
+func New(ctx context.Context, cfg Config) *Cluster {
+	c := &Cluster{cfg: cfg, opened: make(map[string]*ownDrive)}
+	c.ctx, c.stop = context.WithCancel(ctx)
+	c.server = node.NewServer(c.ctx, c.answer)
+	for _, e := range cfg.Endpoints {
+		c.slots = append(c.slots, new(slot))
+		if !slices.ContainsFunc(c.members, func(m *member) bool { return m.name == e.Node }) {
+			c.members = append(c.members, &member{name: e.Node})
+		}
+	}
+	return c
+}
+
+// Server answers the connections of other nodes.
+func (c *Cluster) Server() *node.Server { return c.server }
+
+// Drives returns the slots of the set, as the Store uses them.
+func (c *Cluster) Drives() []erasure.Drive {
+	all := make([]erasure.Drive, len(c.slots))
+	for i, s := range c.slots {
+		all[i] = s
+	}
+	return all
+}
+
+// Orders returns the slots of the set, as the Arbiter uses them.
+func (c *Cluster) Orders() []arbiter.Drive {
+	all := make([]arbiter.Drive, len(c.slots))
+	for i, s := range c.slots {
+		all[i] = s
+	}
+	return all
+}
+
+// Self returns the name of this node in the command line, once Open has returned.
+func (c *Cluster) Self() string {
+	for _, m := range c.members {
+		if m.self {
+			return m.name
+		}
+	}
+	return ""
+}
+
+// layout returns the endpoints as they are compared.
+func (c *Cluster) layout() []string {
+	all := make([]string, len(c.cfg.Endpoints))
+	for i, e := range c.cfg.Endpoints {
+		all[i] = e.String()
+	}
+	return all
+}
+
+// Times of a Cluster.
+const (
+	lookEvery = 250 * time.Millisecond // before the drives can be used
+	tendEvery = 2 * time.Second        // from then on
+	tellEvery = 5 * time.Second        // what is waited for
+	askTime   = 3 * time.Second        // for an answer of another node
+)
+
+// Open finds the other nodes and waits until so many drives are there that the set can be
+// used; a new set waits for all. It keeps the slots right until Close.
+func (c *Cluster) Open(ctx context.Context) error {
+	if err := c.meet(ctx); err != nil {
+		return err
+	}
+	var told time.Time
+	begun := time.Now()
+	for {
+		why, err := c.advance(ctx)
+		if err != nil {
+			return err
+		}
+		if why == "" && c.complete(begun) {
+			break
+		}
+		if why != "" && time.Since(told) > tellEvery {
+			told = time.Now()
+			c.cfg.Logger.Info(c.waiting(), "why", why, "elapsed", time.Since(begun).Round(time.Second).String())
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	c.group.Go(c.tend)
+	return nil
+}
+
+// gatherTime is how long all drives are waited for that nodes say they have, before the set is used
+// without some of them.
+const gatherTime = 3 * time.Second
+
+// complete reports whether the set can be used as it is: all its drives that are known can be,
+// or a majority and the others were waited for.
+func (c *Cluster) complete(begun time.Time) bool {
+	known, online := 0, 0
+	for _, s := range c.States() {
+		if s.Drive != "" {
+			known++
+		}
+		if s.Online {
+			online++
+		}
+	}
+	return online == known && known == len(c.slots) || online >= register.Majority(len(c.slots)) && time.Since(begun) > gatherTime
+}
+
+// waiting says what is waited for, in the words that people know.
+func (c *Cluster) waiting() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var online, missing []string
+	for _, m := range c.members {
+		if m.hello != nil {
+			online = append(online, m.name)
+		} else {
+			missing = append(missing, m.name)
+		}
+	}
+	per := max(1, len(c.slots)/len(c.members))
+	least := (register.Majority(len(c.slots)) + per - 1) / per
+	return fmt.Sprintf("Waiting for minimum %d servers to come online (%d/%d online: %s; missing: %s)",
+		least, len(online), len(c.members), orNone(online), orNone(missing))
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, " ")
+}
+
+// ErrNotNamed says that no node of the command line is this one.
+var ErrNotNamed = errors.New("none of the nodes that are named is this one")
+
+// meet finds out which of the nodes is this one, and looks for its drives.
+func (c *Cluster) meet(ctx context.Context) error {
+	self, err := c.findSelf(ctx)
+	if err != nil {
+		return err
+	}
+	var paths []string
+	for _, e := range c.cfg.Endpoints {
+		if e.Node == self {
+			paths = append(paths, e.Path)
+		}
+	}
+	local, err := format.Look(paths, c.cfg.Logger)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.local = local
+	for _, m := range c.members {
+		if m.self = m.name == self; !m.self {
+			m.peer = node.NewPeer(c.ctx, func(ctx context.Context, protocol string) (net.Conn, error) {
+				conn, _, err := c.cfg.Dial(ctx, m.name, protocol)
+				return conn, err
+			})
+		}
+	}
+	return nil
+}
+
+// selfTime is how long a node looks for itself under the names in the command line.
+const selfTime = 30 * time.Second
+
+func (c *Cluster) findSelf(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, selfTime, ErrNotNamed)
+	defer cancel()
+	found := make(chan string, len(c.members))
+	for _, m := range c.members {
+		go func() {
+			for ctx.Err() == nil {
+				conn, who, err := c.cfg.Dial(ctx, m.name, node.CallProtocol)
+				if err == nil {
+					_ = conn.Close() // it was only to be known who is there
+					if who == c.cfg.Self {
+						found <- m.name
+					}
+					return
+				}
+				select {
+				case <-time.After(lookEvery):
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+	select {
+	case name := <-found:
+		return name, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// advance does what is next before the set can be used, and says what is missing; nothing:
+// it can be used.
+func (c *Cluster) advance(ctx context.Context) (why string, err error) {
+	if err := c.ask(ctx, true); err != nil {
+		return "", err
+	}
+	s := c.survey()
+	p, err := s.plan()
+	if err != nil {
+		return "", err
+	}
+	first := c.memberOf(0).self
+	switch p.step {
+	case form:
+		if !first {
+			return "the first node forms the set", nil
+		}
+		return "the set is being formed", c.form(ctx, p.table)
+	case finish:
+		if !first {
+			return "the first node forms the set", nil
+		}
+		return "the set is being formed", c.finish(ctx)
+	case ready:
+		if err := c.local.Formed(); err != nil {
+			return "", err
+		}
+		c.settle(ctx, &s, p)
+		return "", nil
+	case wait:
+	}
+	return p.why, nil
+}
+
+// memberOf returns the node of an endpoint.
+func (c *Cluster) memberOf(endpoint int) *member {
+	i := slices.IndexFunc(c.members, func(m *member) bool { return m.name == c.cfg.Endpoints[endpoint].Node })
+	return c.members[i]
+}
+
+// ask asks all nodes what they have. With strict a node whose command line is another one is
+// an error; otherwise it is left out.
+func (c *Cluster) ask(ctx context.Context, strict bool) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	hellos := make([]*hello, len(c.members))
+	var asked sync.WaitGroup
+	for i, m := range c.members {
+		if m.self {
+			own := c.hello()
+			hellos[i] = &own
+			continue
+		}
+		asked.Go(func() {
+			var h hello
+			if b, err := m.peer.Ask(ctx, questionHello, nil); err == nil && json.Unmarshal(b, &h) == nil {
+				hellos[i] = &h
+			}
+		})
+	}
+	asked.Wait()
+	var errs []error
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, m := range c.members {
+		if h := hellos[i]; h != nil && !slices.Equal(h.Layout, c.layout()) {
+			errs = append(errs, differing(m.name, h.Layout, c.layout()))
+			hellos[i] = nil
+		}
+		m.hello = hellos[i]
+	}
+	if strict {
+		return errors.Join(errs...)
+	}
+	return nil
+}
+
+// ErrLayout says that nodes were started with different command lines.
+var ErrLayout = errors.New("the nodes were started with different command lines")
+
+// differing says in what two command lines differ.
+func differing(name string, theirs, ours []string) error {
+	only := func(a, b []string) string {
+		return orNone(slices.DeleteFunc(slices.Clone(a), func(e string) bool { return slices.Contains(b, e) }))
+	}
+	if t, o := only(theirs, ours), only(ours, theirs); t != "none" || o != "none" {
+		return fmt.Errorf("%w: only %s names %s; only this one names %s", ErrLayout, name, t, o)
+	}
+	return fmt.Errorf("%w: %s names the drives in another order", ErrLayout, name)
+}
+
+func (c *Cluster) hello() hello {
+	h := hello{Node: c.cfg.Self, Layout: c.layout(), Missed: c.cfg.Missed()}
+	c.mu.Lock()
+	local := c.local
+	c.mu.Unlock()
+	if local != nil {
+		h.Found = local.Found()
+	}
+	return h
+}
+
+// survey puts together what the nodes said last.
+func (c *Cluster) survey() survey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := survey{endpoints: c.cfg.Endpoints, found: make([]*format.Found, len(c.cfg.Endpoints))}
+	for i, e := range s.endpoints {
+		m := c.memberOf(i)
+		if m.hello == nil {
+			continue
+		}
+		at := slices.IndexFunc(m.hello.Found, func(f format.Found) bool { return f.Path == e.Path })
+		if at >= 0 {
+			s.found[i] = &m.hello.Found[at]
+		}
+	}
+	return s
+}
+
+// Close gives the drives back. The Store is closed before.
+func (c *Cluster) Close() error {
+	c.stop()
+	c.group.Wait()
+	c.server.Withdraw()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if m.peer != nil {
+			m.peer.Close()
+		}
+	}
+	var errs []error
+	for _, d := range c.opened {
+		errs = append(errs, d.Close())
+	}
+	if c.local != nil {
+		errs = append(errs, c.local.Close())
+	}
+	return errors.Join(errs...)
+}

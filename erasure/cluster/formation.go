@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/uuid"
+)
+
+// What nodes ask each other. The values are spoken and must not change.
+const (
+	questionHello  = "hello"
+	questionForm   = "form"   // formOrder: give a drive an identity
+	questionFormed = "formed" // all drives of the set have theirs
+	questionLearn  = "learn"  // format.Table: which drives the set is of
+	questionHealed = "healed" // the drive of an ID has all that the one had that it stands for
+)
+
+// formOrder has a drive get an identity.
+type formOrder struct {
+	Path     string          `json:"path"`
+	Identity format.Identity `json:"identity"`
+}
+
+// answer answers another node.
+func (c *Cluster) answer(_ context.Context, question string, content []byte) ([]byte, error) {
+	if question == questionHello {
+		return json.Marshal(c.hello())
+	}
+	c.mu.Lock()
+	local := c.local
+	c.mu.Unlock()
+	if local == nil {
+		return nil, register.ErrUnknown
+	}
+	switch question {
+	case questionForm:
+		var o formOrder
+		if err := json.Unmarshal(content, &o); err != nil {
+			return nil, fmt.Errorf("read identity: %w", err)
+		}
+		return nil, local.Form(o.Path, o.Identity)
+	case questionFormed:
+		return nil, local.Formed()
+	case questionLearn:
+		var t format.Table
+		if err := json.Unmarshal(content, &t); err != nil {
+			return nil, fmt.Errorf("read table: %w", err)
+		}
+		drives, err := local.Learn(t)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(drives)
+	case questionHealed:
+		return nil, c.healed(content)
+	}
+	return nil, fmt.Errorf("the question %.20q is not known here", question)
+}
+
+// askOf asks a node, which may be this one.
+func (c *Cluster) askOf(ctx context.Context, m *member, question string, content any) ([]byte, error) {
+	b, err := json.Marshal(content)
+	if err != nil {
+		return nil, fmt.Errorf("encode question: %w", err)
+	}
+	if m.self {
+		return c.answer(ctx, question, b)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return m.peer.Ask(ctx, question, b)
+}
+
+// form gives all drives of the set their identities. What fails is done anew: the identities
+// that were given stay.
+func (c *Cluster) form(ctx context.Context, table format.Table) error {
+	for i, e := range c.cfg.Endpoints {
+		o := formOrder{Path: e.Path, Identity: format.Identity{Deployment: table.Deployment, Drive: table.Set[i], Set: table.Set, Forming: true}}
+		if _, err := c.askOf(ctx, c.memberOf(i), questionForm, o); err != nil {
+			c.cfg.Logger.Warn("a drive could not be formed yet", "drive", e.String(), "error", err)
+			return nil
+		}
+	}
+	return nil
+}
+
+// finish tells all nodes that the set is formed.
+func (c *Cluster) finish(ctx context.Context) error {
+	for _, m := range c.members {
+		if _, err := c.askOf(ctx, m, questionFormed, nil); err != nil {
+			c.cfg.Logger.Warn("a node could not be told yet that the set is formed", "node", m.name, "error", err)
+			return nil
+		}
+	}
+	c.cfg.Logger.Info("formed a set of drives", "drives", len(c.cfg.Endpoints), "nodes", len(c.members))
+	return nil
+}
+
+// errUndecided says that too few drives know which drives their set is of now.
+var errUndecided = errors.New("too few drives could be told which drives the set is of")
+
+// replace has a blank drive of this node stand for the one that is missing in a slot. Enough
+// drives have to know that for ever: from then on the other one is not let in any more.
+func (c *Cluster) replace(ctx context.Context, p plan, slot, endpoint int) error {
+	table := format.Table{Deployment: p.table.Deployment, Epoch: p.table.Epoch + 1, Set: append([]string(nil), p.table.Set...)}
+	table.Set[slot] = uuid.New()
+	known := make(map[string]bool)
+	for _, m := range c.members {
+		b, err := c.askOf(ctx, m, questionLearn, table)
+		var drives []string
+		if err != nil || json.Unmarshal(b, &drives) != nil {
+			continue
+		}
+		for _, d := range drives {
+			known[d] = true
+		}
+	}
+	if need := register.ReadQuorum(len(table.Set)); len(known) < need {
+		return fmt.Errorf("%w: %d, and %d are needed", errUndecided, len(known), need)
+	}
+	id := format.Identity{Deployment: table.Deployment, Drive: table.Set[slot], Set: table.Set, Epoch: table.Epoch, Blank: true}
+	if err := c.local.Form(c.cfg.Endpoints[endpoint].Path, id); err != nil {
+		return err
+	}
+	c.cfg.Logger.Warn("a blank drive stands for one that is missing, and is given all that that one had", "drive", c.cfg.Endpoints[endpoint].String(), "slot", slot)
+	return nil
+}

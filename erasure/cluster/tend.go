@@ -1,0 +1,220 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// State is how a drive of the set stands.
+type State struct {
+	Node   string // host:port where its node serves S3
+	Path   string
+	Drive  string // its ID; empty if that is not known
+	Online bool
+	Blank  bool // it stands for another one, and does not have all of that yet
+}
+
+// States returns how the drives stand, in the order of the command line.
+func (c *Cluster) States() []State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.states)
+}
+
+// Blank returns the IDs of drives that stand for others and do not have all yet, by slot.
+func (c *Cluster) Blank() map[int]string {
+	blank := make(map[int]string)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.states {
+		if s.Blank && s.Online {
+			blank[slices.Index(c.table.Set, s.Drive)] = s.Drive
+		}
+	}
+	return blank
+}
+
+// Online returns how many drives can be used, and have all they should.
+func (c *Cluster) Online() (n int) {
+	for _, s := range c.States() {
+		if s.Online && !s.Blank {
+			n++
+		}
+	}
+	return n
+}
+
+// Missed returns a number that changes when drives may have missed something, by what all
+// nodes know, and one that grows when a drive has come.
+func (c *Cluster) Missed() (missed int64, joined int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if m.hello != nil && !m.self {
+			missed += m.hello.Missed
+		}
+	}
+	return missed + c.cfg.Missed(), c.joined
+}
+
+// Healed takes note that drives which stand for others have all that those had.
+func (c *Cluster) Healed(ctx context.Context, drives []string) error {
+	var errs []error
+	for i, s := range c.States() {
+		if !slices.Contains(drives, s.Drive) {
+			continue
+		}
+		if _, err := c.askOf(ctx, c.memberOf(i), questionHealed, s.Drive); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.cfg.Endpoints[i], err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// healed is Healed for a drive of this node.
+func (c *Cluster) healed(content []byte) error {
+	var id string
+	if err := json.Unmarshal(content, &id); err != nil {
+		return fmt.Errorf("read drive: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.opened[id]; d != nil {
+		return d.Healed()
+	}
+	return register.ErrUnknown
+}
+
+// tend keeps the slots right.
+func (c *Cluster) tend() {
+	for c.ctx.Err() == nil {
+		select {
+		case <-time.After(tendEvery):
+		case <-c.ctx.Done():
+			return
+		}
+		if err := c.ask(c.ctx, false); err != nil {
+			continue
+		}
+		s := c.survey()
+		p, err := s.plan()
+		if err != nil {
+			c.cfg.Logger.Error("the drives of the nodes do not go together", "error", err)
+			continue
+		}
+		if p.step == ready || len(p.slots) > 0 {
+			c.settle(c.ctx, &s, p)
+		}
+	}
+}
+
+// settle brings the slots in line with what is known, and this node's drives into them.
+func (c *Cluster) settle(ctx context.Context, s *survey, p plan) {
+	if _, err := c.local.Learn(p.table); err != nil {
+		c.cfg.Logger.Error("a drive could not take note of which drives its set is of", "error", err)
+	}
+	if p.step == ready {
+		c.standIn(ctx, s, p)
+	}
+	c.openOwn(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.table.Epoch != p.table.Epoch || c.table.Deployment == "" {
+		for _, i := range s.stranded(p.table) {
+			c.cfg.Logger.Error("another drive has been put in the place of this one: nothing is stored on it", "drive", c.cfg.Endpoints[i].String())
+		}
+	}
+	c.table = p.table
+	for i, at := range p.slots {
+		c.slots[i].now.Store(c.target(p.table.Set[i], at))
+	}
+	c.note(s, p)
+}
+
+// target returns the drive of an ID, which was found at an endpoint; nil if it cannot be used.
+// The caller holds mu.
+func (c *Cluster) target(id string, endpoint int) *target {
+	if endpoint < 0 {
+		return nil
+	}
+	m := c.memberOf(endpoint)
+	if !m.self {
+		return &target{m.peer.Drive(id)}
+	}
+	if d := c.opened[id]; d != nil {
+		return &target{d}
+	}
+	return nil
+}
+
+// note takes note of how the drives stand. The caller holds mu.
+func (c *Cluster) note(s *survey, p plan) {
+	before := c.states
+	c.states = make([]State, len(s.endpoints))
+	for i, e := range s.endpoints {
+		st := State{Node: e.Node, Path: e.Path}
+		if f := s.found[i]; f != nil && f.Identity != nil {
+			st.Drive, st.Blank = f.Identity.Drive, f.Identity.Blank
+			st.Online = slices.Contains(p.slots, i) && (f.Open || c.opened[st.Drive] != nil)
+		}
+		c.states[i] = st
+		if before == nil || before[i].Online == st.Online {
+			continue
+		}
+		if st.Online {
+			c.joined++
+			c.cfg.Logger.Info("a drive is there again", "drive", e.String())
+		} else {
+			c.cfg.Logger.Warn("a drive is away", "drive", e.String())
+		}
+	}
+}
+
+// openOwn opens this node's drives that are in slots.
+func (c *Cluster) openOwn(p plan) {
+	for i, at := range p.slots {
+		if at < 0 || !c.memberOf(at).self {
+			continue
+		}
+		id := p.table.Set[i]
+		c.mu.Lock()
+		open := c.opened[id] != nil
+		c.mu.Unlock()
+		if open {
+			continue
+		}
+		d, err := c.local.Open(c.cfg.Endpoints[at].Path)
+		if err != nil {
+			c.cfg.Logger.Error("a drive cannot be opened", "drive", c.cfg.Endpoints[at].String(), "error", err)
+			continue
+		}
+		own := newOwnDrive(d)
+		c.mu.Lock()
+		c.opened[id] = own
+		c.mu.Unlock()
+		c.server.Offer(id, offer(own))
+	}
+}
+
+// standIn has blank drives of this node stand for those that are missing.
+func (c *Cluster) standIn(ctx context.Context, s *survey, p plan) {
+	for i, f := range s.found {
+		if f == nil || !f.Blank || !c.memberOf(i).self || f.OnRoot && !s.onRoot() {
+			continue
+		}
+		free := s.free(p, i)
+		if free < 0 {
+			continue
+		}
+		if err := c.replace(ctx, p, free, i); err != nil {
+			c.cfg.Logger.Warn("a blank drive cannot stand for a missing one yet", "drive", c.cfg.Endpoints[i].String(), "error", err)
+		}
+		return // the next look sees what has come of it
+	}
+}

@@ -1,0 +1,245 @@
+package erasure
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/fence"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+)
+
+// Ledger keeps what the nodes of a fleet have agreed on, on the drives of a set: changes of
+// settings, and copies of all of them. It is there before anybody has a lock. What keeps its
+// registers in order is that every change is made under a token of its own, and that drives
+// take none from a session that is over. Its methods may be called concurrently.
+type Ledger struct {
+	s       *Store
+	ballots *ballots
+}
+
+// NewLedger returns the Ledger of a set, whose drives stay the caller's to close.
+func NewLedger(ctx context.Context, cfg Config) (*Ledger, error) {
+	b := &ballots{now: cfg.Now}
+	cfg.Locker = b
+	s, err := New(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{s: s, ballots: b}, nil
+}
+
+// Act says in which session of which generation this node acts from now on.
+func (l *Ledger) Act(generation uint32, session string) {
+	l.ballots.mu.Lock()
+	defer l.ballots.mu.Unlock()
+	l.ballots.generation, l.ballots.session = generation, session
+}
+
+// Close waits for what is under way.
+func (l *Ledger) Close() { l.s.decider.close() }
+
+// Heal brings drives what they lack of the Ledger.
+func (l *Ledger) Heal(ctx context.Context) (Healed, error) {
+	p := &healing{s: l.s}
+	err := p.space(ctx, l.all())
+	return p.done, err
+}
+
+// page is the size, in bytes, of the pieces in which a copy of all settings is kept.
+const page = 512 << 10
+
+// label is the place of an entry in the order of all: that of generations, and in one of them
+// that of the indexes of its log.
+func label(generation uint32, index uint64) string {
+	return fmt.Sprintf("%08x-%016x", generation, index)
+}
+
+// What the names of entries end with, behind their labels.
+const (
+	oneChange = ".one"
+	allOfThem = ".all" // behind it, in names of their own, its pages
+)
+
+// SaveChange makes a change durable, unless the session is over.
+func (l *Ledger) SaveChange(ctx context.Context, generation uint32, session string, index uint64, change []byte) error {
+	return l.save(ctx, generation, session, label(generation, index)+oneChange, change)
+}
+
+// SaveAll makes a copy of all settings durable, as they are after a change, and removes what
+// that makes needless.
+func (l *Ledger) SaveAll(ctx context.Context, generation uint32, session string, index uint64, all []byte) error {
+	at := label(generation, index)
+	for n, piece := range slices.Collect(slices.Chunk(all, page)) {
+		if err := l.save(ctx, generation, session, fmt.Sprintf("%s%s.%08x", at, allOfThem, n), piece); err != nil {
+			return err
+		}
+	}
+	head := binary.BigEndian.AppendUint64(nil, uint64(len(all)))
+	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(all, crc32.MakeTable(crc32.Castagnoli)))
+	if err := l.save(ctx, generation, session, at+allOfThem, head); err != nil {
+		return err
+	}
+	return l.prune(ctx, generation, session, at)
+}
+
+// prune removes the entries that a copy makes needless: those before it, and its change.
+func (l *Ledger) prune(ctx context.Context, generation uint32, session, at string) error {
+	var names []string
+	err := l.all().each(ctx, func(name string, _ *register.Record) (bool, error) {
+		if name < at || name == at+oneChange {
+			names = append(names, name)
+		}
+		return true, nil
+	})
+	for _, name := range names {
+		if err == nil {
+			err = l.save(ctx, generation, session, name, nil)
+		}
+	}
+	return fail("prune settings", at, err)
+}
+
+// save commits an entry, or with nil that there is none, without asking what there was.
+func (l *Ledger) save(ctx context.Context, generation uint32, session, name string, content []byte) error {
+	lease := l.ballots.lease(ctx, generation, session)
+	defer lease.Release()
+	h := &hold{s: l.s, set: l.s.set, key: fleetKey(name), lease: lease, token: register.Token{Lease: lease.Token()}}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: l.s.majority(), Value: content}
+	if content == nil {
+		r.Kind = register.Tombstone
+	}
+	return fail("save settings", name, h.commit(ctx, r, commitment{}))
+}
+
+func fleetKey(name string) register.Key { return register.Key{Space: register.Fleet, Name: name} }
+
+func (l *Ledger) all() *listing {
+	return &listing{s: l.s, q: register.ScanQuery{Space: register.Fleet}, lockName: func(name string) string { return name }}
+}
+
+// errDamagedCopy says that a copy of the settings is not whole.
+var errDamagedCopy = errors.New("erasure: a copy of the settings is damaged")
+
+// Load returns the newest copy of all settings, nil if there is none, and the changes after it
+// in their order. It settles what it meets in the session that Act named.
+func (l *Ledger) Load(ctx context.Context) (all []byte, changes [][]byte, err error) {
+	entries, names := make(map[string][]byte), []string(nil)
+	err = l.all().each(ctx, func(name string, r *register.Record) (bool, error) {
+		entries[name], names = r.Value, append(names, name)
+		return true, nil
+	})
+	if err != nil {
+		return nil, nil, fail("load settings", "", err)
+	}
+	last := ""
+	for _, name := range names {
+		if strings.HasSuffix(name, allOfThem) {
+			last = strings.TrimSuffix(name, allOfThem)
+		}
+	}
+	if last != "" {
+		if all, err = assemble(entries, last+allOfThem); err != nil {
+			return nil, nil, fail("load settings", last, err)
+		}
+	}
+	for _, name := range names {
+		if at, ok := strings.CutSuffix(name, oneChange); ok && at > last {
+			changes = append(changes, entries[name])
+		}
+	}
+	return all, changes, nil
+}
+
+// assemble puts the pages of a copy together.
+func assemble(entries map[string][]byte, name string) ([]byte, error) {
+	head := entries[name]
+	if len(head) != 12 {
+		return nil, errDamagedCopy
+	}
+	var all []byte
+	size := binary.BigEndian.Uint64(head)
+	for n := 0; uint64(len(all)) < size; n++ {
+		piece := entries[fmt.Sprintf("%s.%08x", name, n)]
+		if len(piece) == 0 {
+			return nil, errDamagedCopy
+		}
+		all = append(all, piece...)
+	}
+	if crc32.Checksum(all, crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(head[8:]) {
+		return nil, errDamagedCopy
+	}
+	return all, nil
+}
+
+// ballots is a Locker that keeps nobody out. It gives tokens that were never given before:
+// those of a later generation are later, and in one of them those of a later time.
+type ballots struct {
+	now func() time.Time
+
+	mu         sync.Mutex
+	generation uint32
+	session    string
+	last       uint64
+}
+
+// Acquire implements lock.Locker.
+func (b *ballots) Acquire(ctx context.Context, _ lock.Mode, _ ...string) (lock.Lease, error) {
+	b.mu.Lock()
+	generation, session := b.generation, b.session
+	b.mu.Unlock()
+	return b.lease(ctx, generation, session), nil
+}
+
+// Session implements lock.Locker.
+func (b *ballots) Session() lock.Session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return ballotSession(fence.Session(b.generation, b.session))
+}
+
+func (b *ballots) lease(ctx context.Context, generation uint32, session string) *ballot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = max(b.last+1, uint64(b.now().UnixNano())) //nolint:gosec // after 1970
+	return &ballot{
+		ctx: ctx, session: ballotSession(fence.Session(generation, session)),
+		token: lock.Token{Generation: generation, Epoch: b.last, Sequence: rand.Uint64()}, //nolint:gosec // it only has to be another one
+	}
+}
+
+// ballot is the lease on nothing.
+type ballot struct {
+	ctx     context.Context
+	session ballotSession
+	token   lock.Token
+}
+
+// Token implements lock.Lease.
+func (b *ballot) Token() lock.Token { return b.token }
+
+// Session implements lock.Lease.
+func (b *ballot) Session() lock.Session { return b.session }
+
+// Context implements lock.Lease.
+func (b *ballot) Context() context.Context { return b.ctx }
+
+// Release implements lock.Lease.
+func (*ballot) Release() {}
+
+// ballotSession is a session by its name alone.
+type ballotSession string
+
+// ID implements lock.Session.
+func (s ballotSession) ID() string { return string(s) }
+
+// Done implements lock.Session: only drives know.
+func (ballotSession) Done() <-chan struct{} { return nil }
