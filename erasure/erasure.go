@@ -26,6 +26,9 @@ type Config struct {
 	Locker lock.Locker
 	Logger *slog.Logger
 	Now    func() time.Time
+	// Writable returns an error while so few drives can be reached that nothing can be
+	// changed: then nobody waits for locks. nil: that is not known before it is tried.
+	Writable func() error
 }
 
 // Validate reports what is wrong with the configuration.
@@ -53,6 +56,7 @@ type Store struct {
 	decider *decider
 
 	missed atomic.Int64 // how often a drive has missed something
+	wary   atomic.Bool  // the last commit did not reach as many drives as it takes
 
 	mu     sync.Mutex
 	codecs map[shard.Geometry]*shard.Codec

@@ -41,6 +41,11 @@ func (s *Store) holding(ctx context.Context, name string, key register.Key, do f
 }
 
 func (s *Store) held(ctx context.Context, name string, key register.Key, do func(ctx context.Context, h *hold) error) error {
+	if s.cfg.Writable != nil {
+		if err := s.cfg.Writable(); err != nil {
+			return object.E("lock", name, object.Unavailable, err)
+		}
+	}
 	lease, err := s.cfg.Locker.Acquire(ctx, lock.Exclusive, name)
 	if err != nil {
 		return lockFailure(name, err)
@@ -105,12 +110,13 @@ func (h *hold) settle(ctx context.Context, version string, made register.Token) 
 	}
 	// What it refers to was committed with a state before, or is on enough drives now.
 	r.Quorum, r.Need = register.Majority(len(h.set.drives)), 0
-	return h.commit(ctx, r, commitment{})
+	return h.commit(ctx, r, commitment{settles: true})
 }
 
 // commitment says how a record is committed.
 type commitment struct {
 	strict  bool     // only by drives that have the shards
+	settles bool     // it makes an end of what others began
 	targets []bool   // nil: by all
 	inline  [][]byte // the shard of each drive, if they are small
 }
@@ -118,6 +124,9 @@ type commitment struct {
 // commit commits a state of one of the key's registers under the next token. If it fails
 // the Kind is Unknown unless no drive has taken it.
 func (h *hold) commit(ctx context.Context, r register.Record, how commitment) error {
+	if err := h.probe(ctx, &r); err != nil {
+		return err
+	}
 	r.Changed, h.last = h.token, h.token
 	h.token = h.token.Next()
 	if r.Made.IsZero() {
@@ -127,11 +136,12 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 	if targets == nil {
 		targets = all(len(h.set.drives))
 	}
-	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Session: h.lease.Session().ID()}
+	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Settles: how.settles, Session: h.lease.Session().ID()}
 	o := h.set.commit(ctx, c, targets, how.inline)
 	if o.count < len(h.set.drives) {
 		h.s.missed.Add(1)
 	}
+	h.s.wary.Store(o.count < r.Quorum)
 	switch {
 	case o.count >= r.Quorum:
 		h.decide(&r, o.count == len(h.set.drives))
@@ -142,6 +152,22 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 		return object.E("commit", h.key.Name, fullOr(o.err, object.Unavailable), errors.Join(errFew, o.err))
 	}
 	return object.E("commit", h.key.Name, object.Unknown, errors.Join(errFew, o.err))
+}
+
+// probe looks whether as many drives are there as a commit takes, if the last one did not
+// reach them: each that does not leaves a state on the others that is not decided.
+func (h *hold) probe(ctx context.Context, r *register.Record) error {
+	if !h.s.wary.Load() {
+		return nil
+	}
+	q := register.Query{Key: h.key, Version: r.Version, Made: r.Made}
+	replies := gather(ctx, h.set, len(h.set.drives), func(ctx context.Context, d Drive) (register.View, error) {
+		return inner(d).Promise(ctx, h.token, q)
+	}, func(replies []reply[register.View], _ bool) bool { return succeeded(replies) >= r.Quorum })
+	if succeeded(replies) >= r.Quorum {
+		return nil
+	}
+	return asking{h.set, h.token}.failure(replies)
 }
 
 // fullOr is the Kind of a failure to write: that drives are full, or another one.

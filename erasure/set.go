@@ -172,7 +172,7 @@ func (o *outcome) note(r reply[struct{}]) {
 
 // refusal reports whether an error says that a drive has not taken a change.
 func refusal(err error) bool {
-	for _, certain := range []error{register.ErrStale, register.ErrFull, register.ErrNoShard, register.ErrUnknown, register.ErrFenced} {
+	for _, certain := range []error{register.ErrStale, register.ErrFull, register.ErrNoShard, register.ErrUnknown, register.ErrFenced, register.ErrCrowded} {
 		if errors.Is(err, certain) {
 			return true
 		}

@@ -55,9 +55,11 @@ func (s *Server) ownPage(r *request, path string) func() {
 		if path == "/livez" {
 			return func() {}
 		}
-		return func() { s.answerReady(r) }
-	case "/minio/health/ready", "/minio/health/cluster", "/minio/health/cluster/read":
-		return func() { s.answerReady(r) }
+		return func() { s.answerReady(r, s.Readable) }
+	case "/minio/health/ready", "/minio/health/cluster/read":
+		return func() { s.answerReady(r, s.Readable) }
+	case "/minio/health/cluster":
+		return func() { s.answerReady(r, nil) }
 	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/prometheus/metrics":
 		return func() { s.answerMetrics(r) }
 	case NodePath:
@@ -81,8 +83,9 @@ func isBrowser(r *request) bool {
 		r.header(fasthttp.HeaderAuthorization) == "" && !bytes.Contains(r.ctx.Request.Header.RequestURI(), []byte("X-Amz-"))
 }
 
-// answerReady answers 200 if requests can be served here and now, 503 if not.
-func (s *Server) answerReady(r *request) {
+// answerReady answers 200 if requests can be served here and now, 503 if not: if nothing is
+// said, all, and otherwise those that least speaks of.
+func (s *Server) answerReady(r *request, least func() error) {
 	why := ""
 	if s.draining.Load() {
 		why = "draining"
@@ -91,8 +94,11 @@ func (s *Server) answerReady(r *request) {
 			why = err.Error()
 		}
 	}
-	if why == "" && s.Ready != nil {
-		if err := s.Ready(); err != nil {
+	if least == nil {
+		least = s.Ready
+	}
+	if why == "" && least != nil {
+		if err := least(); err != nil {
 			why = err.Error()
 		}
 	}

@@ -108,8 +108,9 @@ type Config struct {
 	// PublicMetrics serves metrics without a token.
 	PublicMetrics bool
 	// Ready returns why requests cannot be served now, beside what the Store says,
-	// or nil; nil: there is nothing else.
-	Ready func() error
+	// or nil; nil: there is nothing else. Readable returns the same for requests that only
+	// read; nil: as Ready.
+	Ready, Readable func() error
 	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
 	// there is no such page.
 	Status func(ctx context.Context) any

@@ -55,10 +55,9 @@ func (s *server) status(t *testing.T) (fleetStatus, int) {
 	return st, code
 }
 
-func TestGatewaysOfOneTreeAreOne(t *testing.T) { testAreOne(t) }
+func TestGatewaysOfOneTreeAreOne(t *testing.T) { testAreOne(t, startFleet(t, 3)) }
 
-func testAreOne(t *testing.T, flags ...string) {
-	fleet := startFleet(t, 3, flags...)
+func testAreOne(t *testing.T, fleet []*server) {
 	ctx := t.Context()
 	var c []*s3.Client
 	for _, s := range fleet {
@@ -319,10 +318,9 @@ func tell(history []porcupine.Operation) string {
 // TestFleetIsLinearizable counts by compare-and-swap through three gateways,
 // while they are killed, frozen beyond their leases, and replaced, and checks
 // the history of what the clients saw. SHOAL_TEST_SPAN is for how long, such as 1h.
-func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second) }
+func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second, startFleet(t, 3)) }
 
-func testLinearizable(t *testing.T, lasts time.Duration, flags ...string) {
-	fleet := startFleet(t, 3, flags...)
+func testLinearizable(t *testing.T, lasts time.Duration, fleet []*server) {
 	if full() {
 		lasts = 5 * time.Minute
 	}

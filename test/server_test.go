@@ -77,6 +77,14 @@ func startAt(t *testing.T, at place, dir string, flags ...string) *server {
 // startWith is startAt with further variables.
 func startWith(t *testing.T, env []string, at place, dir string, flags ...string) *server {
 	t.Helper()
+	s := launch(t, env, at, dir, flags...)
+	s.waitReady(t)
+	return s
+}
+
+// launch is startWith without waiting until the server is ready.
+func launch(t *testing.T, env []string, at place, dir string, flags ...string) *server {
+	t.Helper()
 	home := t.TempDir()
 	s := &server{dir: dir, at: at, flags: flags, env: env, logPath: filepath.Join(home, "log"), exited: make(chan struct{})}
 	log, err := os.Create(s.logPath)
@@ -99,7 +107,6 @@ func startWith(t *testing.T, env []string, at place, dir string, flags ...string
 		s.stop(t)
 		s.complain(t)
 	})
-	s.waitReady(t)
 	return s
 }
 

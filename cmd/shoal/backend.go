@@ -26,6 +26,8 @@ type backend struct {
 	drives   func() []gateway.Drive // nil: objects are not spread over drives
 	parity   int
 	self     gateway.Node   // what other nodes find this one by
+	ready    func() error   // returns why requests cannot be served; nil: the fleet knows
+	readable func() error   // the same for those that only read; nil: as ready
 	shared   bool           // people may change files in it, too
 	ends     []func() error // in the order of their beginnings
 }

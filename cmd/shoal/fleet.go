@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,21 +37,22 @@ const leaveTime = 10 * time.Second
 
 // fleet is this gateway's place among those that serve the same tree.
 type fleet struct {
-	root   vfs.Dir
-	reads  vfs.Dir // root as it is mounted for reading; nil: as root
-	mount  *mount.Mount
-	mesh   *mesh.Mesh
-	node   *raftlock.Node
-	joined atomic.Pointer[raftlock.Node] // node, for who may look before there is one
-	log    *slog.Logger
-	ended  chan error // what serving the cluster port came to
-	left   sync.Once
-	data   atomic.Pointer[routed.Store] // what others are answered from, where gateways route
-	events atomic.Pointer[events.Service]
-	trace  *trace.Hub
-	logs   *logs.Hub
-	name   string                      // host:port at which clients reach this gateway
-	named  func(address string) string // the name of the gateway at an address between them; nil: that is not known
+	root     vfs.Dir
+	reads    vfs.Dir // root as it is mounted for reading; nil: as root
+	mount    *mount.Mount
+	mesh     *mesh.Mesh
+	node     *raftlock.Node
+	joined   atomic.Pointer[raftlock.Node] // node, for who may look before there is one
+	log      *slog.Logger
+	ended    chan error // what serving the cluster port came to
+	left     sync.Once
+	patience time.Duration                // for leaving; 0: leaveTime
+	data     atomic.Pointer[routed.Store] // what others are answered from, where gateways route
+	events   atomic.Pointer[events.Service]
+	trace    *trace.Hub
+	logs     *logs.Hub
+	name     string                      // host:port at which clients reach this gateway
+	named    func(address string) string // the name of the gateway at an address between them; nil: that is not known
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
@@ -287,7 +289,7 @@ func (fl *fleet) locks(ctx context.Context, most int) (all []gateway.Lock) {
 // close leaves the fleet. What is not open is left out.
 func (fl *fleet) close(ctx context.Context) error {
 	var err error
-	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(fl.patience, leaveTime))
 	defer cancel()
 	fl.trace.Close()
 	fl.logs.Close()

@@ -55,7 +55,7 @@ func (f *front) wait(n gateway.Node) {
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			f.log.Error("requests cannot be told to wait", "error", err)
 		}
 	})

@@ -182,6 +182,10 @@ type nodes struct {
 	ends    []func() error
 }
 
+// nodesLeave is how long a node that stops may take to leave the others: if all of them stop,
+// there is nobody to take leave of.
+const nodesLeave = 3 * time.Second
+
 // openNodes opens the drives of several nodes, together with those.
 func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front, creds credentials, env *environment, log *slog.Logger) (_ *backend, err error) {
 	n := &nodes{f: f, e: e, finder: newFinder(e.scheme), self: uuid.New(), parity: erasure.DefaultParity(len(e.all))}
@@ -190,8 +194,8 @@ func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front,
 			return nil, err
 		}
 	}
-	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub)}
-	n.fl.trace.Peers = listenedTo{n.fl, traceProtocol}
+	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs, patience: nodesLeave}
+	n.fl.trace.Peers, n.fl.logs.Peers = listenedTo{n.fl, traceProtocol}, listenedTo{n.fl, logProtocol}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, (&backend{ends: n.ends}).close())
@@ -234,6 +238,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 	fl.mesh.Handle(node.BulkProtocol, func(c *mesh.Conn) { server.ServeBulk(c) })
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
 	fl.mesh.Handle(traceProtocol, fl.serveTrace)
+	fl.mesh.Handle(logProtocol, fl.serveLogs)
 	go func() { fl.ended <- fl.mesh.Serve(ln) }()
 	n.ends = append(n.ends, n.cluster.Close, func() error { return fl.close(context.WithoutCancel(ctx)) })
 	if _, n.port, err = net.SplitHostPort(ln.Addr().String()); err != nil {
@@ -302,7 +307,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		return nil, failed("cannot join the other nodes", err, "the log says what stands in the way")
 	}
 	fl.joined.Store(fl.node)
-	cfg.Locker = fl.node
+	cfg.Locker, cfg.Writable = fl.node, n.cluster.Writable
 	store, err := erasure.New(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
@@ -311,11 +316,23 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node}, sessions: sessions{fl}, fleet: fl,
 		what: fmt.Sprintf("%d nodes, %d drives, EC:%d", len(n.e.nodes()), len(n.e.all), n.parity), drives: n.shown, parity: n.parity,
-		self: gateway.Node{ID: n.self, Port: n.port},
+		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	k := keeper{store: store, ledger: ledger, kept: b.records, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
 	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx))
 	return b, nil
+}
+
+// ready returns why this node can serve no writes now.
+func (n *nodes) ready() error { return errors.Join(n.cluster.Writable(), n.fl.node.Ready()) }
+
+// readable returns why this node should serve nothing now: that it could read is of no use
+// while others can do more.
+func (n *nodes) readable() error {
+	if n.cluster.Writable() == nil {
+		return n.fl.node.Ready()
+	}
+	return n.cluster.Readable()
 }
 
 func (n *nodes) stands() standing {

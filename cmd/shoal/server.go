@@ -214,6 +214,10 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		}
 	}
 	if err := f.start(ctx, cmd.OutOrStdout(), log, what, state, env, creds); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			log.Info("stopped before there was anything to serve")
+			return nil
+		}
 		return err
 	}
 	if errors.Is(context.Cause(ctx), errRestart) {
@@ -304,6 +308,9 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	cfg.Authority = cfg.Directory
 	if err := b.fleet.show(&cfg); err != nil {
 		return err
+	}
+	if b.ready != nil {
+		cfg.Ready, cfg.Readable = b.ready, b.readable
 	}
 	f.watched.Name(cfg.Node)
 	if cfg.Events, err = startEvents(ctx, f.targets, b, cfg.Metrics, log); err != nil {

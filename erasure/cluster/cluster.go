@@ -402,7 +402,7 @@ func (c *Cluster) Close() error {
 	}
 	var errs []error
 	for _, d := range c.opened {
-		errs = append(errs, d.Close())
+		errs = append(errs, erasure.Guard(d).Close())
 	}
 	if c.local != nil {
 		errs = append(errs, c.local.Close())

@@ -67,6 +67,9 @@ func (s *survey) plan() (plan, error) {
 	}
 	if need := register.Majority(len(p.slots)); present < need {
 		p.step, p.why = wait, fmt.Sprintf("%d of %d drives, of which %d are needed", present, len(p.slots), need)
+		for _, i := range s.stranded(table) {
+			p.why += fmt.Sprintf("; in the place of %s is another one", s.endpoints[i])
+		}
 	}
 	return p, nil
 }

@@ -15,7 +15,10 @@ import (
 type slot struct{ now atomic.Pointer[target] }
 
 // target is a drive in a slot.
-type target struct{ node.Drive }
+type target struct {
+	node.Drive
+	peer *node.Peer // the node that has it; nil: this one
+}
 
 // drive returns the drive that is in the slot.
 func (s *slot) drive() node.Drive {

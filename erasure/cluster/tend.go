@@ -50,6 +50,26 @@ func (c *Cluster) Online() (n int) {
 	return n
 }
 
+// Writable returns an error while fewer drives can be reached than a majority, and Readable
+// while there are too few for reads. They ask nobody.
+func (c *Cluster) Writable() error { return c.reaches(register.Majority(len(c.slots))) }
+
+// Readable is described at Writable.
+func (c *Cluster) Readable() error { return c.reaches(register.ReadQuorum(len(c.slots))) }
+
+func (c *Cluster) reaches(n int) error {
+	reached := 0
+	for _, s := range c.slots {
+		if t := s.now.Load(); t != nil && (t.peer == nil || t.peer.Online()) {
+			reached++
+		}
+	}
+	if reached < n {
+		return fmt.Errorf("%d of %d drives can be reached, and %d are needed", reached, len(c.slots), n)
+	}
+	return nil
+}
+
 // Missed returns a number that changes when drives may have missed something, by what all
 // nodes know, and one that grows when a drive has come.
 func (c *Cluster) Missed() (missed int64, joined int) {
@@ -145,10 +165,10 @@ func (c *Cluster) target(id string, endpoint int) *target {
 	}
 	m := c.memberOf(endpoint)
 	if !m.self {
-		return &target{m.peer.Drive(id)}
+		return &target{m.peer.Drive(id), m.peer}
 	}
 	if d := c.opened[id]; d != nil {
-		return &target{d}
+		return &target{Drive: d}
 	}
 	return nil
 }

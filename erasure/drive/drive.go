@@ -146,7 +146,7 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	if c.Strict && !shard {
 		return register.ErrNoShard
 	}
-	head, e, done, err := k.head.Commit(cur, c.Record, shard)
+	head, e, done, err := k.head.Commit(cur, c.Record, shard, c.Settles)
 	if err != nil || done {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/shoal-storage/shoal/erasure/register"
 )
 
 // Pebble is a KV on a disk: an LSM tree with a log, in a directory of its own
@@ -19,6 +21,10 @@ type Pebble struct {
 	log    *slog.Logger
 	once   sync.Once
 	failed chan struct{} // closed when it has met an error that it cannot go on from
+
+	mu     sync.RWMutex
+	closed bool
+	inside sync.WaitGroup // calls that are under way
 }
 
 // What a store takes of memory, in bytes: a node with four drives is to live in 512 MiB.
@@ -79,11 +85,29 @@ func (p *Pebble) hasFailed() bool {
 	}
 }
 
+// errClosed says that the store is closed: nothing was done.
+var errClosed = fmt.Errorf("drive: it is closed: %w", register.ErrUnknown)
+
+// enter has Close wait until inside is done.
+func (p *Pebble) enter() error {
+	if p.hasFailed() {
+		return errFailed
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return errClosed
+	}
+	p.inside.Add(1)
+	return nil
+}
+
 // Get implements KV.
 func (p *Pebble) Get(key []byte) ([]byte, bool, error) {
-	if p.hasFailed() {
-		return nil, false, errFailed
+	if err := p.enter(); err != nil {
+		return nil, false, err
 	}
+	defer p.inside.Done()
 	v, closer, err := p.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -98,9 +122,10 @@ func (p *Pebble) Get(key []byte) ([]byte, bool, error) {
 // Apply implements KV. It runs in a goroutine of its own: that may end where the store
 // fails, or wait for ever for one that has ended.
 func (p *Pebble) Apply(b *Batch, sync bool) error {
-	if p.hasFailed() {
-		return errFailed
+	if err := p.enter(); err != nil {
+		return err
 	}
+	defer p.inside.Done()
 	done := make(chan error, 1)
 	go func() { done <- p.apply(b, sync) }()
 	select {
@@ -145,21 +170,26 @@ func (p *Pebble) apply(b *Batch, sync bool) error {
 
 // Scan implements KV.
 func (p *Pebble) Scan(from, to []byte) (Iterator, error) {
-	if p.hasFailed() {
-		return nil, errFailed
+	if err := p.enter(); err != nil {
+		return nil, err
 	}
 	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
+		p.inside.Done()
 		return nil, fmt.Errorf("drive: scan: %w", err)
 	}
-	return &pebbleIterator{it: it}, nil
+	return &pebbleIterator{it: it, done: p.inside.Done}, nil
 }
 
-// Close implements KV.
+// Close implements KV. It waits for what is under way; what comes later fails.
 func (p *Pebble) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	if p.hasFailed() {
 		return nil // what it holds is lost anyway, and it could wait for itself
 	}
+	p.inside.Wait()
 	if err := p.db.Close(); err != nil {
 		return fmt.Errorf("drive: close: %w", err)
 	}
@@ -169,6 +199,7 @@ func (p *Pebble) Close() error {
 type pebbleIterator struct {
 	it    *pebble.Iterator
 	begun bool
+	done  func() // once it is closed
 }
 
 func (i *pebbleIterator) Next() bool {
@@ -188,6 +219,7 @@ func (i *pebbleIterator) Key() []byte   { return i.it.Key() }
 func (i *pebbleIterator) Value() []byte { return i.it.Value() }
 
 func (i *pebbleIterator) Close() error {
+	defer i.done()
 	if err := errors.Join(i.it.Error(), i.it.Close()); err != nil {
 		return fmt.Errorf("drive: scan: %w", err)
 	}

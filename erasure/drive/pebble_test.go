@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -11,7 +12,37 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/shoal-storage/shoal/erasure/register"
 )
+
+func TestCallsThatComeAfterTheEndOfAStoreFail(t *testing.T) {
+	p, err := openPebble(vfs.NewMem(), "kv", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	it, err := p.Scan([]byte("a"), []byte("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error)
+	go func() { closed <- p.Close() }()
+	for {
+		if _, _, err := p.Get([]byte("a")); err != nil {
+			if !errors.Is(err, register.ErrUnknown) {
+				t.Errorf("a read: %v", err)
+			}
+			break
+		}
+		runtime.Gosched()
+	}
+	if err := p.Apply(&Batch{}, true); !errors.Is(err, register.ErrUnknown) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := errors.Join(it.Close(), <-closed); err != nil {
+		t.Errorf("it waits for what is under way: %v", err)
+	}
+}
 
 // TestAStoreWhoseDiskFailsFailsAlone has each kind of writing fail after a while. Pebble
 // ends the process then, unless it is kept from it.

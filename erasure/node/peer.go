@@ -94,6 +94,12 @@ func (p *Peer) use(l *line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.line = l
+	if l == nil { // what goes to that process leads nowhere any more
+		for _, b := range p.idle {
+			_ = b.conn.Close()
+		}
+		p.idle = nil
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

@@ -164,12 +164,11 @@ type remoteWriter struct {
 	peer     *Peer
 	bulk     *bulk
 	answered chan struct{}
-	broken   bool // valid once answered is closed, as is err
-	err      error
+	err      error // valid once answered is closed
 }
 
 func (w *remoteWriter) listen() {
-	_, w.broken, w.err = w.bulk.readAnswer()
+	_, _, w.err = w.bulk.readAnswer()
 	close(w.answered)
 }
 
@@ -212,11 +211,11 @@ func (w *remoteWriter) Finish() error {
 	timer := time.AfterFunc(stallTime, func() { _ = w.bulk.conn.Close() })
 	<-w.answered
 	timer.Stop()
-	if w.broken {
-		return errors.Join(w.err, w.bulk.conn.Close())
+	if w.err != nil {
+		return errors.Join(w.err, w.bulk.conn.Close()) // the other end may not have read all
 	}
 	w.peer.give(w.bulk)
-	return w.err
+	return nil
 }
 
 // Abort implements register.ShardWriter: the other end notices that there is no more.

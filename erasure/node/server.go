@@ -85,7 +85,7 @@ const maxCalls = 512
 // ServeCalls answers the calls on a connection until it ends.
 func (s *Server) ServeCalls(c net.Conn) {
 	ctx, cancel := context.WithCancel(s.ctx)
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	context.AfterFunc(ctx, func() { _ = c.Close() })
 	w := newWriter(c)
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx.Done()) })
@@ -262,8 +262,8 @@ func order(ctx context.Context, d Drive, q request) ([]byte, error) {
 // ServeBulk has shards be read and written over a connection until it ends.
 func (s *Server) ServeBulk(c net.Conn) {
 	ctx, cancel := context.WithCancel(s.ctx)
+	context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	b := newBulk(c)
 	for {
 		if c.SetDeadline(time.Now().Add(idleTime)) != nil {

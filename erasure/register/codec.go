@@ -20,8 +20,9 @@ const (
 
 // Bounds of what is decoded.
 const (
-	maxBefore = 1 << 10
-	maxDatas  = 10001
+	maxBefore    = 1 << 10 // states that an entry stands before
+	maxUndecided = 1000    // the same, unless it settles them
+	maxDatas     = 10001
 )
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }

@@ -110,6 +110,9 @@ var (
 	// ErrFenced says that the drive takes nothing in the session: it is over, or of a fleet
 	// that the drive was not told of.
 	ErrFenced = errors.New("register: the session cannot commit")
+	// ErrCrowded says that the drive holds so many states that are not decided that it takes
+	// none but one that settles them.
+	ErrCrowded = errors.New("register: too many states are not decided")
 	// ErrFull says that the drive has no room for more contents.
 	ErrFull = errors.New("register: the drive is full")
 	// ErrUnknown says that the drive cannot vouch for what it does not hold: it is new,
@@ -128,9 +131,9 @@ func (h Head) Promise(t Token) (Head, error) {
 }
 
 // Commit is what a drive does to take a state of a register; cur is what it holds of that,
-// or nil, and shard whether it has the shard of what it is to take. done says that it
-// holds it already. What it returns is kept before the answer is given.
-func (h Head) Commit(cur *Entry, r Record, shard bool) (head Head, e Entry, done bool, err error) {
+// or nil, shard whether it has the shard of what it is to take, and settles that this is to
+// make an end of states that are not decided. done says that it holds it already. What it returns is kept before the answer is given.
+func (h Head) Commit(cur *Entry, r Record, shard, settles bool) (head Head, e Entry, done bool, err error) {
 	t := r.Changed
 	switch {
 	case cur != nil && cur.Changed == t:
@@ -144,6 +147,9 @@ func (h Head) Commit(cur *Entry, r Record, shard bool) (head Head, e Entry, done
 		if !cur.Decided {
 			e.Before = append(e.Before, cur.Before...)
 		}
+	}
+	if n := len(e.Before); n > maxBefore || n > maxUndecided && !settles {
+		return h, e, false, ErrCrowded
 	}
 	return Head{Last: t, Promised: t}, e, false, nil
 }

@@ -31,22 +31,22 @@ func TestADriveTakesNothingOlderThanItHasPromisedOrTaken(t *testing.T) {
 	if _, err := h.Promise(at(4)); !errors.Is(err, register.ErrStale) {
 		t.Errorf("an older promise: %v", err)
 	}
-	if _, _, _, err := h.Commit(nil, state(4, 1, false).Record, true); !errors.Is(err, register.ErrStale) {
+	if _, _, _, err := h.Commit(nil, state(4, 1, false).Record, true, false); !errors.Is(err, register.ErrStale) {
 		t.Errorf("a change older than a promise: %v", err)
 	}
-	h, e, _, err := h.Commit(nil, state(5, 1, false).Record, true)
+	h, e, _, err := h.Commit(nil, state(5, 1, false).Record, true, false)
 	if err != nil || e.Changed != at(5) {
 		t.Fatalf("the change that was promised: %+v, %v", e, err)
 	}
-	if _, _, done, err := h.Commit(&e, state(5, 1, false).Record, true); !done || err != nil {
+	if _, _, done, err := h.Commit(&e, state(5, 1, false).Record, true, false); !done || err != nil {
 		t.Errorf("the same again: %v, %v", done, err)
 	}
-	if _, _, _, err := h.Commit(&e, state(3, 1, false).Record, true); !errors.Is(err, register.ErrStale) {
+	if _, _, _, err := h.Commit(&e, state(3, 1, false).Record, true, false); !errors.Is(err, register.ErrStale) {
 		t.Errorf("an older change: %v", err)
 	}
 	other := state(4, 1, false).Record
 	other.Version = "other"
-	if _, _, _, err := h.Commit(nil, other, true); !errors.Is(err, register.ErrStale) {
+	if _, _, _, err := h.Commit(nil, other, true, false); !errors.Is(err, register.ErrStale) {
 		t.Errorf("an older change of another version: %v", err)
 	}
 }
@@ -60,7 +60,7 @@ func TestWhatWasReplacedIsKeptUntilTheNewStateIsDecided(t *testing.T) {
 			cur = nil
 		}
 		var err error
-		if h, e, _, err = h.Commit(cur, state(n, 1, false).Record, true); err != nil {
+		if h, e, _, err = h.Commit(cur, state(n, 1, false).Record, true, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +74,7 @@ func TestWhatWasReplacedIsKeptUntilTheNewStateIsDecided(t *testing.T) {
 	if !changed || len(e.Before) != 0 || len(freed) != 2 {
 		t.Errorf("decided: %+v, freed %v", e, freed)
 	}
-	_, e, _, err := h.Commit(&e, state(4, 1, false).Record, true)
+	_, e, _, err := h.Commit(&e, state(4, 1, false).Record, true, false)
 	if err != nil || len(e.Before) != 1 || !e.Before[0].Decided {
 		t.Errorf("before the next are %+v, %v", e.Before, err)
 	}
@@ -82,6 +82,32 @@ func TestWhatWasReplacedIsKeptUntilTheNewStateIsDecided(t *testing.T) {
 
 // TestAnswersAreJudgedByTheTable goes through the cases of the design, for four drives of
 // which two have the content (quorum 3) unless it says otherwise.
+func TestStatesThatAreNotDecidedAreBoundedAndCanBeSettled(t *testing.T) {
+	var h register.Head
+	var cur *register.Entry
+	n := 1
+	for ; ; n++ {
+		next, e, _, err := h.Commit(cur, state(n, 1, false).Record, true, false)
+		if errors.Is(err, register.ErrCrowded) {
+			break
+		}
+		if err != nil || n > 5000 {
+			t.Fatalf("state %d: %v", n, err)
+		}
+		h, cur = next, &e
+	}
+	_, e, _, err := h.Commit(cur, state(n, 1, false).Record, true, true)
+	if err != nil {
+		t.Fatalf("a state that settles them: %v", err)
+	}
+	if got, err := register.DecodeEntry(e.Append(nil)); err != nil || len(got.Before) != len(e.Before) {
+		t.Errorf("%d states before it come back as %d, %v", len(e.Before), len(got.Before), err)
+	}
+	if settled, _, _ := e.Decide(e.Changed); len(settled.Before) != 0 {
+		t.Errorf("once it is decided there are %d before it", len(settled.Before))
+	}
+}
+
 func TestAnswersAreJudgedByTheTable(t *testing.T) {
 	none, silent := register.Answer{Given: true}, register.Answer{}
 	has := func(e *register.Entry) register.Answer { return register.Answer{Given: true, Entry: e} }

@@ -10,6 +10,7 @@ type Change struct {
 	Record  Record
 	Inline  []byte // the shard of the record's only Data, if it is a small one
 	Strict  bool   // it is taken only with the shards of all its Data
+	Settles bool   // it makes an end of states that are not decided
 	Session string // that it is made in
 }
 

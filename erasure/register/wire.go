@@ -14,14 +14,14 @@ func (c *Change) Append(b []byte) []byte {
 	p := Past{Record: c.Record}
 	b = p.append(b)
 	b = appendBytes(b, c.Inline)
-	b = appendBool(b, c.Strict)
+	b = appendBool(appendBool(b, c.Strict), c.Settles)
 	return appendBytes(b, []byte(c.Session))
 }
 
 // DecodeChange is the inverse of Append.
 func DecodeChange(b []byte) (Change, error) {
 	d := decoder{rest: b}
-	c := Change{Key: d.key(), Record: d.past().Record, Inline: d.bytes(), Strict: d.bool(), Session: string(d.bytes())}
+	c := Change{Key: d.key(), Record: d.past().Record, Inline: d.bytes(), Strict: d.bool(), Settles: d.bool(), Session: string(d.bytes())}
 	return c, d.end()
 }
 

@@ -1,0 +1,155 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/shoal-storage/shoal/erasure/format"
+)
+
+// four is what is known of a set of four drives on four nodes, of which all are blank.
+func four() *survey {
+	s := &survey{}
+	for i := range 4 {
+		e := Endpoint{Node: fmt.Sprintf("node%d:9000", i+1), Path: "/d"}
+		s.endpoints = append(s.endpoints, e)
+		s.found = append(s.found, &format.Found{Path: e.Path, Blank: true})
+	}
+	return s
+}
+
+// has gives an endpoint the drive of a slot of a table.
+func (s *survey) has(endpoint int, t format.Table, slot int) *format.Identity {
+	id := &format.Identity{Deployment: t.Deployment, Drive: t.Set[slot], Set: t.Set, Epoch: t.Epoch}
+	s.found[endpoint] = &format.Found{Path: s.endpoints[endpoint].Path, Identity: id}
+	return id
+}
+
+func formed() (*survey, format.Table) {
+	s, t := four(), format.Table{Deployment: "d", Set: []string{"a", "b", "c", "e"}}
+	for i := range 4 {
+		s.has(i, t, i)
+	}
+	return s, t
+}
+
+func (s *survey) mustPlan(t *testing.T) plan {
+	t.Helper()
+	p, err := s.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestASetIsFormedOfAllItsDrivesAndOnlyThen(t *testing.T) {
+	s := four()
+	if p := s.mustPlan(t); p.step != form || len(p.table.Set) != 4 {
+		t.Errorf("four blank drives: %+v", p)
+	}
+	s.found[2] = nil
+	if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "node3:9000/d") {
+		t.Errorf("with one node missing: %+v", p)
+	}
+	s.found[2] = &format.Found{Why: "it is not empty"}
+	if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "node3:9000/d: it is not empty") {
+		t.Errorf("with one drive that is none: %+v", p)
+	}
+}
+
+func TestAFormationThatBrokeOffGoesOnAsItWas(t *testing.T) {
+	s, table := four(), format.Table{Deployment: "d", Set: []string{"a", "b", "c", "e"}}
+	for i := range 2 {
+		s.has(i, table, i).Forming = true
+	}
+	if p := s.mustPlan(t); p.step != form || p.table.Deployment != "d" || !slices.Equal(p.table.Set, table.Set) {
+		t.Errorf("with two identities: %+v", p)
+	}
+	for i := range 4 {
+		s.has(i, table, i).Forming = true
+	}
+	if p := s.mustPlan(t); p.step != finish {
+		t.Errorf("with four: %+v", p)
+	}
+	s.has(1, table, 1)
+	if p := s.mustPlan(t); p.step != ready {
+		t.Errorf("when one was told that all are formed: %+v", p)
+	}
+}
+
+func TestASetIsUsedWithAMajorityOfItsDrives(t *testing.T) {
+	s, _ := formed()
+	s.found[0] = nil
+	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.slots, []int{-1, 1, 2, 3}) {
+		t.Errorf("three of four: %+v", p)
+	}
+	s.found[1] = nil
+	if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "2 of 4") {
+		t.Errorf("two of four: %+v", p)
+	}
+}
+
+func TestADrivesIdentityDecidesItsSlot(t *testing.T) {
+	s, table := formed()
+	s.has(0, table, 3)
+	s.has(3, table, 0)
+	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.slots, []int{3, 1, 2, 0}) {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestABlankDriveTakesASlotWhoseDriveIsMissing(t *testing.T) {
+	s, table := formed()
+	s.found[1] = &format.Found{Blank: true}
+	if p := s.mustPlan(t); s.free(p, 1) != 1 {
+		t.Errorf("its own slot is free, and it takes %d", s.free(p, 1))
+	}
+	s.has(3, table, 1) // the drive of slot 1 has moved, that of slot 3 is lost
+	p := s.mustPlan(t)
+	if s.free(p, 1) != 3 {
+		t.Errorf("slot 3 is free, and it takes %d", s.free(p, 1))
+	}
+	s.found[0] = nil
+	if p := s.mustPlan(t); s.free(p, 1) != -1 {
+		t.Errorf("nobody knows what node 1 has, and it takes %d", s.free(p, 1))
+	}
+}
+
+func TestADriveWhoseSlotAnotherOneHasIsNotUsed(t *testing.T) {
+	s, _ := formed()
+	later := format.Table{Deployment: "d", Epoch: 1, Set: []string{"x", "b", "c", "e"}}
+	s.has(1, later, 1)
+	p := s.mustPlan(t)
+	if p.step != ready || !slices.Equal(p.slots, []int{-1, 1, 2, 3}) || !slices.Equal(s.stranded(p.table), []int{0}) {
+		t.Errorf("%+v, left out %v", p, s.stranded(p.table))
+	}
+}
+
+func TestDrivesThatDoNotBelongTogetherAreRefused(t *testing.T) {
+	s, _ := formed()
+	s.has(2, format.Table{Deployment: "other", Set: []string{"a", "b", "c", "e"}}, 2)
+	if _, err := s.plan(); !errors.Is(err, errOther) {
+		t.Errorf("a drive of another set: %v", err)
+	}
+	s, _ = formed()
+	s.endpoints, s.found = s.endpoints[:3], s.found[:3]
+	if _, err := s.plan(); !errors.Is(err, errOther) {
+		t.Errorf("a set of four named as three: %v", err)
+	}
+}
+
+func TestHowCommandLinesDifferIsSaid(t *testing.T) {
+	ours := []string{"a", "b", "c"}
+	for want, theirs := range map[string][]string{
+		"only n names d; only this one names c":    {"a", "b", "d"},
+		"only n names d; only this one names none": {"a", "b", "c", "d"},
+		"n names the drives in another order":      {"b", "a", "c"},
+	} {
+		if err := differing("n", theirs, ours); !errors.Is(err, ErrLayout) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", theirs, err)
+		}
+	}
+}

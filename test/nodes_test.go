@@ -1,0 +1,249 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// nodes is a cluster of servers that have drives of one set, each on an address of its own.
+type nodes struct {
+	dir     string
+	port    string
+	drives  int // of each node
+	servers []*server
+}
+
+// layOut makes the drives of n nodes, which are not started yet.
+func layOut(t *testing.T, n, drives int) *nodes {
+	t.Helper()
+	c := &nodes{dir: t.TempDir(), drives: drives, servers: make([]*server, n)}
+	for i := range n {
+		for d := range drives {
+			must(t, os.MkdirAll(c.drive(i, d), 0o700))
+		}
+	}
+	ln, err := net.Listen("tcp", c.host(n-1)+":0")
+	must(t, err)
+	defer ln.Close()
+	_, c.port, err = net.SplitHostPort(ln.Addr().String())
+	must(t, err)
+	return c
+}
+
+func (c *nodes) host(i int) string { return fmt.Sprintf("127.0.2.%d", i+1) }
+
+func (c *nodes) drive(i, d int) string { return filepath.Join(c.dir, fmt.Sprintf("n%d-d%d", i+1, d+1)) }
+
+// launch starts a node and does not wait for it.
+func (c *nodes) launch(t *testing.T, i int) *server {
+	t.Helper()
+	flags := []string{"--address", net.JoinHostPort(c.host(i), c.port)}
+	var urls []string
+	for n := range c.servers {
+		for d := range c.drives {
+			urls = append(urls, "http://"+net.JoinHostPort(c.host(n), c.port)+c.drive(n, d))
+		}
+	}
+	last := len(urls) - 1
+	s := launch(t, nil, place{host: c.host(i)}, urls[last], append(flags, urls[:last]...)...)
+	s.url = "http://" + net.JoinHostPort(c.host(i), c.port)
+	c.servers[i] = s
+	return s
+}
+
+// startNodes starts n nodes with so many drives each, and waits until all are ready.
+func startNodes(t *testing.T, n, drives int) *nodes {
+	t.Helper()
+	c := layOut(t, n, drives)
+	for i := range n {
+		c.launch(t, i)
+	}
+	for _, s := range c.servers {
+		s.waitReady(t)
+	}
+	return c
+}
+
+func (c *nodes) makeBucket(t *testing.T) {
+	t.Helper()
+	_, err := newS3(c.servers[0]).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+}
+
+// expect reads an object through a node.
+func (c *nodes) expect(t *testing.T, i int, key string, want []byte) {
+	t.Helper()
+	got, err := readS3(newS3(c.servers[i]).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: &key}))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("node %d reads %d bytes of %s, which has %d: %v", i, len(got), key, len(want), err)
+	}
+}
+
+// awaitHealed waits until a node has said, after what it had said before, that nothing is
+// lacking any more.
+func (c *nodes) awaitHealed(t *testing.T, since time.Time) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		for _, s := range c.servers {
+			for _, line := range s.lines(t) {
+				at, _ := time.Parse(time.RFC3339Nano, fmt.Sprint(line["time"]))
+				if line["msg"] == "drives were healed" && at.After(since) && line["failed"] == 0.0 && line["shards"] != 0.0 {
+					return
+				}
+			}
+		}
+	}
+	t.Fatal("the drives are not healed within 3 minutes")
+}
+
+func contents() map[string][]byte {
+	return map[string][]byte{"empty": {}, "small": []byte("hello"), "middle": random(300_000), "large": random(12 << 20)}
+}
+
+func (c *nodes) putAll(t *testing.T, through int, all map[string][]byte) {
+	t.Helper()
+	for key, content := range all {
+		putS3(t, c.servers[through], key, content)
+	}
+}
+
+func TestNodesAreOne(t *testing.T) { testAreOne(t, startNodes(t, 4, 1).servers) }
+
+func TestNodesAreLinearizable(t *testing.T) {
+	testLinearizable(t, 20*time.Second, startNodes(t, 4, 1).servers)
+}
+
+// TestHalfOfTheNodesCanBeLostForReads loses two of four, and looks that the others tell what
+// is true, refuse what they cannot do, and go on when one is back.
+func TestHalfOfTheNodesCanBeLostForReads(t *testing.T) {
+	c, all := startNodes(t, 4, 1), contents()
+	c.makeBucket(t)
+	c.putAll(t, 0, all)
+	c.servers[2].kill(t)
+	all["middle"] = random(200_000)
+	putS3(t, c.servers[1], "middle", all["middle"])
+	_, err := newS3(c.servers[0]).DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: aws.String("small")})
+	must(t, err)
+	delete(all, "small")
+	c.servers[3].kill(t)
+	for i := range 2 {
+		for key, content := range all {
+			c.expect(t, i, key, content)
+		}
+		_, err := newS3(c.servers[i], noRetry).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("small")})
+		wantCode(t, err, "NoSuchKey")
+		_, err = newS3(c.servers[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("new"), Body: strings.NewReader("x")})
+		if code := errorCode(err); code != "ServiceUnavailable" && code != "SlowDown" {
+			t.Errorf("a write with half of the nodes: %v", err)
+		}
+	}
+	c.launch(t, 3).waitReady(t)
+	eventually(t, "writes go on", func() bool {
+		_, err := newS3(c.servers[0], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("new"), Body: strings.NewReader("x")})
+		return err == nil
+	})
+	c.expect(t, 3, "middle", all["middle"])
+}
+
+// TestANodeThatWasAwayIsWholeAgain lets a node miss writes, and then lives on that node and
+// one other, without a command of anybody's.
+func TestANodeThatWasAwayIsWholeAgain(t *testing.T) {
+	c, all := startNodes(t, 4, 1), contents()
+	c.makeBucket(t)
+	c.servers[1].kill(t)
+	c.putAll(t, 0, all)
+	back := time.Now()
+	c.launch(t, 1).waitReady(t)
+	c.awaitHealed(t, back)
+	c.servers[2].kill(t)
+	c.servers[3].kill(t)
+	for key, content := range all {
+		c.expect(t, 1, key, content)
+	}
+}
+
+// TestALostDriveIsReplacedByABlankOne does the same with a drive that is empty when its node
+// comes back, where every node has two.
+func TestALostDriveIsReplacedByABlankOne(t *testing.T) {
+	c, all := startNodes(t, 3, 2), contents()
+	c.makeBucket(t)
+	c.putAll(t, 0, all)
+	c.servers[1].kill(t)
+	must(t, os.Rename(c.drive(1, 0), c.drive(1, 0)+".old"))
+	must(t, os.Mkdir(c.drive(1, 0), 0o700))
+	back := time.Now()
+	c.launch(t, 1).waitReady(t)
+	c.awaitHealed(t, back)
+	c.servers[2].kill(t)
+	must(t, os.RemoveAll(c.drive(1, 1)))
+	for key, content := range all {
+		c.expect(t, 0, key, content)
+	}
+	c.servers[1].kill(t)
+	must(t, os.RemoveAll(c.drive(1, 0)))
+	must(t, os.Rename(c.drive(1, 0)+".old", c.drive(1, 0))) // the drive that was replaced is not let in again
+	must(t, os.MkdirAll(c.drive(1, 1), 0o700))
+	c.launch(t, 1)
+	eventually(t, "the old drive is refused", func() bool {
+		return strings.Contains(c.servers[1].log(t), "in the place of "+net.JoinHostPort(c.host(1), c.port)+c.drive(1, 0)+" is another one")
+	})
+}
+
+// TestNodesWaitForEachOther starts them one after another, and all of them anew in another
+// order.
+func TestNodesWaitForEachOther(t *testing.T) {
+	c := layOut(t, 4, 1)
+	c.launch(t, 2)
+	eventually(t, "it says what it waits for", func() bool {
+		return strings.Contains(c.servers[2].log(t), "Waiting for minimum 3 servers to come online (1/4 online: "+c.host(2))
+	})
+	if live, ready := c.servers[2].probe("/minio/health/live"), c.servers[2].probe("/minio/health/ready"); live != http.StatusOK || ready != http.StatusServiceUnavailable {
+		t.Errorf("while it waits it is live: %d, ready: %d", live, ready)
+	}
+	_, err := newS3(c.servers[2], noRetry).ListBuckets(t.Context(), &s3.ListBucketsInput{})
+	wantCode(t, err, "ServerNotInitialized")
+	for _, i := range []int{0, 3, 1} {
+		c.launch(t, i)
+	}
+	for _, s := range c.servers {
+		s.waitReady(t)
+	}
+	c.makeBucket(t)
+	putS3(t, c.servers[3], "k", []byte("content"))
+	for _, s := range c.servers {
+		s.kill(t)
+	}
+	for _, i := range []int{3, 1, 2} { // without the first one
+		c.launch(t, i)
+	}
+	for _, i := range []int{3, 1, 2} {
+		c.servers[i].waitReady(t)
+		c.expect(t, i, "k", []byte("content"))
+	}
+	putS3(t, c.servers[1], "k", []byte("later"))
+	c.launch(t, 0).waitReady(t)
+	c.expect(t, 0, "k", []byte("later"))
+}
+
+func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
+	c := startNodes(t, 3, 1)
+	c.servers[2].stop(t)
+	url := func(i int, path string) string { return "http://" + net.JoinHostPort(c.host(i), c.port) + path }
+	other := filepath.Join(c.dir, "other")
+	must(t, os.Mkdir(other, 0o700))
+	home := t.TempDir()
+	_, errOut, code := shoal(t, serverEnv(home), "server", "--quiet", "--state-dir", home, "--address", net.JoinHostPort(c.host(2), c.port), url(0, c.drive(0, 0)), url(1, c.drive(1, 0)), url(2, other))
+	if code != 1 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names "+c.host(2)+":"+c.port+other) {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
