@@ -370,28 +370,31 @@ func difference(seen, before, after map[string]string) string {
 // noLeftovers checks that no temporary file is left.
 func noLeftovers(t *testing.T, root vfs.Dir, what string) {
 	t.Helper()
-	for path, depth := range map[string]int{".shoal.sys/sessions": 2, ".shoal.sys/trash": 0} {
-		noFiles(t, root, path, depth, what)
+	for _, path := range leftovers(t, root) {
+		t.Errorf("%s: %s is left", what, path)
 	}
 }
 
-// noFiles checks that there is nothing so many directories below path.
-func noFiles(t *testing.T, root vfs.Dir, path string, depth int, what string) {
+// leftovers returns the temporary files.
+func leftovers(t *testing.T, root vfs.Dir) []string {
+	t.Helper()
+	return append(filesBelow(t, root, ".shoal.sys/sessions", 2), filesBelow(t, root, ".shoal.sys/trash", 0)...)
+}
+
+// filesBelow returns what there is so many directories below path.
+func filesBelow(t *testing.T, root vfs.Dir, path string, depth int) (paths []string) {
 	t.Helper()
 	dir, err := root.OpenDir(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = dir.Close() }() // open for reading
 	entries, err := dir.ReadDir()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, e := range entries {
 		if depth > 0 {
-			noFiles(t, root, path+"/"+e.Name, depth-1, what)
-			continue
+			paths = append(paths, filesBelow(t, root, path+"/"+e.Name, depth-1)...)
+		} else {
+			paths = append(paths, path+"/"+e.Name)
 		}
-		t.Errorf("%s: %s/%s is left", what, path, e.Name)
 	}
+	return paths
 }
