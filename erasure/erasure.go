@@ -53,10 +53,12 @@ func DefaultParity(n int) int { return n / 2 }
 type Store struct {
 	cfg     Config
 	set     *set
+	guards  []*guarded // the drives of the set
 	decider *decider
 
 	missed atomic.Int64 // how often a drive has missed something
 	wary   atomic.Bool  // the last commit did not reach as many drives as it takes
+	counts counts
 
 	mu     sync.Mutex
 	codecs map[shard.Geometry]*shard.Codec
@@ -70,10 +72,12 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &set{}
+	var guards []*guarded
 	for _, d := range cfg.Drives {
-		s.drives = append(s.drives, guard(d))
+		g := guard(d)
+		s.drives, guards = append(s.drives, g), append(guards, g)
 	}
-	return &Store{cfg: cfg, set: s, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec)}, nil
+	return &Store{cfg: cfg, set: s, guards: guards, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec)}, nil
 }
 
 // Close implements object.Store.

@@ -23,16 +23,19 @@ var errHung = errors.New("erasure: the drive does not answer")
 type guarded struct {
 	d      Drive
 	inside chan struct{}
+	calls  *calls
 }
 
 // Guard returns a drive whose calls are left when their context ends, though what they do may
 // never end, and which refuses further ones when too many do not.
 func Guard(d Drive) Drive { return guard(d) }
 
-func guard(d Drive) *guarded { return &guarded{d: d, inside: make(chan struct{}, maxInside)} }
+func guard(d Drive) *guarded {
+	return &guarded{d: d, inside: make(chan struct{}, maxInside), calls: new(calls)}
+}
 
 // enter makes a call.
-func enter[T any](ctx context.Context, g *guarded, call func() (T, error)) (T, error) {
+func enter[T any](ctx context.Context, g *guarded, o op, call func() (T, error)) (T, error) {
 	var none T
 	select {
 	case g.inside <- struct{}{}:
@@ -42,6 +45,7 @@ func enter[T any](ctx context.Context, g *guarded, call func() (T, error)) (T, e
 		select {
 		case g.inside <- struct{}{}:
 		case <-timer.C:
+			g.calls.refused[reasonHung].Add(1)
 			return none, errHung
 		case <-ctx.Done():
 			return none, context.Cause(ctx)
@@ -54,7 +58,9 @@ func enter[T any](ctx context.Context, g *guarded, call func() (T, error)) (T, e
 	done := make(chan result, 1)
 	go func() {
 		defer func() { <-g.inside }()
+		begun := time.Now()
 		v, err := call()
+		g.calls.note(o, time.Since(begun), err)
 		done <- result{v, err}
 	}()
 	select {
@@ -65,67 +71,67 @@ func enter[T any](ctx context.Context, g *guarded, call func() (T, error)) (T, e
 	}
 }
 
-func enterErr(ctx context.Context, g *guarded, call func() error) error {
-	_, err := enter(ctx, g, func() (struct{}, error) { return struct{}{}, call() })
+func enterErr(ctx context.Context, g *guarded, o op, call func() error) error {
+	_, err := enter(ctx, g, o, func() (struct{}, error) { return struct{}{}, call() })
 	return err
 }
 
 // Inner returns the drive to heal: one that is new as it is, but guarded.
 func (g *guarded) Inner() Drive {
 	if w, ok := g.d.(wrapped); ok {
-		return &guarded{d: w.Inner(), inside: g.inside}
+		return &guarded{d: w.Inner(), inside: g.inside, calls: g.calls}
 	}
 	return g
 }
 
 // Commit implements Drive.
 func (g *guarded) Commit(ctx context.Context, c register.Change) error {
-	return enterErr(ctx, g, func() error { return g.d.Commit(ctx, c) })
+	return enterErr(ctx, g, opCommit, func() error { return g.d.Commit(ctx, c) })
 }
 
 // Promise implements Drive.
 func (g *guarded) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
-	return enter(ctx, g, func() (register.View, error) { return g.d.Promise(ctx, t, q) })
+	return enter(ctx, g, opPromise, func() (register.View, error) { return g.d.Promise(ctx, t, q) })
 }
 
 // Read implements Drive.
 func (g *guarded) Read(ctx context.Context, q register.Query) (register.View, error) {
-	return enter(ctx, g, func() (register.View, error) { return g.d.Read(ctx, q) })
+	return enter(ctx, g, opRead, func() (register.View, error) { return g.d.Read(ctx, q) })
 }
 
 // Decide implements Drive.
 func (g *guarded) Decide(ctx context.Context, all []register.Decision) error {
-	return enterErr(ctx, g, func() error { return g.d.Decide(ctx, all) })
+	return enterErr(ctx, g, opDecide, func() error { return g.d.Decide(ctx, all) })
 }
 
 // Scan implements Drive.
 func (g *guarded) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
-	return enter(ctx, g, func() (register.ScanPage, error) { return g.d.Scan(ctx, q) })
+	return enter(ctx, g, opScan, func() (register.ScanPage, error) { return g.d.Scan(ctx, q) })
 }
 
 // Create implements Drive. The writer is left by who waits for it (shard.Writer).
 func (g *guarded) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	return enter(ctx, g, func() (register.ShardWriter, error) { return g.d.Create(ctx, id) })
+	return enter(ctx, g, opCreate, func() (register.ShardWriter, error) { return g.d.Create(ctx, id) })
 }
 
 // ReadShard implements Drive.
 func (g *guarded) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
-	return enter(ctx, g, func() ([]byte, error) { return g.d.ReadShard(ctx, id, offset, n) })
+	return enter(ctx, g, opReadShard, func() ([]byte, error) { return g.d.ReadShard(ctx, id, offset, n) })
 }
 
 // Drop implements Drive.
 func (g *guarded) Drop(ctx context.Context, id register.DataID) error {
-	return enterErr(ctx, g, func() error { return g.d.Drop(ctx, id) })
+	return enterErr(ctx, g, opDrop, func() error { return g.d.Drop(ctx, id) })
 }
 
 // Install implements Drive.
 func (g *guarded) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
-	return enter(ctx, g, func() (bool, error) { return g.d.Install(ctx, key, r) })
+	return enter(ctx, g, opInstall, func() (bool, error) { return g.d.Install(ctx, key, r) })
 }
 
 // Close implements Drive. It does not wait for ever.
 func (g *guarded) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime) //nolint:forbidigo // closing has no caller that waits
 	defer cancel()
-	return enterErr(ctx, g, g.d.Close)
+	return enterErr(ctx, g, opClose, g.d.Close)
 }

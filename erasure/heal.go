@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -15,14 +16,36 @@ import (
 
 // Healed is what a pass over the drives has found and done.
 type Healed struct {
-	Names   int64 // looked at
-	Records int64 // brought to drives that had missed them
-	Shards  int64 // made anew
-	Bytes   int64 // of those
-	Damaged int64 // shards that were there and not whole
-	Failed  int64 // names that could not be healed, and will be tried again
-	Absent  Slots // drives that were not there at some time: they may lack what others have
+	Names   int64    // looked at
+	Records int64    // brought to drives that had missed them
+	Shards  int64    // made anew
+	Bytes   int64    // of those
+	Damaged int64    // shards that were there and not whole
+	Failed  int64    // names that could not be healed, and will be tried again
+	Absent  Slots    // drives that were not there at some time: they may lack what others have
+	Mended  []Mended // the first objects that were healed
+	Left    []Left   // the first names that were not
 }
+
+// maxNames is how many names of each kind a pass tells.
+const maxNames = 100
+
+// Mended is an object that was healed.
+type Mended struct {
+	Bucket, Key string
+	Bytes       int64 // of its contents that shards were made of
+	Drives      int   // that lacked something of it
+}
+
+// Left is a name that could not be healed, as things were.
+type Left struct {
+	Bucket string // empty: it is the server's own
+	Name   string
+	Reason string
+}
+
+// maxReason is the length, in bytes, of a reason that is told.
+const maxReason = 300
 
 // Slots is a set of drives, by their places: a bit for each.
 type Slots uint32
@@ -31,6 +54,8 @@ type Slots uint32
 func (s Slots) Has(i int) bool { return s&(1<<i) != 0 }
 
 func (s *Slots) add(i int) { *s |= 1 << i }
+
+func (s Slots) count() int { return bits.OnesCount32(uint32(s)) }
 
 // wrapped is implemented by a Drive that does not vouch for what it lacks, since it is new:
 // Inner does what it is asked all the same.
@@ -57,16 +82,24 @@ func (s *Store) Scrub(ctx context.Context, rate int64, seen func(Healed)) (Heale
 	return s.heal(ctx, &healing{s: s, seen: seen, rate: rate})
 }
 
+// HealBucket is Heal, or Scrub if rate is not 0, of the objects and uploads of one bucket
+// whose keys begin with prefix.
+func (s *Store) HealBucket(ctx context.Context, bucket, prefix string, rate int64, seen func(Healed)) (Healed, error) {
+	p := &healing{s: s, seen: seen, rate: rate}
+	b, err := s.bucket(ctx, "heal", bucket)
+	if err != nil {
+		return p.done, err
+	}
+	return p.done, p.inside(ctx, b, prefix)
+}
+
 func (s *Store) heal(ctx context.Context, p *healing) (Healed, error) {
 	buckets, err := s.healBuckets(ctx, p)
 	if err != nil {
 		return p.done, err
 	}
 	for _, b := range buckets {
-		if err := p.objects(ctx, b); err != nil {
-			return p.done, err
-		}
-		if err := p.uploads(ctx, b); err != nil {
+		if err := p.inside(ctx, b, ""); err != nil {
 			return p.done, err
 		}
 	}
@@ -80,7 +113,17 @@ type healing struct {
 	told time.Time
 	seen func(Healed)
 	rate int64 // in bytes a second, at which shards are read; 0: they are not
+
+	bucket string   // that is being looked at
+	now    struct { // the name that is
+		name   string
+		bytes  int64 // of its contents that shards were made of
+		lacked Slots
+	}
 }
+
+// tellEvery is how often somebody hears of a pass.
+const tellEvery = 5 * time.Second
 
 // healBuckets heals what the server keeps and the records of buckets, and returns these.
 func (s *Store) healBuckets(ctx context.Context, p *healing) ([]*bucket, error) {
@@ -101,12 +144,17 @@ func (s *Store) healBuckets(ctx context.Context, p *healing) ([]*bucket, error) 
 	return all, err
 }
 
-func (p *healing) objects(ctx context.Context, b *bucket) error {
-	return p.space(ctx, p.s.listing(b, b.Record.Name, "", "", object.MaxListLimit))
+// inside heals what is in a bucket, of keys that begin with prefix.
+func (p *healing) inside(ctx context.Context, b *bucket, prefix string) error {
+	p.bucket = b.Record.Name
+	if err := p.space(ctx, p.s.listing(b, b.Record.Name, prefix, "", object.MaxListLimit)); err != nil {
+		return err
+	}
+	return p.uploads(ctx, b, prefix)
 }
 
-func (p *healing) uploads(ctx context.Context, b *bucket) error {
-	l := &listing{s: p.s, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID}, lockName: func(name string) string {
+func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
+	l := &listing{s: p.s, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: prefix}, lockName: func(name string) string {
 		_, id := splitUpload(name)
 		return uploadLock(b.Record.Name, id)
 	}}
@@ -175,40 +223,59 @@ func (p *healing) scan(ctx context.Context, l *listing, from string, below regis
 // name heals the versions of a name that all drives have listed, if they differ. cut is
 // where the next ones begin, if there may be more.
 func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.Token, err error) {
+	p.now.name, p.now.bytes, p.now.lacked = e.name, 0, 0
 	made, cut := e.versions()
-	different := false
-	for version := range made {
-		different = different || e.differs(version)
-	}
 	p.done.Names++
-	if different {
-		key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
-		err := p.s.holding(ctx, l.lockName(e.name), key, func(ctx context.Context, h *hold) error {
-			for _, version := range slices.Sorted(maps.Keys(made)) {
-				if err := p.version(ctx, h, version, made[version]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			if ctx.Err() != nil {
-				return cut, context.Cause(ctx)
-			}
-			p.done.Failed++
-			p.s.cfg.Logger.Warn("not healed", "name", e.name, "error", err)
+	if err := p.differing(ctx, l, e, made); err != nil {
+		if ctx.Err() != nil {
+			return cut, context.Cause(ctx)
 		}
+		p.leave("not healed", err)
 	}
 	if p.rate > 0 {
 		if err := p.scrub(ctx, e); err != nil {
 			return cut, err
 		}
 	}
-	if now := p.s.cfg.Now(); p.seen != nil && now.Sub(p.told) > 10*time.Second {
+	if l.q.Space == register.Objects && p.now.lacked != 0 && len(p.done.Mended) < maxNames {
+		p.done.Mended = append(p.done.Mended, Mended{Bucket: p.bucket, Key: e.name, Bytes: p.now.bytes, Drives: p.now.lacked.count()})
+	}
+	if now := p.s.cfg.Now(); p.seen != nil && now.Sub(p.told) > tellEvery {
 		p.told = now
 		p.seen(p.done)
 	}
 	return cut, nil
+}
+
+// differing heals the versions of a name if drives differ in one of them.
+func (p *healing) differing(ctx context.Context, l *listing, e *entry, made map[string]register.Token) error {
+	different := false
+	for version := range made {
+		different = different || e.differs(version)
+	}
+	if !different {
+		return nil
+	}
+	key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
+	return p.s.holding(ctx, l.lockName(e.name), key, func(ctx context.Context, h *hold) error {
+		for _, version := range slices.Sorted(maps.Keys(made)) {
+			if err := p.version(ctx, h, version, made[version]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// leave takes note that something of the name could not be healed.
+func (p *healing) leave(msg string, err error, args ...any) {
+	p.done.Failed++
+	p.s.counts.failed.Add(1)
+	p.s.cfg.Logger.Warn(msg, append(args, "bucket", p.bucket, "name", p.now.name, "error", err)...)
+	if len(p.done.Left) < maxNames {
+		reason := err.Error()
+		p.done.Left = append(p.done.Left, Left{Bucket: p.bucket, Name: p.now.name, Reason: reason[:min(len(reason), maxReason)]})
+	}
 }
 
 // versions returns the registers that any drive lists, and where the shortest list ends.
@@ -303,6 +370,8 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 		}
 		if changed {
 			p.done.Records++
+			p.now.lacked.add(i)
+			p.s.counts.records.Add(1)
 		}
 	}
 	if len(r.Data) == 0 {
@@ -356,8 +425,13 @@ func (p *healing) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 	if err := w.Finish(); err != nil {
 		return err
 	}
+	made := codec.Size(c.size)
 	p.done.Shards++
-	p.done.Bytes += codec.Size(c.size)
+	p.done.Bytes += made
+	p.now.bytes += c.size
+	p.now.lacked.add(i)
+	p.s.counts.shards.Add(1)
+	p.s.counts.bytes.Add(made)
 	return nil
 }
 
@@ -399,10 +473,10 @@ func (p *healing) scrubOne(ctx context.Context, r *register.Record, i int) error
 			continue
 		}
 		p.done.Damaged++
+		p.s.counts.damagedScrub.Add(1)
 		p.s.cfg.Logger.Warn("a shard is not whole, and made anew", "drive", i, "content", fmt.Sprintf("%x", c.id), "error", damage)
 		if err := p.rebuild(ctx, v, c, i, d); err != nil {
-			p.done.Failed++
-			p.s.cfg.Logger.Warn("not healed", "drive", i, "content", fmt.Sprintf("%x", c.id), "error", err)
+			p.leave("a shard is not made anew", err, "drive", i, "content", fmt.Sprintf("%x", c.id))
 		}
 	}
 	return nil

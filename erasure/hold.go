@@ -101,6 +101,7 @@ func (h *hold) settle(ctx context.Context, version string, made register.Token) 
 		h.decide(&r, false)
 		return nil
 	case register.Unreadable:
+		h.s.counts.blocked.Add(1)
 		return object.E("settle", h.key.Name, object.Unavailable, fmt.Errorf("the version %s may have been stored, and too few of its shards are here", version))
 	case register.Back:
 		if r.Kind == 0 {
@@ -110,7 +111,15 @@ func (h *hold) settle(ctx context.Context, version string, made register.Token) 
 	}
 	// What it refers to was committed with a state before, or is on enough drives now.
 	r.Quorum, r.Need = register.Majority(len(h.set.drives)), 0
-	return h.commit(ctx, r, commitment{settles: true})
+	if err := h.commit(ctx, r, commitment{settles: true}); err != nil {
+		return err
+	}
+	if j.Verdict == register.Forward {
+		h.s.counts.forward.Add(1)
+	} else {
+		h.s.counts.back.Add(1)
+	}
+	return nil
 }
 
 // commitment says how a record is committed.

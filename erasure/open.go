@@ -120,6 +120,13 @@ func (h *handle) Range(offset, length int64) io.Reader {
 	return r
 }
 
+// failed hears of shards that could not be read.
+func (h *handle) failed(_ int, err error) {
+	if errors.Is(err, shard.ErrDamaged) {
+		h.s.counts.damagedRead.Add(1)
+	}
+}
+
 // rangePiece is what is wanted of one content.
 type rangePiece struct {
 	c              *content
@@ -139,7 +146,7 @@ func (r *rangeReader) next() bool {
 	}
 	p := r.pieces[0]
 	r.pieces = r.pieces[1:]
-	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.source(p.c.id), nil)
+	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.source(p.c.id), r.h.failed)
 	return true
 }
 

@@ -250,12 +250,19 @@ func TestAScrubFindsAndHealsWhatHasChanged(t *testing.T) {
 		}))
 	}
 	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		checkAll(t, s, "a")
+		if n := s.Counts().DamagedRead; n == 0 {
+			t.Error("nobody noticed while they were read")
+		}
 		if h, err := s.Heal(t.Context(), nil); err != nil || h.Damaged+h.Shards != 0 {
 			t.Errorf("without reading, found was %+v, %v", h, err)
 		}
 		h, err := s.Scrub(t.Context(), 1<<40, nil)
 		if err != nil || h.Damaged != int64(changed) || h.Shards != int64(changed) || h.Failed != 0 {
 			t.Errorf("of %d, found was %+v, %v", changed, h, err)
+		}
+		if n := s.Counts().DamagedScrub; n != int64(changed) {
+			t.Errorf("%d were counted", n)
 		}
 		if h, err := s.Scrub(t.Context(), 1<<40, nil); err != nil || h.Damaged != 0 {
 			t.Errorf("the second time, found was %+v, %v", h, err)

@@ -1,0 +1,137 @@
+package erasure_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// detached is a drive that takes no shards either while it is away, and afterwards takes a
+// second for each.
+type detached struct{ absent }
+
+func (d *detached) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+	if d.away.Load() {
+		return nil, errAway
+	}
+	time.Sleep(time.Second)
+	return d.Drive.Create(ctx, id)
+}
+
+// lagging returns a Store of which one drive has missed objects of 100,000 bytes, and is back.
+// While closed returns an error nothing can be changed.
+func lagging(t *testing.T, closed func() error, keys ...string) *erasure.Store {
+	t.Helper()
+	all := drives(4)
+	behind := &detached{absent{Drive: all[2]}}
+	all[2] = behind
+	locker := lock.NewLocal(1)
+	s, err := erasure.New(context.Background(), erasure.Config{
+		Drives: all, Parity: 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Writable: closed,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(); locker.Close() })
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: inBucket}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait() // all have been told that it is committed
+	behind.away.Store(true)
+	for _, key := range keys {
+		if _, err := s.Put(t.Context(), at(key, ""), object.PutInput{Body: objecttest.NewBody(make([]byte, 100_000), object.CRC64NVME)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+	behind.away.Store(false)
+	return s
+}
+
+func TestAPartOfABucketIsHealedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := lagging(t, func() error { return nil }, "a", "b/1", "b/2")
+		h, err := s.HealBucket(t.Context(), inBucket, "b/", 0, nil)
+		if err != nil || h.Names != 2 || h.Shards != 2 || h.Failed != 0 {
+			t.Errorf("below b/, %+v, %v", h, err)
+		}
+		want := fmt.Sprint([]erasure.Mended{{Bucket: inBucket, Key: "b/1", Bytes: 100_000, Drives: 1}, {Bucket: inBucket, Key: "b/2", Bytes: 100_000, Drives: 1}})
+		if got := fmt.Sprint(h.Mended); got != want {
+			t.Errorf("healed were %s, want %s", got, want)
+		}
+		if h, err := s.HealBucket(t.Context(), inBucket, "", 0, nil); err != nil || h.Names != 3 || h.Shards != 1 {
+			t.Errorf("then in the bucket, %+v, %v", h, err)
+		}
+		if _, err := s.HealBucket(t.Context(), "none", "", 0, nil); !errors.Is(err, object.NoSuchBucket) {
+			t.Errorf("no such bucket: %v", err)
+		}
+	})
+}
+
+func TestWhatCannotBeHealedIsToldWithTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shut := false
+		s := lagging(t, func() error {
+			if shut {
+				return errors.New("closed " + strings.Repeat("today ", 100))
+			}
+			return nil
+		}, "a")
+		shut = true
+		h, err := s.HealBucket(t.Context(), inBucket, "", 0, nil)
+		if err != nil || h.Failed != 1 || len(h.Left) != 1 {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		if l := h.Left[0]; l.Bucket != inBucket || l.Name != "a" || !strings.Contains(l.Reason, "closed today") || len(l.Reason) > 300 {
+			t.Errorf("left was %+v", l)
+		}
+		if c := s.Counts(); c.Failed != 1 || c.Shards != 0 {
+			t.Errorf("counted was %+v", c)
+		}
+	})
+}
+
+func TestOfManyNamesTheFirstAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var keys []string
+		for i := range 120 {
+			keys = append(keys, fmt.Sprintf("%03d", i))
+		}
+		s := lagging(t, func() error { return nil }, keys...)
+		h, err := s.HealBucket(t.Context(), inBucket, "", 0, nil)
+		if err != nil || h.Shards != 120 || len(h.Mended) != 100 || h.Mended[99].Key != "099" {
+			t.Errorf("%d shards, %d names, %v", h.Shards, len(h.Mended), err)
+		}
+	})
+}
+
+func TestWhatDrivesAreAskedAndRefuseIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := lagging(t, func() error { return nil }, "a", "b")
+		if _, err := s.HealBucket(t.Context(), inBucket, "", 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		c := s.Counts()
+		if c.Shards != 2 || c.Bytes < 2*50_000 || c.Records != 2 {
+			t.Errorf("healed was %+v", c)
+		}
+		whole, behind := c.Drives[0], c.Drives[2]
+		if n := whole.Calls["commit"]; n.Count < 3 || n.Time != 0 || whole.Calls["install"].Count != 0 || behind.Calls["create"].Time != 2*time.Second {
+			t.Errorf("calls were %+v of a drive that was there, %+v of the other", whole.Calls, behind.Calls)
+		}
+		if whole.Refused["failed"] != 0 || behind.Refused["failed"] == 0 || behind.Refused["stale"] != 0 {
+			t.Errorf("refused was %v by a drive that was there, %v by the other", whole.Refused, behind.Refused)
+		}
+	})
+}
