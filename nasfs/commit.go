@@ -146,7 +146,7 @@ func (s *Store) removeSpecial(ref object.Ref) error {
 func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 	path := s.path(p.ref, slot)
 	replaces := s.mayStamp()
-	dir, above, leaf, err := s.openPlace(path, p.staged.linked || free || replaces || s.aliases.Load())
+	dir, above, leaf, err := s.openPlace(path, p.staged.linked || free || replaces || s.mayAlias())
 	if err != nil {
 		return s.missingParent(p, path, err)
 	}
@@ -167,7 +167,7 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 		return err
 	}
 	s.note(p.ref, slot, true)
-	if slot == keypath.Plain && s.aliases.Load() {
+	if slot == keypath.Plain && s.mayAlias() {
 		s.dropAlias(p.ref, dir, path)
 	}
 	if err := s.settle(p.ref, path); err != nil {

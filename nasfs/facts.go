@@ -23,7 +23,11 @@ const (
 	factVersioned  = "versioned"  // a bucket has, or had, versioning
 	factConfigured = "configured" // a bucket has, or had, documents, or files of its own kind
 	factStamped    = "stamped"    // files named by stamps are, or were, there
+	factAliased    = "aliases"    // files in alias slots are, or were, there
 )
+
+// facts returns all of them.
+func (t *tree) facts() []*fact { return []*fact{&t.versioned, &t.configured, &t.stamped, &t.aliased} }
 
 // holds reports whether a fact is established.
 func (t *tree) holds(f *fact) bool {
@@ -39,7 +43,7 @@ func (t *tree) holds(f *fact) bool {
 
 // loadFacts finds out what the tree says.
 func (s *Store) loadFacts() error {
-	for _, f := range []*fact{&s.versioned, &s.configured, &s.stamped} {
+	for _, f := range s.facts() {
 		_, err := s.root.Stat(systemDir + "/" + f.name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("look whether the tree is %s: %w", f.name, err)
@@ -71,7 +75,7 @@ func (s *Store) loadStamped() error {
 // tellFacts establishes what the tree says: whoever wrote that may have ended before he
 // told those who have opened the tree earlier.
 func (s *Store) tellFacts(ctx context.Context) error {
-	for _, f := range []*fact{&s.versioned, &s.configured, &s.stamped} {
+	for _, f := range s.facts() {
 		if !f.known.Load() || s.cfg.Facts == nil {
 			continue
 		}
@@ -143,3 +147,29 @@ func (t *tree) mayVersion() bool { return t.holds(&t.versioned) }
 
 // Configured implements object.Configured.
 func (t *tree) Configured() bool { return t.holds(&t.configured) }
+
+// errUnaliased is returned where the first file in an alias slot is to be made before
+// the gateways know that there may be one: what was to be published is as it was.
+var errUnaliased = fmt.Errorf("the gateways do not look where the file is to be: %w", object.Unavailable)
+
+// mayAlias reports whether there may be files in alias slots. A gateway without a
+// session may not have been told.
+func (s *Store) mayAlias() bool {
+	return s.holds(&s.aliased) || s.fleet && (s.cfg.Facts == nil || isOver(s.locker.Session()))
+}
+
+// useAliases returns nil once it is known, durably, that the tree has files in alias
+// slots: until then nobody looks for them.
+func (s *Store) useAliases() error {
+	switch {
+	case s.holds(&s.aliased):
+		return nil
+	case s.cfg.Facts != nil:
+		return errUnaliased
+	}
+	if err := s.publishFile(systemDir, s.aliased.name, nil); err != nil {
+		return err
+	}
+	s.aliased.known.Store(true)
+	return nil
+}

@@ -106,6 +106,46 @@ func TestAFleetLooksForChangedMetadataOnceThereIsAny(t *testing.T) {
 	}
 }
 
+// TestAFleetLooksInAliasSlotsOnceThereIsAFile counts how often a gateway looks there,
+// and whether it finds the first file.
+func TestAFleetLooksInAliasSlotsOnceThereIsAFile(t *testing.T) {
+	onEachKind(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		var looks atomic.Int32
+		defer w.faults[1].Inject(func(c vfs.OpCall) error {
+			if strings.Contains(c.Path, "=f=") {
+				looks.Add(1)
+			}
+			return nil
+		})()
+		must(t, putIn(ctx, w.gateways[0], "k", "k", nil))
+		for _, key := range []string{"k", "none"} {
+			if _, err := w.gateways[1].Stat(ctx, ref(key)); err != nil && !errors.Is(err, object.NoSuchKey) {
+				t.Fatal(err)
+			}
+			must(t, drop(ctx, w.gateways[1], ref("none"), nil))
+		}
+		if n := looks.Load(); n > 0 {
+			t.Errorf("looked %d times where nothing can be", n)
+		}
+		w.facts.lose(true)
+		is(t, "a file moves of which nobody would know", putIn(ctx, w.gateways[0], "k/below", "x", nil), object.Unavailable)
+		if text, _, err := read(ctx, w.gateways[1], "k"); err != nil || text != "k" {
+			t.Errorf("read %q, %v", text, err)
+		}
+		w.facts.lose(false)
+		must(t, putIn(ctx, w.gateways[0], "k/below", "below", nil))
+		for key, want := range map[string]string{"k": "k", "k/below": "below"} {
+			if text, _, err := read(ctx, w.gateways[1], key); err != nil || text != want {
+				t.Errorf("read %q of %s, %v", text, key, err)
+			}
+		}
+		if looks.Load() == 0 {
+			t.Error("found without a look")
+		}
+	})
+}
+
 // TestWhoJoinsTellsWhatTheTreeSays: who was about to tell the others that there are
 // versions has ended before, and those who have joined since must not be alone with it.
 func TestWhoJoinsTellsWhatTheTreeSays(t *testing.T) {

@@ -98,6 +98,13 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 			names = append(names, keyLock(ref.Bucket, b.key))
 			continue
 		}
+		if errors.Is(err, errUnaliased) {
+			if err := s.phase(ctx, s.calls, func() error { return s.learn(ctx, &s.aliased) }, nil); err != nil {
+				s.discard(ctx, st)
+				return err
+			}
+			continue
+		}
 		// Others change the tree all the time, as by removing the directories
 		// above the key while they are empty: they have to wait for once.
 		mode = lock.Exclusive
@@ -105,10 +112,10 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 }
 
 // goesOn reports whether a publication that failed under a lease on its bucket
-// in the given mode succeeds, perhaps, under others.
+// in the given mode succeeds, perhaps, under others, or later.
 func goesOn(err error, mode lock.Mode) bool {
 	_, blocked := errors.AsType[blockedError](err)
-	return blocked || mode == lock.Shared && errors.Is(err, errAgain) && !isUnknown(err)
+	return blocked || errors.Is(err, errUnaliased) || mode == lock.Shared && errors.Is(err, errAgain) && !isUnknown(err)
 }
 
 func isUnknown(err error) bool {

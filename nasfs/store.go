@@ -44,7 +44,6 @@ type tree struct {
 	root       vfs.Dir
 	reads      vfs.Dir // root, or another mount of it: where what is read is opened
 	trash      vfs.Dir // what is to be removed
-	system     vfs.Dir // where the marker of aliases is
 	stamps     stampDirs
 	readStamps stampDirs // the same in reads
 	codec      keypath.Codec
@@ -63,12 +62,11 @@ type tree struct {
 
 	temps                 atomic.Uint64 // names given out in sessions
 	batches               atomic.Uint64 // names given out in the journal
-	aliases               atomic.Bool   // the tree may hold a file in an alias slot; in a fleet, unless another gateway's came first
-	marked                atomic.Bool   // the tree says so
 	versioned, configured fact
 	haveMeta              haveBins
 	haveTags              haveBins
 	stamped               fact // one of haveMeta and haveTags is set; in a fleet, which has them all set, that there are such files
+	aliased               fact // a file may be in an alias slot
 	fresh                 freshDirs
 	stripes               [64]sync.Mutex // of directories being made and removed
 

@@ -33,7 +33,6 @@ const (
 
 	fleetGenerationsDir = systemDir + "/fleet/gen" // of package raftlock
 	claimFile           = "claim"
-	aliasMarker         = "aliases" // is there before the first file in an alias slot is
 )
 
 // formatVersion is the version of the layout.
@@ -206,7 +205,6 @@ func (t *tree) openOwn() (err error) {
 		dir  *vfs.Dir
 	}{
 		{t.root, trashDir, &t.trash},
-		{t.root, systemDir, &t.system},
 		{t.root, metaDir, &t.stamps.meta},
 		{t.root, stateDir, &t.stamps.state},
 		{t.reads, metaDir, &t.readStamps.meta},
@@ -224,7 +222,7 @@ func (t *tree) openOwn() (err error) {
 
 // closeOwn closes those of them that are open.
 func (t *tree) closeOwn() {
-	for _, d := range []vfs.Dir{t.trash, t.system, t.stamps.meta, t.stamps.state, t.readStamps.meta, t.readStamps.state} {
+	for _, d := range []vfs.Dir{t.trash, t.stamps.meta, t.stamps.state, t.readStamps.meta, t.readStamps.state} {
 		if d != nil {
 			closeDir(d)
 		}
@@ -278,7 +276,7 @@ func (s *Store) proveReads() error {
 
 // prepare makes what lives in memory only.
 func (t *tree) prepare() {
-	t.versioned.name, t.configured.name, t.stamped.name = factVersioned, factConfigured, factStamped
+	t.versioned.name, t.configured.name, t.stamped.name, t.aliased.name = factVersioned, factConfigured, factStamped, factAliased
 	detach := t.cfg.Detach == DetachAlways || t.cfg.Detach == DetachAuto && !t.localDisk
 	t.calls, t.data = newLimit(t.cfg.Slots, detach), newLimit(t.cfg.DataSlots, detach)
 	t.streams = make(chan struct{}, t.cfg.DataSlots)
@@ -474,12 +472,6 @@ func (s *Store) nowOrLater(what string, do func() error) {
 
 // recover brings to memory what the tree holds, and to an end what was cut off.
 func (s *Store) recover() error {
-	_, err := s.root.Stat(systemDir + "/" + aliasMarker)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look for aliases: %w", err)
-	}
-	s.aliases.Store(err == nil)
-	s.marked.Store(err == nil)
 	if err := s.loadFacts(); err != nil {
 		return err
 	}
@@ -511,39 +503,6 @@ func (s *Store) loadBins(path string, have *haveBins) error {
 			s.have(have, uint8(high<<4|low)) //nolint:gosec // two digits
 		}
 	}
-	return nil
-}
-
-// mayAlias reports whether the tree may have files in alias slots. Another gateway
-// of a fleet may have made the first one just now.
-func (t *tree) mayAlias() bool {
-	if t.aliases.Load() || !t.fleet {
-		return t.aliases.Load()
-	}
-	_, err := t.system.Stat(".")
-	if err == nil {
-		_, err = t.system.Stat(aliasMarker)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	if err == nil {
-		t.aliases.Store(true)
-	}
-	return true
-}
-
-// useAliases notes, durably, that the tree has files in alias slots, before
-// the first one is there: until then nobody looks for them.
-func (s *Store) useAliases() error {
-	if s.marked.Load() {
-		return nil
-	}
-	if err := s.publishFile(systemDir, aliasMarker, nil); err != nil {
-		return err
-	}
-	s.marked.Store(true)
-	s.aliases.Store(true)
 	return nil
 }
 
