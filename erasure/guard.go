@@ -115,8 +115,8 @@ func (g *guarded) Create(ctx context.Context, id register.DataID) (register.Shar
 }
 
 // ReadShard implements Drive.
-func (g *guarded) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
-	return enter(ctx, g, opReadShard, func() ([]byte, error) { return g.d.ReadShard(ctx, id, offset, n) })
+func (g *guarded) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	return enter(ctx, g, opReadShard, func() (int, error) { return g.d.ReadShard(ctx, id, offset, p) })
 }
 
 // Drop implements Drive.

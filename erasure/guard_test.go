@@ -53,9 +53,9 @@ func (s *stuck) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPa
 	return s.Drive.Scan(ctx, q)
 }
 
-func (s *stuck) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
+func (s *stuck) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
 	s.wait()
-	return s.Drive.ReadShard(ctx, id, offset, n)
+	return s.Drive.ReadShard(ctx, id, offset, p)
 }
 
 func (s *stuck) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {

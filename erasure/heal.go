@@ -391,7 +391,7 @@ func (p *healing) shards(ctx context.Context, r *register.Record, i int, d Drive
 		return err
 	}
 	for _, c := range v.contents {
-		if _, err := d.ReadShard(ctx, c.id, 0, 1); err == nil {
+		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil {
 			continue
 		}
 		if err := p.rebuild(ctx, v, c, i, d); err != nil {

@@ -191,13 +191,13 @@ func unreadable(err error) error {
 
 // source returns where the shards of a content are read.
 func (h *handle) source(id register.DataID) shard.Source {
-	return func(i int, offset int64, n int) ([]byte, error) {
+	return func(i int, offset int64, p []byte) error {
 		ctx, cancel := context.WithTimeout(h.ctx, shardTime)
 		defer cancel()
-		b, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, n)
-		if err == nil && len(b) < n {
+		n, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
+		if err == nil && n < len(p) {
 			err = io.ErrUnexpectedEOF
 		}
-		return b, err
+		return err
 	}
 }

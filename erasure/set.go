@@ -19,8 +19,10 @@ type Drive interface {
 	Decide(ctx context.Context, all []register.Decision) error
 	Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error)
 	Create(ctx context.Context, id register.DataID) (register.ShardWriter, error)
-	// ReadShard returns n bytes of a shard from an offset, or fewer where it ends.
-	ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error)
+	// ReadShard reads a shard from an offset into p, and returns how much: less than that has
+	// room for where the shard ends. After an error p must not be used any more: who was not
+	// waited for may still write to it.
+	ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error)
 	Drop(ctx context.Context, id register.DataID) error
 	// Install takes a state that is known to be committed and that the drive has missed,
 	// and finds out anew whether it has the shards of what it holds.

@@ -125,12 +125,12 @@ func (l *link) Create(ctx context.Context, id register.DataID) (register.ShardWr
 	return over(l, func() (register.ShardWriter, error) { return l.d.Create(ctx, id) })
 }
 
-func (l *link) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
+func (l *link) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
 	time.Sleep(l.w.delay(time.Millisecond))
 	if l.w.isDown(l.i) || l.w.chance(3) {
-		return nil, errLost
+		return 0, errLost
 	}
-	return l.d.ReadShard(ctx, id, offset, n)
+	return l.d.ReadShard(ctx, id, offset, p)
 }
 
 func (l *link) Drop(ctx context.Context, id register.DataID) error { return l.d.Drop(ctx, id) }

@@ -59,7 +59,7 @@ func parseEndpoints(args []string, own string) (*endpoints, error) {
 			if e.scheme != "" && e.scheme != u.Scheme {
 				return nil, usage("some nodes are named by http, others by https", "name all of them by the same")
 			}
-			at := cluster.Endpoint{Node: net.JoinHostPort(u.Hostname(), port), Path: path.Clean(u.Path)}
+			at := cluster.Endpoint{Scheme: u.Scheme, Node: net.JoinHostPort(u.Hostname(), port), Path: path.Clean(u.Path)}
 			if u.Port() != "" {
 				at.Node = u.Host
 			}
@@ -231,10 +231,11 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 		return errors.Join(failed("cannot talk to other nodes", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
 	n.cluster = cluster.New(context.WithoutCancel(ctx), cluster.Config{
-		Self: n.self, Endpoints: n.e.all, Dial: n.dial, Missed: n.missed, Logger: fl.log,
+		Self: n.self, Endpoints: n.e.all, Dial: n.dial, Plain: n.plain(), Missed: n.missed, Logger: fl.log,
 	})
 	server := n.cluster.Server()
 	fl.mesh.Handle(node.CallProtocol, func(c *mesh.Conn) { server.ServeCalls(c) })
+	fl.mesh.HandlePlain(func(c net.Conn) { server.ServeBulk(c) })
 	fl.mesh.Handle(node.BulkProtocol, func(c *mesh.Conn) { server.ServeBulk(c) })
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
 	fl.mesh.Handle(traceProtocol, fl.serveTrace)
@@ -268,6 +269,20 @@ func (n *nodes) dial(ctx context.Context, at, protocol string) (net.Conn, string
 		return nil, "", err
 	}
 	return c, c.Peer, nil
+}
+
+// plain is how contents go between nodes that are named by http; nil for https.
+func (n *nodes) plain() *cluster.Plain {
+	if n.e.scheme != "http" {
+		return nil
+	}
+	return &cluster.Plain{Ticket: n.fl.mesh.Ticket, Dial: func(ctx context.Context, at string, ticket []byte) (net.Conn, error) {
+		address, err := n.finder.address(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		return n.fl.mesh.DialPlain(ctx, address, ticket)
+	}}
 }
 
 // nodeSecret returns what nodes know one another by: given for that, or made of the root

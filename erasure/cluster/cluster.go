@@ -27,9 +27,18 @@ type Config struct {
 	Self      string     // a name of this process, which no other has, nor will have
 	Endpoints []Endpoint // of the set, in the order of the command line, which is the same on all nodes
 	// Dial connects to the node of an Endpoint, and returns who that is.
-	Dial   func(ctx context.Context, node, protocol string) (c net.Conn, who string, err error)
+	Dial func(ctx context.Context, node, protocol string) (c net.Conn, who string, err error)
+	// Plain has contents go between nodes as they are; nil: encrypted as all else.
+	Plain  *Plain
 	Missed func() int64 // how often drives may have missed something, as this node knows
 	Logger *slog.Logger
+}
+
+// Plain is how contents go between nodes that trust their network with them: on connections
+// for which the other node has given out a ticket.
+type Plain struct {
+	Ticket func() ([]byte, error)
+	Dial   func(ctx context.Context, node string, ticket []byte) (net.Conn, error)
 }
 
 // Cluster is this node's part of the set. Create one with New.
@@ -226,13 +235,23 @@ func (c *Cluster) meet(ctx context.Context) error {
 	c.local = local
 	for _, m := range c.members {
 		if m.self = m.name == self; !m.self {
-			m.peer = node.NewPeer(c.ctx, func(ctx context.Context, protocol string) (net.Conn, error) {
-				conn, _, err := c.cfg.Dial(ctx, m.name, protocol)
-				return conn, err
-			})
+			m.peer = node.NewPeer(c.ctx, func(ctx context.Context, protocol string) (net.Conn, error) { return c.connect(ctx, m, protocol) })
 		}
 	}
 	return nil
+}
+
+// connect connects to another node.
+func (c *Cluster) connect(ctx context.Context, m *member, protocol string) (net.Conn, error) {
+	if protocol == node.BulkProtocol && c.cfg.Plain != nil {
+		ticket, err := m.peer.Ask(ctx, questionTicket, nil)
+		if err != nil {
+			return nil, err
+		}
+		return c.cfg.Plain.Dial(ctx, m.name, ticket)
+	}
+	conn, _, err := c.cfg.Dial(ctx, m.name, protocol)
+	return conn, err
 }
 
 // selfTime is how long a node looks for itself under the names in the command line.

@@ -14,6 +14,7 @@ import (
 // What nodes ask each other. The values are spoken and must not change.
 const (
 	questionHello  = "hello"
+	questionTicket = "ticket" // for a plain connection
 	questionForm   = "form"   // formOrder: give a drive an identity
 	questionFormed = "formed" // all drives of the set have theirs
 	questionLearn  = "learn"  // format.Table: which drives the set is of
@@ -28,8 +29,11 @@ type formOrder struct {
 
 // answer answers another node.
 func (c *Cluster) answer(_ context.Context, question string, content []byte) ([]byte, error) {
-	if question == questionHello {
+	switch {
+	case question == questionHello:
 		return json.Marshal(c.hello())
+	case question == questionTicket && c.cfg.Plain != nil:
+		return c.cfg.Plain.Ticket()
 	}
 	c.mu.Lock()
 	local := c.local

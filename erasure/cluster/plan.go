@@ -13,11 +13,12 @@ import (
 
 // Endpoint is a drive as it is named in the command lines of all nodes.
 type Endpoint struct {
-	Node string // host:port where the node serves S3
-	Path string // of the drive on it
+	Scheme string // http or https: how contents go there
+	Node   string // host:port where the node serves S3
+	Path   string // of the drive on it
 }
 
-func (e Endpoint) String() string { return e.Node + e.Path }
+func (e Endpoint) String() string { return e.Scheme + "://" + e.Node + e.Path }
 
 // survey is what is known of the drives of a set, in the order of the command line.
 type survey struct {

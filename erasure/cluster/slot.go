@@ -71,8 +71,8 @@ func (s *slot) Create(ctx context.Context, id register.DataID) (register.ShardWr
 }
 
 // ReadShard implements erasure.Drive.
-func (s *slot) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
-	return s.drive().ReadShard(ctx, id, offset, n)
+func (s *slot) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	return s.drive().ReadShard(ctx, id, offset, p)
 }
 
 // Drop implements erasure.Drive.

@@ -133,32 +133,30 @@ func (w *shardWriter) Abort() {
 // Drop removes the shard of a content that nothing refers to.
 func (d *Drive) Drop(_ context.Context, id register.DataID) error { return d.free(id) }
 
-// ReadShard returns n bytes of a shard from an offset, or fewer where it ends; fs.ErrNotExist
-// if the drive does not have it.
-func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
+// ReadShard reads a shard from an offset into p, and returns how much: less than that has
+// room for where the shard ends. The error is fs.ErrNotExist if the drive does not have it.
+func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p []byte) (int, error) {
 	note, found, err := d.kv.Get(dataName(id))
 	switch {
 	case err != nil:
-		return nil, err
+		return 0, err
 	case !found:
-		return nil, fs.ErrNotExist
+		return 0, fs.ErrNotExist
 	case len(note) > 0 && note[0] == isInline:
 		inline := note[1:]
-		start := min(offset, int64(len(inline)))
-		return inline[start:min(start+int64(n), int64(len(inline)))], nil
+		return copy(p, inline[min(offset, int64(len(inline))):]), nil
 	case len(note) == 0 || note[0] != isFile:
-		return nil, errData
+		return 0, errData
 	}
 	r, c, err := d.files.Open(id)
 	if err != nil {
-		return nil, fmt.Errorf("open shard: %w", err)
+		return 0, fmt.Errorf("open shard: %w", err)
 	}
-	b := make([]byte, n)
-	read, err := r.ReadAt(b, offset)
+	n, err := r.ReadAt(p, offset)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return b[:read], errors.Join(err, c.Close())
+	return n, errors.Join(err, c.Close())
 }
 
 // free removes the shard of a content, if nothing refers to that any more.

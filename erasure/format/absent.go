@@ -41,8 +41,8 @@ func (Absent) Create(context.Context, register.DataID) (register.ShardWriter, er
 }
 
 // ReadShard implements erasure.Drive.
-func (Absent) ReadShard(context.Context, register.DataID, int64, int) ([]byte, error) {
-	return nil, register.ErrUnknown
+func (Absent) ReadShard(context.Context, register.DataID, int64, []byte) (int, error) {
+	return 0, register.ErrUnknown
 }
 
 // Drop implements erasure.Drive.

@@ -81,11 +81,18 @@ func (b *bulk) readPiece() ([]byte, error) {
 	if n > maxPiece {
 		return nil, errFrame
 	}
-	if uint32(cap(b.buffer)) < n { //nolint:gosec // at most maxPiece
+	piece := b.space(int(n))
+	_, err := io.ReadFull(b.r, piece)
+	return piece, err
+}
+
+// space returns n bytes of the buffer.
+func (b *bulk) space(n int) []byte {
+	if cap(b.buffer) < n {
 		b.buffer = make([]byte, n)
 	}
-	_, err := io.ReadFull(b.r, b.buffer[:n])
-	return b.buffer[:n], err
+	b.buffer = b.buffer[:n]
+	return b.buffer
 }
 
 // writePiece sends a piece.
@@ -124,20 +131,25 @@ func (b *bulk) answer(failure error, piece []byte) error {
 	return err
 }
 
-// readAnswer reads what an exchange came to. The connection is of use afterwards unless
-// broken is set.
-func (b *bulk) readAnswer() (piece []byte, broken bool, err error) {
+// readAnswer reads what an exchange came to, and its piece into p, which has room for it. The
+// connection is of use afterwards unless broken is set.
+func (b *bulk) readAnswer(p []byte) (n int, broken bool, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(b.r, head[:]); err != nil {
-		return nil, true, err
+		return 0, true, err
 	}
-	n := binary.BigEndian.Uint32(head[1:])
-	if n > maxPiece {
-		return nil, true, errFrame
+	length := binary.BigEndian.Uint32(head[1:])
+	if head[0] != succeeded && length <= maxText {
+		p = make([]byte, length)
 	}
-	piece = make([]byte, n)
-	if _, err := io.ReadFull(b.r, piece); err != nil {
-		return nil, true, err
+	if int64(length) > int64(len(p)) {
+		return 0, true, errFrame
 	}
-	return piece, false, errorOf(head[0], piece)
+	if _, err := io.ReadFull(b.r, p[:length]); err != nil {
+		return 0, true, err
+	}
+	if err := errorOf(head[0], p[:length]); err != nil {
+		return 0, false, err
+	}
+	return int(length), false, nil
 }

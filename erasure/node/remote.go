@@ -104,10 +104,10 @@ func (r *Remote) Order(ctx context.Context, o fence.Order) (fence.State, error) 
 func (*Remote) Close() error { return nil }
 
 // ReadShard implements erasure.Drive.
-func (r *Remote) ReadShard(ctx context.Context, id register.DataID, offset int64, n int) ([]byte, error) {
+func (r *Remote) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
 	b, err := r.peer.take(ctx)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -116,25 +116,22 @@ func (r *Remote) ReadShard(ctx context.Context, id register.DataID, offset int64
 	left := context.AfterFunc(ctx, func() { _ = b.conn.Close() })
 	err = b.conn.SetDeadline(deadline)
 	if err == nil {
-		h := bulkHead{what: bulkRead, inner: r.inner, id: id, offset: offset, length: n, drive: r.id}
+		h := bulkHead{what: bulkRead, inner: r.inner, id: id, offset: offset, length: len(p), drive: r.id}
 		_, err = b.conn.Write(h.append(nil))
 	}
 	if err != nil {
 		left()
-		return nil, errors.Join(err, b.conn.Close())
+		return 0, errors.Join(err, b.conn.Close())
 	}
-	piece, broken, err := b.readAnswer()
+	n, broken, err := b.readAnswer(p)
 	switch {
 	case !left():
-		return nil, errors.Join(context.Cause(ctx), err)
+		return 0, errors.Join(context.Cause(ctx), err)
 	case broken:
-		return nil, errors.Join(err, b.conn.Close())
+		return 0, errors.Join(err, b.conn.Close())
 	}
 	r.peer.give(b)
-	if err != nil {
-		return nil, err
-	}
-	return piece, nil
+	return n, err
 }
 
 // Create implements erasure.Drive. That the drive does not take the shard shows later.
@@ -168,7 +165,7 @@ type remoteWriter struct {
 }
 
 func (w *remoteWriter) listen() {
-	_, _, w.err = w.bulk.readAnswer()
+	_, _, w.err = w.bulk.readAnswer(nil)
 	close(w.answered)
 }
 

@@ -282,11 +282,15 @@ func (s *Server) exchange(ctx context.Context, b *bulk, h bulkHead) error {
 	d, err := s.drive(h.drive, h.inner)
 	switch {
 	case h.what == bulkRead:
-		var piece []byte
+		n := 0
 		if err == nil {
 			ctx, cancel := context.WithTimeout(ctx, stallTime)
 			defer cancel()
-			piece, err = d.ReadShard(ctx, h.id, h.offset, h.length)
+			n, err = d.ReadShard(ctx, h.id, h.offset, b.space(h.length))
+		}
+		piece := b.buffer[:n]
+		if err != nil {
+			b.buffer = nil // somebody may still write to it
 		}
 		return b.answer(err, piece)
 	case err != nil:

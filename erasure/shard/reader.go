@@ -7,9 +7,8 @@ import (
 	"sync"
 )
 
-// Source reads n bytes at an offset of a shard, into memory that is the reader's then. It
-// returns all of them, or an error.
-type Source func(shard int, offset int64, n int) ([]byte, error)
+// Source reads a shard from an offset until p is full. After an error it may still write to p.
+type Source func(shard int, offset int64, p []byte) error
 
 // Reader gives a range of a content from its shards. It verifies every unit, and makes up
 // for those that are missing or damaged from the others. It is used by one goroutine.
@@ -20,8 +19,9 @@ type Reader struct {
 	source Source
 	next   int64 // offset of what is read next
 	end    int64
-	out    []byte // what was read and not given yet
-	buffer []byte
+	out    [][]byte        // what was read and not given yet, valid until more is
+	raw    memory          // of units that are wanted
+	spare  memory          // of those that others are made up from
 	bad    [MaxShards]bool // shards that failed and are not asked again
 	failed func(shard int, err error)
 }
@@ -45,8 +45,10 @@ func (r *Reader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(p, r.out)
-	r.out = r.out[n:]
+	n := copy(p, r.out[0])
+	if r.out[0] = r.out[0][n:]; len(r.out[0]) == 0 {
+		r.out = r.out[1:]
+	}
 	return n, nil
 }
 
@@ -61,12 +63,12 @@ func (r *Reader) WriteTo(w io.Writer) (written int64, err error) {
 				return written, err
 			}
 		}
-		n, err := w.Write(r.out)
+		n, err := w.Write(r.out[0])
 		written += int64(n)
-		r.out = r.out[n:]
 		if err != nil {
 			return written, err
 		}
+		r.out = r.out[1:]
 	}
 }
 
@@ -95,11 +97,10 @@ func (r *Reader) fill() error {
 	if err := r.readAll(&s, pieces); err != nil {
 		return err
 	}
-	r.buffer = r.buffer[:0]
+	r.out = r.out[:0]
 	for i := range pieces {
-		r.buffer = append(r.buffer, pieces[i].wanted()...)
+		r.out = append(r.out, pieces[i].wanted())
 	}
-	r.out = r.buffer
 	r.next = start + s.to
 	return nil
 }
@@ -127,11 +128,11 @@ func (p *piece) wanted() []byte { return p.content[p.skip : p.skip+p.take] }
 // readAll reads the pieces, and makes up for those that cannot be read.
 func (r *Reader) readAll(s *stripe, pieces []piece) error {
 	if len(pieces) == 1 {
-		r.read(s, &pieces[0])
+		r.read(s, &pieces[0], &r.raw)
 	} else {
 		var all sync.WaitGroup
 		for i := range pieces {
-			all.Go(func() { r.read(s, &pieces[i]) })
+			all.Go(func() { r.read(s, &pieces[i], &r.raw) })
 		}
 		all.Wait()
 	}
@@ -158,15 +159,15 @@ func (r *Reader) note(p *piece) {
 var errSkipped = errors.New("shard: it failed before")
 
 // read reads a piece and verifies it.
-func (r *Reader) read(s *stripe, p *piece) {
+func (r *Reader) read(s *stripe, p *piece, to *memory) {
 	if r.bad[p.shard] {
 		p.err = errSkipped
 		return
 	}
 	length := min((p.last+1)*UnitData, s.cell) - p.first*UnitData
-	raw, err := r.source(p.shard, (s.unit+p.first)*UnitSize, int(length+(p.last-p.first+1)*trailerSize))
-	if err != nil {
-		p.err = err
+	raw := to.space(p.shard, int(length+(p.last-p.first+1)*trailerSize))
+	if err := r.source(p.shard, (s.unit+p.first)*UnitSize, raw); err != nil {
+		p.err, to[p.shard] = err, nil
 		return
 	}
 	p.content = raw[:0]
@@ -180,6 +181,17 @@ func (r *Reader) read(s *stripe, p *piece) {
 		p.content = append(p.content, content...) // towards the front, over trailers
 		raw = raw[n:]
 	}
+}
+
+// memory is where units are read to, by shard.
+type memory [MaxShards][]byte
+
+// space returns n bytes for a shard.
+func (m *memory) space(shard, n int) []byte {
+	if cap(m[shard]) < n {
+		m[shard] = make([]byte, n)
+	}
+	return m[shard][:n]
 }
 
 // rebuild makes a piece from those of k other shards.
@@ -198,7 +210,7 @@ func (r *Reader) rebuild(s *stripe, p *piece, have []piece) error {
 			continue
 		}
 		other := piece{shard: i, first: p.first, last: p.last}
-		if r.read(s, &other); other.err != nil {
+		if r.read(s, &other, &r.spare); other.err != nil {
 			r.note(&other)
 			continue
 		}

@@ -12,7 +12,7 @@ func (c *Codec) Verify(id ID, size int64, shard int, source Source) error {
 	for start := int64(0); start < size; start += c.stripe() {
 		s := c.stripeAt(start, size)
 		p := piece{shard: shard, last: (s.cell - 1) / UnitData}
-		if r.read(&s, &p); p.err != nil {
+		if r.read(&s, &p, &r.raw); p.err != nil {
 			return p.err
 		}
 	}

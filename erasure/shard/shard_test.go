@@ -57,15 +57,16 @@ func write(t testing.TB, k, m int, content []byte, known bool) *shards {
 	return s
 }
 
-func (s *shards) source(i int, offset int64, n int) ([]byte, error) {
+func (s *shards) source(i int, offset int64, p []byte) error {
 	if s.lost[i] {
-		return nil, errGone
+		return errGone
 	}
 	b := s.all[i].Bytes()
-	if offset+int64(n) > int64(len(b)) {
-		return nil, io.ErrUnexpectedEOF
+	if offset+int64(len(p)) > int64(len(b)) {
+		return io.ErrUnexpectedEOF
 	}
-	return bytes.Clone(b[offset : offset+int64(n)]), nil
+	copy(p, b[offset:])
+	return nil
 }
 
 func (s *shards) read(offset, length int64) ([]byte, error) {
@@ -154,11 +155,12 @@ func TestAUnitThatBelongsElsewhereIsNoticed(t *testing.T) {
 	other := write(t, 1, 1, random(2*shard.CellData), true)
 	for name, b := range map[string][]byte{"of another place": swapped, "of another shard": s.all[1].Bytes()} {
 		lost := map[int]bool{1: true}
-		_, err := io.ReadAll(s.codec.NewReader(s.id, s.size, 0, s.size, func(i int, offset int64, n int) ([]byte, error) {
+		_, err := io.ReadAll(s.codec.NewReader(s.id, s.size, 0, s.size, func(i int, offset int64, p []byte) error {
 			if lost[i] {
-				return nil, errGone
+				return errGone
 			}
-			return bytes.Clone(b[offset : offset+int64(n)]), nil
+			copy(p, b[offset:])
+			return nil
 		}, nil))
 		if !errors.Is(err, shard.ErrTooMany) {
 			t.Errorf("a unit %s: %v", name, err)

@@ -47,6 +47,8 @@ type Mesh struct {
 	tls      *tls.Config
 	mu       sync.Mutex
 	handlers map[string]Handler
+	plain    func(c net.Conn) // serves plain connections; nil: there are none
+	tickets  tickets
 	conns    map[net.Conn]struct{}
 	listener net.Listener
 	closed   bool
@@ -88,7 +90,7 @@ func New(cfg Config) (*Mesh, error) {
 		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	return &Mesh{
-		cfg: cfg, handlers: make(map[string]Handler), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time), strange: make(chan struct{}, maxStrangers),
+		cfg: cfg, handlers: make(map[string]Handler), tickets: make(tickets), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time), strange: make(chan struct{}, maxStrangers),
 		tls: &tls.Config{
 			MinVersion:             tls.VersionTLS13,
 			Certificates:           []tls.Certificate{certificate},
@@ -170,16 +172,13 @@ func (m *Mesh) forget(c net.Conn) {
 // welcome finds out who came, and has the handler of the protocol serve it.
 func (m *Mesh) welcome(c net.Conn) {
 	defer m.forget(c)
-	conn, err := m.accept(c)
+	serve, err := m.accept(c)
 	<-m.strange
 	if err != nil {
 		m.complain(c.RemoteAddr(), err)
 		return
 	}
-	m.mu.Lock()
-	h := m.handlers[conn.ConnectionState().NegotiatedProtocol]
-	m.mu.Unlock()
-	h(conn)
+	serve()
 }
 
 // How often one complaint about one host is logged: who is refused comes again
@@ -212,10 +211,30 @@ func (m *Mesh) complain(from net.Addr, err error) {
 	}
 }
 
-func (m *Mesh) accept(c net.Conn) (*Conn, error) {
+// accept finds out who came, and returns what serves him.
+func (m *Mesh) accept(c net.Conn) (serve func(), err error) {
 	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return nil, err
 	}
+	var first [1]byte
+	if _, err := io.ReadFull(c, first[:]); err != nil {
+		return nil, err
+	}
+	if first[0] == plainMark {
+		h, err := m.admitPlain(c)
+		return func() { h(c) }, err
+	}
+	conn, err := m.acceptTLS(&begun{c, first[:]})
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	h := m.handlers[conn.ConnectionState().NegotiatedProtocol]
+	m.mu.Unlock()
+	return func() { h(conn) }, nil
+}
+
+func (m *Mesh) acceptTLS(c net.Conn) (*Conn, error) {
 	t := tls.Server(c, m.config())
 	if err := t.Handshake(); err != nil {
 		return nil, err
