@@ -189,9 +189,9 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 // within runs do under the lock of an object's key, with the bucket as it is then: nobody
 // deletes or changes it meanwhile.
 func (s *Store) within(ctx context.Context, op string, ref object.Ref, do func(ctx context.Context, h *hold, b *bucket) error) error {
-	lease, err := s.cfg.Locker.Acquire(ctx, lock.Shared, bucketLock(ref.Bucket))
+	lease, err := s.acquire(ctx, lock.Shared, bucketLock(ref.Bucket))
 	if err != nil {
-		return lockFailure(ref.Bucket, err)
+		return err
 	}
 	defer lease.Release()
 	b, err := s.bucketShared(ctx, op, ref.Bucket)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -41,21 +43,82 @@ func (s *Store) holding(ctx context.Context, name string, key register.Key, do f
 }
 
 func (s *Store) held(ctx context.Context, name string, key register.Key, do func(ctx context.Context, h *hold) error) error {
-	if s.cfg.Writable != nil {
-		if err := s.cfg.Writable(); err != nil {
-			return object.E("lock", name, object.Unavailable, err)
-		}
-	}
-	lease, err := s.cfg.Locker.Acquire(ctx, lock.Exclusive, name)
+	lease, err := s.acquire(ctx, lock.Exclusive, name)
 	if err != nil {
-		return lockFailure(name, err)
+		return err
 	}
 	defer lease.Release()
 	h := &hold{s: s, set: s.set, key: key, lease: lease, token: register.Token{Lease: lease.Token()}}
 	return do(lease.Context(), h)
 }
 
+// lookEvery is how often who waits for a lock looks whether he could do anything with it.
+const lookEvery = time.Second
+
+// acquire takes a lock. While so few drives can be reached that nothing can be changed, it
+// fails: who held the lock may be among those that cannot be reached.
+func (s *Store) acquire(ctx context.Context, mode lock.Mode, name string) (lock.Lease, error) {
+	if s.cfg.Writable == nil {
+		lease, err := s.cfg.Locker.Acquire(ctx, mode, name)
+		return lease, lockFailure(name, err)
+	}
+	if err := s.cfg.Writable(); err != nil {
+		return nil, lockFailure(name, err)
+	}
+	wait, leave := context.WithCancelCause(ctx)
+	stop := watch(s.cfg.Writable, leave)
+	lease, err := s.cfg.Locker.Acquire(wait, mode, name)
+	stop()
+	if err != nil {
+		leave(nil)
+		return nil, lockFailure(name, errors.Join(err, context.Cause(wait)))
+	}
+	return &kept{lease, leave}, nil
+}
+
+// watch calls leave once check fails, until stop is called.
+func watch(check func() error, leave context.CancelCauseFunc) (stop func()) {
+	var mu sync.Mutex
+	stopped := false
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(lookEvery, func() {
+		err := check()
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case stopped:
+		case err != nil:
+			leave(err)
+		default:
+			timer.Reset(lookEvery)
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
+}
+
+// kept is a lease with what frees its context.
+type kept struct {
+	lock.Lease
+	leave context.CancelCauseFunc
+}
+
+// Release implements lock.Lease.
+func (k *kept) Release() {
+	k.Lease.Release()
+	k.leave(nil)
+}
+
 func lockFailure(name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return object.E("lock", name, object.Unavailable, err)
 }
 

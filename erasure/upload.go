@@ -175,9 +175,9 @@ func (w *written) record(s *Store, v *value) register.Record {
 }
 
 func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef, number int, w *written, v *value) error {
-	lease, err := s.cfg.Locker.Acquire(ctx, lock.Shared, uploadLock(ref.Bucket, ref.ID))
+	lease, err := s.acquire(ctx, lock.Shared, uploadLock(ref.Bucket, ref.ID))
 	if err != nil {
-		return lockFailure(ref.ID, err)
+		return err
 	}
 	defer lease.Release()
 	b, err := s.bucketShared(ctx, op, ref.Bucket)

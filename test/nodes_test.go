@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -19,7 +20,9 @@ import (
 type nodes struct {
 	dir     string
 	port    string
-	drives  int // of each node
+	drives  int      // of each node
+	names   []string // by which nodes reach each other
+	at      []place  // where clients reach them
 	servers []*server
 }
 
@@ -28,11 +31,13 @@ func layOut(t *testing.T, n, drives int) *nodes {
 	t.Helper()
 	c := &nodes{dir: t.TempDir(), drives: drives, servers: make([]*server, n)}
 	for i := range n {
+		c.names = append(c.names, fmt.Sprintf("127.0.2.%d", i+1))
+		c.at = append(c.at, place{host: c.names[i]})
 		for d := range drives {
 			must(t, os.MkdirAll(c.drive(i, d), 0o700))
 		}
 	}
-	ln, err := net.Listen("tcp", c.host(n-1)+":0")
+	ln, err := net.Listen("tcp", c.names[n-1]+":0")
 	must(t, err)
 	defer ln.Close()
 	_, c.port, err = net.SplitHostPort(ln.Addr().String())
@@ -40,23 +45,31 @@ func layOut(t *testing.T, n, drives int) *nodes {
 	return c
 }
 
-func (c *nodes) host(i int) string { return fmt.Sprintf("127.0.2.%d", i+1) }
+func (c *nodes) name(i int) string { return c.names[i] }
+
+// listen is the address that a node listens on: all of a network namespace of its own.
+func (p place) listen() string {
+	if p.netns != "" {
+		return ""
+	}
+	return p.host
+}
 
 func (c *nodes) drive(i, d int) string { return filepath.Join(c.dir, fmt.Sprintf("n%d-d%d", i+1, d+1)) }
 
 // launch starts a node and does not wait for it.
 func (c *nodes) launch(t *testing.T, i int) *server {
 	t.Helper()
-	flags := []string{"--address", net.JoinHostPort(c.host(i), c.port)}
+	flags := []string{"--address", net.JoinHostPort(c.at[i].listen(), c.port)}
 	var urls []string
 	for n := range c.servers {
 		for d := range c.drives {
-			urls = append(urls, "http://"+net.JoinHostPort(c.host(n), c.port)+c.drive(n, d))
+			urls = append(urls, "http://"+net.JoinHostPort(c.name(n), c.port)+c.drive(n, d))
 		}
 	}
 	last := len(urls) - 1
-	s := launch(t, nil, place{host: c.host(i)}, urls[last], append(flags, urls[:last]...)...)
-	s.url = "http://" + net.JoinHostPort(c.host(i), c.port)
+	s := launch(t, nil, c.at[i], urls[last], append(flags, urls[:last]...)...)
+	s.url = "http://" + net.JoinHostPort(c.at[i].host, c.port)
 	c.servers[i] = s
 	return s
 }
@@ -64,8 +77,12 @@ func (c *nodes) launch(t *testing.T, i int) *server {
 // startNodes starts n nodes with so many drives each, and waits until all are ready.
 func startNodes(t *testing.T, n, drives int) *nodes {
 	t.Helper()
-	c := layOut(t, n, drives)
-	for i := range n {
+	return layOut(t, n, drives).start(t)
+}
+
+func (c *nodes) start(t *testing.T) *nodes {
+	t.Helper()
+	for i := range c.servers {
 		c.launch(t, i)
 	}
 	for _, s := range c.servers {
@@ -195,7 +212,7 @@ func TestALostDriveIsReplacedByABlankOne(t *testing.T) {
 	must(t, os.MkdirAll(c.drive(1, 1), 0o700))
 	c.launch(t, 1)
 	eventually(t, "the old drive is refused", func() bool {
-		return strings.Contains(c.servers[1].log(t), "in the place of "+net.JoinHostPort(c.host(1), c.port)+c.drive(1, 0)+" is another one")
+		return strings.Contains(c.servers[1].log(t), "in the place of "+net.JoinHostPort(c.name(1), c.port)+c.drive(1, 0)+" is another one")
 	})
 }
 
@@ -205,7 +222,7 @@ func TestNodesWaitForEachOther(t *testing.T) {
 	c := layOut(t, 4, 1)
 	c.launch(t, 2)
 	eventually(t, "it says what it waits for", func() bool {
-		return strings.Contains(c.servers[2].log(t), "Waiting for minimum 3 servers to come online (1/4 online: "+c.host(2))
+		return strings.Contains(c.servers[2].log(t), "Waiting for minimum 3 servers to come online (1/4 online: "+c.name(2))
 	})
 	if live, ready := c.servers[2].probe("/minio/health/live"), c.servers[2].probe("/minio/health/ready"); live != http.StatusOK || ready != http.StatusServiceUnavailable {
 		t.Errorf("while it waits it is live: %d, ready: %d", live, ready)
@@ -238,12 +255,77 @@ func TestNodesWaitForEachOther(t *testing.T) {
 func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
 	c := startNodes(t, 3, 1)
 	c.servers[2].stop(t)
-	url := func(i int, path string) string { return "http://" + net.JoinHostPort(c.host(i), c.port) + path }
+	url := func(i int, path string) string { return "http://" + net.JoinHostPort(c.name(i), c.port) + path }
 	other := filepath.Join(c.dir, "other")
 	must(t, os.Mkdir(other, 0o700))
 	home := t.TempDir()
-	_, errOut, code := shoal(t, serverEnv(home), "server", "--quiet", "--state-dir", home, "--address", net.JoinHostPort(c.host(2), c.port), url(0, c.drive(0, 0)), url(1, c.drive(1, 0)), url(2, other))
-	if code != 1 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names "+c.host(2)+":"+c.port+other) {
+	_, errOut, code := shoal(t, serverEnv(home), "server", "--quiet", "--state-dir", home, "--address", net.JoinHostPort(c.name(2), c.port), url(0, c.drive(0, 0)), url(1, c.drive(1, 0)), url(2, other))
+	if code != 1 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names "+c.name(2)+":"+c.port+other) {
 		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
+
+// TestNodesThatAreCutOffTellTheTruth cuts four nodes three to one and two to two, while clients
+// count through those that go on. Who has no majority writes nothing, and says so at once; who has half
+// reads on; and nobody reads what is over.
+func TestNodesThatAreCutOffTellTheTruth(t *testing.T) {
+	l, places := newLab(t, 4)
+	c := layOut(t, 4, 1)
+	c.at, c.port = places, "9000"
+	for i := range c.names {
+		c.names[i] = fmt.Sprintf("10.214.0.%d", i+1)
+	}
+	c.start(t)
+	w := gather(t, c.servers[:3], rand.Uint64())
+	put := func(i int, key string) error {
+		_, err := newS3(c.servers[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("counter-0"), Key: &key, Body: strings.NewReader(key)})
+		return err
+	}
+	read := func(i int, key string) string {
+		got, err := readS3(newS3(c.servers[i], noRetry).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("counter-0"), Key: &key}))
+		if err != nil {
+			return errorCode(err)
+		}
+		return string(got)
+	}
+	ready := func(i int, path string, want int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%s of node %d is %d", path, i, want), func() bool { return c.servers[i].probe("/minio/health/"+path) == want })
+	}
+	must(t, put(0, "before"))
+
+	l.cut(t, 3, true)
+	ready(3, "ready", http.StatusServiceUnavailable)
+	eventually(t, "three of four go on", func() bool { return put(1, "three") == nil })
+	if code := errorCode(put(3, "one")); code != "ServiceUnavailable" && code != "SlowDown" {
+		t.Errorf("one of four answers a write with %q", code)
+	}
+	if got := read(3, "before"); got != "ServiceUnavailable" && got != "SlowDown" {
+		t.Errorf("one of four answers a read with %q", got)
+	}
+	l.cut(t, 3, false)
+	ready(3, "cluster", http.StatusOK)
+	eventually(t, "who was cut off knows what was written", func() bool { return read(3, "three") == "three" })
+	w.check(t) // what is refused below would be too much of what is not known
+
+	l.split(t, []int{2, 3}, "br1")
+	for i := range 4 {
+		ready(i, "cluster", http.StatusServiceUnavailable)
+		ready(i, "cluster/read", http.StatusOK)
+		if got := read(i, "three"); got != "three" {
+			t.Errorf("two of four answer a read with %q", got)
+		}
+		begun := time.Now()
+		if code := errorCode(put(i, "two")); code != "ServiceUnavailable" && code != "SlowDown" {
+			t.Errorf("two of four answer a write with %q", code)
+		}
+		if took := time.Since(begun); took > 15*time.Second {
+			t.Errorf("and that took %v", took)
+		}
+	}
+	l.split(t, []int{2, 3}, "br0")
+	for i := range 4 {
+		ready(i, "cluster", http.StatusOK)
+		eventually(t, "all go on", func() bool { return put(i, fmt.Sprint("after ", i)) == nil })
 	}
 }

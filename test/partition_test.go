@@ -82,6 +82,18 @@ func (l *lab) cut(t *testing.T, i int, cut bool) {
 	l.ip(t, fmt.Sprintf("-n %s link set c%d %s", l.hub, i, state))
 }
 
+// split puts gateways on a bridge of their own, or back on that of the others.
+func (l *lab) split(t *testing.T, who []int, bridge string) {
+	t.Helper()
+	if err := exec.Command("ip", "-n", l.hub, "link", "show", bridge).Run(); err != nil {
+		l.ip(t, "-n "+l.hub+" link add "+bridge+" type bridge")
+		l.ip(t, "-n "+l.hub+" link set "+bridge+" up")
+	}
+	for _, i := range who {
+		l.ip(t, fmt.Sprintf("-n %s link set c%d master %s", l.hub, i, bridge))
+	}
+}
+
 // TestAGatewayThatIsCutOffWritesNothing cuts gateways off the others one by one,
 // the leader among them, while the storage stays in everybody's reach. Who is
 // cut off says that it is not ready and accepts no write; the others go on; and

@@ -82,19 +82,25 @@ type serverFlags struct {
 func newServerCommand() *cobra.Command {
 	var f serverFlags
 	cmd := &cobra.Command{
-		Use:   "server [flags] [PATH]",
-		Short: "Serve a directory as S3",
+		Use:   "server [flags] [PATH | DRIVE... | URL...]",
+		Short: "Serve a directory, or drives, as S3",
 		Long: `Serve the directory PATH, or a default one in the home directory, as S3.
 
 Directories in PATH are buckets, the files in them objects: what is there can be
 read at once, and what S3 clients write can be read as files. Only the directory
 .shoal.sys in PATH belongs to shoal.
 
+Several directories are drives, over which objects are spread so that half of them
+can be lost: /mnt/d{1...4}. URLs name drives of several nodes, with the same line
+on all of them: http://node{1...4}/mnt/d{1...2}.
+
 Without credentials one pair is made and printed, and only 127.0.0.1 is listened
 on. To serve other machines, set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD.`,
 		Example: `  shoal server
   SHOAL_ROOT_USER=admin SHOAL_ROOT_PASSWORD_FILE=/etc/shoal/password shoal server /mnt/nas
-  shoal server --certs-dir /etc/shoal/certs --domain s3.example.com /mnt/nas`,
+  shoal server --certs-dir /etc/shoal/certs --domain s3.example.com /mnt/nas
+  shoal server /mnt/d{1...4}
+  shoal server http://node{1...4}/mnt/data`,
 		RunE: func(cmd *cobra.Command, args []string) error { return serve(cmd, &f, args) },
 	}
 	f.declare(cmd)
@@ -118,7 +124,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.address, "address", "", "`host:port` to serve S3 on (default \":9000\", without credentials \"127.0.0.1:9000\")")
 	fl.StringVar(&f.consoleAddress, "console-address", "", "`host:port` of the web console (not in this version)")
-	fl.StringVar(&f.clusterAddress, "cluster-address", "", "`host:port` where the gateways of one tree talk to each other (default port 9002 of the S3 address's host)")
+	fl.StringVar(&f.clusterAddress, "cluster-address", "", "`host:port` where the gateways of one tree, or nodes with drives, talk to each other (default port 9002 of the S3 address's host)")
 	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address, or a network such as 10.1.0.0/16 in which this host's address is taken (default: this host's address towards them)")
 	fl.StringVar(&f.peers, "peers", "", "comma-separated `hosts` where other gateways may be, beside those that the tree names; tasks.NAME finds those of a Swarm service")
 	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH, and join none")
