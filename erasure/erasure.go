@@ -23,9 +23,12 @@ import (
 type Config struct {
 	Drives []Drive // of the set, in the order that they were formed in; the Store closes them
 	Parity int     // of new contents: so many drives may be lost
-	Locker lock.Locker
-	Logger *slog.Logger
-	Now    func() time.Time
+	// Reduced is the parity of new contents of the class REDUCED_REDUNDANCY; no more than
+	// Parity counts.
+	Reduced int
+	Locker  lock.Locker
+	Logger  *slog.Logger
+	Now     func() time.Time
 	// Writable returns an error while so few drives can be reached that nothing can be
 	// changed: then nobody waits for locks. nil: that is not known before it is tried.
 	Writable func() error
@@ -39,6 +42,8 @@ func (c *Config) Validate() error {
 		return errors.New("erasure: Locker, Logger and Now are required")
 	case n < 1 || n > shard.MaxShards:
 		return fmt.Errorf("erasure: a set has 1 to %d drives, not %d", shard.MaxShards, n)
+	case c.Reduced < 0:
+		return fmt.Errorf("erasure: the parity of REDUCED_REDUNDANCY is at least 0, not %d", c.Reduced)
 	case c.Parity < 0 || c.Parity > n/2:
 		return fmt.Errorf("erasure: with %d drives the parity is 0 to %d, not %d", n, n/2, c.Parity)
 	}
@@ -48,6 +53,9 @@ func (c *Config) Validate() error {
 // DefaultParity is the parity of a set of n drives, unless somebody wants another one:
 // half of them can be lost.
 func DefaultParity(n int) int { return n / 2 }
+
+// DefaultReduced is the parity of REDUCED_REDUNDANCY, unless somebody wants another one.
+const DefaultReduced = 1
 
 // Store is an object.Store over the drives of one set.
 type Store struct {
@@ -97,13 +105,22 @@ func (s *Store) Missed() int64 { return s.missed.Load() }
 // it would take no less room.
 const wholeCopies = 2 << 10
 
-// geometry returns how a content of size bytes, -1 if that is not known, is cut.
-func (s *Store) geometry(size int64) shard.Geometry {
+// reducedRedundancy is the storage class of what may have less parity
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html).
+const reducedRedundancy = "REDUCED_REDUNDANCY"
+
+// geometry returns how a content of a storage class and size bytes, -1 if that is not known,
+// is cut.
+func (s *Store) geometry(class string, size int64) shard.Geometry {
 	n := len(s.set.drives)
 	if size >= 0 && size <= wholeCopies {
 		return shard.Geometry{K: 1, M: n - 1}
 	}
-	return shard.Geometry{K: n - s.cfg.Parity, M: s.cfg.Parity}
+	parity := s.cfg.Parity
+	if class == reducedRedundancy {
+		parity = min(parity, s.cfg.Reduced)
+	}
+	return shard.Geometry{K: n - parity, M: parity}
 }
 
 func (s *Store) codec(g shard.Geometry) (*shard.Codec, error) {

@@ -28,8 +28,8 @@ type written struct {
 }
 
 // write reads a body to its end and writes its shards.
-func (s *Store) write(ctx context.Context, key string, body object.Body) (*written, error) {
-	return s.writeAs(ctx, s.geometry(body.Size()), key, body)
+func (s *Store) write(ctx context.Context, class, key string, body object.Body) (*written, error) {
+	return s.writeAs(ctx, s.geometry(class, body.Size()), key, body)
 }
 
 func (s *Store) writeAs(ctx context.Context, g shard.Geometry, key string, body object.Body) (*written, error) {
@@ -211,7 +211,7 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 	if _, err := s.bucket(ctx, op, ref.Bucket); err != nil {
 		return object.Info{}, err
 	}
-	w, err := s.write(ctx, ref.Key, in.Body)
+	w, err := s.write(ctx, in.Meta.StorageClass, ref.Key, in.Body)
 	if err != nil {
 		return object.Info{}, fail(op, name, err)
 	}

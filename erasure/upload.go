@@ -69,7 +69,7 @@ func (s *Store) CreateUpload(ctx context.Context, up object.Upload) (object.Uplo
 		return object.Upload{}, object.E(op, up.Bucket+"/"+up.Key, object.Internal, err)
 	}
 	up.Initiated, up.Meta = s.cfg.Now().UTC(), up.Meta.Clone()
-	v := &value{geometry: s.geometry(-1), start: s.start(up.Key), upload: up, info: object.Info{Meta: up.Meta}}
+	v := &value{geometry: s.geometry(up.Meta.StorageClass, -1), start: s.start(up.Key), upload: up, info: object.Info{Meta: up.Meta}}
 	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: s.majority(), Value: v.encode()}
 	err = s.holding(ctx, uploadLock(up.Bucket, up.ID), uploadKey(b, up.UploadRef), func(ctx context.Context, h *hold) error {
 		return h.commit(ctx, r, commitment{})
@@ -128,7 +128,7 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 	if err != nil {
 		return object.Part{}, err
 	}
-	w, err := s.writePart(ctx, ref.Key, body)
+	w, err := s.writeAs(ctx, up.geometry, ref.Key, body)
 	if err != nil {
 		return object.Part{}, fail(op, name, err)
 	}
@@ -145,11 +145,6 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 		return object.Part{}, fail(op, name, err)
 	}
 	return partOf(number, v), nil
-}
-
-// writePart is write for a part, which is cut as every other one of its upload.
-func (s *Store) writePart(ctx context.Context, key string, body object.Body) (*written, error) {
-	return s.writeAs(ctx, s.geometry(-1), key, body)
 }
 
 // value returns what is said of a content that was written.

@@ -57,11 +57,9 @@ func checkNoDrive(path string) error {
 
 // openDrives opens drives over which contents are spread.
 func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.Logger) (_ *backend, err error) {
-	parity := erasure.DefaultParity(len(paths))
-	if f.parity != "" {
-		if parity, err = parseParity(f.parity, len(paths)); err != nil {
-			return nil, err
-		}
+	parity, reduced, err := f.parities(len(paths))
+	if err != nil {
+		return nil, err
 	}
 	set, err := format.Open(ctx, paths, log)
 	if err != nil {
@@ -75,7 +73,7 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	}()
 	local := lock.NewLocal(set.Boot)
 	b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
-	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Drives: set.Drives, Parity: parity, Locker: local, Logger: log, Now: time.Now})
+	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Drives: set.Drives, Parity: parity, Reduced: reduced, Locker: local, Logger: log, Now: time.Now})
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
 	}
@@ -113,12 +111,27 @@ func status(online, drives, parity int) string {
 	return fmt.Sprintf("Status: %d Online, %d Offline. We can withstand [%d] more drive failure(s).", online, offline, max(0, parity-offline))
 }
 
+// parities returns how many of so many drives may be lost: without losing objects, and without
+// losing those of REDUCED_REDUNDANCY.
+func (f *serverFlags) parities(drives int) (parity, reduced int, err error) {
+	parity, reduced = erasure.DefaultParity(drives), erasure.DefaultReduced
+	if f.parity != "" {
+		if parity, err = parseParity("--parity", f.parity, drives); err != nil {
+			return 0, 0, err
+		}
+	}
+	if f.reducedParity != "" {
+		reduced, err = parseParity("--reduced-parity", f.reducedParity, drives)
+	}
+	return parity, min(parity, reduced), err
+}
+
 // parseParity reads EC:n.
-func parseParity(text string, drives int) (int, error) {
+func parseParity(flag, text string, drives int) (int, error) {
 	digits, ok := strings.CutPrefix(strings.ToUpper(text), "EC:")
 	n, err := strconv.Atoi(digits)
 	if !ok || err != nil || n < 0 || n > drives/2 {
-		return 0, usage("--parity "+text+" is not possible with "+strconv.Itoa(drives)+" drives", fmt.Sprintf("take EC:0 to EC:%d", drives/2))
+		return 0, usage(flag+" "+text+" is not possible with "+strconv.Itoa(drives)+" drives", fmt.Sprintf("take EC:0 to EC:%d", drives/2))
 	}
 	return n, nil
 }

@@ -179,6 +179,7 @@ type nodes struct {
 	self    string // the name of this process
 	port    string // where other nodes reach it
 	parity  int
+	reduced int // parity of REDUCED_REDUNDANCY
 	ends    []func() error
 }
 
@@ -188,11 +189,9 @@ const nodesLeave = 3 * time.Second
 
 // openNodes opens the drives of several nodes, together with those.
 func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front, creds credentials, env *environment, log *slog.Logger) (_ *backend, err error) {
-	n := &nodes{f: f, e: e, finder: newFinder(e.scheme), self: uuid.New(), parity: erasure.DefaultParity(len(e.all))}
-	if f.parity != "" {
-		if n.parity, err = parseParity(f.parity, len(e.all)); err != nil {
-			return nil, err
-		}
+	n := &nodes{f: f, e: e, finder: newFinder(e.scheme), self: uuid.New()}
+	if n.parity, n.reduced, err = f.parities(len(e.all)); err != nil {
+		return nil, err
 	}
 	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs, patience: nodesLeave}
 	n.fl.trace.Peers, n.fl.logs.Peers = listenedTo{n.fl, traceProtocol}, listenedTo{n.fl, logProtocol}
@@ -304,7 +303,7 @@ func nodeSecret(creds credentials, env *environment) ([]byte, error) {
 func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl, log := n.fl, n.fl.log
 	background := context.WithoutCancel(ctx)
-	cfg := erasure.Config{Drives: n.cluster.Drives(), Parity: n.parity, Logger: log, Now: time.Now}
+	cfg := erasure.Config{Drives: n.cluster.Drives(), Parity: n.parity, Reduced: n.reduced, Logger: log, Now: time.Now}
 	ledger, err := erasure.NewLedger(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")

@@ -51,6 +51,7 @@ type serverFlags struct {
 	websiteDomain     string
 	usageInterval     time.Duration
 	parity            string
+	reducedParity     string
 	serverURL         string
 	logFormat         string
 	logLevel          string
@@ -150,6 +151,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.metricsAuth, "metrics-auth", "jwt", "who may read the metrics: jwt (\"mc admin prometheus generate\" makes tokens) or public")
 	fl.StringVar(&f.metadata, "metadata", "auto", "where metadata goes: xattr, sidecar, or auto: xattr where the file system has them")
 	fl.StringVar(&f.parity, "parity", "", "EC:`n`: of several drives n may be lost (default: half of them)")
+	fl.StringVar(&f.reducedParity, "reduced-parity", "", "EC:`n` for objects of the class REDUCED_REDUNDANCY (default: EC:1, and no more than --parity)")
 	fl.StringVar(&f.durability, "durability", "strict", "strict: a 200 survives a power cut; relaxed: it survives a crash of shoal")
 	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
 	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")

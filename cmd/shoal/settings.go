@@ -39,6 +39,8 @@ func minioNames() map[string][]string {
 		"identity-openid-client-id":            {"MINIO_IDENTITY_OPENID_CLIENT_ID"},
 		"identity-openid-claim-name":           {"MINIO_IDENTITY_OPENID_CLAIM_NAME"},
 		"identity-openid-role-policy":          {"MINIO_IDENTITY_OPENID_ROLE_POLICY"},
+		"parity":                               {"MINIO_STORAGE_CLASS_STANDARD"},
+		"reduced-parity":                       {"MINIO_STORAGE_CLASS_RRS"},
 		"auto-encryption":                      {"MINIO_KMS_AUTO_ENCRYPTION"},
 	}
 }

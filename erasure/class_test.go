@@ -1,0 +1,68 @@
+package erasure_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// TestReducedRedundancyHasLessParity puts objects of two classes, each at once and as an upload,
+// and takes drives away.
+func TestReducedRedundancyHasLessParity(t *testing.T) {
+	all := drives(4)
+	locker := lock.NewLocal(1)
+	defer locker.Close()
+	over := func(all []erasure.Drive) *erasure.Store {
+		s, err := erasure.New(context.Background(), erasure.Config{Drives: all, Parity: 2, Reduced: 1, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := over(all)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+	body := func() object.Body { return objecttest.NewBody(make([]byte, 1<<20), object.CRC64NVME) }
+	for _, class := range []string{"", "REDUCED_REDUNDANCY"} {
+		ref := object.Ref{Bucket: "bucket", Key: "put" + class}
+		_, err := s.Put(t.Context(), ref, object.PutInput{Meta: object.Meta{StorageClass: class}, Body: body()})
+		must(err)
+		up, err := s.CreateUpload(t.Context(), object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: "bucket", Key: "upload" + class}}, Meta: object.Meta{StorageClass: class}, Algorithm: object.CRC64NVME})
+		must(err)
+		part, err := s.PutPart(t.Context(), up.UploadRef, 1, body())
+		must(err)
+		_, err = s.CompleteUpload(t.Context(), up.UploadRef, object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}})
+		must(err)
+	}
+	for lost, readable := range map[int][]string{1: {"put", "upload", "putREDUCED_REDUNDANCY", "uploadREDUCED_REDUNDANCY"}, 2: {"put", "upload"}} {
+		left := append([]erasure.Drive(nil), all...)
+		for i := range lost {
+			left[i] = format.Absent{}
+		}
+		s := over(left)
+		count := 0
+		for _, key := range []string{"put", "upload", "putREDUCED_REDUNDANCY", "uploadREDUCED_REDUNDANCY"} {
+			h, err := s.Open(t.Context(), object.Ref{Bucket: "bucket", Key: key})
+			must(err)
+			if _, err := h.Range(0, 1<<20).Read(make([]byte, 1<<20)); err == nil {
+				count++
+			}
+			must(h.Close())
+		}
+		if count != len(readable) {
+			t.Errorf("without %d drives %d objects can be read, and %d should be", lost, count, len(readable))
+		}
+	}
+}
