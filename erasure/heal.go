@@ -85,7 +85,7 @@ func (s *Store) Scrub(ctx context.Context, rate int64, seen func(Healed)) (Heale
 // HealBucket is Heal, or Scrub if rate is not 0, of the objects and uploads of one bucket
 // whose keys begin with prefix.
 func (s *Store) HealBucket(ctx context.Context, bucket, prefix string, rate int64, seen func(Healed)) (Healed, error) {
-	p := &healing{s: s, seen: seen, rate: rate}
+	p := &healing{s: s, seen: seen, rate: rate, told: s.cfg.Now()}
 	b, err := s.bucket(ctx, "heal", bucket)
 	if err != nil {
 		return p.done, err
@@ -94,6 +94,7 @@ func (s *Store) HealBucket(ctx context.Context, bucket, prefix string, rate int6
 }
 
 func (s *Store) heal(ctx context.Context, p *healing) (Healed, error) {
+	p.told = s.cfg.Now()
 	buckets, err := s.healBuckets(ctx, p)
 	if err != nil {
 		return p.done, err

@@ -49,7 +49,7 @@ func adminCalls() []adminCall {
 		{"POST", "service", "AdminService", own, (*Server).serviceAction},
 		{"GET", "storageinfo", "AdminStorageInfo", "admin:StorageInfo", (*Server).storageInfo},
 		{"POST", "background-heal/status", "AdminHealStatus", "admin:Heal", (*Server).healStatus},
-		{"POST", healCall, "AdminHeal", "admin:Heal", notOffered(healsItself)},
+		{"POST", healCall, "AdminHeal", "admin:Heal", (*Server).heal},
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
 		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
@@ -141,7 +141,7 @@ func (s *Server) prepareAdmin(r *request) error {
 	r.admin = true
 	call := strings.TrimPrefix(r.key, adminPrefix)
 	if strings.HasPrefix(call, healCall) {
-		call = healCall // of whatever bucket
+		call, r.below = healCall, call[len(healCall):] // of whatever bucket
 	}
 	r.bucket, r.key = "", ""
 	known := s.Directory != nil && s.admin[r.method+" "+call] != nil

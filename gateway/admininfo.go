@@ -97,6 +97,7 @@ type Drive struct {
 	Node    string // the Endpoint of its gateway, where several have drives
 	Path    string
 	ID      string
+	Slot    int // its place in the set; -1: it has none, or that is not known
 	Online  bool
 	Healing bool // it stands for another one, and does not have all of that yet
 }

@@ -32,25 +32,6 @@ func (s *Server) serviceAction(_ context.Context, r *request) error {
 	return r.answerJSON(map[string]any{"action": action, "dryRun": dry, "results": []map[string]string{{"host": s.Node}}})
 }
 
-// healStatus serves background-heal/status: which drives do not have all yet that is to be
-// on them. What is done about that needs nobody.
-func (s *Server) healStatus(_ context.Context, r *request) error {
-	healing, offline := []string{}, []string{}
-	for _, g := range s.gateways(r) {
-		if !g.Online {
-			offline = append(offline, g.Endpoint)
-		}
-		for _, d := range g.Drives {
-			if d.Healing {
-				healing = append(healing, d.Path)
-			}
-		}
-	}
-	return r.answerJSON(map[string]any{
-		"offline_nodes": offline, "ScannedItemsCount": 0, "HealDisks": healing, "sets": []any{}, "mrf": map[string]any{}, "sc_parity": map[string]int{"STANDARD": s.Parity},
-	})
-}
-
 // storageInfo serves storageinfo: what info tells of drives.
 func (s *Server) storageInfo(_ context.Context, r *request) error {
 	online, offline, drives := make(map[string]int), make(map[string]int), []map[string]any{}
@@ -76,9 +57,8 @@ func notOffered(message string) handler {
 
 // Why calls are not offered.
 const (
-	healsItself = "Nothing can be healed by hand, and of a directory nothing has to be: its objects are files that are whole or not there."
-	locksEnd    = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
-	noSubnet    = "Shoal is registered with nobody, so \"mc support\" has no use here. \"shoal status\", \"shoal doctor\" and \"mc admin\" tell what there is to know."
-	noHistory   = "Settings are flags and variables of each gateway: there is no history of them."
-	noSettings  = "Settings are flags and variables of each gateway, and none can be changed while it runs."
+	locksEnd   = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
+	noSubnet   = "Shoal is registered with nobody, so \"mc support\" has no use here. \"shoal status\", \"shoal doctor\" and \"mc admin\" tell what there is to know."
+	noHistory  = "Settings are flags and variables of each gateway: there is no history of them."
+	noSettings = "Settings are flags and variables of each gateway, and none can be changed while it runs."
 )

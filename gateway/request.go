@@ -30,6 +30,7 @@ type request struct {
 	rawQuery   string // as sent
 	bucket     string
 	key        string
+	below      string // what an admin call is about, behind its path
 	query      query
 	auth       sigv4.Auth // zero if nobody signed
 	secret     string     // of the signer

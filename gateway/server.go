@@ -124,8 +124,10 @@ type Config struct {
 	Locks func(ctx context.Context, most int) []Lock
 	// Drives returns those that objects are spread over, so that Parity of them can be
 	// lost; nil: they are not.
-	Drives  func() []Drive
-	Parity  int
+	Drives func() []Drive
+	Parity int
+	// Healing brings these what they lack; nil: they can lack nothing.
+	Healing Healer
 	Version string // of the program
 	// Settings are those of this gateway that are shown, in an order in which those of a
 	// system and target stand together.

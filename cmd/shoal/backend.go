@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
@@ -25,11 +26,13 @@ type backend struct {
 	what     string                 // is served, in a word or two
 	drives   func() []gateway.Drive // nil: objects are not spread over drives
 	parity   int
-	self     gateway.Node   // what other nodes find this one by
-	ready    func() error   // returns why requests cannot be served; nil: the fleet knows
-	readable func() error   // the same for those that only read; nil: as ready
-	shared   bool           // people may change files in it, too
-	ends     []func() error // in the order of their beginnings
+	healer   gateway.Healer        // of these; nil: they can lack nothing
+	counts   func() erasure.Counts // of these, on this node
+	self     gateway.Node          // what other nodes find this one by
+	ready    func() error          // returns why requests cannot be served; nil: the fleet knows
+	readable func() error          // the same for those that only read; nil: as ready
+	shared   bool                  // people may change files in it, too
+	ends     []func() error        // in the order of their beginnings
 }
 
 // close closes everything, the last first.

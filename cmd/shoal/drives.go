@@ -89,8 +89,10 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	}
 	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set) }
 	log.Info(status(set.Online-len(set.Blank()), len(paths), parity))
+	passes := newPasses(b.records, true)
+	b.healer, b.counts = passes, store.Counts
 	k := keeper{
-		store: store, kept: b.records, locker: local, log: log,
+		store: store, kept: b.records, passes: passes, locker: local, log: log,
 		stands: func() standing { return setStanding(store, set) },
 		healed: func(_ context.Context, drives []string) error { return set.Healed(drives) },
 	}
@@ -100,7 +102,7 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 
 func shownDrives(set *format.Set) (all []gateway.Drive) {
 	for _, d := range set.States() {
-		all = append(all, gateway.Drive{Path: d.Path, ID: d.Drive, Online: d.Online, Healing: d.Blank})
+		all = append(all, gateway.Drive{Path: d.Path, ID: d.Drive, Slot: d.Slot, Online: d.Online, Healing: d.Blank})
 	}
 	return all
 }

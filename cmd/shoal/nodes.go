@@ -332,7 +332,9 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		what: fmt.Sprintf("%d nodes, %d drives, EC:%d", len(n.e.nodes()), len(n.e.all), n.parity), drives: n.shown, parity: n.parity,
 		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
-	k := keeper{store: store, ledger: ledger, kept: b.records, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
+	passes := newPasses(b.records, false)
+	b.healer, b.counts = passes, store.Counts
+	k := keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
 	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx))
 	return b, nil
 }
@@ -362,7 +364,7 @@ func (n *nodes) stands() standing {
 
 func (n *nodes) shown() (all []gateway.Drive) {
 	for _, d := range n.cluster.States() {
-		all = append(all, gateway.Drive{Node: d.Node, Path: d.Path, ID: d.Drive, Online: d.Online, Healing: d.Blank})
+		all = append(all, gateway.Drive{Node: d.Node, Path: d.Path, ID: d.Drive, Slot: d.Slot, Online: d.Online, Healing: d.Blank})
 	}
 	return all
 }

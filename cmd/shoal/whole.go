@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
@@ -20,7 +21,8 @@ const (
 	wholeApart = time.Hour      // the same while a drive is away, and what it misses grows
 	wholeEvery = 24 * time.Hour // in any case
 	scrubEvery = 30 * 24 * time.Hour
-	scrubRate  = 8 << 20 // bytes a second, of all drives together
+	scrubRate  = 8 << 20  // bytes a second, of all drives together
+	askedRate  = 64 << 20 // the same where somebody waits for it
 )
 
 // lastScrub is the setting that says when all shards were read, as seconds since 1970.
@@ -54,6 +56,8 @@ type keeper struct {
 	store  *erasure.Store
 	ledger *erasure.Ledger // nil: there is none
 	kept   records
+	passes *passes
+	name   string // of this gateway; empty: there is no other
 	locker lock.Locker
 	log    *slog.Logger
 	stands func() standing
@@ -67,6 +71,7 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 	var running sync.WaitGroup
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/heal", k.tend) })
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/scrub", k.read) }) // it takes long, and healing must not wait for it
+	running.Go(func() { lock.Elect(ctx, k.locker, "s/asked", k.serve) })
 	return func() error {
 		cancel()
 		running.Wait()
@@ -108,7 +113,9 @@ func (k *keeper) scrub(ctx context.Context) {
 	_, revision, err := k.kept.Get(lastScrub)
 	if err == nil && revision != 0 {
 		var h erasure.Healed
-		h, err = k.store.Scrub(ctx, scrubRate, nil)
+		h, err = k.pass(ctx, gateway.Pass{Kind: gateway.Scrub, Deep: true}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+			return k.store.Scrub(ctx, scrubRate, seen)
+		})
 		k.log.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
 	}
 	if err == nil {
@@ -125,17 +132,14 @@ func (k *keeper) heal(ctx context.Context) {
 		k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed)
 	}
 	blank := k.stands().blank // those that come meanwhile are for the next time
-	h, err := k.store.Heal(ctx, func(h erasure.Healed) {
-		if h.Records+h.Shards > 0 {
-			tell("drives are being healed", h)
-		}
+	h, err := k.pass(ctx, gateway.Pass{Kind: gateway.Everything}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+		return k.everything(ctx, 0, func(h erasure.Healed) {
+			seen(h)
+			if h.Records+h.Shards > 0 {
+				tell("drives are being healed", h)
+			}
+		})
 	})
-	if err == nil && k.ledger != nil {
-		var kept erasure.Healed
-		kept, err = k.ledger.Heal(ctx)
-		h.Names, h.Records, h.Failed = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed
-		h.Absent |= kept.Absent
-	}
 	if err != nil {
 		if ctx.Err() == nil {
 			k.log.Error("the drives could not be looked through, and will be later", "error", err)
@@ -156,6 +160,54 @@ func (k *keeper) heal(ctx context.Context) {
 			k.log.Error("a drive that was healed cannot take note of that", "error", err)
 		}
 	}
+}
+
+// everything goes through all that the drives hold, and reads every shard if rate is not 0.
+func (k *keeper) everything(ctx context.Context, rate int64, seen func(erasure.Healed)) (h erasure.Healed, err error) {
+	if rate > 0 {
+		h, err = k.store.Scrub(ctx, rate, seen)
+	} else {
+		h, err = k.store.Heal(ctx, seen)
+	}
+	if err == nil && k.ledger != nil {
+		var kept erasure.Healed
+		kept, err = k.ledger.Heal(ctx)
+		h.Names, h.Records, h.Failed = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed
+		h.Absent |= kept.Absent
+		h.Left = append(h.Left, kept.Left...)
+	}
+	return h, err //nolint:wrapcheck // it is told as what came of the pass
+}
+
+// serve makes the passes that are asked for.
+func (k *keeper) serve(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := k.kept.Changed()
+		if p, wanted := k.passes.asked(); wanted {
+			h, err := k.pass(ctx, p, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+				return k.part(ctx, &p, seen)
+			})
+			k.log.Info("a pass that was asked for is over", "bucket", p.Bucket, "prefix", p.Prefix, "names", h.Names, "shards", h.Shards, "failed", h.Failed, "error", err)
+			lock.Pause(ctx, time.Second)
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// part goes through what a pass is over that was asked for.
+func (k *keeper) part(ctx context.Context, p *gateway.Pass, seen func(erasure.Healed)) (erasure.Healed, error) {
+	rate := int64(0)
+	if p.Deep {
+		rate = askedRate
+	}
+	if p.Bucket == "" {
+		return k.everything(ctx, rate, seen)
+	}
+	return k.store.HealBucket(ctx, p.Bucket, p.Prefix, rate, seen) //nolint:wrapcheck // it is told as what came of the pass
 }
 
 // setStanding is how the drives of one process stand.

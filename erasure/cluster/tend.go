@@ -16,6 +16,7 @@ type State struct {
 	Node   string // host:port where its node serves S3
 	Path   string
 	Drive  string // its ID; empty if that is not known
+	Slot   int    // its place in the set; -1: it has none, or that is not known
 	Online bool
 	Blank  bool // it stands for another one, and does not have all of that yet
 }
@@ -178,9 +179,10 @@ func (c *Cluster) note(s *survey, p plan) {
 	before := c.states
 	c.states = make([]State, len(s.endpoints))
 	for i, e := range s.endpoints {
-		st := State{Node: e.Node, Path: e.Path}
+		st := State{Node: e.Node, Path: e.Path, Slot: -1}
 		if f := s.found[i]; f != nil && f.Identity != nil {
 			st.Drive, st.Blank = f.Identity.Drive, f.Identity.Blank
+			st.Slot = slices.Index(c.table.Set, st.Drive)
 			st.Online = slices.Contains(p.slots, i) && (f.Open || c.opened[st.Drive] != nil)
 		}
 		c.states[i] = st

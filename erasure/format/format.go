@@ -65,6 +65,7 @@ func (s *Set) Healed(drives []string) error {
 type State struct {
 	Path   string // where it is, or should be
 	Drive  string // its ID; empty if that is not known
+	Slot   int    // its place in the set; -1: it has none, or that is not known
 	Online bool
 	Blank  bool // it stands for another one, and does not have all of that yet
 }
@@ -73,9 +74,9 @@ type State struct {
 func (s *Set) States() []State {
 	var all []State
 	for _, p := range s.places {
-		st := State{Path: p.path, Online: p.opened}
+		st := State{Path: p.path, Slot: -1, Online: p.opened}
 		if p.id != nil {
-			st.Drive = p.id.Drive
+			st.Drive, st.Slot = p.id.Drive, slices.Index(p.id.Set, p.id.Drive)
 		}
 		st.Blank = slices.ContainsFunc(s.blank, func(r *replacement) bool { return r.place == p && !r.whole.Load() })
 		all = append(all, st)

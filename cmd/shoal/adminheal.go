@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-storage/shoal/internal/adminclient"
+)
+
+// healFlags are the flags of "shoal admin heal".
+type healFlags struct{ start, deep, instead, stop bool }
+
+func (f *adminFlags) healCommand() *cobra.Command {
+	var h healFlags
+	cmd := f.verb(&cobra.Command{
+		Use: "heal [BUCKET[/PREFIX]]", Short: "Show what drives lack and what is done about it, or have it done now", Args: cobra.MaximumNArgs(1),
+		Long: `Show which drives lack what others have, how far the pass is that brings it to them, and
+what could not be healed. Passes are made by themselves: a minute after drives may have
+missed something, and once a day. --start asks for one now, over everything or what is
+named; --deep has it read every shard too. The exit code is 3 while something is lacking.`,
+		Example: "  shoal admin heal\n  shoal admin heal --start photos/2026/ --deep",
+	}, func(ctx context.Context, r *adminRun, args []string) error {
+		what := strings.Join(args, "")
+		switch {
+		case !h.start && (h.deep || h.instead || what != ""):
+			return usage("admin heal shows all passes", "add --start to ask for one")
+		case h.stop:
+			if err := r.EndHealing(ctx); err != nil {
+				return err
+			}
+			return r.say(endedDocument{true}, "the pass that was asked for is ended")
+		case h.start:
+			bucket, prefix, _ := strings.Cut(what, "/")
+			token, err := r.Heal(ctx, bucket, prefix, h.deep, h.instead)
+			if err != nil {
+				return err
+			}
+			return r.say(startedDocument{token}, "a pass is asked for: shoal admin heal shows how far it is")
+		}
+		return showHealing(ctx, r)
+	})
+	fl := cmd.Flags()
+	fl.BoolVar(&h.start, "start", false, "ask for a pass")
+	fl.BoolVar(&h.deep, "deep", false, "have it read every shard, to see whether it is whole")
+	fl.BoolVar(&h.instead, "instead", false, "end another one that was asked for")
+	fl.BoolVar(&h.stop, "stop", false, "end the pass that was asked for")
+	cmd.MarkFlagsMutuallyExclusive("start", "stop")
+	return cmd
+}
+
+// startedDocument is a pass that was asked for.
+type startedDocument struct {
+	Token string `json:"token"`
+}
+
+// endedDocument says that a pass was ended.
+type endedDocument struct {
+	Ended bool `json:"ended"`
+}
+
+func showHealing(ctx context.Context, r *adminRun) error {
+	h, err := r.Healing(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.print(h, func(w io.Writer) error { return writeHealing(w, &h) }); err != nil {
+		return err
+	}
+	if why := lacking(&h); why != "" {
+		return &failure{code: exitFindings, what: why, remedy: "see that all drives and gateways are there; what they lack is brought to them then"}
+	}
+	return nil
+}
+
+// lacking says what is not on all drives, "" if nothing is known to be missing.
+func lacking(h *adminclient.Healing) string {
+	if n := len(h.Healing); n > 0 {
+		return plural(n, "drive") + " without all that should be there"
+	}
+	if n := len(h.Offline); n > 0 {
+		return plural(n, "gateway") + " offline, whose drives miss what is stored now"
+	}
+	for i := range h.Passes {
+		if p := &h.Passes[i]; p.Kind == "everything" && p.Failed > 0 {
+			return plural(int(p.Failed), "name") + " could not be healed"
+		} else if p.Kind == "everything" && p.Away > 0 {
+			return plural(p.Away, "drive") + " away when drives were looked through last"
+		}
+	}
+	return ""
+}
+
+// writeHealing writes what is done about what drives lack, for people.
+func writeHealing(w io.Writer, h *adminclient.Healing) error {
+	rows := [][]string{{"PASS", "STATE", "OVER", "BEGUN", "LOOKED AT", "RECORDS", "SHARDS", "SIZE", "DAMAGED", "FAILED", "TO GO"}}
+	var notes []string
+	for i := range h.Passes {
+		p := &h.Passes[i]
+		rows = append(rows, []string{
+			p.Kind, p.State, over(p), dated(p.Begun), lookedAt(p), decimal(p.Records), decimal(p.Shards), sizeText(p.Bytes), decimal(p.Damaged), decimal(p.Failed), toGo(p),
+		})
+		if p.Error != "" {
+			notes = append(notes, p.Kind+" ended before its end: "+p.Error)
+		}
+		for _, l := range p.Left {
+			notes = append(notes, "not healed: "+strings.TrimPrefix(l.Bucket+"/"+l.Name, "/")+": "+l.Reason)
+		}
+	}
+	for _, path := range h.Healing {
+		notes = append(notes, "drive being healed: "+path)
+	}
+	if err := writeRows(w, rows); err != nil {
+		return err
+	}
+	for _, note := range notes {
+		if _, err := fmt.Fprintln(w, printable(note)); err != nil {
+			return err //nolint:wrapcheck // the caller says what was printed
+		}
+	}
+	return nil
+}
+
+// over is what a pass is over, for people.
+func over(p *adminclient.Pass) string {
+	what := "everything"
+	if p.Bucket != "" {
+		what = p.Bucket + "/" + p.Prefix
+	}
+	if p.Deep {
+		what += ", every shard"
+	}
+	return what
+}
+
+func lookedAt(p *adminclient.Pass) string {
+	if p.State == "running" && p.Expected > 0 {
+		return fmt.Sprintf("%d of about %d", p.Names, p.Expected)
+	}
+	return decimal(p.Names)
+}
+
+// toGo is how long a pass will still take, for people.
+func toGo(p *adminclient.Pass) string {
+	if p.ETA == 0 {
+		return ""
+	}
+	return (time.Duration(p.ETA) * time.Second).String()
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/gateway"
+)
+
+// shownHealer is what heals drives, as it is shown.
+type shownHealer struct {
+	passes []gateway.Pass
+	asked  []gateway.Pass
+	ended  bool
+}
+
+func (h *shownHealer) Passes() ([]gateway.Pass, error) { return h.passes, nil }
+
+func (h *shownHealer) Ask(_ context.Context, p gateway.Pass, instead bool) error {
+	if len(h.asked) > 0 && !instead {
+		return gateway.ErrHealing
+	}
+	h.asked = append(h.asked, p)
+	return nil
+}
+
+func (h *shownHealer) End(context.Context) error {
+	h.ended = true
+	return nil
+}
+
+func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
+	h, healing := new(shownHealer), true
+	c := openConsole(t, func(cfg *gateway.Config) {
+		cfg.Healing = h
+		cfg.Drives = func() []gateway.Drive {
+			return []gateway.Drive{{Path: "/mnt/a", Online: true}, {Path: "/mnt/b", Online: true, Healing: healing}}
+		}
+	})
+	now := time.Now()
+	h.passes = []gateway.Pass{{Kind: gateway.Everything, Token: "t", Begun: now.Add(-10 * time.Second), Told: now, Names: 100, Expected: 300, Bytes: 4 << 20}}
+	out, said, code := c.run("", "heal")
+	if code != exitFindings || !strings.Contains(said, "1 drive without") {
+		t.Errorf("exit %d, %s", code, said)
+	}
+	for _, want := range []string{"everything  running", "100 of about 300", "4 MiB", "20s", "drive being healed: /mnt/b"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	healing = false
+	h.passes[0].Ended = now
+	c.does("heal")
+	h.passes[0].Failed, h.passes[0].Left = 1, []gateway.Left{{Bucket: "photos", Name: "a\x1bb", Reason: "too few drives"}}
+	out, said, code = c.run("", "heal")
+	if code != exitFindings || !strings.Contains(said, "1 name could not be healed") || !strings.Contains(out, `photos/a\x1bb: too few drives`) {
+		t.Errorf("exit %d, %s\n%s", code, said, out)
+	}
+	if out, _, _ := c.run("", "heal", "--json"); !strings.Contains(out, `"failed":1`) || !strings.Contains(out, `"reason":"too few drives"`) {
+		t.Errorf("for programs it is %s", out)
+	}
+}
+
+func TestAPassIsAskedForAndEndedByACommand(t *testing.T) {
+	h := new(shownHealer)
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })
+	c.does("heal", "--start", "photos/a b/", "--deep")
+	if p := h.asked[0]; p.Bucket != "photos" || p.Prefix != "a b/" || !p.Deep {
+		t.Errorf("asked for was %+v", p)
+	}
+	if _, said, code := c.run("", "heal", "--start"); code != exitFailed || !strings.Contains(said, "--instead") {
+		t.Errorf("a second one: exit %d, %s", code, said)
+	}
+	if c.does("heal", "--start", "--instead", "--json"); h.asked[1].Bucket != "" || h.asked[1].Deep {
+		t.Errorf("asked for was %+v", h.asked[1])
+	}
+	h.passes = h.asked[1:]
+	if c.does("heal", "--stop"); !h.ended {
+		t.Error("it was not ended")
+	}
+	for _, args := range [][]string{{"heal", "photos"}, {"heal", "--deep"}} {
+		if _, said, code := c.run("", args...); code != exitUsage {
+			t.Errorf("%v: exit %d, %s", args, code, said)
+		}
+	}
+}

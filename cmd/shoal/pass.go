@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/uuid"
+)
+
+// passTold is how often it is told how far a pass is.
+const passTold = 5 * time.Second
+
+// pass makes a pass, and tells how far it is and what came of it. One that ends since this
+// process does is left as it is, for who goes on.
+func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error)) (erasure.Healed, error) {
+	inside, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	k.begin(&p)
+	var mu sync.Mutex
+	tell := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		p.Told = time.Now()
+		if err := k.passes.tell(ctx, p); errors.Is(err, errPassEnded) {
+			cancel(err)
+		} else if err != nil && ctx.Err() == nil {
+			k.log.Warn("it could not be told how far a pass over the drives is", "error", err)
+		}
+	}
+	if p.Kind != gateway.Everything { // that one is mostly over before anybody asks
+		tell()
+	}
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		for timer := time.NewTicker(passTold); ; {
+			select {
+			case <-timer.C:
+				tell()
+			case <-inside.Done():
+				timer.Stop()
+				return
+			}
+		}
+	})
+	h, err := work(inside, func(h erasure.Healed) {
+		mu.Lock()
+		defer mu.Unlock()
+		count(&p, &h)
+	})
+	cancel(nil)
+	telling.Wait()
+	if ctx.Err() == nil && !errors.Is(context.Cause(inside), errPassEnded) {
+		count(&p, &h)
+		if p.Ended = time.Now(); err != nil {
+			p.Error = err.Error()
+		}
+		tell()
+	}
+	return h, err
+}
+
+// begin sets what is known of a pass at its beginning.
+func (k *keeper) begin(p *gateway.Pass) {
+	p.Begun, p.Gateway = time.Now(), k.name
+	if p.Kind == gateway.Asked {
+		return
+	}
+	p.Token = uuid.New()
+	before, err := k.passes.last(p.Kind)
+	switch {
+	case err != nil:
+	case before.Ended.IsZero() || before.Error != "":
+		p.Complete, p.Expected = before.Complete, before.Expected
+	default:
+		p.Complete, p.Expected = before.Ended, before.Names
+	}
+}
+
+// count sets what a pass has done.
+func count(p *gateway.Pass, h *erasure.Healed) {
+	p.Names, p.Records, p.Shards, p.Bytes, p.Damaged, p.Failed = h.Names, h.Records, h.Shards, h.Bytes, h.Damaged, h.Failed
+	p.Away = bits.OnesCount32(uint32(h.Absent))
+	p.Mended, p.Left = nil, nil
+	for _, m := range h.Mended {
+		p.Mended = append(p.Mended, gateway.Mended(m))
+	}
+	for _, l := range h.Left {
+		p.Left = append(p.Left, gateway.Left(l))
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/gateway"
+)
+
+// passes keep what is known of passes over the drives, and which one is asked for. They are
+// records, so that every gateway knows them, and one that goes on with a pass of another. They
+// implement gateway.Healer.
+type passes struct {
+	kept  records
+	alone bool // nobody else asks: how far a pass is needs not be written
+	now   func() time.Time
+
+	mu  sync.Mutex
+	own map[gateway.PassKind]gateway.Pass // as this process has told them last
+}
+
+func newPasses(kept records, alone bool) *passes {
+	return &passes{kept: kept, alone: alone, now: time.Now, own: make(map[gateway.PassKind]gateway.Pass)}
+}
+
+// wholeTold is how often the end of a pass over everything is written by who is alone: while a
+// drive is away each write is one more that it misses, which calls for a pass.
+const wholeTold = time.Hour
+
+// errPassEnded says that a pass is not wanted any more.
+var errPassEnded = errors.New("it was ended, or another one was asked for")
+
+func passRecord(kind gateway.PassKind) string { return "heal/" + string(kind) }
+
+// recorded returns the pass of a kind that is written, zero if there is none.
+func (ps *passes) recorded(kind gateway.PassKind) (p gateway.Pass, revision uint64, err error) {
+	value, revision, err := ps.kept.Get(passRecord(kind))
+	if err == nil && revision != 0 {
+		err = json.Unmarshal(value, &p)
+	}
+	if err != nil {
+		return p, revision, fmt.Errorf("read pass: %w", err)
+	}
+	return p, revision, nil
+}
+
+// last returns the last pass of a kind, zero if there is none.
+func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
+	p, _, err := ps.recorded(kind)
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if own := ps.own[kind]; own.Told.After(p.Told) {
+		p = own
+	}
+	return p, err
+}
+
+// Passes implements gateway.Healer.
+func (ps *passes) Passes() (all []gateway.Pass, err error) {
+	for _, kind := range []gateway.PassKind{gateway.Everything, gateway.Scrub, gateway.Asked} {
+		p, err := ps.last(kind)
+		if err != nil {
+			return nil, err
+		}
+		if p.Token != "" {
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+// Ask implements gateway.Healer.
+func (ps *passes) Ask(ctx context.Context, p gateway.Pass, instead bool) error {
+	before, err := ps.last(gateway.Asked)
+	if err != nil {
+		return err
+	}
+	if before.Token != "" && !before.Over(ps.now()) && !instead {
+		return gateway.ErrHealing
+	}
+	if everything, err := ps.last(gateway.Everything); err == nil && p.Bucket == "" {
+		p.Expected = max(everything.Names, everything.Expected)
+	}
+	_, revision, err := ps.recorded(gateway.Asked)
+	if err != nil {
+		return err
+	}
+	if err := ps.write(ctx, &p, revision); errors.Is(err, errChanged) {
+		return gateway.ErrHealing // somebody else was faster
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// End implements gateway.Healer.
+func (ps *passes) End(ctx context.Context) error {
+	p, err := ps.last(gateway.Asked)
+	if err != nil || p.Over(ps.now()) {
+		return err
+	}
+	_, revision, err := ps.recorded(gateway.Asked)
+	if err != nil {
+		return err
+	}
+	p.Told = ps.now()
+	p.Ended, p.Error = p.Told, errPassEnded.Error()
+	return ps.write(ctx, &p, revision)
+}
+
+// asked returns the pass that somebody wants and nobody has made an end of.
+func (ps *passes) asked() (p gateway.Pass, wanted bool) {
+	p, _, err := ps.recorded(gateway.Asked)
+	return p, err == nil && p.Token != "" && p.Ended.IsZero()
+}
+
+// tell takes note of how far a pass is. It returns errPassEnded if one that was asked for is
+// not wanted any more.
+func (ps *passes) tell(ctx context.Context, p gateway.Pass) error {
+	recorded, revision, err := ps.recorded(p.Kind)
+	if err != nil {
+		return err
+	}
+	if p.Kind == gateway.Asked && (recorded.Token != p.Token || !recorded.Ended.IsZero()) {
+		return errPassEnded
+	}
+	ps.mu.Lock()
+	ps.own[p.Kind] = p
+	ps.mu.Unlock()
+	if ps.alone && (p.Ended.IsZero() || p.Kind == gateway.Everything && p.Told.Sub(recorded.Told) < wholeTold) {
+		return nil
+	}
+	return ps.write(ctx, &p, revision)
+}
+
+func (ps *passes) write(ctx context.Context, p *gateway.Pass, revision uint64) error {
+	value, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("write pass: %w", err)
+	}
+	return ps.kept.Set(ctx, passRecord(p.Kind), value, revision)
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// openKeeper returns what keeps four drives in memory, which hold "bucket/key".
+func openKeeper(t *testing.T, alone bool) *keeper {
+	t.Helper()
+	var drives []erasure.Drive
+	for range 4 {
+		drives = append(drives, drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil))
+	}
+	locker, log := lock.NewLocal(1), slog.New(slog.DiscardHandler)
+	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Drives: drives, Parity: 2, Locker: locker, Logger: log, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close(); locker.Close() })
+	kept, err := store.Settings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Put(t.Context(), object.Ref{Bucket: "bucket", Key: "key"}, object.PutInput{Body: objecttest.NewBody([]byte("hello"), object.CRC64NVME)}); err != nil {
+		t.Fatal(err)
+	}
+	return &keeper{
+		store: store, kept: driveRecords{kept}, passes: newPasses(driveRecords{kept}, alone), name: "here", locker: locker, log: log,
+		stands: func() standing { return standing{} }, healed: func(context.Context, []string) error { return nil },
+	}
+}
+
+func (k *keeper) ask(t *testing.T, p gateway.Pass, instead bool) {
+	t.Helper()
+	p.Kind, p.Told = gateway.Asked, time.Now()
+	if err := k.passes.Ask(t.Context(), p, instead); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expect returns the last pass of a kind, whose token it expects.
+func (k *keeper) expect(t *testing.T, kind gateway.PassKind, token string) gateway.Pass {
+	t.Helper()
+	p, err := k.passes.last(kind)
+	if err != nil || token != "" && p.Token != token {
+		t.Fatalf("the last one is %+v, %v", p, err)
+	}
+	return p
+}
+
+func TestAPassThatIsAskedForIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := openKeeper(t, false)
+		end := k.keep(t.Context())
+		k.ask(t, gateway.Pass{Token: "t", Bucket: "bucket", Deep: true}, false)
+		time.Sleep(wholeAgain)
+		if p := k.expect(t, gateway.Asked, "t"); p.Names != 1 || p.Ended.IsZero() || p.Error != "" || p.Gateway != "here" || p.Begun.Before(p.Asked) {
+			t.Errorf("it is %+v", p)
+		}
+		k.ask(t, gateway.Pass{Token: "u", Bucket: "none"}, false)
+		time.Sleep(wholeAgain)
+		if p := k.expect(t, gateway.Asked, "u"); p.Error == "" || !p.Over(time.Now()) {
+			t.Errorf("of no bucket it is %+v", p)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+		if p := k.expect(t, gateway.Everything, ""); p.Names < 3 || p.Ended.IsZero() {
+			t.Errorf("over everything it is %+v", p)
+		}
+	})
+}
+
+func TestOfPassesThatAreAskedForOneIsMade(t *testing.T) {
+	k := openKeeper(t, false)
+	k.ask(t, gateway.Pass{Token: "first"}, false)
+	if err := k.passes.Ask(t.Context(), gateway.Pass{Kind: gateway.Asked, Token: "second", Told: time.Now()}, false); !errors.Is(err, gateway.ErrHealing) {
+		t.Errorf("while another one is not over: %v", err)
+	}
+	k.ask(t, gateway.Pass{Token: "third"}, true)
+	if err := k.passes.tell(t.Context(), gateway.Pass{Kind: gateway.Asked, Token: "first"}); !errors.Is(err, errPassEnded) {
+		t.Errorf("the first goes on: %v", err)
+	}
+	if err := k.passes.End(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.passes.tell(t.Context(), gateway.Pass{Kind: gateway.Asked, Token: "third"}); !errors.Is(err, errPassEnded) {
+		t.Errorf("the third goes on: %v", err)
+	}
+	if _, wanted := k.passes.asked(); wanted {
+		t.Error("it would be made once more")
+	}
+	k.ask(t, gateway.Pass{Token: "fourth"}, false)
+}
+
+func TestAPassTellsHowFarItIsAndEndsWhenItIsNotWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := openKeeper(t, false)
+		k.ask(t, gateway.Pass{Token: "t"}, false)
+		p, _ := k.passes.asked()
+		_, err := k.pass(t.Context(), p, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+			seen(erasure.Healed{Names: 7, Left: []erasure.Left{{Bucket: "bucket", Name: "key", Reason: "full"}}})
+			time.Sleep(passTold + time.Second)
+			other := newPasses(k.kept, false)
+			if p, err := other.last(gateway.Asked); err != nil || p.Names != 7 || len(p.Left) != 1 || p.Left[0].Reason != "full" {
+				t.Errorf("another gateway sees %+v, %v", p, err)
+			}
+			if err := other.End(ctx); err != nil {
+				t.Error(err)
+			}
+			<-ctx.Done()
+			return erasure.Healed{}, context.Cause(ctx)
+		})
+		if !errors.Is(err, errPassEnded) {
+			t.Errorf("it ended with %v", err)
+		}
+		if p := k.expect(t, gateway.Asked, "t"); p.Names != 7 || p.Error == "" {
+			t.Errorf("afterwards it is %+v", p)
+		}
+	})
+}
+
+func TestAPassKnowsWhatTheOneBeforeHasFound(t *testing.T) {
+	k := openKeeper(t, false)
+	made := func(names int64, failure error) {
+		_, _ = k.pass(t.Context(), gateway.Pass{Kind: gateway.Everything}, func(context.Context, func(erasure.Healed)) (erasure.Healed, error) {
+			return erasure.Healed{Names: names}, failure
+		})
+	}
+	made(40, nil)
+	first := k.expect(t, gateway.Everything, "")
+	made(5, errors.New("no"))
+	made(41, nil)
+	if p := k.expect(t, gateway.Everything, ""); p.Expected != 40 || !p.Complete.Equal(first.Ended) || p.Names != 41 {
+		t.Errorf("the third is %+v after %+v", p, first)
+	}
+	k.ask(t, gateway.Pass{Token: "t"}, false)
+	if p := k.expect(t, gateway.Asked, "t"); p.Expected != 41 {
+		t.Errorf("one that is asked for expects %d", p.Expected)
+	}
+}
+
+func TestWhoIsAloneWritesLittle(t *testing.T) {
+	k := openKeeper(t, true)
+	now := time.Now()
+	for _, tt := range []struct {
+		pass    gateway.Pass
+		written bool
+	}{
+		{gateway.Pass{Kind: gateway.Everything, Told: now}, false},
+		{gateway.Pass{Kind: gateway.Everything, Told: now, Ended: now}, true},
+		{gateway.Pass{Kind: gateway.Everything, Told: now.Add(time.Minute), Ended: now}, false},
+		{gateway.Pass{Kind: gateway.Everything, Told: now.Add(wholeTold), Ended: now}, true},
+		{gateway.Pass{Kind: gateway.Scrub, Told: now}, false},
+		{gateway.Pass{Kind: gateway.Scrub, Told: now.Add(time.Minute), Ended: now}, true},
+	} {
+		_, before, _ := k.kept.Get(passRecord(tt.pass.Kind))
+		if err := k.passes.tell(t.Context(), tt.pass); err != nil {
+			t.Fatal(err)
+		}
+		if _, after, _ := k.kept.Get(passRecord(tt.pass.Kind)); after != before != tt.written {
+			t.Errorf("%+v is written: %v", tt.pass, !tt.written)
+		}
+		if p, err := k.passes.last(tt.pass.Kind); err != nil || !p.Told.Equal(tt.pass.Told) {
+			t.Errorf("known is %+v, %v", p, err)
+		}
+	}
+}

@@ -1,0 +1,383 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Healer brings drives what they lack, in passes over what they hold. Its methods may be
+// called concurrently.
+type Healer interface {
+	// Passes returns the last pass of each kind, under way or over.
+	Passes() ([]Pass, error)
+	// Ask asks for a pass of the kind Asked. It returns ErrHealing while another one is asked
+	// for or under way, unless it is to be taken instead of that.
+	Ask(ctx context.Context, p Pass, instead bool) error
+	// End ends the pass that was asked for, if it is not over.
+	End(ctx context.Context) error
+}
+
+// ErrHealing says that another pass is not over.
+var ErrHealing = errors.New("another pass is not over")
+
+// PassKind says why a pass is made.
+type PassKind string
+
+// The kinds.
+const (
+	Everything PassKind = "everything" // drives may have missed something, or a day has gone by
+	Scrub      PassKind = "scrub"      // all shards are read once in a while
+	Asked      PassKind = "asked"      // somebody wants it
+)
+
+// Pass is one pass over the drives. What it counts is known to all gateways, a few seconds
+// later.
+type Pass struct {
+	Kind     PassKind  `json:"kind"`
+	Token    string    `json:"token"`            // names it
+	Bucket   string    `json:"bucket,omitempty"` // only what is in it; empty: everything
+	Prefix   string    `json:"prefix,omitempty"` // of the keys in Bucket
+	Deep     bool      `json:"deep"`             // it reads every shard
+	Gateway  string    `json:"gateway,omitempty"`
+	Asked    time.Time `json:"asked,omitzero"`
+	Begun    time.Time `json:"begun,omitzero"`
+	Told     time.Time `json:"told,omitzero"` // when this was so
+	Ended    time.Time `json:"ended,omitzero"`
+	Complete time.Time `json:"complete,omitzero"`  // when the last one of its kind before it ended, without an error
+	Expected int64     `json:"expected,omitempty"` // names, as that one has found them; 0: not known
+	Names    int64     `json:"names"`              // looked at
+	Records  int64     `json:"records"`            // brought to drives
+	Shards   int64     `json:"shards"`             // made anew
+	Bytes    int64     `json:"bytes"`              // of those
+	Damaged  int64     `json:"damaged"`            // shards that were there and not whole
+	Failed   int64     `json:"failed"`             // names that could not be healed
+	Away     int       `json:"away"`               // drives that were not there at some time
+	Mended   []Mended  `json:"mended,omitempty"`   // the first objects that were healed
+	Left     []Left    `json:"left,omitempty"`     // the first names that were not
+	Error    string    `json:"error,omitempty"`    // why it ended before its end
+}
+
+// Mended is an object that was healed.
+type Mended struct {
+	Bucket string `json:"bucket"`
+	Key    string `json:"key"`
+	Bytes  int64  `json:"bytes"`  // of its contents that shards were made of
+	Drives int    `json:"drives"` // that lacked something of it
+}
+
+// Left is a name that could not be healed.
+type Left struct {
+	Bucket string `json:"bucket,omitempty"` // empty: it is the server's own
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// passSilence is how long nothing may be heard of a pass that is under way: its gateway tells
+// every few seconds, and if that has gone another one begins anew.
+const passSilence = 2 * time.Minute
+
+// The states of a pass, as MinIO's tools know them.
+const (
+	passNotStarted = "not started"
+	passRunning    = "running"
+	passFinished   = "finished"
+	passStopped    = "stopped"
+)
+
+// Over reports whether nobody works on the pass any more.
+func (p *Pass) Over(now time.Time) bool {
+	state := p.state(now)
+	return state == passFinished || state == passStopped
+}
+
+func (p *Pass) state(now time.Time) string {
+	switch {
+	case p.Error != "":
+		return passStopped
+	case !p.Ended.IsZero():
+		return passFinished
+	case now.Sub(p.Told) > passSilence:
+		return passStopped
+	case p.Begun.IsZero():
+		return passNotStarted
+	}
+	return passRunning
+}
+
+// shownPass is a Pass, and what follows from its numbers.
+type shownPass struct {
+	Pass
+	State string  `json:"state"`
+	Rate  float64 `json:"rate"`                  // bytes made anew in a second
+	ETA   float64 `json:"eta_seconds,omitempty"` // until it ends, if that is known
+}
+
+func (p *Pass) shown(now time.Time) shownPass {
+	s := shownPass{Pass: *p, State: p.state(now)}
+	until := p.Ended
+	if until.IsZero() {
+		until = p.Told
+	}
+	took := until.Sub(p.Begun).Seconds()
+	if p.Begun.IsZero() || took <= 0 {
+		return s
+	}
+	s.Rate = float64(p.Bytes) / took
+	if s.State == passRunning && p.Names > 0 && p.Expected > p.Names {
+		s.ETA = took / float64(p.Names) * float64(p.Expected-p.Names)
+	}
+	return s
+}
+
+// passes returns the last passes.
+func (s *Server) passes() ([]shownPass, error) {
+	shown := []shownPass{}
+	if s.Healing == nil {
+		return shown, nil
+	}
+	all, err := s.Healing.Passes()
+	if err != nil {
+		return nil, object.E("passes", "", object.Unavailable, err)
+	}
+	now := s.Now()
+	for i := range all {
+		shown = append(shown, all[i].shown(now))
+	}
+	return shown, nil
+}
+
+// healStatus serves background-heal/status: which drives do not have all yet that is to be
+// on them, and what is done about it.
+func (s *Server) healStatus(_ context.Context, r *request) error {
+	passes, err := s.passes()
+	if err != nil {
+		return err
+	}
+	var everything *shownPass
+	for i := range passes {
+		if passes[i].Kind == Everything {
+			everything = &passes[i]
+		}
+	}
+	healing, offline, disks := []string{}, []string{}, []map[string]any{}
+	for _, g := range s.gateways(r) {
+		if !g.Online {
+			offline = append(offline, g.Endpoint)
+		}
+		for _, d := range g.Drives {
+			disk := d.document(len(disks))
+			if d.Healing {
+				healing = append(healing, d.Path)
+				disk["heal_info"] = everything.ofDrive(d, len(disks))
+			}
+			disks = append(disks, disk)
+		}
+	}
+	scanned, sets := int64(0), []any{}
+	if everything != nil {
+		scanned = everything.Names
+		sets = append(sets, map[string]any{"id": "0", "pool_index": 0, "set_index": 0, "heal_status": everything.State, "heal_priority": "", "total_objects": everything.Expected, "disks": disks})
+	}
+	return r.answerJSON(map[string]any{
+		"offline_nodes": offline, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
+		"sc_parity": map[string]int{"STANDARD": s.Parity}, "passes": passes,
+	})
+}
+
+// ofDrive is what a pass over everything does for a drive that stands for another one. All
+// that it makes is taken to be for that.
+func (p *shownPass) ofDrive(d Drive, index int) map[string]any {
+	if p == nil {
+		return nil
+	}
+	return map[string]any{
+		"id": d.ID, "heal_id": p.Token, "pool_index": 0, "set_index": 0, "disk_index": index, "endpoint": d.endpoint(), "path": d.Path,
+		"started": p.Begun, "last_update": p.Told, "objects_total_count": p.Expected, "items_healed": p.Names, "items_failed": p.Failed, "bytes_done": p.Bytes,
+		"finished": p.State == passFinished,
+	}
+}
+
+// healOptions are what a pass is asked to do, as MinIO's tools say it.
+type healOptions struct {
+	Recursive    bool `json:"recursive"`
+	DryRun       bool `json:"dryRun"`
+	Remove       bool `json:"remove"`
+	Recreate     bool `json:"recreate"`
+	ScanMode     int  `json:"scanMode"`
+	UpdateParity bool `json:"updateParity"`
+	NoLock       bool `json:"nolock"`
+	Pool         *int `json:"pool,omitempty"`
+	Set          *int `json:"set,omitempty"`
+}
+
+// scanDeep is the mode in which every shard is read.
+const scanDeep = 2
+
+// refusal says why what was asked for is not done, "" if it can be.
+func (o *healOptions) refusal() string {
+	switch {
+	case o.DryRun:
+		return "Nothing is looked for without healing it: leave out --dry-run."
+	case o.Remove:
+		return "Nothing is removed because it cannot be read: leave out --remove."
+	case o.Recreate, o.UpdateParity, o.NoLock:
+		return "A pass heals what drives lack, and does nothing else."
+	case !o.Recursive:
+		return "A pass is over everything below a bucket or prefix: add --recursive."
+	case o.Pool != nil && *o.Pool != 0, o.Set != nil && *o.Set != 0:
+		return "There is one set of drives."
+	}
+	return ""
+}
+
+// heal serves heal/, where passes are asked for, followed and ended.
+func (s *Server) heal(ctx context.Context, r *request) error {
+	if s.Healing == nil {
+		return errNotImplemented.with(nothingToHeal)
+	}
+	if token := r.query.get("clientToken"); token != "" {
+		return s.followPass(r, token)
+	}
+	if r.query.get("forceStop") == "true" {
+		return s.endPass(ctx, r)
+	}
+	var o healOptions
+	text, err := s.adminBody(r)
+	if err != nil {
+		return err
+	}
+	if err := decodeAdmin(text, &o); err != nil {
+		return err
+	}
+	if why := o.refusal(); why != "" {
+		return errNotImplemented.with(why)
+	}
+	bucket, prefix, _ := strings.Cut(r.below, "/")
+	if bucket != "" {
+		if _, err := s.Store.StatBucket(ctx, bucket); err != nil {
+			return err
+		}
+	}
+	now := s.Now()
+	p := Pass{Kind: Asked, Token: newPassToken(), Bucket: bucket, Prefix: prefix, Deep: o.ScanMode == scanDeep, Asked: now, Told: now}
+	if err := s.Healing.Ask(ctx, p, r.query.get("forceStart") == "true"); err != nil {
+		return fromHealer(err)
+	}
+	s.Logger.Info("a pass over the drives was asked for", "bucket", bucket, "prefix", prefix, "deep", p.Deep, "request", r.id, "user", r.identity.AccessKey)
+	return r.answerPass(&p)
+}
+
+func newPassToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func fromHealer(err error) error {
+	if errors.Is(err, ErrHealing) {
+		return errHealRunning.because(err)
+	}
+	return object.E("heal", "", object.Unavailable, err)
+}
+
+// answerPass answers how to follow a pass.
+func (r *request) answerPass(p *Pass) error {
+	return r.answerJSON(map[string]any{"clientToken": p.Token, "clientAddress": r.ctx.RemoteIP().String(), "startTime": p.Asked})
+}
+
+// askedPass returns the pass that was asked for last.
+func (s *Server) askedPass() (*shownPass, error) {
+	all, err := s.passes()
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].Kind == Asked {
+			return &all[i], nil
+		}
+	}
+	return nil, errHealUnknown
+}
+
+// endPass ends the pass that was asked for.
+func (s *Server) endPass(ctx context.Context, r *request) error {
+	p, err := s.askedPass()
+	if err != nil {
+		return err
+	}
+	if err := s.Healing.End(ctx); err != nil {
+		return fromHealer(err)
+	}
+	return r.answerPass(&p.Pass)
+}
+
+// followPass answers how far a pass is. What was healed is told when it is over, since a
+// client adds up what it is told.
+func (s *Server) followPass(r *request, token string) error {
+	p, err := s.askedPass()
+	if err != nil {
+		return err
+	}
+	if p.Token != token {
+		return errHealUnknown
+	}
+	state, detail, items := p.State, p.Error, []any{}
+	if p.Over(s.Now()) {
+		items = s.healItems(p.Mended)
+		if p.Failed > 0 {
+			state, detail = passStopped, fmt.Sprintf("%d names could not be healed: \"shoal admin heal\" shows why", p.Failed)
+		}
+	}
+	scan := 1
+	if p.Deep {
+		scan = scanDeep
+	}
+	return r.answerJSON(map[string]any{
+		"summary": state, "detail": detail, "startTime": p.Asked, "items": items, "settings": map[string]any{"recursive": true, "scanMode": scan},
+	})
+}
+
+// healItems are objects that were healed, as MinIO's tools know them. It is known of how many
+// drives something was missing, and not of which.
+func (s *Server) healItems(mended []Mended) []any {
+	type state struct {
+		UUID     string `json:"uuid"`
+		Endpoint string `json:"endpoint"`
+		State    string `json:"state"`
+	}
+	n := 0
+	if s.Drives != nil {
+		n = len(s.Drives())
+	}
+	items := make([]any, 0, len(mended))
+	for i, m := range mended {
+		before, after := make([]state, n), make([]state, n)
+		for j := range n {
+			before[j].State, after[j].State = "ok", "ok"
+			if j < m.Drives {
+				before[j].State = "missing"
+			}
+		}
+		items = append(items, map[string]any{
+			"resultId": i + 1, "type": "object", "bucket": m.Bucket, "object": m.Key, "objectSize": m.Bytes, "setCount": 1,
+			"diskCount": n, "parityBlocks": s.Parity, "dataBlocks": n - s.Parity,
+			"before": map[string]any{"drives": before}, "after": map[string]any{"drives": after},
+		})
+	}
+	return items
+}
+
+// Why there is no pass.
+const nothingToHeal = "Of a directory nothing has to be healed: its objects are files that are whole or not there."
+
+var (
+	errHealRunning = &s3Error{code: "XMinioHealAlreadyRunning", status: 400, message: "Another pass that was asked for is not over. --force-start has it end, --force-stop too."}
+	errHealUnknown = &s3Error{code: "XMinioHealNoSuchProcess", status: 404, message: "There is no such pass, or another one was asked for since."}
+)
