@@ -12,13 +12,18 @@ import (
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
+	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // drives returns n drives in memory.
 func drives(n int) []erasure.Drive {
 	all := make([]erasure.Drive, n)
 	for i := range all {
-		all[i] = drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
+		d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
+		if err := d.UseSegments(vfs.NewMemory().Root(), slog.New(slog.DiscardHandler)); err != nil {
+			panic(err) // in memory
+		}
+		all[i] = d
 	}
 	return all
 }

@@ -96,22 +96,26 @@ func TestTwoOfFourDrivesCanBeLost(t *testing.T) {
 	}
 }
 
-// damage changes a byte in the middle of every shard on a drive.
+// damage changes a byte in every 4 KiB of the shards on a drive.
 func damage(t *testing.T, drive string) {
 	t.Helper()
 	changed := 0
-	must(t, filepath.WalkDir(filepath.Join(drive, ".shoal.sys", "data"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil || len(b) == 0 {
-			return err
-		}
-		b[len(b)/2] ^= 1
-		changed++
-		return os.WriteFile(path, b, 0o600)
-	}))
+	for _, dir := range []string{"data", "segments"} {
+		must(t, filepath.WalkDir(filepath.Join(drive, ".shoal.sys", dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for at := 1000; at < len(b); at += 4096 {
+				b[at] ^= 1
+				changed++
+			}
+			return os.WriteFile(path, b, 0o600)
+		}))
+	}
 	if changed == 0 {
 		t.Fatal("there was nothing to damage")
 	}

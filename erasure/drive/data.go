@@ -1,17 +1,17 @@
 package drive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"sync"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 )
 
-// Files holds shards that are too large for the ordered store. Its methods may be called
+// Files holds shards that are too large for a segment. Its methods may be called
 // concurrently.
 type Files interface {
 	// Create begins the file of a content's shard, of which there is none yet.
@@ -37,8 +37,9 @@ var errData = errors.New("drive: not a note of a shard")
 
 // The first byte of the note of a shard: where it is.
 const (
-	isInline byte = 'i' // behind this byte
-	isFile   byte = 'f' // in a file
+	isInline  byte = 'i' // behind this byte
+	isFile    byte = 'f' // in a file
+	isSegment byte = 's' // in a segment, at the place behind this byte
 )
 
 func dataName(id register.DataID) []byte { return append([]byte{dataKey}, id[:]...) }
@@ -64,90 +65,44 @@ func (d *Drive) holds(ids []register.DataID, inline bool) (bool, error) {
 	return true, nil
 }
 
-// Create begins the shard of a content. Of what is finished nothing is left if it is
-// dropped, and if no register ever refers to it.
-func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWriter, error) {
-	if err := d.room.check(); err != nil {
-		return nil, err
-	}
-	return &shardWriter{d: d, id: id}, nil
-}
-
-// maxInline is the size, in bytes, up to which a shard is in the ordered store.
-const maxInline = 8 << 10
-
-type shardWriter struct {
-	mu    sync.Mutex // who gives a shard up may do so while it is being written
-	d     *Drive
-	id    register.DataID
-	small []byte // while it is no more than maxInline
-	file  File   // nil until it is more
-}
-
-// Write implements register.ShardWriter.
-func (w *shardWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil && len(w.small)+len(p) <= maxInline {
-		w.small = append(w.small, p...)
-		return len(p), nil
-	}
-	if w.file == nil {
-		var err error
-		if w.file, err = w.d.files.Create(w.id); err != nil {
-			return 0, err
-		}
-		if _, err := w.file.Write(w.small); err != nil {
-			return 0, err
-		}
-	}
-	return w.file.Write(p)
-}
-
-// Finish implements register.ShardWriter. The note becomes durable with the register
-// that refers to it.
-func (w *shardWriter) Finish() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var b Batch
-	if w.file == nil {
-		b.Set(dataName(w.id), inlineShard(w.small))
-		return w.d.kv.Apply(&b, false)
-	}
-	if err := w.file.Finish(); err != nil {
-		return err
-	}
-	b.Set(dataName(w.id), []byte{isFile})
-	return w.d.kv.Apply(&b, false)
-}
-
-// Abort implements register.ShardWriter.
-func (w *shardWriter) Abort() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file != nil {
-		w.file.Abort()
-	}
-}
-
 // Drop removes the shard of a content that nothing refers to.
 func (d *Drive) Drop(_ context.Context, id register.DataID) error { return d.free(id) }
 
 // ReadShard reads a shard from an offset into p, and returns how much: less than that has
 // room for where the shard ends. The error is fs.ErrNotExist if the drive does not have it.
 func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p []byte) (int, error) {
-	note, found, err := d.kv.Get(dataName(id))
+	var before []byte
+	for {
+		note, found, err := d.kv.Get(dataName(id))
+		switch {
+		case err != nil:
+			return 0, err
+		case !found:
+			return 0, fs.ErrNotExist
+		}
+		n, err := d.readNoted(id, note, offset, p)
+		if !errors.Is(err, fs.ErrNotExist) || bytes.Equal(note, before) {
+			return n, err
+		}
+		before = note // its segment may have been compacted meanwhile
+	}
+}
+
+func (d *Drive) readNoted(id register.DataID, note []byte, offset int64, p []byte) (int, error) {
+	if at, ok := parsePlace(note); ok && d.segments != nil {
+		return d.segments.read(at, offset, p)
+	}
 	switch {
-	case err != nil:
-		return 0, err
-	case !found:
-		return 0, fs.ErrNotExist
 	case len(note) > 0 && note[0] == isInline:
 		inline := note[1:]
 		return copy(p, inline[min(offset, int64(len(inline))):]), nil
-	case len(note) == 0 || note[0] != isFile:
-		return 0, errData
+	case len(note) > 0 && note[0] == isFile:
+		return d.readFile(id, offset, p)
 	}
+	return 0, errData
+}
+
+func (d *Drive) readFile(id register.DataID, offset int64, p []byte) (int, error) {
 	r, c, err := d.files.Open(id)
 	if err != nil {
 		return 0, fmt.Errorf("open shard: %w", err)
@@ -161,8 +116,8 @@ func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p
 
 // free removes the shard of a content, if nothing refers to that any more.
 func (d *Drive) free(id register.DataID) error {
-	d.refs.Lock()
-	defer d.refs.Unlock()
+	d.notes.Lock()
+	defer d.notes.Unlock()
 	prefix := append([]byte{refKey}, id[:]...)
 	it, err := d.kv.Scan(prefix, after(prefix))
 	if err != nil {
@@ -178,11 +133,44 @@ func (d *Drive) free(id register.DataID) error {
 	}
 	var b Batch
 	b.Remove(dataName(id))
+	if p, ok := parsePlace(note); ok {
+		p.unindex(&b)
+	}
 	if err := d.kv.Apply(&b, false); err != nil {
 		return err
+	}
+	return d.discard(id, note)
+}
+
+// discard removes what a note was of.
+func (d *Drive) discard(id register.DataID, note []byte) error {
+	if p, ok := parsePlace(note); ok && d.segments != nil {
+		d.segments.freed(p)
 	}
 	if len(note) > 0 && note[0] == isFile {
 		return d.files.Remove(id)
 	}
 	return nil
+}
+
+// keep notes where a shard is, in the place of what was noted before.
+func (d *Drive) keep(id register.DataID, note []byte) error {
+	d.notes.Lock()
+	defer d.notes.Unlock()
+	old, _, err := d.kv.Get(dataName(id))
+	if err != nil {
+		return err
+	}
+	var b Batch
+	if was, ok := parsePlace(old); ok {
+		was.unindex(&b)
+	}
+	if is, ok := parsePlace(note); ok {
+		is.index(&b, id)
+	}
+	b.Set(dataName(id), note)
+	if err := d.kv.Apply(&b, false); err != nil || len(old) == 0 || old[0] == isFile && note[0] == isFile {
+		return err
+	}
+	return d.discard(id, old)
 }

@@ -1,6 +1,6 @@
 // Package drive is one drive of a set: what it holds of keys, in an ordered store, and the
-// shards of contents, in that store or in files of their own. It knows the rules of package
-// register and nothing of the other drives.
+// shards of contents, in that store, in segments or in files of their own. It knows the
+// rules of package register and nothing of the other drives.
 package drive
 
 import (
@@ -17,12 +17,15 @@ import (
 type Drive struct {
 	kv    KV
 	files Files
-	seed  maphash.Seed
-	locks [256]sync.Mutex // of keys, by their hash
-	refs  sync.Mutex      // while it is found out whether nothing refers to a content
-	grave graveyard
-	room  room
-	guard guard
+	spool spool
+	// segments is nil where there are none.
+	segments *segments
+	seed     maphash.Seed
+	locks    [256]sync.Mutex // of keys, by their hash
+	notes    sync.Mutex      // while the note of a shard is replaced or removed
+	grave    graveyard
+	room     room
+	guard    guard
 }
 
 // New returns a Drive, which owns kv and files. free returns how many bytes the disk has
@@ -34,7 +37,11 @@ func New(kv KV, files Files, free func() (left, all uint64, err error)) *Drive {
 // Close frees what the drive holds open. Nothing may be under way.
 func (d *Drive) Close() error {
 	d.grave.close()
-	return errors.Join(d.kv.Close(), d.files.Close())
+	var err error
+	if d.segments != nil {
+		err = d.segments.close()
+	}
+	return errors.Join(err, d.kv.Close(), d.files.Close())
 }
 
 // The first bytes of keys in the store.
@@ -43,6 +50,8 @@ const (
 	entryKey = 'r' // key, Made inverted: Entry
 	dataKey  = 'd' // DataID: where the shard is
 	refKey   = 'x' // DataID, key, version: that register refers to the content
+
+	segmentKey = 's' // number: there is that segment; and offset: DataID and length of the entry in use there
 )
 
 // lock has nobody else change the key until the returned function is called.

@@ -1,6 +1,7 @@
 package format_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -181,8 +182,10 @@ func TestHalfOfTheDrivesCanBeAwayAndGetWhatTheyMissed(t *testing.T) {
 		}
 	}))
 	// So two others can be lost for reading.
-	must(t, os.RemoveAll(filepath.Join(paths[0], ".shoal.sys", "data")))
-	must(t, os.RemoveAll(filepath.Join(paths[2], ".shoal.sys", "data")))
+	for _, drive := range []string{paths[0], paths[2]} {
+		must(t, os.RemoveAll(filepath.Join(drive, ".shoal.sys", "data")))
+		must(t, os.RemoveAll(filepath.Join(drive, ".shoal.sys", "segments")))
+	}
 	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
 		checkAll(t, s, "a")
 		checkAll(t, s, "b")
@@ -230,6 +233,31 @@ func TestABlankDriveGetsAllThatTheOneHadThatItStandsFor(t *testing.T) {
 	}))
 }
 
+// changeShards changes a bit of each shard in the files and segments of a drive, and returns
+// how many there are.
+func changeShards(t *testing.T, system string) (changed int) {
+	t.Helper()
+	for _, dir := range []string{"data", "segments"} {
+		must(t, filepath.WalkDir(filepath.Join(system, dir), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			must(t, err)
+			for at, length, size := 0, len(b), len(b); at < len(b); at += size {
+				if dir == "segments" { // a header says how long it is, see drive/entry.go
+					length = int(binary.BigEndian.Uint32(b[at+4:]))
+					size = (32 + length + 4095) / 4096 * 4096
+				}
+				b[at+32+length/3] ^= 4
+				changed++
+			}
+			return os.WriteFile(path, b, 0o600)
+		}))
+	}
+	return changed
+}
+
 func TestAScrubFindsAndHealsWhatHasChanged(t *testing.T) {
 	paths := directories(t, 4)
 	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
@@ -238,16 +266,7 @@ func TestAScrubFindsAndHealsWhatHasChanged(t *testing.T) {
 	}))
 	changed := 0
 	for _, drive := range []string{paths[0], paths[3]} {
-		must(t, filepath.WalkDir(filepath.Join(drive, ".shoal.sys", "data"), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			b, err := os.ReadFile(path)
-			must(t, err)
-			b[len(b)/3] ^= 4
-			changed++
-			return os.WriteFile(path, b, 0o600)
-		}))
+		changed += changeShards(t, filepath.Join(drive, ".shoal.sys"))
 	}
 	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
 		checkAll(t, s, "a")

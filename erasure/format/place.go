@@ -176,8 +176,12 @@ func (p *place) open(log *slog.Logger) (*drive.Drive, error) {
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	return drive.New(kv, files, func() (left, all uint64, err error) {
+	d := drive.New(kv, files, func() (left, all uint64, err error) {
 		u, err := p.dir.Usage()
 		return u.Free, u.Total, err
-	}), nil
+	})
+	if err := d.UseSegments(p.dir, log.With("path", p.path)); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }

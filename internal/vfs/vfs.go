@@ -128,7 +128,7 @@ type Dir interface {
 }
 
 // File is an open file. ReadAt, Send, Stat and Getxattr may run concurrently,
-// the others not; Close only when nothing else runs.
+// and Sync beside a Write; the others not; Close only when nothing else runs.
 type File interface {
 	io.ReaderAt
 	// Write appends to what this File has written.
@@ -158,7 +158,7 @@ type File interface {
 	Chown(uid, gid int) error
 	// Chmod sets the permissions, and of further bits setgid and sticky.
 	Chmod(mode fs.FileMode) error
-	// Sync makes content and attributes durable. After an error the content is
+	// Sync makes content and attributes durable that were there when it began. After an error the content is
 	// lost: the caller must not call it again and believe the answer.
 	Sync() error
 	// Close frees the handle. A file that was written reports here what the

@@ -1,0 +1,125 @@
+package drive
+
+import (
+	"context"
+	"io/fs"
+	"sync"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// Create begins the shard of a content. Of what is finished nothing is left if it is
+// dropped, and if no register ever refers to it.
+func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWriter, error) {
+	if err := d.room.check(); err != nil {
+		return nil, err
+	}
+	return &shardWriter{d: d, id: id}, nil
+}
+
+// maxInline is the size, in bytes, up to which a shard is in the ordered store.
+const maxInline = 8 << 10
+
+// shardWriter keeps a shard in memory for as long as it may come to be in the store or in a
+// segment, and there is room; from then on it writes a file.
+type shardWriter struct {
+	mu    sync.Mutex // who gives a shard up may do so while it is being written
+	d     *Drive
+	id    register.DataID
+	small []byte // while it is no more than maxInline
+	draft draft  // while it is more, and can be in a segment
+	file  File   // nil until it cannot
+	ended bool
+}
+
+// Write implements register.ShardWriter.
+func (w *shardWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.ended:
+		return 0, fs.ErrClosed
+	case w.file != nil:
+		return w.file.Write(p)
+	case w.draft.length == 0 && len(w.small)+len(p) <= maxInline:
+		w.small = append(w.small, p...)
+		return len(p), nil
+	case w.drafted(p):
+		return len(p), nil
+	}
+	if err := w.toFile(); err != nil {
+		return 0, err
+	}
+	return w.file.Write(p)
+}
+
+// drafted appends to the draft, if the shard can be in a segment and there is room.
+func (w *shardWriter) drafted(p []byte) bool {
+	if w.d.segments == nil {
+		return false
+	}
+	w.draft.spool = &w.d.spool
+	if !w.draft.write(w.small) {
+		return false
+	}
+	w.small = nil
+	return w.draft.write(p)
+}
+
+// toFile goes on in a file.
+func (w *shardWriter) toFile() error {
+	file, err := w.d.files.Create(w.id)
+	if err != nil {
+		return err
+	}
+	w.file = file
+	for _, b := range append(w.draft.content(), w.small) {
+		if _, err := w.file.Write(b); err != nil {
+			return err
+		}
+	}
+	w.draft.drop()
+	w.small = nil
+	return nil
+}
+
+// Finish implements register.ShardWriter. The note becomes durable with the register
+// that refers to it.
+func (w *shardWriter) Finish() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return fs.ErrClosed
+	}
+	w.ended = true
+	switch {
+	case w.file != nil:
+		if err := w.file.Finish(); err != nil {
+			return err
+		}
+		return w.d.keep(w.id, []byte{isFile})
+	case w.draft.length > 0:
+		at, err := w.d.segments.store(w.id, &w.draft)
+		if err != nil {
+			return err
+		}
+		err = w.d.keep(w.id, at.note())
+		w.d.segments.done(at, err == nil)
+		return err
+	}
+	return w.d.keep(w.id, inlineShard(w.small))
+}
+
+// Abort implements register.ShardWriter.
+func (w *shardWriter) Abort() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
+	w.ended = true
+	w.draft.drop()
+	if w.file != nil {
+		w.file.Abort()
+	}
+}
