@@ -300,17 +300,17 @@ func (w *crowd) check(t *testing.T) {
 	}
 	for key, list := range w.operations {
 		if result := porcupine.CheckOperationsTimeout(counting(), list, time.Minute); result != porcupine.Ok {
-			t.Errorf("the history of %d operations on %s is %s\n%s", len(list), key, result, tell(list))
+			t.Errorf("the history of %d operations on %s is %s\n%s", len(list), key, result, tell(list, counting()))
 		}
 	}
 }
 
 // tell returns the last operations of a history, in the order in which they began.
-func tell(history []porcupine.Operation) string {
+func tell(history []porcupine.Operation, of porcupine.Model) string {
 	slices.SortFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	var text strings.Builder
 	for _, op := range history[max(0, len(history)-200):] {
-		fmt.Fprintf(&text, "%8d to %8d ms, client %4d: %s\n", op.Call/1e6, min(op.Return/1e6, 99999999), op.ClientId, counting().DescribeOperation(op.Input, op.Output))
+		fmt.Fprintf(&text, "%8d to %8d ms, client %4d: %s\n", op.Call/1e6, min(op.Return/1e6, 99999999), op.ClientId, of.DescribeOperation(op.Input, op.Output))
 	}
 	return text.String()
 }

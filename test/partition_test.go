@@ -136,3 +136,30 @@ func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
 	}
 	w.check(t)
 }
+
+// TestAGatewayThatIsCutOffServesNobodyWhoHasBeenRemoved removes a user while one gateway
+// hears nothing of that, and asks that one as soon as the call has returned.
+func TestAGatewayThatIsCutOffServesNobodyWhoHasBeenRemoved(t *testing.T) {
+	l, places := newLab(t, 3)
+	dir := t.TempDir()
+	var fleet []*server
+	for i, p := range places {
+		fleet = append(fleet, startAt(t, p, dir, "--cluster-address", fmt.Sprintf("10.214.0.%d:9002", i+1)))
+	}
+	a := administerFleet(t, fleet)
+	a.mc.run(t, "mb", "g0/bucket")
+	a.admin(t, "user", "add", "@", "ann", "ann's secret")
+	a.admin(t, "policy", "attach", "@", "readwrite", "--user", "ann")
+	a.everywhere(t, "ann", "ann's secret", "")
+	l.cut(t, 2, true)
+	a.mc.run(t, a.args(0, []string{"user", "remove", "@", "ann"})...)
+	for i, s := range fleet {
+		_, err := newS3(s, noRetry, as("ann", "ann's secret")).ListBuckets(t.Context(), &s3.ListBucketsInput{})
+		if code := errorCode(err); code != notKnown && (i != 2 || code != "ServiceUnavailable") {
+			t.Errorf("gateway %d answers with %v", i, err)
+		}
+	}
+	l.cut(t, 2, false)
+	eventually(t, "who was cut off is back", func() bool { return fleet[2].probe("/minio/health/ready") == http.StatusOK })
+	a.everywhere(t, "ann", "ann's secret", notKnown)
+}

@@ -511,3 +511,24 @@ func TestWhoAUserIsToTheFileSystemIsSoForAllWhoActForHim(t *testing.T) {
 		t.Errorf("of a service account: %v", err)
 	}
 }
+
+// TestARefusalIsForWhatIsSoEverywhere has the record changed by somebody else while
+// nothing seems to be there to do.
+func TestARefusalIsForWhatIsSoEverywhere(t *testing.T) {
+	r, ctx := &directorytest.Records{}, t.Context()
+	one, other := open(t, r), open(t, r)
+	ann, policy := directory.Holder{Name: "ann"}, []string{"readwrite"}
+	must(t, one.SetUser(ctx, "ann", "secret of ann", true))
+	r.Meanwhile(func() { _, err := other.Attach(ctx, ann, policy); must(t, err) })
+	if detached, err := one.Detach(ctx, ann, policy); err != nil || len(detached) != 1 {
+		t.Errorf("detached %v, %v", detached, err)
+	}
+	must(t, one.RemoveUser(ctx, "ann"))
+	r.Meanwhile(func() { must(t, other.SetUser(ctx, "ann", "secret of ann", true)) })
+	if err := one.EnableUser(ctx, "ann", false); err != nil {
+		t.Errorf("disabled: %v", err)
+	}
+	if _, err := one.Detach(ctx, ann, policy); !errors.Is(err, directory.ErrNoChange) {
+		t.Errorf("detached once more: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,22 +116,31 @@ type opened struct {
 // get returns what a record holds, nil if there is none, and its revision.
 func get[T any, R record[T]](d *Directory, name string) (R, uint64, error) {
 	sealed, revision, err := d.cfg.Records.Get(name)
-	if err != nil || revision == 0 {
+	if err != nil {
 		return nil, 0, err //nolint:wrapcheck // the question is the caller's own
+	}
+	v, err := read[T, R](d, name, sealed, revision)
+	return v, revision, err
+}
+
+// read returns what a record of a revision holds, nil if there is none.
+func read[T any, R record[T]](d *Directory, name string, sealed []byte, revision uint64) (R, error) {
+	if revision == 0 {
+		return nil, nil
 	}
 	d.known.mu.RLock()
 	have := d.known.m[name]
 	d.known.mu.RUnlock()
 	if v, ok := have.value.(R); ok && have.revision == revision {
-		return v, revision, nil
+		return v, nil
 	}
 	content, err := d.vault.open(name, sealed)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	v := R(new(T))
 	if err := errors.Join(json.Unmarshal(content, v), v.parse()); err != nil {
-		return nil, 0, fmt.Errorf("read record %q: %w", name, err)
+		return nil, fmt.Errorf("read record %q: %w", name, err)
 	}
 	d.known.mu.Lock()
 	defer d.known.mu.Unlock()
@@ -138,18 +148,25 @@ func get[T any, R record[T]](d *Directory, name string) (R, uint64, error) {
 		d.known.m = make(map[string]opened)
 	}
 	d.known.m[name] = opened{revision: revision, value: v}
-	return v, revision, nil
+	return v, nil
 }
 
 // edit changes a record, again and again until nobody else has changed it meanwhile.
 // change is given a copy of what it holds, nil if there is none, and returns what it
 // shall hold, nil for nothing. It must not change slices in place.
+//
+// If change refuses, the record is set to what it is: the refusal may be for a change that
+// is still on its way to other gateways, and when edit returns none is behind it.
 func edit[T any, R record[T]](ctx context.Context, d *Directory, name string, change func(R) (R, error)) error {
 	if d.cfg.Records == nil {
 		return ErrNoRecords
 	}
 	for {
-		have, revision, err := get[T, R](d, name)
+		value, revision, err := d.cfg.Records.Get(name)
+		if err != nil {
+			return err //nolint:wrapcheck // the question is the caller's own
+		}
+		have, err := read[T, R](d, name, value, revision)
 		if err != nil {
 			return err
 		}
@@ -157,23 +174,28 @@ func edit[T any, R record[T]](ctx context.Context, d *Directory, name string, ch
 			copied := *have
 			have = &copied
 		}
-		next, err := change(have)
-		if err != nil || next == nil && revision == 0 {
-			return err
-		}
-		var value []byte
-		if next != nil {
-			if value, err = json.Marshal(next); err != nil {
-				return fmt.Errorf("encode record %q: %w", name, err)
-			}
-			if value, err = d.vault.seal(ctx, name, value); err != nil {
+		next, refused := change(have)
+		if refused == nil {
+			if value, err = seal[T](ctx, d, name, next); err != nil {
 				return err
 			}
 		}
 		if err := d.cfg.Records.Set(ctx, name, value, revision); !errors.Is(err, ErrChanged) {
-			return err //nolint:wrapcheck // it names the record
+			return cmp.Or(err, refused) //nolint:wrapcheck // it names the record
 		}
 	}
+}
+
+// seal returns a record as it is kept, nil for none.
+func seal[T any, R record[T]](ctx context.Context, d *Directory, name string, v R) ([]byte, error) {
+	if v == nil {
+		return nil, nil
+	}
+	content, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode record %q: %w", name, err)
+	}
+	return d.vault.seal(ctx, name, content)
 }
 
 // names returns what stands behind the prefix in the names of records, sorted.
