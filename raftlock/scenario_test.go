@@ -249,6 +249,28 @@ func TestTwoThatDoNotReachEachOtherWaitNoLongerThanTheyAreTold(t *testing.T) {
 	})
 }
 
+// Who is cut off does not answer, and the connection to it stands. A setting waits until
+// its session is over, and not for an answer.
+func TestASettingWaitsNoLongerThanTheSessionOfWhoIsCutOff(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, others := w.leader(t)
+		set := func(value string) time.Duration {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			begun := time.Now()
+			if _, err := leader.node.Set(ctx, Change{Name: "user/ann", Value: []byte(value)}); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(begun)
+		}
+		set("before")
+		w.isolate(others[0], true)
+		if took := set("meanwhile"); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // A third node joins while ten thousand locks are held: nobody loses any, and
 // whoever wants another waits for a few round trips.
 func TestAJoinUnderManyLocksLosesNoneAndStallsNobody(t *testing.T) {

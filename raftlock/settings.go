@@ -154,14 +154,22 @@ func (l *life) everywhere(ctx context.Context, index uint64) error {
 // appliedAt waits until a session has applied an entry, or is no more.
 func (l *life) appliedAt(ctx context.Context, peer protocol.Session, index uint64) error {
 	to := raftAddress(raft.ServerID(peer.Node), peer.Address)
+	gone := func(s *protocol.State) bool { return s.Sessions[peer.ID] == nil }
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // who is cut off does not answer, and does not hang up
+		if l.await(asking, gone) == nil {
+			stop()
+		}
+	}()
 	for {
-		a, err := l.calls.ask(ctx, to, request{Generation: l.generation, Applied: index})
+		a, err := l.calls.ask(asking, to, request{Generation: l.generation, Applied: index})
 		if err == nil && a.Error == "" && !a.NotLeader {
 			return nil
 		}
-		gone := false
-		l.look(func(s *protocol.State) { gone = s.Sessions[peer.ID] == nil })
-		if gone {
+		over := false
+		l.look(func(s *protocol.State) { over = gone(s) })
+		if over {
 			return nil
 		}
 		select {
