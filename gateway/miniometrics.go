@@ -59,6 +59,9 @@ func (c *minioCounts) register(s *Server) error {
 	for _, part := range []prometheus.Collector{c.requests, c.failed, c.clientErrors, c.serverErrors, c.received, c.sent, minioState{s}} {
 		errs = append(errs, to.Register(part))
 	}
+	if s.Drives != nil {
+		errs = append(errs, s.Metrics.Registry.Register(driveState{s}))
+	}
 	return errors.Join(errs...)
 }
 
@@ -78,15 +81,7 @@ func (c minioState) Collect(out chan<- prometheus.Metric) {
 	gauge("cluster_nodes_online_total", "Gateways that serve the tree.", float64(online))
 	gauge("cluster_nodes_offline_total", "Gateways that are known and do not answer.", float64(all-online))
 	if c.s.Drives != nil {
-		online, all = 0, 0
-		for _, d := range c.s.Drives() {
-			if all++; d.Online {
-				online++
-			}
-		}
-		gauge("cluster_drive_online_total", "Drives that can be used.", float64(online))
-		gauge("cluster_drive_offline_total", "Drives that cannot.", float64(all-online))
-		gauge("cluster_drive_total", "Drives of the set.", float64(all))
+		c.tellDrives(out, gauge)
 	}
 	gauge("node_process_uptime_seconds", "Since when this gateway serves.", c.s.Now().Sub(c.s.started).Seconds())
 	gauge("node_process_starttime_seconds", "When that was, in seconds since 1970.", float64(c.s.started.Unix()))

@@ -28,7 +28,14 @@ func TestMetricsHaveTheNamesThatMinIOsDashboardsAskFor(t *testing.T) {
 		c.PublicMetrics, c.Node, c.Version = true, "one", "v1"
 		c.Now = func() time.Time { return now }
 		c.Gateways = func(context.Context) []Gateway { return []Gateway{{Online: true}, {Online: true}, {}} }
-		c.Drives = func() []Drive { return []Drive{{Online: true}, {Online: true}, {Online: true}, {}} }
+		c.Drives = func() []Drive {
+			return []Drive{{Path: "/a", Online: true}, {Path: "/b", Slot: 1, Online: true}, {Path: "/c", Slot: -1, Online: true, Healing: true}, {Path: "/d", Slot: 3}}
+		}
+		c.Parity = 2
+		c.Healing = &healer{passes: []Pass{
+			{Kind: Everything, Token: "t", Begun: now.Add(-time.Minute), Told: now.Add(-time.Second), Names: 50, Expected: 100, Failed: 2},
+			{Kind: Scrub, Token: "u", Begun: now, Told: now, Ended: now},
+		}}
 	})
 	f.ok(call{method: "PUT", path: "/bucket"})
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "four"})
@@ -46,6 +53,14 @@ func TestMetricsHaveTheNamesThatMinIOsDashboardsAskFor(t *testing.T) {
 		`minio_cluster_drive_online_total{server="one"} 3`,
 		`minio_cluster_drive_offline_total{server="one"} 1`,
 		`minio_cluster_drive_total{server="one"} 4`,
+		`minio_cluster_health_status{server="one"} 1`,
+		`minio_cluster_health_erasure_set_online_drives{pool="0",server="one",set="0"} 3`,
+		`minio_cluster_health_erasure_set_healing_drives{pool="0",server="one",set="0"} 1`,
+		`minio_cluster_health_erasure_set_read_quorum{pool="0",server="one",set="0"} 2`,
+		`minio_cluster_health_erasure_set_write_quorum{pool="0",server="one",set="0"} 3`,
+		`minio_heal_objects_total{server="one",type="object"} 50`,
+		`minio_heal_objects_errors_total{server="one",type="object"} 2`,
+		`minio_heal_time_last_activity_nano_seconds{server="one"} 1e+09`,
 		`minio_node_process_starttime_seconds{server="one"} ` + fmt.Sprint(float64(now.Unix())),
 		`minio_node_process_uptime_seconds{server="one"} 0`,
 		`minio_software_version_info{server="one",version="v1"} 1`,

@@ -44,6 +44,18 @@ func (b *backend) close() error {
 	return errors.Join(errs...)
 }
 
+// show has the gateway show the drives, if objects are spread over some.
+func (b *backend) show(cfg *gateway.Config) error {
+	cfg.Drives, cfg.Parity, cfg.Healing, cfg.Self = b.drives, b.parity, b.healer, b.self
+	if b.counts == nil {
+		return nil
+	}
+	if err := cfg.Metrics.Registry.Register(driveCollector{b.counts, b.drives}); err != nil {
+		return failed("cannot measure the drives", err, "")
+	}
+	return nil
+}
+
 // errChanged is the error of a change of a record that has changed meanwhile, as those know
 // it who keep records.
 var errChanged = errors.Join(directory.ErrChanged, quota.ErrChanged)

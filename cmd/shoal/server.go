@@ -309,7 +309,9 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	defer f.startUsage(ctx, b, &cfg)()
-	cfg.Drives, cfg.Parity, cfg.Healing, cfg.Self = b.drives, b.parity, b.healer, b.self
+	if err := b.show(&cfg); err != nil {
+		return err
+	}
 	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer); err != nil {
 		return err
 	}

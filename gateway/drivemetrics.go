@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// driveState is for Prometheus how drives stand, and what passes over them do.
+type driveState struct{ s *Server }
+
+// Describe implements prometheus.Collector; which metrics there are depends on the drives.
+func (driveState) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c driveState) Collect(out chan<- prometheus.Metric) {
+	all := c.s.Drives()
+	for _, d := range all {
+		labels := d.Labels()
+		tellGauge(out, "shoal_drive_online", "1 if the drive can be used.", labels, bit(d.Online))
+		tellGauge(out, "shoal_drive_healing", "1 if the drive stands for another one, and does not have all of that yet.", labels, bit(d.Healing))
+	}
+	q := newQuorums(all, c.s.Parity)
+	const help = "Drives that may be lost before nothing can be read, or written; below 0 that is so."
+	tellGauge(out, "shoal_set_spare_drives", help, prometheus.Labels{"for": "read"}, float64(q.online-q.healing-q.read))
+	tellGauge(out, "shoal_set_spare_drives", help, prometheus.Labels{"for": "write"}, float64(q.online-q.write))
+	passes, err := c.s.passes()
+	if err != nil {
+		return // this gateway does not know now
+	}
+	for i := range passes {
+		passes[i].tell(out)
+	}
+}
+
+// tell gives Prometheus what a pass does.
+func (p *shownPass) tell(out chan<- prometheus.Metric) {
+	labels := prometheus.Labels{"pass": string(p.Kind)}
+	gauge := func(name, help string, value float64) {
+		tellGauge(out, "shoal_heal_pass_"+name, help, labels, value)
+	}
+	gauge("running", "1 while such a pass is made.", bit(p.State == passRunning))
+	gauge("names", "Names that the pass has looked at.", float64(p.Names))
+	gauge("expected_names", "Names that the one before has found; 0: not known.", float64(p.Expected))
+	gauge("failed_names", "Names that could not be healed.", float64(p.Failed))
+	gauge("shards", "Shards made anew.", float64(p.Shards))
+	gauge("bytes", "Bytes of those.", float64(p.Bytes))
+	gauge("damaged_shards", "Shards that were there and not whole.", float64(p.Damaged))
+	gauge("eta_seconds", "How long it will still take; 0: not known, or it is over.", p.ETA)
+	gauge("complete_time_seconds", "When the last one ended without an error, in seconds since 1970; 0: never.", seconds(p.completed()))
+}
+
+// completed is when the last pass of the kind ended without an error.
+func (p *shownPass) completed() time.Time {
+	if p.State == passFinished {
+		return p.Ended
+	}
+	return p.Complete
+}
+
+// quorums is how many drives there are, and how many are needed.
+type quorums struct{ online, healing, read, write int }
+
+func newQuorums(all []Drive, parity int) (q quorums) {
+	for _, d := range all {
+		if d.Online {
+			q.online++
+		}
+		if d.Online && d.Healing {
+			q.healing++
+		}
+	}
+	q.read = len(all) - parity
+	q.write = max(q.read, len(all)/2+1)
+	return q
+}
+
+// Labels are those by which metrics name the drive.
+func (d Drive) Labels() prometheus.Labels {
+	slot := ""
+	if d.Slot >= 0 {
+		slot = strconv.Itoa(d.Slot)
+	}
+	return prometheus.Labels{"node": d.Node, "path": d.Path, "slot": slot}
+}
+
+func tellGauge(out chan<- prometheus.Metric, name, help string, labels prometheus.Labels, value float64) {
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), prometheus.GaugeValue, value)
+}
+
+func bit(v bool) float64 {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
+}
+
+// tellDrives gives Prometheus how drives stand, and what the passes over everything do, under
+// MinIO's names.
+func (c minioState) tellDrives(out chan<- prometheus.Metric, gauge func(name, help string, value float64)) {
+	all := c.s.Drives()
+	q := newQuorums(all, c.s.Parity)
+	gauge("cluster_drive_online_total", "Drives that can be used.", float64(q.online))
+	gauge("cluster_drive_offline_total", "Drives that cannot.", float64(len(all)-q.online))
+	gauge("cluster_drive_total", "Drives of the set.", float64(len(all)))
+	gauge("cluster_health_status", "1 if what is stored can be changed.", bit(q.online >= q.write))
+	set := func(name, help string, value int) {
+		tellGauge(out, "minio_cluster_health_erasure_set_"+name, help, prometheus.Labels{"pool": "0", "set": "0"}, float64(value))
+	}
+	set("online_drives", "Drives that can be used.", q.online)
+	set("healing_drives", "Drives that do not have all yet.", q.healing)
+	set("read_quorum", "Drives that it takes to read.", q.read)
+	set("write_quorum", "Drives that it takes to write.", q.write)
+	passes, err := c.s.passes()
+	if err != nil {
+		return // this gateway does not know now
+	}
+	for i := range passes {
+		if p := &passes[i]; p.Kind == Everything {
+			of := prometheus.Labels{"type": "object"}
+			tellGauge(out, "minio_heal_objects_total", "Names that the last pass over the drives has looked at.", of, float64(p.Names))
+			tellGauge(out, "minio_heal_objects_errors_total", "Names that it could not heal.", of, float64(p.Failed))
+			gauge("heal_time_last_activity_nano_seconds", "For how long nothing was told of it.", float64(c.s.Now().Sub(p.Told)))
+		}
+	}
+}
