@@ -110,6 +110,9 @@ func (l *Ledger) prune(ctx context.Context, generation uint32, session, at strin
 
 // save commits an entry, or with nil that there is none, without asking what there was.
 func (l *Ledger) save(ctx context.Context, generation uint32, session, name string, content []byte) error {
+	// Nothing is to be left on drives that is not decided: who reads could not tell it from
+	// what was saved (Newer).
+	l.s.wary.Store(true)
 	lease := l.ballots.lease(ctx, generation, session)
 	defer lease.Release()
 	h := &hold{s: l.s, set: l.s.set, key: fleetKey(name), lease: lease, token: register.Token{Lease: lease.Token()}}
@@ -157,6 +160,15 @@ func (l *Ledger) Load(ctx context.Context) (all []byte, changes [][]byte, err er
 		}
 	}
 	return all, changes, nil
+}
+
+// Newer reports whether anything was saved behind a place in the order of all, as a quorum of
+// the drives knows at some time between call and return. What is not certain counts as saved.
+func (l *Ledger) Newer(ctx context.Context, generation uint32, index uint64) (bool, error) {
+	all := l.all()
+	all.q.Limit = 1
+	entries, more, err := all.scan(ctx, label(generation, index+1), register.Token{})
+	return len(entries) > 0 || more, fail("look for settings", "", err)
 }
 
 // assemble puts the pages of a copy together.

@@ -351,6 +351,19 @@ func (a *archive) saveAll(ctx context.Context, dir string) error {
 	return nil
 }
 
+// Known returns up to which place in the log of which generation this node knows the settings,
+// be it in a session or not; zeros if it never was in one.
+func (n *Node) Known() (generation uint32, index uint64) {
+	n.mu.Lock()
+	l := n.settings
+	n.mu.Unlock()
+	if l == nil {
+		return 0, 0
+	}
+	l.look(func(s *protocol.State) { index = s.Applied })
+	return l.generation, index
+}
+
 // loadSettings reads what earlier generations have saved.
 func (n *Node) loadSettings(ctx context.Context) (base uint64, settings map[string]protocol.Setting, err error) {
 	all, changes, err := n.cfg.Arbiter.Load(ctx)

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
@@ -97,10 +99,33 @@ func (c *nodes) makeBucket(t *testing.T) {
 	must(t, err)
 }
 
+// addUser makes a user who may read and write everything, and returns what S3 knows him by.
+func (c *nodes) addUser(t *testing.T, name string) func(*s3.Options) {
+	t.Helper()
+	var made struct {
+		Secret string `json:"secret_key"`
+	}
+	env := serverEnv(t.TempDir())
+	out, errOut, _ := shoal(t, env, "admin", "user", "add", name, "--json", "--url", c.servers[0].url)
+	if err := json.Unmarshal([]byte(out), &made); err != nil {
+		t.Fatalf("%v: %s", err, errOut)
+	}
+	if _, errOut, code := shoal(t, env, "admin", "policy", "attach", "readwrite", "--user", name, "--url", c.servers[1].url); code != 0 {
+		t.Fatal(errOut)
+	}
+	return func(o *s3.Options) { o.Credentials = credentials.NewStaticCredentialsProvider(name, made.Secret, "") }
+}
+
 // expect reads an object through a node.
 func (c *nodes) expect(t *testing.T, i int, key string, want []byte) {
 	t.Helper()
-	got, err := readS3(newS3(c.servers[i]).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: &key}))
+	c.expectAs(t, i, key, want, func(*s3.Options) {})
+}
+
+// expectAs is expect for somebody else than root.
+func (c *nodes) expectAs(t *testing.T, i int, key string, want []byte, who func(*s3.Options)) {
+	t.Helper()
+	got, err := readS3(newS3(c.servers[i], who).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: &key}))
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("node %d reads %d bytes of %s, which has %d: %v", i, len(got), key, len(want), err)
 	}
@@ -146,6 +171,7 @@ func TestHalfOfTheNodesCanBeLostForReads(t *testing.T) {
 	c, all := startNodes(t, 4, 1), contents()
 	c.makeBucket(t)
 	c.putAll(t, 0, all)
+	ann := c.addUser(t, "ann")
 	c.servers[2].kill(t)
 	all["middle"] = random(200_000)
 	putS3(t, c.servers[1], "middle", all["middle"])
@@ -157,6 +183,7 @@ func TestHalfOfTheNodesCanBeLostForReads(t *testing.T) {
 		for key, content := range all {
 			c.expect(t, i, key, content)
 		}
+		c.expectAs(t, i, "large", all["large"], ann)
 		_, err := newS3(c.servers[i], noRetry).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("small")})
 		wantCode(t, err, "NoSuchKey")
 		_, err = newS3(c.servers[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("new"), Body: strings.NewReader("x")})
@@ -293,6 +320,7 @@ func TestNodesThatAreCutOffTellTheTruth(t *testing.T) {
 		eventually(t, fmt.Sprintf("%s of node %d is %d", path, i, want), func() bool { return c.servers[i].probe("/minio/health/"+path) == want })
 	}
 	must(t, put(0, "before"))
+	ann := c.addUser(t, "ann")
 
 	l.cut(t, 3, true)
 	ready(3, "ready", http.StatusServiceUnavailable)
@@ -314,6 +342,9 @@ func TestNodesThatAreCutOffTellTheTruth(t *testing.T) {
 		ready(i, "cluster/read", http.StatusOK)
 		if got := read(i, "three"); got != "three" {
 			t.Errorf("two of four answer a read with %q", got)
+		}
+		if _, err := newS3(c.servers[i], noRetry, ann).ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("counter-0")}); err != nil {
+			t.Errorf("two of four do not know a user: %v", err)
 		}
 		begun := time.Now()
 		if code := errorCode(put(i, "two")); code != "ServiceUnavailable" && code != "SlowDown" {

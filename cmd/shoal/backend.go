@@ -105,7 +105,7 @@ func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Add
 			return nil, err
 		}
 		b.ends = append(b.ends, func() error { return b.fleet.close(context.WithoutCancel(ctx)) })
-		b.locker, b.records, b.sessions = b.fleet.node, settings{b.fleet.node}, sessions{b.fleet}
+		b.locker, b.records, b.sessions = b.fleet.node, settings{node: b.fleet.node}, sessions{b.fleet}
 	} else {
 		local := lock.NewLocal(1)
 		b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })

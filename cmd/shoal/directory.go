@@ -57,19 +57,37 @@ func (e *environment) former() (directory.Credentials, error) {
 }
 
 // settings are those of a fleet as records. A gateway that does not know its session to
-// be alive knows nothing: others have not waited for it.
-type settings struct{ node *raftlock.Node }
+// be alive knows nothing, since others have not waited for it: unless it can look where the
+// settings are kept whether there are later ones.
+type settings struct {
+	node  *raftlock.Node
+	newer func(ctx context.Context, generation uint32, index uint64) (bool, error) // nil: it cannot
+}
+
+// lookTime is how long it may take to find out whether there are later settings.
+const lookTime = 3 * time.Second
 
 // whileAlive has look look at the settings. It returns nil if one session was alive from
-// before until after: what was seen was in force then.
+// before until after, or if there are none later than were known before: what was seen was in
+// force then.
 func (s settings) whileAlive(look func()) error {
 	session := s.node.Session()
+	generation, index := s.node.Known()
 	look()
-	if err := s.node.Ready(); err != nil {
+	err := s.node.Ready()
+	switch {
+	case err == nil && s.node.Session() == session:
+		return nil
+	case err == nil:
+		err = raftlock.ErrCutOff // it was, meanwhile
+	}
+	if s.newer == nil || generation == 0 {
 		return err
 	}
-	if s.node.Session() != session {
-		return raftlock.ErrCutOff // it was, meanwhile
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	if later, failure := s.newer(ctx, generation, index); failure != nil || later {
+		return errors.Join(err, failure)
 	}
 	return nil
 }

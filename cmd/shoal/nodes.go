@@ -217,7 +217,7 @@ func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front,
 
 // listen has this node answer the others, and them find it.
 func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env *environment) error {
-	secret, err := nodeSecret(creds, env)
+	secrets, err := nodeSecrets(creds, env)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 		return err
 	}
 	fl := n.fl
-	if fl.mesh, err = mesh.New(mesh.Config{Cluster: "drives", Node: n.self, Secrets: [][]byte{secret}, Logger: fl.log}); err != nil {
+	if fl.mesh, err = mesh.New(mesh.Config{Cluster: "drives", Node: n.self, Secrets: secrets, Logger: fl.log}); err != nil {
 		return errors.Join(failed("cannot talk to other nodes", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
 	n.cluster = cluster.New(context.WithoutCancel(ctx), cluster.Config{
@@ -284,19 +284,28 @@ func (n *nodes) plain() *cluster.Plain {
 	}}
 }
 
-// nodeSecret returns what nodes know one another by: given for that, or made of the root
-// credentials, which all of them have.
-func nodeSecret(creds credentials, env *environment) ([]byte, error) {
+// nodeSecrets returns what nodes know one another by: given for that, or made of the root
+// credentials, which all of them have, and of those that were before while they are replaced.
+func nodeSecrets(creds credentials, env *environment) ([][]byte, error) {
 	given, _, err := env.secret([]string{clusterSecret})
 	switch {
 	case err != nil:
 		return nil, err
 	case given != "":
-		return []byte(given), nil
+		return [][]byte{[]byte(given)}, nil
 	case strings.HasSuffix(creds.source, ownCredentialsFile):
 		return nil, usage("several nodes need the same credentials", "set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE) on all of them")
 	}
-	return argon2.IDKey([]byte(creds.user+"\x00"+creds.password), []byte("shoal nodes of a cluster"), 1, 64<<10, 4, 32), nil
+	secrets := [][]byte{deriveSecret(creds.user, creds.password)}
+	former, err := env.former()
+	if err == nil && former.AccessKey != "" {
+		secrets = append(secrets, deriveSecret(former.AccessKey, former.Secret))
+	}
+	return secrets, err
+}
+
+func deriveSecret(user, password string) []byte {
+	return argon2.IDKey([]byte(user+"\x00"+password), []byte("shoal nodes of a cluster"), 1, 64<<10, 4, 32)
 }
 
 // join makes this node one of the fleet of those that have the drives.
@@ -328,7 +337,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	}
 	n.store.Store(store)
 	b := &backend{
-		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node}, sessions: sessions{fl}, fleet: fl,
+		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
 		what: fmt.Sprintf("%d nodes, %d drives, EC:%d", len(n.e.nodes()), len(n.e.all), n.parity), drives: n.shown, parity: n.parity,
 		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}

@@ -27,7 +27,10 @@ const (
 	magic     = "shoalmesh"
 	maxHello  = 512 // bytes
 	minSecret = 16  // bytes
-	exporter  = "EXPORTER-shoal-mesh-1"
+	// maxSecrets is how many a node can know: while it is being changed everybody comes to know
+	// the new one beside the old one, and then the new one alone.
+	maxSecrets = 2
+	exporter   = "EXPORTER-shoal-mesh-1"
 )
 
 // The roles; a proof of one is none of the other, so none can be sent back.
@@ -40,17 +43,18 @@ const (
 type hello struct {
 	oldest, newest uint32
 	cluster, node  string
-	proof          []byte
+	proofs         [maxSecrets][]byte // of each secret that the node knows
 }
 
 // writeHello says who this node is, and proves it.
 func (m *Mesh) writeHello(t *tls.Conn, role string) error {
 	h := hello{oldest: oldestVersion, newest: newestVersion, cluster: m.cfg.Cluster, node: m.cfg.Node}
-	proof, err := prove(t, m.cfg.Secrets[0], role, h)
-	if err != nil {
-		return err
+	for i, secret := range m.cfg.Secrets {
+		var err error
+		if h.proofs[i], err = prove(t, secret, role, h); err != nil {
+			return err
+		}
 	}
-	h.proof = proof
 	if _, err := t.Write(h.encode()); err != nil {
 		return fmt.Errorf("say hello: %w", err)
 	}
@@ -69,7 +73,9 @@ func (m *Mesh) readHello(t *tls.Conn, role string) (hello, error) {
 		if err != nil {
 			return h, err
 		}
-		known = hmac.Equal(want, h.proof) || known
+		for _, proof := range h.proofs {
+			known = hmac.Equal(want, proof) || known
+		}
 	}
 	switch {
 	case !known:
@@ -91,7 +97,7 @@ func prove(t *tls.Conn, secret []byte, role string, h hello) ([]byte, error) {
 	}
 	mac := hmac.New(sha256.New, secret)
 	mac.Write(material)
-	h.proof = nil
+	h.proofs = [maxSecrets][]byte{}
 	mac.Write(h.encode())
 	return mac.Sum(nil), nil
 }
@@ -101,7 +107,13 @@ func (h hello) encode() []byte {
 	b := append(make([]byte, 2, 256), magic...)
 	b = binary.BigEndian.AppendUint32(b, h.oldest)
 	b = binary.BigEndian.AppendUint32(b, h.newest)
-	for _, field := range []string{h.cluster, h.node, string(h.proof)} {
+	fields := []string{h.cluster, h.node}
+	for i, proof := range h.proofs {
+		if i == 0 || len(proof) > 0 {
+			fields = append(fields, string(proof))
+		}
+	}
+	for _, field := range fields {
 		b = append(b, byte(len(field)))
 		b = append(b, field[:min(len(field), 255)]...)
 	}
@@ -131,14 +143,20 @@ func decodeHello(r io.Reader) (h hello, err error) {
 	}
 	b = b[len(magic):]
 	h.oldest, h.newest, b = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), b[8:]
-	var fields [3]string
+	var fields [2 + maxSecrets]string
 	for i := range fields {
+		if len(b) == 0 && i > 2 {
+			break // a version that knows one secret
+		}
 		if len(b) < 1 || len(b) < 1+int(b[0]) {
 			return h, errNoHello
 		}
 		fields[i], b = string(b[1:1+int(b[0])]), b[1+int(b[0]):]
 	}
-	h.cluster, h.node, h.proof = fields[0], fields[1], []byte(fields[2])
+	h.cluster, h.node = fields[0], fields[1]
+	for i := range h.proofs {
+		h.proofs[i] = []byte(fields[2+i])
+	}
 	return h, nil
 }
 

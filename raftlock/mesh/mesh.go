@@ -25,7 +25,7 @@ import (
 type Config struct {
 	Cluster string   // nodes of another are refused
 	Node    string   // this node's UUID
-	Secrets [][]byte // of the cluster; the first proves, all are accepted: so one can be changed while all run
+	Secrets [][]byte // of the cluster, two at most: any is accepted, so that one can be changed while all run
 	Logger  *slog.Logger
 	// Dial connects to an address; nil: TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
@@ -75,6 +75,9 @@ var ErrOtherNode = fmt.Errorf("%w: another node is there", ErrRefused)
 func New(cfg Config) (*Mesh, error) {
 	if cfg.Cluster == "" || cfg.Node == "" || len(cfg.Secrets) == 0 || cfg.Logger == nil {
 		return nil, errors.New("mesh: cluster, node, secret and logger are required")
+	}
+	if len(cfg.Secrets) > maxSecrets {
+		return nil, fmt.Errorf("mesh: there are %d secrets, and %d can be known", len(cfg.Secrets), maxSecrets)
 	}
 	for _, s := range cfg.Secrets {
 		if len(s) < minSecret {

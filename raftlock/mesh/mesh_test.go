@@ -181,7 +181,7 @@ func TestAHelloCannotBeReplayed(t *testing.T) {
 		}
 		if record {
 			h := hello{oldest: 1, newest: 1, cluster: "c", node: "a"}
-			if h.proof, err = prove(c, secret, roleClient, h); err != nil {
+			if h.proofs[0], err = prove(c, secret, roleClient, h); err != nil {
 				t.Fatal(err)
 			}
 			heard.Write(h.encode())
@@ -220,15 +220,34 @@ func TestGarbageIsClosedAndCostsNothing(t *testing.T) {
 	}
 }
 
+// TestASecretIsChangedNodeByNode has nodes that know the old one, both, and the new one.
+func TestASecretIsChangedNodeByNode(t *testing.T) {
+	next := []byte("the next secret..")
+	known := map[string][][]byte{"old": {secret}, "both": {next, secret}, "both, the other way": {secret, next}, "new": {next}}
+	for from, secrets := range known {
+		for to, theirs := range known {
+			a, _, _ := node(t, Config{Node: "a", Secrets: secrets})
+			_, at, _ := node(t, Config{Node: "b", Secrets: theirs})
+			c, err := a.Dial(t.Context(), at, "b", "echo/1")
+			if err == nil {
+				_ = c.Close()
+			}
+			if apart := from == "old" && to == "new" || from == "new" && to == "old"; (err != nil) != apart {
+				t.Errorf("who knows the %s meets who knows the %s: %v", from, to, err)
+			}
+		}
+	}
+}
+
 func FuzzHello(f *testing.F) {
-	f.Add(hello{oldest: 1, newest: 2, cluster: "c", node: "n", proof: make([]byte, 32)}.encode())
+	f.Add(hello{oldest: 1, newest: 2, cluster: "c", node: "n", proofs: [maxSecrets][]byte{make([]byte, 32), {1}}}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := decodeHello(bytes.NewReader(b))
 		if err != nil {
 			return
 		}
 		again, err := decodeHello(bytes.NewReader(h.encode()))
-		if err != nil || again.node != h.node || !bytes.Equal(again.proof, h.proof) {
+		if err != nil || again.node != h.node || !bytes.Equal(again.proofs[0], h.proofs[0]) || !bytes.Equal(again.proofs[1], h.proofs[1]) {
 			t.Errorf("%+v came back as %+v, %v", h, again, err)
 		}
 	})

@@ -1,0 +1,140 @@
+package erasure_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/fence"
+	"github.com/shoal-storage/shoal/erasure/format"
+)
+
+// ledger is one over drives that obey a fleet, of which the generation is claimed.
+func ledger(t *testing.T, all []erasure.Drive, generation uint32) *erasure.Ledger {
+	t.Helper()
+	for _, d := range all {
+		own, ok := d.(*drive.Drive)
+		if !ok {
+			continue
+		}
+		if _, err := own.Order(t.Context(), fence.Order{Op: fence.Claim, Generation: generation, Node: "n"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := erasure.NewLedger(context.Background(), erasure.Config{Drives: all, Parity: len(all) / 2, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	l.Act(generation, "s")
+	return l
+}
+
+func obedient(t *testing.T, n int) []erasure.Drive {
+	t.Helper()
+	all := drives(n)
+	for _, d := range all {
+		if err := d.(*drive.Drive).Require(false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func TestSettingsComeBackAsTheyWereSaved(t *testing.T) {
+	all := obedient(t, 4)
+	l := ledger(t, all, 1)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(l *erasure.Ledger, whole []byte, changes ...string) {
+		t.Helper()
+		got, each, err := l.Load(t.Context())
+		must(err)
+		if !bytes.Equal(got, whole) || len(each) != len(changes) {
+			t.Fatalf("%d bytes and %d changes, want %d and %d", len(got), len(each), len(whole), len(changes))
+		}
+		for i := range changes {
+			if string(each[i]) != changes[i] {
+				t.Errorf("change %d is %q", i, each[i])
+			}
+		}
+	}
+	check(l, nil)
+	for i := range 3 {
+		must(l.SaveChange(t.Context(), 1, "s", uint64(5+i), fmt.Append(nil, "change ", i)))
+	}
+	check(l, nil, "change 0", "change 1", "change 2")
+	whole := bytes.Repeat([]byte("all of them "), 100_000) // some pages
+	must(l.SaveAll(t.Context(), 1, "s", 6, whole))
+	check(l, whole, "change 2")
+
+	l = ledger(t, all, 2)
+	check(l, whole, "change 2")
+	must(l.SaveChange(t.Context(), 2, "s", 1, []byte("of the next generation")))
+	check(l, whole, "change 2", "of the next generation")
+	must(l.SaveAll(t.Context(), 2, "s", 3, []byte("less")))
+	check(l, []byte("less"))
+
+	half := append([]erasure.Drive{format.Absent{}, format.Absent{}}, all[2:]...)
+	check(ledgerOver(t, half, 2), []byte("less"))
+}
+
+// ledgerOver is a Ledger in a generation that was claimed before.
+func ledgerOver(t *testing.T, all []erasure.Drive, generation uint32) *erasure.Ledger {
+	t.Helper()
+	l, err := erasure.NewLedger(context.Background(), erasure.Config{Drives: all, Parity: len(all) / 2, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	l.Act(generation, "s")
+	return l
+}
+
+func TestWhoseGenerationIsOverSavesNothing(t *testing.T) {
+	all := obedient(t, 4)
+	old := ledger(t, all, 1)
+	next := ledger(t, all, 2)
+	if err := old.SaveChange(t.Context(), 1, "s", 9, []byte("late")); err == nil {
+		t.Error("it was saved")
+	}
+	if _, changes, err := next.Load(t.Context()); err != nil || len(changes) > 0 {
+		t.Errorf("%d changes, %v", len(changes), err)
+	}
+}
+
+func TestWhetherThereAreLaterSettingsAQuorumKnows(t *testing.T) {
+	all := obedient(t, 4)
+	l := ledger(t, all, 1)
+	if err := errors.Join(l.SaveChange(t.Context(), 1, "s", 5, []byte("a")), l.SaveChange(t.Context(), 1, "s", 7, []byte("b"))); err != nil {
+		t.Fatal(err)
+	}
+	half := ledgerOver(t, append([]erasure.Drive{format.Absent{}, format.Absent{}}, all[2:]...), 1)
+	for index, want := range map[uint64]bool{4: true, 5: true, 6: true, 7: false, 8: false} {
+		for name, l := range map[string]*erasure.Ledger{"all": l, "half": half} {
+			if later, err := l.Newer(t.Context(), 1, index); err != nil || later != want {
+				t.Errorf("%s drives know of a change after %d: %v, %v", name, index, later, err)
+			}
+		}
+	}
+	if err := half.SaveChange(t.Context(), 1, "s", 9, []byte("c")); err == nil {
+		t.Error("half of the drives have saved something")
+	}
+	if later, err := half.Newer(t.Context(), 1, 7); err != nil || later {
+		t.Errorf("what could not be saved was left: %v, %v", later, err)
+	}
+	one := ledgerOver(t, append([]erasure.Drive{format.Absent{}, format.Absent{}, format.Absent{}}, all[3]), 1)
+	if _, err := one.Newer(t.Context(), 1, 7); err == nil {
+		t.Error("one of four drives is believed")
+	}
+}
