@@ -239,7 +239,7 @@ func TestALostDriveIsReplacedByABlankOne(t *testing.T) {
 	must(t, os.MkdirAll(c.drive(1, 1), 0o700))
 	c.launch(t, 1)
 	eventually(t, "the old drive is refused", func() bool {
-		return strings.Contains(c.servers[1].log(t), "in the place of "+net.JoinHostPort(c.name(1), c.port)+c.drive(1, 0)+" is another one")
+		return strings.Contains(c.servers[1].log(t), "in the place of http://"+net.JoinHostPort(c.name(1), c.port)+c.drive(1, 0)+" is another one")
 	})
 }
 
@@ -287,7 +287,7 @@ func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
 	must(t, os.Mkdir(other, 0o700))
 	home := t.TempDir()
 	_, errOut, code := shoal(t, serverEnv(home), "server", "--quiet", "--state-dir", home, "--address", net.JoinHostPort(c.name(2), c.port), url(0, c.drive(0, 0)), url(1, c.drive(1, 0)), url(2, other))
-	if code != 1 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names "+c.name(2)+":"+c.port+other) {
+	if code != 1 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names http://"+c.name(2)+":"+c.port+other) {
 		t.Errorf("exit %d: %s", code, errOut)
 	}
 }
