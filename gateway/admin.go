@@ -98,6 +98,12 @@ func adminCalls() []adminCall {
 		{"POST", "idp/ldap/policy/attach", "AdminAttachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachLDAPPolicy},
 		{"POST", "idp/ldap/policy/detach", "AdminDetachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachLDAPPolicy},
 		{"GET", "idp/ldap/policy-entities", "AdminLDAPPolicyEntities", "admin:ListUserPolicies", (*Server).ldapPolicyEntities},
+		{"GET", "idp/ldap/list-access-keys-bulk", "AdminListLDAPAccessKeys", "admin:ListServiceAccounts", notOffered(noLDAPAccounts)},
+		{"PUT", "idp/ldap/add-service-account", "AdminAddLDAPServiceAccount", "admin:CreateServiceAccount", notOffered(noLDAPAccounts)},
+		{"GET", idpCall, "AdminIdentityProviders", "admin:ConfigUpdate", (*Server).identityProviders},
+		{"PUT", idpCall, "AdminAddIdentityProvider", "admin:ConfigUpdate", (*Server).refuseProvider},
+		{"POST", idpCall, "AdminUpdateIdentityProvider", "admin:ConfigUpdate", (*Server).refuseProvider},
+		{"DELETE", idpCall, "AdminRemoveIdentityProvider", "admin:ConfigUpdate", (*Server).refuseProvider},
 		{"PUT", "set-user-or-group-policy", "AdminSetPolicy", "admin:AttachUserOrGroupPolicy", (*Server).setPolicies},
 		{"GET", "idp/builtin/policy-entities", "AdminPolicyEntities", "admin:ListUserPolicies", (*Server).policyEntities},
 
@@ -105,6 +111,7 @@ func adminCalls() []adminCall {
 		{"POST", "update-service-account", "AdminUpdateServiceAccount", own, (*Server).updateAccount},
 		{"GET", "info-service-account", "AdminServiceAccountInfo", own, (*Server).serviceAccountInfo},
 		{"GET", "info-access-key", "AdminAccessKeyInfo", own, (*Server).serviceAccountInfo},
+		{"GET", "temporary-account-info", "AdminTemporaryAccountInfo", own, (*Server).noListedSessions},
 		{"GET", "list-service-accounts", "AdminListServiceAccounts", own, (*Server).listAccounts},
 		{"GET", "list-access-keys-bulk", "AdminListAccessKeys", own, (*Server).listAccessKeys},
 		{"DELETE", "delete-service-account", "AdminDeleteServiceAccount", own, (*Server).removeAccount},
@@ -140,8 +147,10 @@ func (r *request) isAdmin() bool {
 func (s *Server) prepareAdmin(r *request) error {
 	r.admin = true
 	call := strings.TrimPrefix(r.key, adminPrefix)
-	if strings.HasPrefix(call, healCall) {
-		call, r.below = healCall, call[len(healCall):] // of whatever bucket
+	for _, prefix := range []string{healCall, idpCall} { // of whatever bucket, and provider
+		if below, ok := strings.CutPrefix(call, prefix); ok {
+			call, r.below = prefix, below
+		}
 	}
 	r.bucket, r.key = "", ""
 	known := s.Directory != nil && s.admin[r.method+" "+call] != nil
@@ -157,7 +166,7 @@ func (s *Server) prepareAdmin(r *request) error {
 		return errAccessDenied
 	}
 	if !known {
-		return errAdminUnknown
+		return unknownCall(call)
 	}
 	if r.op.action != own {
 		if err := s.allow(r, r.op.action, object.Ref{}); err != nil {
@@ -165,6 +174,25 @@ func (s *Server) prepareAdmin(r *request) error {
 		}
 	}
 	return s.admit(r)
+}
+
+// unknownCall says that a call is not known, and why, where it is one of MinIO's that
+// administrators look for.
+func unknownCall(call string) error {
+	system, _, _ := strings.Cut(call, "/")
+	switch system {
+	case "update":
+		return errNotImplemented.with(noUpdate)
+	case "site-replication":
+		return errNotImplemented.with(noSites)
+	case "pools", "rebalance":
+		return errNotImplemented.with(noPools)
+	case "tier", "tier-stats":
+		return errNotImplemented.with(noTiers)
+	case "start-job", "list-jobs", "status-job", "describe-job", "cancel-job":
+		return errNotImplemented.with(noJobs)
+	}
+	return errAdminUnknown
 }
 
 // allowOn returns nil if the sender may do an action to what is a user's: to what is

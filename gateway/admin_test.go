@@ -167,6 +167,9 @@ func TestAdminErrorsHaveTheCodesThatToolsKnow(t *testing.T) {
 	}{
 		{"GET", "speedtest", "", "", "XMinioAdminVersionMismatch", 426},
 		{"POST", "info", "", "", "XMinioAdminVersionMismatch", 426},
+		{"POST", "update", "", "", "NotImplemented", 501},
+		{"GET", "site-replication/info", "", "", "NotImplemented", 501},
+		{"GET", "rebalance/status", "", "", "NotImplemented", 501},
 		{"DELETE", "remove-user", "accessKey=nobody", "", "XMinioAdminNoSuchUser", 404},
 		{"DELETE", "remove-user", "accessKey=annskey", "", "XMinioAdminNoSuchUser", 404},
 		{"GET", "group", "group=none", "", "XMinioAdminNoSuchGroup", 404},

@@ -44,3 +44,29 @@ func TestSettingsAreShownAndNotChangedByMC(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentityProvidersAreShownAndNotChangedByMC has one of each kind.
+func TestIdentityProvidersAreShownAndNotChangedByMC(t *testing.T) {
+	s := startWith(t, []string{
+		"SHOAL_IDENTITY_OPENID_CONFIG_URL=http://127.0.0.1:9/openid", "SHOAL_IDENTITY_OPENID_CLIENT_ID=shoal",
+		"MINIO_IDENTITY_LDAP_SERVER_ADDR=127.0.0.1:9", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN=dc=example", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_FILTER=(uid=%s)",
+		"SHOAL_IDENTITY_LDAP_LOOKUP_BIND_DN=cn=shoal", "SHOAL_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD=" + password,
+	}, place{host: "127.0.0.1"}, t.TempDir())
+	mc := administerFleet(t, []*server{s}).mc
+	for line, want := range map[string]string{
+		"openid ls g0": "default", "openid info g0": "http://127.0.0.1:9/openid", "ldap ls g0": "default", "ldap info g0": "(uid=%s)",
+	} {
+		if out := mc.run(t, append([]string{"idp"}, strings.Fields(line)...)...); !strings.Contains(out, want) || strings.Contains(out, password) {
+			t.Errorf("idp %s: %s", line, out)
+		}
+	}
+	for line, want := range map[string]string{
+		"openid add g0 other client_id=x config_url=http://x": "--identity-openid-config-url", "openid update g0 client_id=x": "--identity-openid-config-url",
+		"openid rm g0": "--identity-openid-config-url", "openid disable g0": "--identity-openid-config-url", "ldap add g0 server_addr=x": "--identity-ldap-server-addr",
+		"ldap update g0 server_addr=x": "--identity-ldap-server-addr", "ldap rm g0": "--identity-ldap-server-addr", "ldap accesskey ls g0": "temporary credentials",
+	} {
+		if out, err := mc.try(t, append([]string{"idp"}, strings.Fields(line)...)...); err == nil || !strings.Contains(out, want) {
+			t.Errorf("idp %s: %v: %s", line, err, out)
+		}
+	}
+}
