@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +26,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure/arbiter"
 	"github.com/shoal-storage/shoal/erasure/cluster"
 	"github.com/shoal-storage/shoal/erasure/node"
+	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/trace"
 	"github.com/shoal-storage/shoal/internal/uuid"
@@ -183,6 +186,19 @@ type nodes struct {
 	ends    []func() error
 }
 
+// warn tells what the loss of one node would come to, if that is more than people expect.
+func (n *nodes) warn(log *slog.Logger) {
+	most := make(map[string]int)
+	for _, at := range n.e.all {
+		if most[at.Node]++; most[at.Node] == n.parity+1 {
+			log.Warn("if this node is lost objects cannot be read: it has more drives than may be lost", "node", at.Node, "parity", n.parity)
+		}
+	}
+	if left := len(n.e.all) - slices.Max(slices.Collect(maps.Values(most))); left < max(register.Majority(len(n.e.all)), len(n.e.all)-n.parity) {
+		log.Warn("if a node is lost nothing can be written until it is back: it takes more drives than the others have", "nodes", len(most), "drives", len(n.e.all))
+	}
+}
+
 // nodesLeave is how long a node that stops may take to leave the others: if all of them stop,
 // there is nobody to take leave of.
 const nodesLeave = 3 * time.Second
@@ -193,6 +209,7 @@ func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front,
 	if n.parity, n.reduced, err = f.parities(len(e.all)); err != nil {
 		return nil, err
 	}
+	n.warn(log)
 	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs, patience: nodesLeave}
 	n.fl.trace.Peers, n.fl.logs.Peers = listenedTo{n.fl, traceProtocol}, listenedTo{n.fl, logProtocol}
 	defer func() {
