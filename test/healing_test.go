@@ -1,0 +1,71 @@
+package test
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// healingShown is what "shoal admin heal --json" tells.
+type healingShown struct {
+	Passes []struct {
+		Kind, State, Bucket, Token     string
+		Deep                           bool
+		Names, Shards, Damaged, Failed int64
+	}
+}
+
+// TestHealingIsAskedForAndSeenThroughEveryNode changes bits on the drive of one node, has mc heal
+// the bucket through another, and looks what each of them tells of that.
+func TestHealingIsAskedForAndSeenThroughEveryNode(t *testing.T) {
+	c, all := startNodes(t, 4, 1), contents()
+	c.makeBucket(t)
+	c.putAll(t, 0, all)
+	u, err := url.Parse(c.servers[1].url)
+	must(t, err)
+	mc := client(t, "mc", []string{"MC_HOST_x=http://" + user + ":" + password + "@" + u.Host}, "--config-dir", t.TempDir(), "--no-color", "--disable-pager", "-q")
+	mc.run(t, "admin", "heal", "--recursive", "x/bucket") // what a drive was too slow for
+	damage(t, c.drive(2, 0))
+	out := mc.run(t, "admin", "heal", "--recursive", "--scan", "deep", "x/bucket")
+	for _, want := range []string{"bucket/large", "bucket/middle", "2/2 objects"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("mc does not tell of %s: %s", want, tail(out))
+		}
+	}
+	if out, err := mc.try(t, "admin", "heal", "--recursive", "--remove", "x/bucket"); err == nil || !strings.Contains(out, "Nothing is removed") {
+		t.Errorf("what cannot be read would be removed: %v, %s", err, tail(out))
+	}
+	mc.run(t, "admin", "heal", "x")
+	env := append(clientEnv(t), awsEnv()...)
+	for i, s := range c.servers {
+		out, said, _ := shoal(t, env, "admin", "heal", "--json", "--url", s.url)
+		var h healingShown
+		if err := json.Unmarshal([]byte(out), &h); err != nil {
+			t.Fatalf("node %d: %v, %s%s", i, err, out, said)
+		}
+		asked := h.Passes[len(h.Passes)-1]
+		if asked.Kind != "asked" || asked.State != "finished" || asked.Bucket != "bucket" || !asked.Deep || asked.Names != int64(len(all)) || asked.Damaged != 2 || asked.Shards != 2 || asked.Failed != 0 {
+			t.Errorf("node %d tells %s", i, out)
+		}
+	}
+	for _, lost := range []int{0, 1} {
+		c.servers[lost].kill(t)
+	}
+	for key, content := range all {
+		c.expect(t, 2, key, content)
+	}
+}
+
+// TestAlertsSeeThatDrivesAreLacking loses a node of four.
+func TestAlertsSeeThatDrivesAreLacking(t *testing.T) {
+	c := startNodes(t, 4, 1)
+	env := append(clientEnv(t), awsEnv()...)
+	heal := func() (said string, code int) {
+		_, said, code = shoal(t, env, "admin", "heal", "--url", c.servers[0].url)
+		return said, code
+	}
+	eventually(t, "nothing is lacking", func() bool { _, code := heal(); return code == 0 })
+	c.servers[3].kill(t)
+	eventually(t, "something is lacking", func() bool { said, code := heal(); return code == 3 && strings.Contains(said, "offline") })
+}
