@@ -29,7 +29,8 @@ func (d *detached) Create(ctx context.Context, id register.DataID) (register.Sha
 	return d.Drive.Create(ctx, id)
 }
 
-// lagging returns a Store of which one drive has missed objects of 100,000 bytes, and is back.
+// lagging returns a Store of which one drive has missed objects of 100,000 bytes and the bucket
+// "other", and is back.
 // While closed returns an error nothing can be changed.
 func lagging(t *testing.T, closed func() error, keys ...string) *erasure.Store {
 	t.Helper()
@@ -49,6 +50,9 @@ func lagging(t *testing.T, closed func() error, keys ...string) *erasure.Store {
 	}
 	synctest.Wait() // all have been told that it is committed
 	behind.away.Store(true)
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "other"}); err != nil {
+		t.Fatal(err)
+	}
 	for _, key := range keys {
 		if _, err := s.Put(t.Context(), at(key, ""), object.PutInput{Body: objecttest.NewBody(make([]byte, 100_000), object.CRC64NVME)}); err != nil {
 			t.Fatal(err)
@@ -72,6 +76,9 @@ func TestAPartOfABucketIsHealedAlone(t *testing.T) {
 		}
 		if h, err := s.HealBucket(t.Context(), inBucket, "", 0, nil); err != nil || h.Names != 3 || h.Shards != 1 {
 			t.Errorf("then in the bucket, %+v, %v", h, err)
+		}
+		if h, err := s.Heal(t.Context(), nil); err != nil || h.Records != 1 || len(h.Mended) != 0 {
+			t.Errorf("what is no object is told as one that was healed: %+v, %v", h, err)
 		}
 		if _, err := s.HealBucket(t.Context(), "none", "", 0, nil); !errors.Is(err, object.NoSuchBucket) {
 			t.Errorf("no such bucket: %v", err)

@@ -37,8 +37,8 @@ const (
 	Asked      PassKind = "asked"      // somebody wants it
 )
 
-// Pass is one pass over the drives. What it counts is known to all gateways, a few seconds
-// later.
+// Pass is one pass over the drives. What it counts is known to all gateways within a
+// minute.
 type Pass struct {
 	Kind     PassKind  `json:"kind"`
 	Token    string    `json:"token"`            // names it
@@ -80,7 +80,7 @@ type Left struct {
 }
 
 // passSilence is how long nothing may be heard of a pass that is under way: its gateway tells
-// every few seconds, and if that has gone another one begins anew.
+// once a minute, and if that has gone another one begins anew.
 const passSilence = 2 * time.Minute
 
 // The states of a pass, as MinIO's tools know them.

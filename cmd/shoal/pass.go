@@ -12,8 +12,16 @@ import (
 	"github.com/shoal-storage/shoal/internal/uuid"
 )
 
-// passTold is how often it is told how far a pass is.
-const passTold = 5 * time.Second
+// How often it is told how far a pass is: more seldom as it gets long, up to once a minute.
+const (
+	passTold   = 5 * time.Second
+	passSeldom = time.Minute
+)
+
+// untold reports whether it is time to tell how far a pass is.
+func untold(p *gateway.Pass, now time.Time) bool {
+	return now.Sub(p.Told) >= min(now.Sub(p.Begun)/20, passSeldom)
+}
 
 // pass makes a pass, and tells how far it is and what came of it. One that ends since this
 // process does is left as it is, for who goes on.
@@ -39,8 +47,13 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 	telling.Go(func() {
 		for timer := time.NewTicker(passTold); ; {
 			select {
-			case <-timer.C:
-				tell()
+			case now := <-timer.C:
+				mu.Lock()
+				due := untold(&p, now)
+				mu.Unlock()
+				if due {
+					tell()
+				}
 			case <-inside.Done():
 				timer.Stop()
 				return

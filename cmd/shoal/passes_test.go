@@ -123,7 +123,11 @@ func TestAPassTellsHowFarItIsAndEndsWhenItIsNotWanted(t *testing.T) {
 			if err := other.End(ctx); err != nil {
 				t.Error(err)
 			}
-			<-ctx.Done()
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Hour):
+				t.Error("it goes on for an hour")
+			}
 			return erasure.Healed{}, context.Cause(ctx)
 		})
 		if !errors.Is(err, errPassEnded) {
@@ -178,6 +182,24 @@ func TestWhoIsAloneWritesLittle(t *testing.T) {
 		}
 		if p, err := k.passes.last(tt.pass.Kind); err != nil || !p.Told.Equal(tt.pass.Told) {
 			t.Errorf("known is %+v, %v", p, err)
+		}
+	}
+}
+
+func TestALongPassIsToldOfMoreSeldom(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		begun, told time.Duration // ago
+		want        bool
+	}{
+		{5 * time.Second, 5 * time.Second, true},
+		{100 * time.Second, 4 * time.Second, false},
+		{100 * time.Second, 5 * time.Second, true},
+		{24 * time.Hour, 59 * time.Second, false},
+		{24 * time.Hour, time.Minute, true},
+	} {
+		if got := untold(&gateway.Pass{Begun: now.Add(-tt.begun), Told: now.Add(-tt.told)}, now); got != tt.want {
+			t.Errorf("%v after its beginning, %v after it was told: %v", tt.begun, tt.told, got)
 		}
 	}
 }

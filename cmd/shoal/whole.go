@@ -188,7 +188,11 @@ func (k *keeper) serve(ctx context.Context) {
 				return k.part(ctx, &p, seen)
 			})
 			k.log.Info("a pass that was asked for is over", "bucket", p.Bucket, "prefix", p.Prefix, "names", h.Names, "shards", h.Shards, "failed", h.Failed, "error", err)
-			lock.Pause(ctx, time.Second)
+			again := time.Second
+			if err != nil { // perhaps it could not be written either that it is over
+				again = wholeLook
+			}
+			lock.Pause(ctx, again)
 			continue
 		}
 		select {
