@@ -418,6 +418,7 @@ func (p *healing) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 	if err != nil {
 		return err
 	}
+	expect(w, codec.Size(c.size))
 	source := (&handle{s: p.s, ctx: ctx, codec: codec, v: v}).source(c.id)
 	if err := codec.Rebuild(shard.ID(c.id), c.size, p.number(v, i), source, w); err != nil {
 		w.Abort()

@@ -117,6 +117,9 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 			errs[i] = err
 			continue
 		}
+		if size := body.Size(); size >= 0 {
+			expect(writers[i], codec.Size(size))
+		}
 		sinks[i] = writers[i]
 	}
 	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, least)
@@ -145,6 +148,16 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		return shardFailure(errFew, errs)
 	}
 	return nil
+}
+
+// expectant is a ShardWriter that can be told how long the shard will be, in bytes, before
+// anything is written: it need not keep in memory then what is too long for that.
+type expectant interface{ Expect(size int64) }
+
+func expect(w register.ShardWriter, size int64) {
+	if e, ok := w.(expectant); ok {
+		e.Expect(size)
+	}
 }
 
 // shardFailure gives the Kind to an error of writing shards; errs say why some could not be

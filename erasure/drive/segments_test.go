@@ -370,6 +370,23 @@ func TestNoMoreMemoryIsTakenThanThereIsForShards(t *testing.T) {
 	}
 }
 
+func TestAShardThatIsKnownToBeLargeTakesNoMemory(t *testing.T) {
+	b := newBed(t, segmentSize)
+	w, err := b.d.Create(t.Context(), dataID(1))
+	b.must(err)
+	w.(*shardWriter).Expect(maxSegmented + 1)
+	whole := content(1, maxSegmented+1)
+	_, err = w.Write(whole[:100_000])
+	b.must(err)
+	if got := b.d.spool.taken.Load(); got != 0 {
+		t.Errorf("%d pieces are taken", got)
+	}
+	_, err = w.Write(whole[100_000:])
+	b.must(err)
+	b.must(w.Finish())
+	b.has(1, maxSegmented+1)
+}
+
 func TestASegmentThatTheStoreDoesNotKnowIsLeftAlone(t *testing.T) {
 	b := newBed(t, segmentSize)
 	b.must(b.write(1, 10_000))

@@ -29,8 +29,13 @@ type shardWriter struct {
 	small []byte // while it is no more than maxInline
 	draft draft  // while it is more, and can be in a segment
 	file  File   // nil until it cannot
+	large bool   // it is known that it cannot
 	ended bool
 }
+
+// Expect says how long the shard will be, in bytes, before anything is written: one that is
+// too long for a segment is in a file from the start. It need not be called.
+func (w *shardWriter) Expect(size int64) { w.large = size > maxSegmented }
 
 // Write implements register.ShardWriter.
 func (w *shardWriter) Write(p []byte) (int, error) {
@@ -55,7 +60,7 @@ func (w *shardWriter) Write(p []byte) (int, error) {
 
 // drafted appends to the draft, if the shard can be in a segment and there is room.
 func (w *shardWriter) drafted(p []byte) bool {
-	if w.d.segments == nil {
+	if w.large || w.d.segments == nil {
 		return false
 	}
 	w.draft.spool = &w.d.spool
