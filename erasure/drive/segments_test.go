@@ -269,7 +269,7 @@ func TestAllWhoWaitShareOneSync(t *testing.T) {
 	b.must(b.write(0, 10_000)) // the segment is begun
 	hang := b.fault.Hang(func(c vfs.OpCall) bool { return inSegments(c, vfs.OpSync) })
 	defer hang.Release()
-	syncs, writes := b.fault.Calls(vfs.OpSync), b.fault.Calls(vfs.OpWrite)
+	syncs, segment := b.fault.Calls(vfs.OpSync), b.d.segments.open
 	const others = 20
 	done := make(chan error)
 	go func() { done <- b.write(1, 10_000) }()
@@ -277,7 +277,7 @@ func TestAllWhoWaitShareOneSync(t *testing.T) {
 	for n := range byte(others) {
 		go func() { done <- b.write(n+2, 10_000) }()
 	}
-	for b.fault.Calls(vfs.OpWrite) < writes+1+others {
+	for segment.size.Load() < (2+others)*entrySize(10_000) { // until all have written
 		runtime.Gosched()
 	}
 	hang.Release()
