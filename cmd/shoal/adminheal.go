@@ -86,10 +86,15 @@ func lacking(h *adminclient.Healing) string {
 		return plural(n, "gateway") + " offline, whose drives miss what is stored now"
 	}
 	for i := range h.Passes {
-		if p := &h.Passes[i]; p.Kind == "everything" && p.Failed > 0 {
+		p := &h.Passes[i]
+		switch {
+		case p.Kind != "everything":
+		case p.Failed > 0:
 			return plural(int(p.Failed), "name") + " could not be healed"
-		} else if p.Kind == "everything" && p.Away > 0 {
+		case p.Away > 0:
 			return plural(p.Away, "drive") + " away when drives were looked through last"
+		case p.State == "stopped":
+			return "the last pass over the drives ended before its end"
 		}
 	}
 	return ""

@@ -58,6 +58,17 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	if code != exitFindings || !strings.Contains(said, "1 name could not be healed") || !strings.Contains(out, `photos/a\x1bb: too few drives`) {
 		t.Errorf("exit %d, %s\n%s", code, said, out)
 	}
+	for said, p := range map[string]gateway.Pass{
+		"2 drives away":  {Kind: gateway.Everything, Token: "t", Ended: now, Away: 2},
+		"before its end": {Kind: gateway.Everything, Token: "t", Ended: now, Error: "too few drives"},
+	} {
+		before := h.passes
+		h.passes = []gateway.Pass{p}
+		if _, why, code := c.run("", "heal"); code != exitFindings || !strings.Contains(why, said) {
+			t.Errorf("want %q: exit %d, %s", said, code, why)
+		}
+		h.passes = before
+	}
 	if out, _, _ := c.run("", "heal", "--json"); !strings.Contains(out, `"failed":1`) || !strings.Contains(out, `"reason":"too few drives"`) {
 		t.Errorf("for programs it is %s", out)
 	}
