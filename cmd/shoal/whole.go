@@ -34,12 +34,13 @@ type standing struct {
 	joined  int            // changes when a drive has come
 	blank   map[int]string // IDs of drives that stand for others and do not have all yet, by their places
 	offline int
+	left    bool // the pass that was made as they stood so has left something
 }
 
 // due reports whether the drives are to be looked through, which was done last at some time,
 // as they stood then.
 func (s standing) due(before standing, since time.Duration) bool {
-	changed := s.missed != before.missed || s.joined != before.joined || len(s.blank) > 0
+	changed := s.missed != before.missed || s.joined != before.joined || len(s.blank) > 0 || before.left
 	switch {
 	case since > wholeEvery:
 		return true
@@ -84,7 +85,7 @@ func (k *keeper) tend(ctx context.Context) {
 	last, before := time.Time{}, standing{}
 	for lock.Pause(ctx, wholeSoon); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
 		if now := k.stands(); now.due(before, time.Since(last)) {
-			k.heal(ctx)
+			now.left = !k.heal(ctx)
 			last, before = time.Now(), now
 		}
 	}
@@ -126,8 +127,8 @@ func (k *keeper) scrub(ctx context.Context) {
 	}
 }
 
-// heal goes through the drives once.
-func (k *keeper) heal(ctx context.Context) {
+// heal goes through the drives once, and reports whether they have all they should.
+func (k *keeper) heal(ctx context.Context) (whole bool) {
 	tell := func(msg string, h erasure.Healed) {
 		k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed)
 	}
@@ -144,22 +145,23 @@ func (k *keeper) heal(ctx context.Context) {
 		if ctx.Err() == nil {
 			k.log.Error("the drives could not be looked through, and will be later", "error", err)
 		}
-		return
+		return false
 	}
 	if h.Records+h.Shards+h.Failed > 0 || len(blank) > 0 {
 		tell("drives were healed", h)
 	}
-	var whole []string
+	var all []string
 	for i, id := range blank {
 		if h.Failed == 0 && !h.Absent.Has(i) {
-			whole = append(whole, id)
+			all = append(all, id)
 		}
 	}
-	if len(whole) > 0 {
-		if err := k.healed(ctx, whole); err != nil {
+	if len(all) > 0 {
+		if err := k.healed(ctx, all); err != nil {
 			k.log.Error("a drive that was healed cannot take note of that", "error", err)
 		}
 	}
+	return h.Failed == 0 && h.Absent == 0
 }
 
 // everything goes through all that the drives hold, and reads every shard if rate is not 0.
@@ -216,5 +218,11 @@ func (k *keeper) part(ctx context.Context, p *gateway.Pass, seen func(erasure.He
 
 // setStanding is how the drives of one process stand.
 func setStanding(store *erasure.Store, set *format.Set) standing {
-	return standing{missed: store.Missed(), blank: set.Blank()}
+	s := standing{missed: store.Missed(), blank: set.Blank()}
+	for _, d := range set.States() {
+		if !d.Online {
+			s.offline++
+		}
+	}
+	return s
 }
