@@ -24,10 +24,14 @@ func routing(t *testing.T) []string {
 	return []string{"--mount-mode", "routed", "--mount-stale", "500ms"}
 }
 
-func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) { testAreOne(t, startFleet(t, 3, routing(t)...)) }
+func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) {
+	testAreOne(t, startFleet(t, 3, routing(t)...))
+}
 
 // TestRoutedFleetIsLinearizable has owners of buckets killed, frozen and replaced.
-func TestRoutedFleetIsLinearizable(t *testing.T) { testLinearizable(t, 15*time.Second, startFleet(t, 3, routing(t)...)) }
+func TestRoutedFleetIsLinearizable(t *testing.T) {
+	testLinearizable(t, 15*time.Second, startFleet(t, 3, routing(t)...))
+}
 
 // TestLargeObjectsPassThroughTheOwner sends and reads objects through each of
 // three gateways, of which at most one owns the bucket, and copies them between
