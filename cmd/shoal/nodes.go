@@ -189,6 +189,9 @@ type nodes struct {
 // warn tells what the loss of one node would come to, if that is more than people expect.
 func (n *nodes) warn(log *slog.Logger) {
 	most := make(map[string]int)
+	if len(n.e.nodes()) == 1 {
+		return // that nothing is left then nobody has to be told
+	}
 	for _, at := range n.e.all {
 		if most[at.Node]++; most[at.Node] == n.parity+1 {
 			log.Warn("if this node is lost objects cannot be read: it has more drives than may be lost", "node", at.Node, "parity", n.parity)

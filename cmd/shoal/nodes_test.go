@@ -51,8 +51,9 @@ func TestWhatTheLossOfANodeComesToIsSaid(t *testing.T) {
 		nodes, drives, parity int
 		want                  []string
 	}{
-		"four nodes with a drive each":            {4, 1, 2, nil},
-		"two nodes":                               {2, 1, 1, []string{"nothing can be written"}},
+		"one node":                     {1, 4, 2, nil},
+		"four nodes with a drive each": {4, 1, 2, nil},
+		"two nodes":                    {2, 1, 1, []string{"nothing can be written"}},
 		"three nodes with two, and little parity": {3, 2, 1, []string{"objects cannot be read", "nothing can be written"}},
 	} {
 		n := &nodes{e: &endpoints{}, parity: c.parity}
