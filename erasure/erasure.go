@@ -64,9 +64,10 @@ type Store struct {
 	guards  []*guarded // the drives of the set
 	decider *decider
 
-	missed atomic.Int64 // how often a drive has missed something
-	wary   atomic.Bool  // the last commit did not reach as many drives as it takes
-	counts counts
+	suspects chan object.Ref
+	missed   atomic.Int64 // how often a drive has missed something
+	wary     atomic.Bool  // the last commit did not reach as many drives as it takes
+	counts   counts
 
 	mu     sync.Mutex
 	codecs map[shard.Geometry]*shard.Codec
@@ -85,7 +86,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		g := guard(d)
 		s.drives, guards = append(s.drives, g), append(guards, g)
 	}
-	return &Store{cfg: cfg, set: s, guards: guards, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec)}, nil
+	return &Store{cfg: cfg, set: s, guards: guards, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}, nil
 }
 
 // Close implements object.Store.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/erasure/shard"
@@ -122,10 +123,24 @@ func (h *handle) Range(offset, length int64) io.Reader {
 
 // failed hears of shards that could not be read.
 func (h *handle) failed(_ int, err error) {
-	if errors.Is(err, shard.ErrDamaged) {
+	damaged := errors.Is(err, shard.ErrDamaged)
+	if damaged {
 		h.s.counts.damagedRead.Add(1)
 	}
+	if damaged || errors.Is(err, fs.ErrNotExist) {
+		select {
+		case h.s.suspects <- object.Ref{Bucket: h.info.Bucket, Key: h.info.Key}:
+		default: // there are many: a scrub finds it
+		}
+	}
 }
+
+// maxSuspects is how many objects wait to be healed that were found damaged.
+const maxSuspects = 64
+
+// Suspects tells of objects of which a shard was damaged or missing when they were read: to be
+// healed by HealBucket, with their shards read. What nobody takes in time is left to a scrub.
+func (s *Store) Suspects() <-chan object.Ref { return s.suspects }
 
 // rangePiece is what is wanted of one content.
 type rangePiece struct {

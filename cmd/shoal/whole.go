@@ -11,6 +11,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
 )
 
 // How often the drives are looked at for what some of them lack.
@@ -73,12 +74,43 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/heal", k.tend) })
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/scrub", k.read) }) // it takes long, and healing must not wait for it
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/asked", k.serve) })
+	running.Go(func() { k.mend(ctx) })
 	return func() error {
 		cancel()
 		running.Wait()
 		return nil
 	}
 }
+
+// mendAgain is how long an object that was mended is not mended again: a shard that cannot be
+// made anew would be read without end.
+const mendAgain = time.Minute
+
+// mend heals objects whose readers on this node have found damaged.
+func (k *keeper) mend(ctx context.Context) {
+	mended := make(map[object.Ref]time.Time)
+	for {
+		select {
+		case ref := <-k.store.Suspects():
+			if last, ok := mended[ref]; ok && time.Since(last) < mendAgain {
+				continue
+			}
+			h, err := k.store.HealBucket(ctx, ref.Bucket, ref.Key, askedRate, nil)
+			if err == nil && h.Shards+h.Records > 0 {
+				k.log.Info("an object that a reader found damaged was healed", "bucket", ref.Bucket, "key", ref.Key, "shards", h.Shards)
+			}
+			if len(mended) >= maxMended {
+				clear(mended)
+			}
+			mended[ref] = time.Now()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// maxMended is how many objects are remembered as mended.
+const maxMended = 1024
 
 // tend heals the drives when there is cause to.
 func (k *keeper) tend(ctx context.Context) {

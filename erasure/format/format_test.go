@@ -290,6 +290,31 @@ func TestAScrubFindsAndHealsWhatHasChanged(t *testing.T) {
 	}))
 }
 
+func TestWhatAReaderFoundDamagedCanBeHealedAtOnce(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+		fill(t, s, "a")
+	}))
+	for _, drive := range paths[:2] {
+		changeShards(t, filepath.Join(drive, ".shoal.sys"))
+	}
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		checkAll(t, s, "a")
+		for len(s.Suspects()) > 0 {
+			ref := <-s.Suspects()
+			if h, err := s.HealBucket(t.Context(), ref.Bucket, ref.Key, 1<<40, nil); err != nil || h.Failed > 0 {
+				t.Errorf("%s: %+v, %v", ref.Key, h, err)
+			}
+		}
+		before := s.Counts().DamagedRead
+		checkAll(t, s, "a")
+		if n := s.Counts().DamagedRead - before; n != 0 {
+			t.Errorf("%d shards that were read are still damaged", n)
+		}
+	}))
+}
+
 func TestADamagedDriveDoesNotKeepTheOthersFromServing(t *testing.T) {
 	paths := directories(t, 4)
 	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
