@@ -232,9 +232,9 @@ func (h *hold) probe(ctx context.Context, r *register.Record) error {
 	if !h.s.wary.Load() {
 		return nil
 	}
-	q := register.Query{Key: h.key, Version: r.Version, Made: r.Made}
+	q, token := register.Query{Key: h.key, Version: r.Version, Made: r.Made}, h.token // drives that are slow hear it later
 	replies := gather(ctx, h.set, len(h.set.drives), func(ctx context.Context, d Drive) (register.View, error) {
-		return inner(d).Promise(ctx, h.token, q)
+		return inner(d).Promise(ctx, token, q)
 	}, func(replies []reply[register.View], _ bool) bool { return succeeded(replies) >= r.Quorum })
 	if succeeded(replies) >= r.Quorum {
 		return nil

@@ -212,7 +212,9 @@ func (w *world) over(session string) {
 func (w *world) trouble(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		time.Sleep(w.span(2 * time.Second))
+		w.mu.Lock()
 		l := w.links[w.r.IntN(len(w.links))]
+		w.mu.Unlock()
 		l.mu.Lock()
 		replaced := w.chance(40) && len(w.links) > 2
 		if replaced {
