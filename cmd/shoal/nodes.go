@@ -99,6 +99,7 @@ type finder struct {
 
 	mu    sync.Mutex
 	found map[string]string // cluster addresses by the addresses of S3
+	last  map[string]string // the same, also of those that could not be reached there lately
 	names map[string]string // the other way round, also of those that have moved
 }
 
@@ -106,7 +107,7 @@ type finder struct {
 const findTime = 2 * time.Second
 
 func newFinder(scheme string) *finder {
-	return &finder{scheme: scheme, found: make(map[string]string), names: make(map[string]string), client: &http.Client{
+	return &finder{scheme: scheme, found: make(map[string]string), last: make(map[string]string), names: make(map[string]string), client: &http.Client{
 		Timeout: findTime,
 		// What a node says of its port is worth no more than the address; who is there it proves on the port.
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}, //nolint:gosec // see above
@@ -142,7 +143,7 @@ func (f *finder) address(ctx context.Context, at string) (string, error) {
 	address := net.JoinHostPort(host, n.Port)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.found[at], f.names[address] = address, at
+	f.found[at], f.last[at], f.names[address] = address, address, at
 	return address, nil
 }
 
@@ -159,11 +160,12 @@ func (f *finder) forget(at string) {
 	delete(f.found, at)
 }
 
-// others returns where nodes can be reached that were found, but for one.
+// others returns where nodes were found last, but for one. That one attempt to connect has
+// failed says nothing: another may have succeeded meanwhile.
 func (f *finder) others(self string) (all []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for at, address := range f.found {
+	for at, address := range f.last {
 		if at != self {
 			all = append(all, address)
 		}
@@ -284,7 +286,9 @@ func (n *nodes) dial(ctx context.Context, at, protocol string) (net.Conn, string
 	}
 	c, err := n.fl.mesh.Dial(ctx, address, "", protocol)
 	if err != nil {
-		n.finder.forget(at)
+		if ctx.Err() == nil {
+			n.finder.forget(at)
+		}
 		return nil, "", err
 	}
 	return c, c.Peer, nil

@@ -71,3 +71,12 @@ func TestWhatTheLossOfANodeComesToIsSaid(t *testing.T) {
 		}
 	}
 }
+
+func TestWhereANodeWasFoundIsNotForgottenByWhoLooksForTheOthers(t *testing.T) {
+	f := newFinder("http")
+	f.found["a:9000"], f.last["a:9000"], f.last["self:9000"] = "a:9002", "a:9002", "self:9002"
+	f.forget("a:9000") // an attempt to connect was broken off
+	if got := f.others("self:9000"); !slices.Equal(got, []string{"a:9002"}) {
+		t.Errorf("the others are at %v", got)
+	}
+}
