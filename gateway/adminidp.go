@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/shoal-storage/shoal/internal/openid"
 )
 
 // idpCall is the path below which the settings of identity providers are: idpCall+"openid"
@@ -18,6 +21,7 @@ type identityProvider struct {
 	Type    string            `json:"type"`
 	Name    string            `json:"name"`
 	Enabled bool              `json:"enabled,omitempty"`
+	RoleARN string            `json:"roleARN,omitempty"`
 	Info    []providerSetting `json:"info,omitempty"`
 }
 
@@ -28,49 +32,85 @@ type providerSetting struct {
 	IsEnv bool   `json:"isEnv"` // it is set by a flag or a variable
 }
 
+// roleKey is the key of what is shown among the settings of a provider and is none: the
+// name of its role.
+const roleKey = "roleARN"
+
 // location is the setting that says where a provider is, by its kind. Without it there is
 // none.
 func location(kind string) string {
-	return map[string]string{"openid": "config_url", "ldap": "server_addr"}[kind]
+	return map[string]string{"openid": openid.ConfigURL, "ldap": "server_addr"}[kind]
 }
 
-// providerOf returns the provider of a kind, the setting that says where it is, and
-// whether there is one.
-func (s *Server) providerOf(kind string) (p identityProvider, at Setting, err error) {
+// providersOf returns the providers of a kind with their settings, and the setting that
+// says where one is that has no name.
+func (s *Server) providersOf(kind string) (all []identityProvider, at Setting, err error) {
 	settings, err := s.settingsOf("identity_" + kind)
 	if err != nil {
-		return p, at, err
+		return nil, at, err
 	}
-	i := slices.IndexFunc(settings, func(c Setting) bool { return c.Key == location(kind) })
-	if i < 0 {
-		return p, at, errAdminSetting.with("There are identity providers of the kinds openid and ldap.")
+	for len(settings) > 0 {
+		end := slices.IndexFunc(settings, func(c Setting) bool { return c.Target != settings[0].Target })
+		if end < 0 {
+			end = len(settings)
+		}
+		of := settings[:end]
+		settings = settings[end:]
+		i := slices.IndexFunc(of, func(c Setting) bool { return c.Key == location(kind) })
+		if i < 0 {
+			return nil, at, errAdminSetting.with("There are identity providers of the kinds openid and ldap.")
+		}
+		if of[i].Target == "" {
+			at = of[i]
+		}
+		if of[i].Value != "" {
+			all = append(all, s.providerOf(kind, of))
+		}
 	}
-	p = identityProvider{Type: kind, Name: defaultTarget, Enabled: settings[i].Value != ""}
+	return all, at, nil
+}
+
+// providerOf returns the provider with these settings.
+func (s *Server) providerOf(kind string, settings []Setting) identityProvider {
+	p := identityProvider{Type: kind, Name: cmp.Or(settings[0].Target, defaultTarget), Enabled: true}
 	for _, c := range settings {
+		if c.Key == "enable" && c.Value == "off" {
+			p.Enabled = false
+		}
 		if c.Value != "" {
 			p.Info = append(p.Info, providerSetting{Key: c.Key, Value: c.Value, IsEnv: true})
 		}
 	}
-	return p, settings[i], nil
+	if kind == "openid" && s.OpenID != nil {
+		p.RoleARN = s.OpenID.Role(settings[0].Target)
+	}
+	if p.RoleARN != "" {
+		p.Info = append(p.Info, providerSetting{Key: roleKey, Value: p.RoleARN})
+	}
+	return p
 }
 
 // identityProviders serves idp-config: those of a kind, or the settings of one.
 func (s *Server) identityProviders(_ context.Context, r *request) error {
 	kind, name, one := strings.Cut(r.below, "/")
-	p, at, err := s.providerOf(kind)
+	all, at, err := s.providersOf(kind)
 	if err != nil {
 		return err
 	}
-	switch {
-	case !one && !p.Enabled:
-		return s.answerSealed(r, []identityProvider{})
-	case !one:
-		p.Info = nil
-		return s.answerSealed(r, []identityProvider{p})
-	case !p.Enabled || name != defaultTarget:
+	if !one {
+		list := []identityProvider{}
+		for _, p := range all {
+			p.Info = nil
+			list = append(list, p)
+		}
+		return s.answerSealed(r, list)
+	}
+	i := slices.IndexFunc(all, func(p identityProvider) bool { return p.Name == name })
+	if i < 0 {
 		return errAdminSetting.with("There is no such provider. One is set by " + at.From + " of each gateway, when it starts.")
 	}
-	p.Enabled = false // which is said in the list only
+	p := all[i]
+	p.Enabled, p.RoleARN = false, "" // which are said in the list only
 	return s.answerSealed(r, p)
 }
 
@@ -78,7 +118,7 @@ func (s *Server) identityProviders(_ context.Context, r *request) error {
 // what does.
 func (s *Server) refuseProvider(_ context.Context, r *request) error {
 	kind, _, _ := strings.Cut(r.below, "/")
-	_, at, err := s.providerOf(kind)
+	_, at, err := s.providersOf(kind)
 	if err != nil {
 		return err
 	}

@@ -3,15 +3,27 @@ package gateway
 import (
 	"strings"
 	"testing"
+
+	"github.com/shoal-storage/shoal/internal/openid"
 )
 
-// serveProviders serves an office with an OpenID provider, and no LDAP directory.
+// serveProviders serves an office with OpenID providers, and no LDAP directory.
 func serveProviders(t *testing.T) *office {
 	t.Helper()
 	return serveOfficeWith(t, func(cfg *Config) {
+		var err error
+		if cfg.OpenID, err = openid.New(
+			openid.Config{URL: "https://id", ClientID: "shoal", Claim: "policy"},
+			openid.Config{Name: "DEX", URL: "https://dex", ClientID: "shoal", Policies: []string{"readonly"}},
+		); err != nil {
+			t.Fatal(err)
+		}
 		cfg.Settings = []Setting{
 			{System: "identity_openid", Key: "config_url", Value: "https://id", From: "--identity-openid-config-url"},
 			{System: "identity_openid", Key: "role_policy", From: "--identity-openid-role-policy"},
+			{System: "identity_openid", Target: "DEX", Key: "config_url", Value: "https://dex", From: "SHOAL_IDENTITY_OPENID_CONFIG_URL_DEX"},
+			{System: "identity_openid", Target: "OFF", Key: "enable", Value: "off", From: "SHOAL_IDENTITY_OPENID_ENABLE_OFF"},
+			{System: "identity_openid", Target: "OFF", Key: "config_url", Value: "https://off", From: "SHOAL_IDENTITY_OPENID_CONFIG_URL_OFF"},
 			{System: "identity_ldap", Key: "server_addr", From: "--identity-ldap-server-addr"},
 			{System: "identity_ldap", Key: "server_starttls", Value: "off", From: "--identity-ldap-server-starttls"},
 			{System: "identity_tls", Key: "enable", Value: "on", From: "--identity-tls-enable"},
@@ -20,11 +32,13 @@ func serveProviders(t *testing.T) *office {
 }
 
 func TestIdentityProvidersAreShownAsTheyAreSet(t *testing.T) {
+	const role = "arn:minio:iam:::role/LbCXP3Cdnw9fCq9h9AYdJXDndvg" // of the client ID "shoal"
 	o := serveProviders(t)
 	for path, want := range map[string]string{
-		"openid":   `[{"type":"openid","name":"_","enabled":true}]`,
-		"openid/_": `{"type":"openid","name":"_","info":[{"key":"config_url","value":"https://id","isCfg":false,"isEnv":true}]}`,
-		"ldap":     `[]`,
+		"openid":     `[{"type":"openid","name":"_","enabled":true},{"type":"openid","name":"DEX","enabled":true,"roleARN":"` + role + `"},{"type":"openid","name":"OFF"}]`,
+		"openid/_":   `{"type":"openid","name":"_","info":[{"key":"config_url","value":"https://id","isCfg":false,"isEnv":true}]}`,
+		"openid/DEX": `{"type":"openid","name":"DEX","info":[{"key":"config_url","value":"https://dex","isCfg":false,"isEnv":true},{"key":"roleARN","value":"` + role + `","isCfg":false,"isEnv":false}]}`,
+		"ldap":       `[]`,
 	} {
 		answer, code := o.admin("boss", "GET", "idp-config/"+path, "", "")
 		if code != "" {

@@ -67,9 +67,9 @@ type Config struct {
 	// are sealed with; nil: there is no such API.
 	Directory *directory.Directory
 	Sealer    *sealing.Sealer
-	// OpenID is the provider whose tokens are taken for temporary credentials; nil: none
+	// OpenID are the providers whose tokens are taken for temporary credentials; nil: none
 	// are.
-	OpenID *openid.Provider
+	OpenID *openid.Providers
 	// LDAP knows people by name and password, who then get temporary credentials; nil:
 	// nobody does.
 	LDAP People

@@ -10,7 +10,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/throttle"
 )
 
-// assumeRoleWithWebIdentity makes temporary credentials of who bears a token of the OpenID
+// assumeRoleWithWebIdentity makes temporary credentials of who bears a token of an OpenID
 // provider.
 func (s *Server) assumeRoleWithWebIdentity(ctx context.Context, r *request) error {
 	id, session, err := s.webIdentity(ctx, r, r.query.get("WebIdentityToken"))
@@ -40,20 +40,28 @@ func (s *Server) assumeRoleWithClientGrants(ctx context.Context, r *request) err
 	return nil
 }
 
-// openidName is what somebody who bears a token is called here.
-func openidName(id openid.Identity) string { return "openid=" + id.Subject }
+// openidName is what somebody who bears a token is called here: also by the name of the
+// provider, if it has one, for two can have the same subject.
+func openidName(id openid.Identity) string {
+	if id.Provider == "" {
+		return "openid=" + id.Subject
+	}
+	return "openid." + id.Provider + "=" + id.Subject
+}
 
 // webIdentity returns who bears the token, and temporary credentials.
 func (s *Server) webIdentity(ctx context.Context, r *request, token string) (openid.Identity, directory.Session, error) {
 	if s.OpenID == nil {
 		return openid.Identity{}, directory.Session{}, errSTSInvalidAction.with("No OpenID provider is configured.")
 	}
-	id, err := s.OpenID.Identify(ctx, token)
+	id, err := s.OpenID.Identify(ctx, r.query.get("RoleArn"), token)
 	switch {
+	case errors.Is(err, openid.ErrRole):
+		return id, directory.Session{}, errSTSInvalid.with("There is no role of this RoleArn.").because(err)
 	case errors.Is(err, openid.ErrExpired):
 		return id, directory.Session{}, errSTSOldIdentity.because(err)
 	case errors.Is(err, openid.ErrUnavailable):
-		s.Logger.Error("the OpenID provider cannot be asked", "request", r.id, "error", err)
+		s.Logger.Error("an OpenID provider cannot be asked", "request", r.id, "error", err)
 		return id, directory.Session{}, errSTSProvider.because(err)
 	case err != nil:
 		return id, directory.Session{}, s.unproven(r, throttle.Failure{}, wrongToken, errSTSBadIdentity.because(err))

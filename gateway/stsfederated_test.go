@@ -65,6 +65,36 @@ func TestABearerOfATokenDoesWhatItsPoliciesAllow(t *testing.T) {
 	}
 }
 
+func TestBearersOfTwoProvidersAreDifferentPeople(t *testing.T) {
+	one, other := openidtest.New(t), openidtest.New(t)
+	transport := &http.Transport{}
+	trust := func(name string, p *openidtest.Provider) openid.Config {
+		return openid.Config{Name: name, URL: p.Discovery(), ClientID: "shoal", Claim: "policy", Client: &http.Client{Transport: transport}, Now: time.Now}
+	}
+	everybodys := trust("JOBS", other)
+	everybodys.ClientID, everybodys.Policies = "jobs", []string{"readonly"}
+	providers, err := openid.New(trust("", one), trust("DEX", other), everybodys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := serveOfficeWith(t, func(cfg *Config) { cfg.OpenID = providers })
+	t.Cleanup(transport.CloseIdleConnections) // before the office counts what is left
+	const action, parameter = "AssumeRoleWithWebIdentity", "WebIdentityToken"
+	for name, p := range map[string]*openidtest.Provider{"openid=eve": one, "openid.DEX=eve": other} {
+		body := o.ok(federated(action, parameter, tokenOf(t, p, "eve", "readonly", time.Hour))).body
+		if !strings.Contains(body, "<AssumedRoleId>"+name+"</") || !strings.Contains(body, "<Provider>"+p.URL+"</Provider>") {
+			t.Errorf("%s: %s", name, body)
+		}
+	}
+	token := tokenOf(t, other, "eve", "readonly", time.Hour)
+	if got := stsCode(t, o.do(federated(action, parameter, token, "RoleArn", "arn:minio:iam:::role/other"))); got != "InvalidParameterValue" {
+		t.Errorf("a role that there is not: %q", got)
+	}
+	if got := stsCode(t, o.do(federated(action, parameter, token, "RoleArn", everybodys.Role()))); got != "InvalidIdentityToken" {
+		t.Errorf("a role for another client: %q", got)
+	}
+}
+
 func TestABearerWhoIsRefusedIsToldWhy(t *testing.T) {
 	const action, parameter = "AssumeRoleWithWebIdentity", "WebIdentityToken"
 	if got := stsCode(t, serveOffice(t).do(federated(action, parameter, "x"))); got != "InvalidAction" {

@@ -192,6 +192,52 @@ func TestTokensOfAProviderAreTakenForTemporaryCredentials(t *testing.T) {
 	}
 }
 
+// TestASecondProviderGivesItsRole which mc shows the name of, to whom of its tokens asks for
+// it; to those who do not, what their tokens name.
+func TestASecondProviderGivesItsRole(t *testing.T) {
+	own, other := startProvider(t), startProvider(t)
+	a := administerFleet(t, startFleetWith(t, []string{
+		"MINIO_IDENTITY_OPENID_CONFIG_URL_DEX=" + other.url + "/.well-known/openid-configuration", "MINIO_IDENTITY_OPENID_CLIENT_ID_DEX=shoal",
+		"SHOAL_IDENTITY_OPENID_ROLE_POLICY_DEX=readonly",
+	}, 3, "--identity-openid-config-url", own.url+"/.well-known/openid-configuration", "--identity-openid-client-id", "shoal"))
+	a.mc.run(t, "mb", "g0/bucket")
+	_, err := newS3(a.fleet[0]).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: strings.NewReader("content")})
+	must(t, err)
+	var list []struct{ Name, RoleARN string }
+	out := a.mc.run(t, "idp", "openid", "ls", "g1", "--json")
+	must(t, json.Unmarshal([]byte(out), &list))
+	if len(list) != 2 || list[0].Name != "_" || list[0].RoleARN != "" || list[1].Name != "DEX" {
+		t.Fatal(out)
+	}
+	role := list[1].RoleARN
+	if out := a.mc.run(t, "idp", "openid", "info", "g2", "DEX"); !strings.Contains(out, role) || !strings.Contains(out, other.url) {
+		t.Error(out)
+	}
+	for _, tt := range []struct {
+		by             *provider
+		role, policies string
+		want           string // "": an object can be read; else a code, or what the token service says
+	}{
+		{other, role, "nothing", ""},
+		{other, "", "nothing", ""},
+		{own, "", "writeonly", notAllowed},
+		{own, "", "readonly", ""},
+		{own, role, "readonly", "token is not valid"},
+		{other, role + "x", "readonly", "no role"},
+	} {
+		c, err := credentials.NewSTSWebIdentity(a.fleet[1].url, func() (*credentials.WebIdentityToken, error) {
+			return &credentials.WebIdentityToken{Token: tt.by.token(t, "eve", tt.policies)}, nil
+		}, func(i *credentials.STSWebIdentity) { i.RoleARN = tt.role })
+		must(t, err)
+		switch v, err := c.GetWithContext(nil); {
+		case err == nil:
+			a.readEverywhere(t, v, tt.want)
+		case tt.want == "" || !strings.Contains(err.Error(), tt.want):
+			t.Errorf("role %q of %s: %v", tt.role, tt.by.url, err)
+		}
+	}
+}
+
 // authority vouches for clients.
 type authority struct {
 	cert *x509.Certificate

@@ -22,16 +22,20 @@ import (
 // begin with come the kind, the setting, and the ID, if it has one:
 // SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN.
 type family struct {
-	shoal, minio string // what the names begin with
+	shoal, minio string // what the names begin with, as those of some flags may
 	kinds        []target.Kind
 	manual       string // that lists the settings
+	named        bool   // each has an ID: the settings without one are flags
 }
+
+// families returns all of them.
+func families() []family { return []family{eventFamily(), auditFamily(), identityFamily()} }
 
 // shoalNotify is what the names of variables begin with that set up targets of events.
 const shoalNotify = "SHOAL_NOTIFY_"
 
 func eventFamily() family {
-	return family{shoalNotify, "MINIO_NOTIFY_", target.Kinds(), "docs/events.md"}
+	return family{shoal: shoalNotify, minio: "MINIO_NOTIFY_", kinds: target.Kinds(), manual: "docs/events.md"}
 }
 
 // onlyID is the ID of a target whose variables have none.
@@ -59,6 +63,9 @@ func (f family) parse(rest string) (targetSetting, bool) {
 				continue
 			}
 			id := strings.TrimPrefix(inKind[end:], "_")
+			if id == "" && f.named {
+				return targetSetting{}, false
+			}
 			if id == "" {
 				id = onlyID
 			}
@@ -85,11 +92,17 @@ func (e *environment) targets(ctx context.Context) ([]events.Target, error) {
 
 // enabled calls open for each target of a family that is enabled.
 func (e *environment) enabled(f family, open func(kind target.Kind, id string, values target.Settings) error) error {
-	settings, err := e.targetSettings(f)
-	if err != nil {
-		return err
-	}
-	for _, group := range settings {
+	return e.each(f, func(kind target.Kind, id string, values target.Settings) error {
+		if !values.On("enable") {
+			return nil
+		}
+		return open(kind, id, values)
+	})
+}
+
+// each calls do for each target of a family.
+func (e *environment) each(f family, do func(kind target.Kind, id string, values target.Settings) error) error {
+	for _, group := range e.targetSettings(f) {
 		values := make(target.Settings)
 		for _, s := range group {
 			value, _, err := e.secret([]string{f.shoal + s.rest, f.minio + s.rest})
@@ -98,10 +111,7 @@ func (e *environment) enabled(f family, open func(kind target.Kind, id string, v
 			}
 			values[s.setting] = value
 		}
-		if !values.On("enable") {
-			continue
-		}
-		if err := open(group[0].kind, group[0].id, values); err != nil {
+		if err := do(group[0].kind, group[0].id, values); err != nil {
 			return err
 		}
 	}
@@ -110,13 +120,10 @@ func (e *environment) enabled(f family, open func(kind target.Kind, id string, v
 
 // targetSettings returns the settings that there are, by their targets in the order of
 // their names.
-func (e *environment) targetSettings(f family) ([][]targetSetting, error) {
+func (e *environment) targetSettings(f family) [][]targetSetting {
 	found := make(map[string][]targetSetting)
 	for name := range e.values {
 		rest, own := strings.CutPrefix(name, f.shoal)
-		if name == auditFileVariable {
-			continue // a flag's
-		}
 		if !own {
 			var others bool
 			if rest, others = strings.CutPrefix(name, f.minio); !others {
@@ -125,11 +132,8 @@ func (e *environment) targetSettings(f family) ([][]targetSetting, error) {
 		}
 		rest = strings.TrimSuffix(rest, "_FILE")
 		s, ok := f.parse(rest)
-		switch {
-		case !ok && own:
-			return nil, usage(name+" is not a setting of a target", f.manual+" lists them")
-		case !ok:
-			continue
+		if !ok {
+			continue // a flag's, or nobody's
 		}
 		to := s.kind.Variable + " " + s.id
 		if !slices.ContainsFunc(found[to], func(has targetSetting) bool { return has.rest == rest }) {
@@ -145,7 +149,7 @@ func (e *environment) targetSettings(f family) ([][]targetSetting, error) {
 	for i, to := range names {
 		all[i] = found[to]
 	}
-	return all, nil
+	return all
 }
 
 // journalOf returns where a gateway over a Store keeps events: each its own.

@@ -208,9 +208,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if f.auditTargets, err = env.auditTargets(cmd.Context(), f.auditFile); err != nil {
 		return err
 	}
-	if f.shown, err = env.shownSettings(cmd.Flags()); err != nil {
-		return err
-	}
+	f.shown = env.shownSettings(cmd.Flags())
 	f.warn(log, env)
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
@@ -399,7 +397,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	}
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
-	if cfg.OpenID, err = f.openid.provider(); err != nil {
+	if cfg.OpenID, err = f.openid.providers(env); err != nil {
 		return cfg, err
 	}
 	people, err := f.ldap.directory(env)

@@ -108,11 +108,31 @@ func (e *environment) check(flags *pflag.FlagSet) error {
 		known[name] = true
 	}
 	for name := range e.values {
-		if strings.HasPrefix(name, "SHOAL_") && !strings.HasPrefix(name, shoalNotify) && !strings.HasPrefix(name, shoalAudit) && !known[name] {
-			return usage(name+" is not a setting of shoal", "unset it; shoal server --help lists the flags and their variables")
+		if strings.HasPrefix(name, "SHOAL_") && !known[name] && !isTarget(name) {
+			return usage(name+" is not a setting of shoal", "unset it, or correct it: "+manualOf(name)+" lists the variables")
 		}
 	}
 	return nil
+}
+
+// isTarget reports whether a variable is one of a target of events or of the audit, or of
+// an identity provider.
+func isTarget(name string) bool {
+	return slices.ContainsFunc(families(), func(f family) bool {
+		rest, own := strings.CutPrefix(strings.TrimSuffix(name, "_FILE"), f.shoal)
+		_, ok := f.parse(rest)
+		return own && ok
+	})
+}
+
+// manualOf returns what lists the variables that begin as a name does.
+func manualOf(name string) string {
+	for _, f := range families() {
+		if strings.HasPrefix(name, f.shoal) {
+			return f.manual
+		}
+	}
+	return "shoal server --help"
 }
 
 // clusterSecret is what the gateways of a tree may be given to know each other by.

@@ -11,12 +11,12 @@ import (
 
 // shownSystems are the systems that MinIO's settings are of, as far as flags have them.
 func shownSystems() []string {
-	return []string{"region", "site", "api", "identity_openid", "identity_ldap", "identity_tls"}
+	return []string{"region", "site", "api", openidSystem, "identity_ldap", "identity_tls"}
 }
 
 // shownSettings returns the settings that administrators are shown, by MinIO's names.
 // Nothing secret is in them.
-func (e *environment) shownSettings(flags *pflag.FlagSet) ([]gateway.Setting, error) {
+func (e *environment) shownSettings(flags *pflag.FlagSet) []gateway.Setting {
 	var all []gateway.Setting
 	for _, system := range shownSystems() {
 		flags.VisitAll(func(f *pflag.Flag) {
@@ -24,15 +24,16 @@ func (e *environment) shownSettings(flags *pflag.FlagSet) ([]gateway.Setting, er
 				all = append(all, gateway.Setting{System: system, Key: key, Value: f.Value.String(), From: "--" + f.Name + " or " + variable(f.Name), Help: f.Usage})
 			}
 		})
+		if f := identityFamily(); system == openidSystem {
+			for _, group := range e.targetSettings(f) {
+				all = append(all, e.shownTarget(f, system, f.kinds[0].Settings, group)...)
+			}
+		}
 	}
 	for _, f := range []family{eventFamily(), auditFamily()} {
-		of, err := e.shownTargets(f)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, of...)
+		all = append(all, e.shownTargets(f)...)
 	}
-	return all, nil
+	return all
 }
 
 // keyOf returns the key that a flag is in a system, "" if it is none of it: the last of
@@ -48,11 +49,8 @@ func keyOf(system, flag string) (key string) {
 
 // shownTargets returns the settings of the targets of a family, and of each kind without
 // any that there is none.
-func (e *environment) shownTargets(f family) (all []gateway.Setting, err error) {
-	groups, err := e.targetSettings(f)
-	if err != nil {
-		return nil, err
-	}
+func (e *environment) shownTargets(f family) (all []gateway.Setting) {
+	groups := e.targetSettings(f)
 	purpose := strings.ToLower(strings.TrimPrefix(f.minio, "MINIO_"))
 	for _, k := range f.kinds {
 		system, keys, found := purpose+strings.ToLower(k.Variable), append([]string{"enable"}, k.Settings...), false
@@ -66,7 +64,7 @@ func (e *environment) shownTargets(f family) (all []gateway.Setting, err error) 
 			all = append(all, e.shownTarget(f, system, keys, nil)...)
 		}
 	}
-	return all, nil
+	return all
 }
 
 // shownTarget returns the settings of a target, which has those of the group.

@@ -67,6 +67,14 @@ func (k *keys) each(ctx context.Context, header jose.Header, try func(key any) e
 	return fresh.issuer, nil
 }
 
+// issuer returns that of keys which are not old, "" if there are none.
+func (k *keys) issuer() string {
+	if have := k.have.Load(); have != nil && k.now().Sub(have.at) < keysAge {
+		return have.issuer
+	}
+	return ""
+}
+
 // tries reports whether try returns nil for a key that the header fits.
 func (p *published) tries(header jose.Header, try func(key any) error) bool {
 	for _, key := range p.keys {

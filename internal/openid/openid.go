@@ -1,5 +1,5 @@
 // Package openid finds out who bears a token of an OpenID Connect provider: it verifies
-// tokens (RFC 7519) under the keys that the provider publishes, and reads what they claim
+// tokens (RFC 7519) under the keys that a trusted one publishes, and reads what they claim
 // (https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation).
 package openid
 
@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -23,42 +21,18 @@ var (
 	ErrToken       = errors.New("openid: the token is not valid")
 	ErrExpired     = errors.New("openid: the token has expired")
 	ErrUnavailable = errors.New("openid: the provider cannot be asked for its keys")
+	ErrRole        = errors.New("openid: there is no such role")
 )
 
-// Config says which provider is trusted, and with what.
-type Config struct {
-	URL      string       // of its discovery document
-	ClientID string       // that tokens must be for
-	Claim    string       // that names policies
-	Policies []string     // of everybody with a token; none: those that Claim names
-	Client   *http.Client // with a timeout
-	Now      func() time.Time
-}
-
-// Provider is an OpenID provider. Its methods may be called concurrently.
-type Provider struct {
+// provider is one that is trusted.
+type provider struct {
 	cfg  Config
-	keys keys
-}
-
-// New returns a Provider. It asks it nothing yet.
-func New(cfg Config) (*Provider, error) {
-	u, err := url.Parse(cfg.URL)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("openid: URL of the discovery document: %w", err)
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		return nil, fmt.Errorf("openid: %q is no URL of a discovery document", cfg.URL)
-	case cfg.ClientID == "":
-		return nil, errors.New("openid: the client ID is missing")
-	case cfg.Claim == "" && len(cfg.Policies) == 0:
-		return nil, errors.New("openid: neither policies nor the claim that names them")
-	}
-	return &Provider{cfg: cfg, keys: keys{url: cfg.URL, client: cfg.Client, now: cfg.Now, turn: make(chan struct{}, 1)}}, nil
+	keys *keys // those of providers with one discovery document are the same
 }
 
 // Identity is who bears a token.
 type Identity struct {
+	Provider        string // its name, "" if it has none
 	Issuer, Subject string
 	Audience        string // the client that the token is for
 	Policies        []string
@@ -82,20 +56,13 @@ func algorithms() []jose.SignatureAlgorithm {
 	}
 }
 
-// Identify returns who bears the token. The errors are ErrToken, ErrExpired and
+// identify returns who bears the token. The errors are ErrToken, ErrExpired and
 // ErrUnavailable.
-func (p *Provider) Identify(ctx context.Context, token string) (Identity, error) {
-	if len(token) > maxToken {
-		return Identity{}, ErrToken
-	}
-	parsed, err := jwt.ParseSigned(token, algorithms())
-	if err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", ErrToken, err)
-	}
+func (p *provider) identify(ctx context.Context, token *jwt.JSONWebToken) (Identity, error) {
 	var claims jwt.Claims
 	var further map[string]json.RawMessage
-	issuer, err := p.keys.each(ctx, parsed.Headers[0], func(key any) error {
-		return parsed.Claims(key, &claims, &further)
+	issuer, err := p.keys.each(ctx, token.Headers[0], func(key any) error {
+		return token.Claims(key, &claims, &further)
 	})
 	if err != nil {
 		return Identity{}, err
@@ -113,8 +80,10 @@ func (p *Provider) Identify(ctx context.Context, token string) (Identity, error)
 }
 
 // identity returns who verified claims are of.
-func (p *Provider) identity(claims *jwt.Claims, further map[string]json.RawMessage) Identity {
-	id := Identity{Issuer: claims.Issuer, Subject: claims.Subject, Audience: p.cfg.ClientID, Policies: p.cfg.Policies, Claims: make(map[string][]string)}
+func (p *provider) identity(claims *jwt.Claims, further map[string]json.RawMessage) Identity {
+	id := Identity{
+		Provider: p.cfg.Name, Issuer: claims.Issuer, Subject: claims.Subject, Audience: p.cfg.ClientID, Policies: p.cfg.Policies, Claims: make(map[string][]string),
+	}
 	if len(id.Policies) == 0 {
 		id.Policies = policies(values(further[p.cfg.Claim]))
 	}

@@ -21,7 +21,7 @@ import (
 type bench struct {
 	t     *testing.T
 	there *openidtest.Provider
-	here  *openid.Provider
+	here  *openid.Providers
 	now   atomic.Int64 // seconds
 }
 
@@ -54,7 +54,7 @@ func (b *bench) claims(changes map[string]any) map[string]any {
 
 func (b *bench) identify(token string) (openid.Identity, error) {
 	b.t.Helper()
-	id, err := b.here.Identify(b.t.Context(), token)
+	id, err := b.here.Identify(b.t.Context(), "", token)
 	if err != nil && id.Subject != "" {
 		b.t.Errorf("an error, and %+v", id)
 	}
@@ -206,6 +206,103 @@ func TestSettingsThatTrustNobodyOrEverybodyAreRefused(t *testing.T) {
 	}
 }
 
+// several returns who trusts providers. The URL of each of the settings is an index of
+// there.
+func several(t *testing.T, there []*openidtest.Provider, cfgs ...openid.Config) *openid.Providers {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	for i := range cfgs {
+		index := int(cfgs[i].URL[0] - '0')
+		cfgs[i].URL, cfgs[i].Claim = there[index].Discovery(), "policy"
+		cfgs[i].Client, cfgs[i].Now = &http.Client{Transport: transport}, func() time.Time { return time.Unix(noon, 0) }
+	}
+	p, err := openid.New(cfgs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestATokenChoosesItsProviderByIssuerAndAudience(t *testing.T) {
+	there := []*openidtest.Provider{openidtest.New(t), openidtest.New(t)}
+	everybodys := openid.Config{Name: "EVERYBODY", URL: "0", ClientID: "jobs", Policies: []string{"readonly"}}
+	here := several(t, there, everybodys, openid.Config{Name: "OTHER", URL: "1", ClientID: "shoal"}, openid.Config{URL: "0", ClientID: "shoal"})
+	for _, tt := range []struct {
+		by       int
+		aud      any
+		role     string
+		provider string
+		policies string
+		want     error
+	}{
+		{0, "shoal", "", "", "mine", nil},
+		{1, "shoal", "", "OTHER", "mine", nil},
+		{0, "jobs", "", "EVERYBODY", "readonly", nil},
+		{0, []string{"jobs", "shoal"}, "", "", "mine", nil}, // what a token says goes first
+		{0, []string{"jobs", "shoal"}, everybodys.Role(), "EVERYBODY", "readonly", nil},
+		{0, "shoal", "arn:aws:iam::000000000000:role/any", "", "mine", nil},
+		{0, "shoal", everybodys.Role(), "", "", openid.ErrToken},
+		{1, "jobs", "", "", "", openid.ErrToken},
+		{1, "jobs", everybodys.Role(), "", "", openid.ErrToken},
+		{0, "jobs", "arn:minio:iam:::role/other", "", "", openid.ErrRole},
+	} {
+		token := there[tt.by].Sign(t, jose.RS256, map[string]any{"iss": there[tt.by].URL, "sub": "ann", "aud": tt.aud, "exp": noon + 300, "policy": "mine"})
+		id, err := here.Identify(t.Context(), tt.role, token)
+		if id.Provider != tt.provider || strings.Join(id.Policies, ",") != tt.policies || !errors.Is(err, tt.want) {
+			t.Errorf("%+v: %q, %q, %v", tt, id.Provider, id.Policies, err)
+		}
+	}
+	if n := there[0].Asked.Load(); n != 1 {
+		t.Errorf("one that is trusted twice was asked %d times", n)
+	}
+}
+
+func TestAProviderCannotSignForAnother(t *testing.T) {
+	there := []*openidtest.Provider{openidtest.New(t), openidtest.New(t)}
+	here := several(t, there, openid.Config{Name: "A", URL: "0", ClientID: "shoal"}, openid.Config{Name: "B", URL: "1", ClientID: "shoal"})
+	for range 2 { // before it is known who issues what, and after
+		forged := there[0].Sign(t, jose.RS256, map[string]any{"iss": there[1].URL, "sub": "ann", "aud": "shoal", "exp": noon + 300})
+		if id, err := here.Identify(t.Context(), "", forged); !errors.Is(err, openid.ErrToken) {
+			t.Errorf("%+v, %v", id, err)
+		}
+	}
+}
+
+func TestAProviderThatIsDownDoesNotConcernTheTokensOfOthers(t *testing.T) {
+	there := []*openidtest.Provider{openidtest.New(t), openidtest.New(t)}
+	here := several(t, there, openid.Config{Name: "A", URL: "0", ClientID: "shoal"}, openid.Config{Name: "B", URL: "1", ClientID: "shoal"})
+	there[0].Down.Store(true)
+	for i, want := range []error{openid.ErrUnavailable, nil} {
+		token := there[i].Sign(t, jose.RS256, map[string]any{"iss": there[i].URL, "sub": "ann", "aud": "shoal", "exp": noon + 300})
+		if _, err := here.Identify(t.Context(), "", token); !errors.Is(err, want) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+func TestProvidersThatCannotBeToldApartAreRefused(t *testing.T) {
+	one := openid.Config{Name: "A", URL: "https://a", ClientID: "x", Claim: "policy"}
+	everybodys := openid.Config{Name: "B", URL: "https://b", ClientID: "x", Policies: []string{"readonly"}}
+	for what, tt := range map[string]struct {
+		a, b openid.Config
+		key  string // of the setting that is wrong; "": none is
+	}{
+		"another URL":            {one, openid.Config{Name: "B", URL: "https://b", ClientID: "x", Claim: "policy"}, ""},
+		"another client":         {one, openid.Config{Name: "B", URL: "https://a", ClientID: "y", Claim: "policy"}, ""},
+		"a role beside":          {one, openid.Config{Name: "B", URL: "https://a", ClientID: "x", Policies: []string{"readonly"}}, ""},
+		"the same":               {one, openid.Config{Name: "B", URL: "https://a", ClientID: "x", Claim: "groups"}, openid.ClientID},
+		"the same name":          {one, openid.Config{Name: "A", URL: "https://b", ClientID: "x", Claim: "policy"}, openid.ConfigURL},
+		"the same name of roles": {everybodys, openid.Config{Name: "C", URL: "https://c", ClientID: "x", Policies: []string{"readwrite"}}, openid.ClientID},
+	} {
+		_, err := openid.New(tt.a, tt.b)
+		var wrong *openid.SettingError
+		if (err == nil) != (tt.key == "") || err != nil && (!errors.As(err, &wrong) || wrong.Key != tt.key) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func FuzzIdentify(f *testing.F) {
 	there := openidtest.New(f)
 	here, err := openid.New(openid.Config{URL: there.Discovery(), ClientID: "shoal", Claim: "policy", Client: http.DefaultClient, Now: func() time.Time { return time.Unix(noon, 0) }})
@@ -217,7 +314,7 @@ func FuzzIdentify(f *testing.F) {
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
 	f.Add("a.b.c")
 	f.Fuzz(func(t *testing.T, token string) {
-		if id, err := here.Identify(t.Context(), token); err == nil && id.Subject != "ann" || err != nil && !errors.Is(err, openid.ErrToken) {
+		if id, err := here.Identify(t.Context(), "", token); err == nil && id.Subject != "ann" || err != nil && !errors.Is(err, openid.ErrToken) {
 			t.Errorf("%+v, %v", id, err)
 		}
 	})
