@@ -24,6 +24,16 @@ func bucketLock(name string) string      { return "b/" + name }
 func keyLock(bucket, key string) string  { return "o/" + bucket + "/" + key }
 func bucketKey(name string) register.Key { return register.Key{Space: register.Buckets, Name: name} }
 
+// bucketPlace is where the record of a bucket is.
+func (s *Store) bucketPlace(name string) place {
+	return place{s.first(), bucketLock(name), bucketKey(name)}
+}
+
+// objectPlace is where the versions of an object are.
+func (s *Store) objectPlace(b *bucket, ref object.Ref) place {
+	return place{s.home(ref.Key), keyLock(ref.Bucket, ref.Key), register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}}
+}
+
 func decodeBucket(r *register.Record) (*bucket, error) {
 	var b bucket
 	if err := json.Unmarshal(r.Value, &b); err != nil {
@@ -38,7 +48,7 @@ func (b *bucket) record(s *Store) (register.Record, error) {
 	if err != nil {
 		return register.Record{}, fmt.Errorf("erasure: encode bucket: %w", err)
 	}
-	return register.Record{Version: register.Null, Kind: register.Object, Quorum: s.majority(), Value: v}, nil
+	return register.Record{Version: register.Null, Kind: register.Object, Quorum: s.first().majority(), Value: v}, nil
 }
 
 // bucket returns the bucket of a name, or NoSuchBucket.
@@ -46,10 +56,8 @@ func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, object.E(op, name, object.Unavailable, err)
 	}
-	key := bucketKey(name)
-	r, err := s.settled(ctx, bucketLock(name), key, func(a asking) (*register.Record, error) {
-		return a.latest(ctx, key)
-	})
+	at := s.bucketPlace(name)
+	r, err := s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
 	if err != nil {
 		return nil, fail(op, name, err)
 	}
@@ -60,17 +68,17 @@ func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 }
 
 // settled reads without a lock, and takes it to settle what is not settled.
-func (s *Store) settled(ctx context.Context, name string, key register.Key, ask func(asking) (*register.Record, error)) (*register.Record, error) {
+func (s *Store) settled(ctx context.Context, at place, ask func(asking) (*register.Record, error)) (*register.Record, error) {
 	for try := 1; ; try++ {
-		r, err := ask(asking{s: s.set})
+		r, err := ask(asking{s: at.set})
 		u, not := errors.AsType[*unsettled](err)
 		if !not {
 			return r, err
 		}
 		if try > maxHolds {
-			return nil, object.E("read", key.Name, object.Unavailable, err)
+			return nil, object.E("read", at.key.Name, object.Unavailable, err)
 		}
-		err = s.holding(ctx, name, key, func(ctx context.Context, h *hold) error { return h.settle(ctx, u.version, u.made) })
+		err = s.holding(ctx, at, func(ctx context.Context, h *hold) error { return h.settle(ctx, u.version, u.made) })
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +93,7 @@ func (s *Store) CreateBucket(ctx context.Context, in object.Bucket) error {
 		return object.E(op, in.Name, object.Internal, err)
 	}
 	b := &bucket{ID: binary.BigEndian.Uint64(id[:]), Record: in.Clone()}
-	err := s.holding(ctx, bucketLock(in.Name), bucketKey(in.Name), func(ctx context.Context, h *hold) error {
+	err := s.holding(ctx, s.bucketPlace(in.Name), func(ctx context.Context, h *hold) error {
 		r, err := h.latest(ctx)
 		if err != nil {
 			return err
@@ -114,8 +122,7 @@ func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, err
 // ListBuckets implements object.Buckets.
 func (s *Store) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
 	var all []object.Bucket
-	l := &listing{s: s, q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock}
-	err := l.each(ctx, func(_ string, r *register.Record) (bool, error) {
+	err := s.buckets().each(ctx, func(_ string, r *register.Record) (bool, error) {
 		b, err := decodeBucket(r)
 		if err == nil {
 			all = append(all, b.Record)
@@ -128,11 +135,16 @@ func (s *Store) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
 	return all, nil
 }
 
+// buckets is the listing of their records.
+func (s *Store) buckets() *listing {
+	return &listing{s: s, sets: s.sets[:1], q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock}
+}
+
 // UpdateBucket implements object.Buckets.
 func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.Bucket) error) error {
 	const op = "update bucket"
 	var refused error
-	err := s.holding(ctx, bucketLock(name), bucketKey(name), func(ctx context.Context, h *hold) error {
+	err := s.holding(ctx, s.bucketPlace(name), func(ctx context.Context, h *hold) error {
 		b, err := h.bucket(ctx, op)
 		if err != nil {
 			return err
@@ -169,19 +181,20 @@ func (h *hold) bucket(ctx context.Context, op string) (*bucket, error) {
 // DeleteBucket implements object.Buckets. Whoever writes into the bucket shares its lock.
 func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 	const op = "delete bucket"
-	err := s.holding(ctx, bucketLock(name), bucketKey(name), func(ctx context.Context, h *hold) error {
+	err := s.holding(ctx, s.bucketPlace(name), func(ctx context.Context, h *hold) error {
 		b, err := h.bucket(ctx, op)
 		if err != nil {
 			return err
 		}
-		l := &listing{s: s, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Versions: true}, markers: true, lockName: func(key string) string { return keyLock(name, key) }}
+		l := s.listing(b, name, "", "", 1)
+		l.q.Versions, l.markers = true, true
 		err = l.each(ctx, func(string, *register.Record) (bool, error) {
 			return false, object.E(op, name, object.BucketNotEmpty, nil)
 		})
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: s.majority()}, commitment{})
+		return h.commit(ctx, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}, commitment{})
 	})
 	return fail(op, name, err)
 }
@@ -189,7 +202,7 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 // within runs do under the lock of an object's key, with the bucket as it is then: nobody
 // deletes or changes it meanwhile.
 func (s *Store) within(ctx context.Context, op string, ref object.Ref, do func(ctx context.Context, h *hold, b *bucket) error) error {
-	lease, err := s.acquire(ctx, lock.Shared, bucketLock(ref.Bucket))
+	lease, err := s.acquire(ctx, lock.Shared, s.bucketPlace(ref.Bucket))
 	if err != nil {
 		return err
 	}
@@ -198,14 +211,13 @@ func (s *Store) within(ctx context.Context, op string, ref object.Ref, do func(c
 	if err != nil {
 		return err
 	}
-	key := register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}
-	return s.holding(ctx, keyLock(ref.Bucket, ref.Key), key, func(ctx context.Context, h *hold) error { return do(ctx, h, b) })
+	return s.holding(ctx, s.objectPlace(b, ref), func(ctx context.Context, h *hold) error { return do(ctx, h, b) })
 }
 
 // bucketShared is bucket for who shares its lock, and so cannot settle it: whoever left it
 // unsettled is settled by those who have no lock.
 func (s *Store) bucketShared(ctx context.Context, op, name string) (*bucket, error) {
-	r, err := asking{s: s.set}.latest(ctx, bucketKey(name))
+	r, err := asking{s: s.first()}.latest(ctx, bucketKey(name))
 	if _, not := errors.AsType[*unsettled](err); not {
 		err = object.E(op, name, object.Unavailable, err)
 	}

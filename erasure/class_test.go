@@ -20,7 +20,7 @@ func TestReducedRedundancyHasLessParity(t *testing.T) {
 	locker := lock.NewLocal(1)
 	defer locker.Close()
 	over := func(all []erasure.Drive) *erasure.Store {
-		s, err := erasure.New(context.Background(), erasure.Config{Drives: all, Parity: 2, Reduced: 1, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: 2, Reduced: 1}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

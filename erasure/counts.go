@@ -41,8 +41,12 @@ func (s *Store) Counts() Counts {
 		DamagedScrub: n.damagedScrub.Load(), DamagedRead: n.damagedRead.Load(),
 		Forward: n.forward.Load(), Back: n.back.Load(), Blocked: n.blocked.Load(),
 	}
-	for _, g := range s.guards {
-		c.Drives = append(c.Drives, g.calls.counts(len(g.inside)))
+	for _, set := range s.sets {
+		for _, d := range set.drives {
+			if g, ok := d.(*guarded); ok {
+				c.Drives = append(c.Drives, g.calls.counts(len(g.inside)))
+			}
+		}
 	}
 	return c
 }

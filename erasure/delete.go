@@ -29,7 +29,7 @@ func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) 
 }
 
 func (h *hold) deleteCurrent(ctx context.Context, b *bucket) (object.Deleted, error) {
-	r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.s.majority()}
+	r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
 	var done object.Deleted
 	if b.Record.Versioning != object.Unversioned {
 		r.Kind = register.Marker
@@ -68,7 +68,7 @@ func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, che
 			return done, err
 		}
 	}
-	return done, h.commit(ctx, register.Record{Version: r.Version, Kind: register.Tombstone, Made: r.Made, Quorum: h.s.majority()}, commitment{})
+	return done, h.commit(ctx, register.Record{Version: r.Version, Kind: register.Tombstone, Made: r.Made, Quorum: h.set.majority()}, commitment{})
 }
 
 // Update implements object.Objects.
@@ -98,7 +98,7 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 			m.Seal = meta.Seal
 		}
 		next := *r
-		next.Value, next.Quorum, next.Need = v.encode(), s.majority(), 0
+		next.Value, next.Quorum, next.Need = v.encode(), h.set.majority(), 0
 		info = b.info(ref, &next, v)
 		err = h.commit(ctx, next, commitment{})
 		info.Sequence = h.sequence()

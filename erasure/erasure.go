@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/erasure/shard"
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -21,14 +22,23 @@ import (
 
 // Config says what a Store is of.
 type Config struct {
-	Drives []Drive // of the set, in the order that they were formed in; the Store closes them
+	// Sets are at least one, in the order that they were formed in. The first one also keeps
+	// buckets and what the server itself keeps.
+	Sets   []SetConfig
+	Homes  *placement.Table // which set has the objects of a partition; nil: the first has all
+	Seed   uint64           // of the deployment, for placement.Partition
+	Locker lock.Locker
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// SetConfig says what a set is of.
+type SetConfig struct {
+	Drives []Drive // in the order that they were formed in; the Store closes them
 	Parity int     // of new contents: so many drives may be lost
 	// Reduced is the parity of new contents of the class REDUCED_REDUNDANCY; no more than
 	// Parity counts.
 	Reduced int
-	Locker  lock.Locker
-	Logger  *slog.Logger
-	Now     func() time.Time
 	// Writable returns an error while so few drives can be reached that nothing can be
 	// changed: then nobody waits for locks. nil: that is not known before it is tried.
 	Writable func() error
@@ -36,10 +46,35 @@ type Config struct {
 
 // Validate reports what is wrong with the configuration.
 func (c *Config) Validate() error {
+	if c.Locker == nil || c.Logger == nil || c.Now == nil {
+		return errors.New("erasure: Locker, Logger and Now are required")
+	}
+	drives := 0
+	for i := range c.Sets {
+		if err := c.Sets[i].validate(); err != nil {
+			return err
+		}
+		drives += len(c.Sets[i].Drives)
+	}
+	switch {
+	case len(c.Sets) == 0:
+		return errors.New("erasure: there is no set of drives")
+	case drives > MaxDrives:
+		return fmt.Errorf("erasure: there are %d drives at most, not %d", MaxDrives, drives)
+	case c.Homes == nil:
+		return nil
+	}
+	for p, home := range c.Homes {
+		if int(home) >= len(c.Sets) {
+			return fmt.Errorf("erasure: partition %d is in set %d, and there are %d", p, home, len(c.Sets))
+		}
+	}
+	return nil
+}
+
+func (c *SetConfig) validate() error {
 	n := len(c.Drives)
 	switch {
-	case c.Locker == nil || c.Logger == nil || c.Now == nil:
-		return errors.New("erasure: Locker, Logger and Now are required")
 	case n < 1 || n > shard.MaxShards:
 		return fmt.Errorf("erasure: a set has 1 to %d drives, not %d", shard.MaxShards, n)
 	case c.Reduced < 0:
@@ -50,6 +85,9 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// MaxDrives is how many drives the sets of a Store have together, at most.
+const MaxDrives = 1024
+
 // DefaultParity is the parity of a set of n drives, unless somebody wants another one:
 // half of them can be lost.
 func DefaultParity(n int) int { return n / 2 }
@@ -57,16 +95,14 @@ func DefaultParity(n int) int { return n / 2 }
 // DefaultReduced is the parity of REDUCED_REDUNDANCY, unless somebody wants another one.
 const DefaultReduced = 1
 
-// Store is an object.Store over the drives of one set.
+// Store is an object.Store over the drives of sets.
 type Store struct {
 	cfg     Config
-	set     *set
-	guards  []*guarded // the drives of the set
+	sets    []*set
 	decider *decider
 
 	suspects chan object.Ref
 	missed   atomic.Int64 // how often a drive has missed something
-	wary     atomic.Bool  // the last commit did not reach as many drives as it takes
 	counts   counts
 
 	mu     sync.Mutex
@@ -80,21 +116,34 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &set{}
-	var guards []*guarded
-	for _, d := range cfg.Drives {
-		g := guard(d)
-		s.drives, guards = append(s.drives, g), append(guards, g)
+	s := &Store{cfg: cfg, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
+	first := 0
+	for i := range cfg.Sets {
+		s.sets = append(s.sets, newSet(cfg.Sets[i], first))
+		first += len(cfg.Sets[i].Drives)
 	}
-	return &Store{cfg: cfg, set: s, guards: guards, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}, nil
+	return s, nil
+}
+
+// first is the set that has the buckets, and what the server itself keeps.
+func (s *Store) first() *set { return s.sets[0] }
+
+// home returns the set that has the objects and uploads of a key.
+func (s *Store) home(key string) *set {
+	if s.cfg.Homes == nil {
+		return s.first()
+	}
+	return s.sets[s.cfg.Homes[placement.Partition(s.cfg.Seed, key)]]
 }
 
 // Close implements object.Store.
 func (s *Store) Close() error {
 	s.decider.close()
 	var errs []error
-	for _, d := range s.set.drives {
-		errs = append(errs, d.Close())
+	for _, set := range s.sets {
+		for _, d := range set.drives {
+			errs = append(errs, d.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -112,14 +161,14 @@ const reducedRedundancy = "REDUCED_REDUNDANCY"
 
 // geometry returns how a content of a storage class and size bytes, -1 if that is not known,
 // is cut.
-func (s *Store) geometry(class string, size int64) shard.Geometry {
-	n := len(s.set.drives)
+func (s *set) geometry(class string, size int64) shard.Geometry {
+	n := len(s.drives)
 	if size >= 0 && size <= wholeCopies {
 		return shard.Geometry{K: 1, M: n - 1}
 	}
-	parity := s.cfg.Parity
+	parity := s.parity
 	if class == reducedRedundancy {
-		parity = min(parity, s.cfg.Reduced)
+		parity = min(parity, s.reduced)
 	}
 	return shard.Geometry{K: n - parity, M: parity}
 }
@@ -138,17 +187,17 @@ func (s *Store) codec(g shard.Geometry) (*shard.Codec, error) {
 }
 
 // start returns the drive that has the first shard of a key's contents.
-func (s *Store) start(key string) int {
+func (s *set) start(key string) int {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(key))                       // never fails
-	return int(h.Sum32() % uint32(len(s.set.drives))) //nolint:gosec // at most 16
+	_, _ = h.Write([]byte(key))                   // never fails
+	return int(h.Sum32() % uint32(len(s.drives))) //nolint:gosec // at most 16
 }
 
 // drive returns which drive has a shard.
-func (s *Store) drive(start, shard int) int { return (start + shard) % len(s.set.drives) }
+func (s *set) drive(start, shard int) int { return (start + shard) % len(s.drives) }
 
 // majority is what commits records that have no content of their own.
-func (s *Store) majority() int { return register.Majority(len(s.set.drives)) }
+func (s *set) majority() int { return register.Majority(len(s.drives)) }
 
 // fail adds operation and name to an error, unless it has them, and keeps its Kind.
 func fail(op, name string, err error) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
@@ -28,11 +29,23 @@ func drives(n int) []erasure.Drive {
 	return all
 }
 
-// open returns a Store over drives.
+// open returns a Store over the drives of one set.
 func open(t *testing.T, parity int, all []erasure.Drive) *erasure.Store {
 	t.Helper()
+	return openSets(t, erasure.SetConfig{Drives: all, Parity: parity})
+}
+
+// openSets returns a Store over sets that have keys in proportion to their drives.
+func openSets(t *testing.T, sets ...erasure.SetConfig) *erasure.Store {
+	t.Helper()
 	locker := lock.NewLocal(1)
-	s, err := erasure.New(context.Background(), erasure.Config{Drives: all, Parity: parity, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	var weights []int
+	for _, s := range sets {
+		weights = append(weights, len(s.Drives))
+	}
+	s, err := erasure.New(context.Background(), erasure.Config{
+		Sets: sets, Homes: placement.New(weights), Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

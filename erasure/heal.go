@@ -47,15 +47,28 @@ type Left struct {
 // maxReason is the length, in bytes, of a reason that is told.
 const maxReason = 300
 
-// Slots is a set of drives, by their places: a bit for each.
-type Slots uint32
+// Slots are some of the drives of all sets, by their places: a bit for each.
+type Slots [MaxDrives / 64]uint64
 
 // Has reports whether the drive of a place is among them.
-func (s Slots) Has(i int) bool { return s&(1<<i) != 0 }
+func (s *Slots) Has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
-func (s *Slots) add(i int) { *s |= 1 << i }
+func (s *Slots) add(i int) { s[i/64] |= 1 << (i % 64) }
 
-func (s Slots) count() int { return bits.OnesCount32(uint32(s)) }
+// Add adds others.
+func (s *Slots) Add(others *Slots) {
+	for i := range s {
+		s[i] |= others[i]
+	}
+}
+
+// Count returns how many there are.
+func (s *Slots) Count() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
 
 // wrapped is implemented by a Drive that does not vouch for what it lacks, since it is new:
 // Inner does what it is asked all the same.
@@ -110,6 +123,7 @@ func (s *Store) heal(ctx context.Context, p *healing) (Healed, error) {
 // healing is one pass.
 type healing struct {
 	s    *Store
+	set  *set // that is being looked at
 	done Healed
 	told time.Time
 	seen func(Healed)
@@ -128,12 +142,11 @@ const tellEvery = 5 * time.Second
 
 // healBuckets heals what the server keeps and the records of buckets, and returns these.
 func (s *Store) healBuckets(ctx context.Context, p *healing) ([]*bucket, error) {
-	system := s.system("")
-	if err := p.space(ctx, system); err != nil {
+	if err := p.space(ctx, s.system("")); err != nil {
 		return nil, err
 	}
 	var all []*bucket
-	l := &listing{s: s, q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock}
+	l := s.buckets()
 	if err := p.space(ctx, l); err != nil {
 		return nil, err
 	}
@@ -155,10 +168,7 @@ func (p *healing) inside(ctx context.Context, b *bucket, prefix string) error {
 }
 
 func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
-	l := &listing{s: p.s, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: prefix}, lockName: func(name string) string {
-		_, id := splitUpload(name)
-		return uploadLock(b.Record.Name, id)
-	}}
+	l := p.s.uploads(b, b.Record.Name, prefix)
 	if err := p.space(ctx, l); err != nil {
 		return err
 	}
@@ -172,9 +182,19 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 	})
 }
 
-// space heals all names of a listing.
+// space heals all names of a listing, in each of its sets.
 func (p *healing) space(ctx context.Context, l *listing) error {
-	l.q.Versions = true
+	for _, s := range l.sets {
+		p.set = s
+		if err := p.names(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names heals those of a listing that one set has.
+func (p *healing) names(ctx context.Context, l *listing) error {
 	for from, below, more := "", (register.Token{}), true; more; {
 		entries, further, err := p.scan(ctx, l, from, below)
 		if err != nil {
@@ -200,9 +220,9 @@ func (p *healing) space(ctx context.Context, l *listing) error {
 // scan reads a page from every drive that answers, also from those that are new.
 func (p *healing) scan(ctx context.Context, l *listing, from string, below register.Token) ([]entry, bool, error) {
 	q := l.q
-	q.From, q.Below, q.Limit = from, below, object.MaxListLimit
-	n := len(p.s.set.drives)
-	replies := gather(ctx, p.s.set, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
+	q.From, q.Below, q.Limit, q.Versions = from, below, object.MaxListLimit, true
+	n := len(p.set.drives)
+	replies := gather(ctx, p.set, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
 		return inner(d).Scan(ctx, q)
 	}, func(replies []reply[register.ScanPage], _ bool) bool { return len(replies) == n })
 	heard := make([]bool, n)
@@ -211,20 +231,20 @@ func (p *healing) scan(ctx context.Context, l *listing, from string, below regis
 	}
 	for i := range heard {
 		if !heard[i] {
-			p.done.Absent.add(i)
+			p.done.Absent.add(p.set.first + i)
 		}
 	}
 	if succeeded(replies) < register.ReadQuorum(n) {
 		return nil, false, object.E("heal", "", object.Unavailable, errors.Join(errFew, why(replies)))
 	}
-	entries, more := merge(replies)
+	entries, more := p.set.merge(replies)
 	return entries, more, context.Cause(ctx)
 }
 
 // name heals the versions of a name that all drives have listed, if they differ. cut is
 // where the next ones begin, if there may be more.
 func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.Token, err error) {
-	p.now.name, p.now.bytes, p.now.lacked = e.name, 0, 0
+	p.now.name, p.now.bytes, p.now.lacked = e.name, 0, Slots{}
 	made, cut := e.versions()
 	p.done.Names++
 	if err := p.differing(ctx, l, e, made); err != nil {
@@ -238,8 +258,8 @@ func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.
 			return cut, err
 		}
 	}
-	if l.q.Space == register.Objects && p.now.lacked != 0 && len(p.done.Mended) < maxNames {
-		p.done.Mended = append(p.done.Mended, Mended{Bucket: p.bucket, Key: e.name, Bytes: p.now.bytes, Drives: p.now.lacked.count()})
+	if l.q.Space == register.Objects && p.now.lacked.Count() > 0 && len(p.done.Mended) < maxNames {
+		p.done.Mended = append(p.done.Mended, Mended{Bucket: p.bucket, Key: e.name, Bytes: p.now.bytes, Drives: p.now.lacked.Count()})
 	}
 	if now := p.s.cfg.Now(); p.seen != nil && now.Sub(p.told) > tellEvery {
 		p.told = now
@@ -257,8 +277,7 @@ func (p *healing) differing(ctx context.Context, l *listing, e *entry, made map[
 	if !different {
 		return nil
 	}
-	key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
-	return p.s.holding(ctx, l.lockName(e.name), key, func(ctx context.Context, h *hold) error {
+	return p.s.holding(ctx, l.place(e.set, e.name), func(ctx context.Context, h *hold) error {
 		for _, version := range slices.Sorted(maps.Keys(made)) {
 			if err := p.version(ctx, h, version, made[version]); err != nil {
 				return err
@@ -340,7 +359,7 @@ func (p *healing) version(ctx context.Context, h *hold, version string, made reg
 		case err == nil:
 			reached++
 		case errors.Is(err, register.ErrUnknown): // it is not there
-			p.done.Absent.add(i)
+			p.done.Absent.add(p.set.first + i)
 		default:
 			errs = append(errs, fmt.Errorf("drive %d: %w", i, err))
 		}
@@ -371,7 +390,7 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 		}
 		if changed {
 			p.done.Records++
-			p.now.lacked.add(i)
+			p.now.lacked.add(p.set.first + i)
 			p.s.counts.records.Add(1)
 		}
 	}
@@ -404,7 +423,7 @@ func (p *healing) shards(ctx context.Context, r *register.Record, i int, d Drive
 
 // number returns which shard a drive has.
 func (p *healing) number(v *value, drive int) int {
-	n := len(p.s.set.drives)
+	n := len(p.set.drives)
 	return (drive - v.start + n) % n
 }
 
@@ -419,7 +438,7 @@ func (p *healing) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 		return err
 	}
 	expect(w, codec.Size(c.size))
-	source := (&handle{s: p.s, ctx: ctx, codec: codec, v: v}).source(c.id)
+	source := (&handle{s: p.s, set: p.set, ctx: ctx, codec: codec, v: v}).source(c.id)
 	if err := codec.Rebuild(shard.ID(c.id), c.size, p.number(v, i), source, w); err != nil {
 		w.Abort()
 		return err
@@ -431,7 +450,7 @@ func (p *healing) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 	p.done.Shards++
 	p.done.Bytes += made
 	p.now.bytes += c.size
-	p.now.lacked.add(i)
+	p.now.lacked.add(p.set.first + i)
 	p.s.counts.shards.Add(1)
 	p.s.counts.bytes.Add(made)
 	return nil
@@ -464,21 +483,21 @@ func (p *healing) scrubOne(ctx context.Context, r *register.Record, i int) error
 	if err != nil {
 		return err
 	}
-	d := inner(p.s.set.drives[i])
+	d := inner(p.set.drives[i])
 	for _, c := range v.contents {
 		if err := p.pace(ctx, codec.Size(c.size)); err != nil {
 			return err
 		}
-		source := (&handle{s: p.s, ctx: ctx, codec: codec, v: v}).source(c.id)
+		source := (&handle{s: p.s, set: p.set, ctx: ctx, codec: codec, v: v}).source(c.id)
 		damage := codec.Verify(shard.ID(c.id), c.size, p.number(v, i), source)
 		if damage == nil {
 			continue
 		}
 		p.done.Damaged++
 		p.s.counts.damagedScrub.Add(1)
-		p.s.cfg.Logger.Warn("a shard is not whole, and made anew", "drive", i, "content", fmt.Sprintf("%x", c.id), "error", damage)
+		p.s.cfg.Logger.Warn("a shard is not whole, and made anew", "drive", p.set.first+i, "content", fmt.Sprintf("%x", c.id), "error", damage)
 		if err := p.rebuild(ctx, v, c, i, d); err != nil {
-			p.leave("a shard is not made anew", err, "drive", i, "content", fmt.Sprintf("%x", c.id))
+			p.leave("a shard is not made anew", err, "drive", p.set.first+i, "content", fmt.Sprintf("%x", c.id))
 		}
 	}
 	return nil

@@ -39,7 +39,7 @@ func lagging(t *testing.T, closed func() error, keys ...string) *erasure.Store {
 	all[2] = behind
 	locker := lock.NewLocal(1)
 	s, err := erasure.New(context.Background(), erasure.Config{
-		Drives: all, Parity: 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Writable: closed,
+		Sets: []erasure.SetConfig{{Drives: all, Parity: 2, Writable: closed}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,9 +14,8 @@ import (
 
 // hold is the lock of a key, under which it is changed.
 type hold struct {
-	s     *Store
-	set   *set
-	key   register.Key
+	s *Store
+	place
 	lease lock.Lease
 	token register.Token // of the next change
 	last  register.Token // of the last one
@@ -30,25 +29,25 @@ const maxHolds = 3
 
 // holding runs do under the lock of a key, and again if the lock turns out to be lost
 // before anything was changed.
-func (s *Store) holding(ctx context.Context, name string, key register.Key, do func(ctx context.Context, h *hold) error) error {
+func (s *Store) holding(ctx context.Context, at place, do func(ctx context.Context, h *hold) error) error {
 	for try := 1; ; try++ {
-		err := s.held(ctx, name, key, do)
+		err := s.held(ctx, at, do)
 		switch {
 		case !errors.Is(err, errStale):
 			return err
 		case try == maxHolds:
-			return object.E("lock", name, object.Unavailable, err)
+			return object.E("lock", at.lock, object.Unavailable, err)
 		}
 	}
 }
 
-func (s *Store) held(ctx context.Context, name string, key register.Key, do func(ctx context.Context, h *hold) error) error {
-	lease, err := s.acquire(ctx, lock.Exclusive, name)
+func (s *Store) held(ctx context.Context, at place, do func(ctx context.Context, h *hold) error) error {
+	lease, err := s.acquire(ctx, lock.Exclusive, at)
 	if err != nil {
 		return err
 	}
 	defer lease.Release()
-	h := &hold{s: s, set: s.set, key: key, lease: lease, token: register.Token{Lease: lease.Token()}}
+	h := &hold{s: s, place: at, lease: lease, token: register.Token{Lease: lease.Token()}}
 	return do(lease.Context(), h)
 }
 
@@ -57,21 +56,22 @@ const lookEvery = time.Second
 
 // acquire takes a lock. While so few drives can be reached that nothing can be changed, it
 // fails: who held the lock may be among those that cannot be reached.
-func (s *Store) acquire(ctx context.Context, mode lock.Mode, name string) (lock.Lease, error) {
-	if s.cfg.Writable == nil {
-		lease, err := s.cfg.Locker.Acquire(ctx, mode, name)
-		return lease, lockFailure(name, err)
+func (s *Store) acquire(ctx context.Context, mode lock.Mode, at place) (lock.Lease, error) {
+	writable := at.set.writable
+	if writable == nil {
+		lease, err := s.cfg.Locker.Acquire(ctx, mode, at.lock)
+		return lease, lockFailure(at.lock, err)
 	}
-	if err := s.cfg.Writable(); err != nil {
-		return nil, lockFailure(name, err)
+	if err := writable(); err != nil {
+		return nil, lockFailure(at.lock, err)
 	}
 	wait, leave := context.WithCancelCause(ctx)
-	stop := watch(s.cfg.Writable, leave)
-	lease, err := s.cfg.Locker.Acquire(wait, mode, name)
+	stop := watch(writable, leave)
+	lease, err := s.cfg.Locker.Acquire(wait, mode, at.lock)
 	stop()
 	if err != nil {
 		leave(nil)
-		return nil, lockFailure(name, errors.Join(err, context.Cause(wait)))
+		return nil, lockFailure(at.lock, errors.Join(err, context.Cause(wait)))
 	}
 	return &kept{lease, leave}, nil
 }
@@ -173,7 +173,7 @@ func (h *hold) settle(ctx context.Context, version string, made register.Token) 
 	case register.Forward:
 	}
 	// What it refers to was committed with a state before, or is on enough drives now.
-	r.Quorum, r.Need = register.Majority(len(h.set.drives)), 0
+	r.Quorum, r.Need = h.set.majority(), 0
 	if err := h.commit(ctx, r, commitment{settles: true}); err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 	if o.count < len(h.set.drives) {
 		h.s.missed.Add(1)
 	}
-	h.s.wary.Store(o.count < r.Quorum)
+	h.set.wary.Store(o.count < r.Quorum)
 	switch {
 	case o.count >= r.Quorum:
 		h.decide(&r, o.count == len(h.set.drives))
@@ -229,7 +229,7 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 // probe looks whether as many drives are there as a commit takes, if the last one did not
 // reach them: each that does not leaves a state on the others that is not decided.
 func (h *hold) probe(ctx context.Context, r *register.Record) error {
-	if !h.s.wary.Load() {
+	if !h.set.wary.Load() {
 		return nil
 	}
 	q, token := register.Query{Key: h.key, Version: r.Version, Made: r.Made}, h.token // drives that are slow hear it later

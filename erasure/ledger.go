@@ -17,7 +17,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
-// Ledger keeps what the nodes of a fleet have agreed on, on the drives of a set: changes of
+// Ledger keeps what the nodes of a fleet have agreed on, on the drives of the first set: changes of
 // settings, and copies of all of them. It is there before anybody has a lock. What keeps its
 // registers in order is that every change is made under a token of its own, and that drives
 // take none from a session that is over. Its methods may be called concurrently.
@@ -26,10 +26,10 @@ type Ledger struct {
 	ballots *ballots
 }
 
-// NewLedger returns the Ledger of a set, whose drives stay the caller's to close.
+// NewLedger returns the Ledger on the first set, whose drives stay the caller's to close.
 func NewLedger(ctx context.Context, cfg Config) (*Ledger, error) {
 	b := &ballots{now: cfg.Now}
-	cfg.Locker = b
+	cfg.Locker, cfg.Sets, cfg.Homes = b, cfg.Sets[:min(1, len(cfg.Sets))], nil
 	s, err := New(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -112,11 +112,11 @@ func (l *Ledger) prune(ctx context.Context, generation uint32, session, at strin
 func (l *Ledger) save(ctx context.Context, generation uint32, session, name string, content []byte) error {
 	// Nothing is to be left on drives that is not decided: who reads could not tell it from
 	// what was saved (Newer).
-	l.s.wary.Store(true)
+	l.s.first().wary.Store(true)
 	lease := l.ballots.lease(ctx, generation, session)
 	defer lease.Release()
-	h := &hold{s: l.s, set: l.s.set, key: fleetKey(name), lease: lease, token: register.Token{Lease: lease.Token()}}
-	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: l.s.majority(), Value: content}
+	h := &hold{s: l.s, place: place{l.s.first(), name, fleetKey(name)}, lease: lease, token: register.Token{Lease: lease.Token()}}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: l.s.first().majority(), Value: content}
 	if content == nil {
 		r.Kind = register.Tombstone
 	}
@@ -126,7 +126,7 @@ func (l *Ledger) save(ctx context.Context, generation uint32, session, name stri
 func fleetKey(name string) register.Key { return register.Key{Space: register.Fleet, Name: name} }
 
 func (l *Ledger) all() *listing {
-	return &listing{s: l.s, q: register.ScanQuery{Space: register.Fleet}, lockName: func(name string) string { return name }}
+	return &listing{s: l.s, sets: l.s.sets, q: register.ScanQuery{Space: register.Fleet}, lockName: func(name string) string { return name }}
 }
 
 // errDamagedCopy says that a copy of the settings is not whole.

@@ -27,7 +27,7 @@ func ledger(t *testing.T, all []erasure.Drive, generation uint32) *erasure.Ledge
 			t.Fatal(err)
 		}
 	}
-	l, err := erasure.NewLedger(context.Background(), erasure.Config{Drives: all, Parity: len(all) / 2, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	l, err := erasure.NewLedger(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: len(all) / 2}}, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestSettingsComeBackAsTheyWereSaved(t *testing.T) {
 // ledgerOver is a Ledger in a generation that was claimed before.
 func ledgerOver(t *testing.T, all []erasure.Drive, generation uint32) *erasure.Ledger {
 	t.Helper()
-	l, err := erasure.NewLedger(context.Background(), erasure.Config{Drives: all, Parity: len(all) / 2, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	l, err := erasure.NewLedger(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: len(all) / 2}}, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

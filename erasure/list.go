@@ -3,7 +3,9 @@ package erasure
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
+	"sync"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -12,6 +14,7 @@ import (
 // listing goes through the names of a space as a quorum of drives knows them.
 type listing struct {
 	s        *Store
+	sets     []*set // that have the names
 	q        register.ScanQuery
 	markers  bool                     // delete markers count, too
 	lockName func(name string) string // under which what is not settled is settled
@@ -19,30 +22,88 @@ type listing struct {
 
 // entry is one name of a listing, or a common prefix.
 type entry struct {
+	set    *set
 	name   string
-	prefix bool
+	prefix bool                   // then several sets may have it, each an entry of its own
 	first  string                 // of a common prefix: the first name behind it that any drive lists
 	views  []reply[register.View] // of the name, or of first
 }
 
-// scan reads a page from a quorum of drives, and returns what it shows of each name, in
-// order. more says that there is more, behind the last one.
+// scan reads a page from a quorum of the drives of each set, and returns what it shows of each
+// name, in order. more says that there is more, behind the last one.
 func (l *listing) scan(ctx context.Context, from string, below register.Token) (entries []entry, more bool, err error) {
 	q := l.q
 	q.From, q.Below = from, below
 	if q.Limit == 0 {
 		q.Limit = object.MaxListLimit
 	}
-	replies := gather(ctx, l.s.set, register.ReadQuorum(len(l.s.set.drives)), func(ctx context.Context, d Drive) (register.ScanPage, error) {
-		return d.Scan(ctx, q)
-	}, func(replies []reply[register.ScanPage], _ bool) bool {
-		return succeeded(replies) >= register.ReadQuorum(len(l.s.set.drives))
-	})
-	if succeeded(replies) < register.ReadQuorum(len(l.s.set.drives)) {
-		return nil, false, object.E("scan", "", object.Unavailable, errors.Join(errFew, why(replies)))
+	if len(l.sets) == 1 {
+		p := l.sets[0].scan(ctx, q)
+		return p.entries, p.more, p.err
 	}
-	entries, more = merge(replies)
-	return entries, more, nil
+	q.Limit = share(q.Limit, len(l.sets))
+	pages := make([]setPage, len(l.sets))
+	var asked sync.WaitGroup
+	for i, s := range l.sets {
+		asked.Go(func() { pages[i] = s.scan(ctx, q) })
+	}
+	asked.Wait()
+	return mergeSets(pages)
+}
+
+// share is how many names of a page are asked of each of n sets: what one is likely to have of
+// them, and some more.
+func share(limit, n int) int {
+	mean := float64(limit) / float64(n)
+	return min(limit, int(mean+3*math.Sqrt(mean))+2)
+}
+
+// setPage is what a page shows that was read from one set.
+type setPage struct {
+	entries []entry
+	more    bool
+	err     error
+}
+
+func (s *set) scan(ctx context.Context, q register.ScanQuery) setPage {
+	need := register.ReadQuorum(len(s.drives))
+	replies := gather(ctx, s, need, func(ctx context.Context, d Drive) (register.ScanPage, error) {
+		return d.Scan(ctx, q)
+	}, func(replies []reply[register.ScanPage], _ bool) bool { return succeeded(replies) >= need })
+	if succeeded(replies) < need {
+		return setPage{err: object.E("scan", "", object.Unavailable, errors.Join(errFew, why(replies)))}
+	}
+	entries, more := s.merge(replies)
+	return setPage{entries, more, nil}
+}
+
+// mergeSets puts the pages of several sets into one, in order. Behind the end of one that has
+// more, nothing is known of what its set has.
+func mergeSets(pages []setPage) (entries []entry, more bool, err error) {
+	end := ""
+	for i := range pages {
+		p := &pages[i]
+		if p.err != nil {
+			return nil, false, p.err
+		}
+		if n := len(p.entries); p.more && n > 0 && (!more || p.entries[n-1].name < end) {
+			end, more = p.entries[n-1].name, true
+		}
+	}
+	at := make([]int, len(pages))
+	for {
+		least := -1
+		for i := range pages {
+			if at[i] < len(pages[i].entries) && (least < 0 || pages[i].entries[at[i]].name < pages[least].entries[at[least]].name) {
+				least = i
+			}
+		}
+		if least < 0 || more && pages[least].entries[at[least]].name > end {
+			return entries, more, nil
+		}
+		entries = append(entries, pages[least].entries[at[least]])
+		at[least]++
+	}
 }
 
 func succeeded[T any](replies []reply[T]) (n int) {
@@ -56,7 +117,7 @@ func succeeded[T any](replies []reply[T]) (n int) {
 
 // merge puts the pages of several drives side by side. Behind the end of the shortest one
 // nothing is known of what its drive has.
-func merge(replies []reply[register.ScanPage]) (entries []entry, more bool) {
+func (s *set) merge(replies []reply[register.ScanPage]) (entries []entry, more bool) {
 	at := make([]int, len(replies))
 	for {
 		least, ended := "", true
@@ -78,7 +139,7 @@ func merge(replies []reply[register.ScanPage]) (entries []entry, more bool) {
 		if ended {
 			return entries, false
 		}
-		e := entry{name: least}
+		e := entry{set: s, name: least}
 		for i := range replies {
 			items := replies[i].value.Items
 			if replies[i].err != nil {
@@ -128,12 +189,17 @@ func (e *entry) agreed() bool {
 // newest returns the newest version of an entry's name: from what the drives listed if they
 // agree, and otherwise as a reader finds it.
 func (l *listing) newest(ctx context.Context, e *entry) (*register.Record, error) {
-	_, j := judgeNewest(len(l.s.set.drives), e.views, false)
+	_, j := judgeNewest(len(e.set.drives), e.views, false)
 	if j.Verdict == register.Committed && j.Record.Kind != register.Tombstone {
 		return &j.Record, nil
 	}
-	key := register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: e.name}
-	return l.s.settled(ctx, l.lockName(e.name), key, func(a asking) (*register.Record, error) { return a.latest(ctx, key) })
+	at := l.place(e.set, e.name)
+	return l.s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
+}
+
+// place is where the registers of a name are, which a set has listed.
+func (l *listing) place(s *set, name string) place {
+	return place{s, l.lockName(name), register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: name}}
 }
 
 // each calls fn with the newest version of each name, until it returns false.
@@ -192,7 +258,7 @@ func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
 			if err != nil {
 				return object.Page{}, fail(op, q.Bucket, err)
 			}
-			if !there {
+			if !there || e.prefix && e.name == page.Next { // another set has shown it
 				continue
 			}
 			if len(page.Objects)+len(page.Prefixes) == q.Limit {
@@ -215,7 +281,7 @@ func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
 
 func (s *Store) listing(b *bucket, bucket, prefix, delimiter string, limit int) *listing {
 	return &listing{
-		s: s, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Prefix: prefix, Delimiter: delimiter, Limit: min(limit, object.MaxListLimit+1)},
+		s: s, sets: s.sets, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Prefix: prefix, Delimiter: delimiter, Limit: min(limit, object.MaxListLimit+1)},
 		lockName: func(key string) string { return keyLock(bucket, key) },
 	}
 }
@@ -257,10 +323,10 @@ func behindPrefix(prefix string) string {
 // object returns what a listing shows of a name, if there is anything.
 func (l *listing) object(ctx context.Context, b *bucket, e *entry) (there bool, info object.Info, err error) {
 	if e.prefix {
-		if _, j := judgeNewest(len(l.s.set.drives), e.views, false); j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() {
+		if _, j := judgeNewest(len(e.set.drives), e.views, false); j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() {
 			return true, info, nil
 		}
-		there, err = l.inside(ctx, e.name)
+		there, err = l.inside(ctx, e)
 		return there, info, err
 	}
 	r, err := l.newest(ctx, e)
@@ -283,10 +349,11 @@ func listed(b *bucket, key string, r *register.Record, v *value) object.Info {
 	return i
 }
 
-// inside reports whether there is anything below a common prefix that a drive has listed.
-func (l *listing) inside(ctx context.Context, prefix string) (there bool, err error) {
+// inside reports whether a set has anything below a common prefix that a drive has listed.
+func (l *listing) inside(ctx context.Context, e *entry) (there bool, err error) {
 	below := *l
-	below.q.Prefix, below.q.Delimiter, below.q.Limit = prefix, "", 16
+	below.sets = []*set{e.set}
+	below.q.Prefix, below.q.Delimiter, below.q.Limit = e.name, "", 16
 	err = below.each(ctx, func(string, *register.Record) (bool, error) {
 		there = true
 		return false, nil

@@ -54,8 +54,8 @@ func (w *versionWalk) madeOf(ctx context.Context, q object.VersionQuery) (regist
 	if version != register.Null {
 		return made, nil
 	}
-	key := register.Key{Space: w.q.Space, Bucket: w.q.Bucket, Name: q.AfterKey}
-	r, err := w.s.settled(ctx, w.lockName(q.AfterKey), key, func(a asking) (*register.Record, error) { return a.exact(ctx, key, version, made) })
+	at := w.place(w.s.home(q.AfterKey), q.AfterKey)
+	r, err := w.s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.exact(ctx, at.key, version, made) })
 	if err != nil || r == nil {
 		return made, err
 	}
@@ -111,6 +111,9 @@ func (w *versionWalk) room() bool {
 }
 
 func (w *versionWalk) addPrefix(name string) bool {
+	if n := len(w.page.Prefixes); n > 0 && w.page.Prefixes[n-1] == name {
+		return true // another set has shown it
+	}
 	if !w.room() {
 		return false
 	}
@@ -148,14 +151,14 @@ func (w *versionWalk) versions(ctx context.Context, e *entry, below register.Tok
 // as every drive has listed them.
 func (w *versionWalk) settledVersions(ctx context.Context, e *entry, below register.Token) (records []register.Record, cut register.Token, err error) {
 	made, cut := e.versions()
-	key := register.Key{Space: w.q.Space, Bucket: w.q.Bucket, Name: e.name}
+	at := w.place(e.set, e.name)
 	for version, m := range made {
-		j := register.Judge(views(len(w.s.set.drives), e.views, version), false)
+		j := register.Judge(views(len(e.set.drives), e.views, version), false)
 		r := &j.Record
 		// What became of the null version may be above what was listed.
 		moved := version == register.Null && !below.IsZero()
 		if j.Verdict != register.Committed || moved {
-			r, err = w.s.settled(ctx, w.lockName(e.name), key, func(a asking) (*register.Record, error) { return a.exact(ctx, key, version, m) })
+			r, err = w.s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.exact(ctx, at.key, version, m) })
 			if err != nil {
 				return nil, cut, err
 			}

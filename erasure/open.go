@@ -24,12 +24,12 @@ func (s *Store) find(ctx context.Context, op string, ref object.Ref) (*bucket, *
 			return nil, nil, object.E(op, name, object.BadVersion, err)
 		}
 	}
-	key := register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}
-	r, err := s.settled(ctx, keyLock(ref.Bucket, ref.Key), key, func(a asking) (*register.Record, error) {
+	at := s.objectPlace(b, ref)
+	r, err := s.settled(ctx, at, func(a asking) (*register.Record, error) {
 		if ref.Version != "" {
-			return a.exact(ctx, key, version, made)
+			return a.exact(ctx, at.key, version, made)
 		}
-		return a.latest(ctx, key)
+		return a.latest(ctx, at.key)
 	})
 	if err != nil {
 		return nil, nil, fail(op, name, err)
@@ -87,12 +87,13 @@ func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error)
 	if err != nil {
 		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
 	}
-	return &handle{s: s, ctx: context.WithoutCancel(ctx), codec: codec, v: v, info: b.info(ref, r, v)}, nil
+	return &handle{s: s, set: s.home(ref.Key), ctx: context.WithoutCancel(ctx), codec: codec, v: v, info: b.info(ref, r, v)}, nil
 }
 
 // handle is an open version.
 type handle struct {
 	s     *Store
+	set   *set
 	ctx   context.Context
 	codec *shard.Codec
 	v     *value
@@ -209,7 +210,7 @@ func (h *handle) source(id register.DataID) shard.Source {
 	return func(i int, offset int64, p []byte) error {
 		ctx, cancel := context.WithTimeout(h.ctx, shardTime)
 		defer cancel()
-		n, err := h.s.set.drives[h.s.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
+		n, err := h.set.drives[h.set.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
 		if err == nil && n < len(p) {
 			err = io.ErrUnexpectedEOF
 		}

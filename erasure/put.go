@@ -20,6 +20,7 @@ const maxInline = 8 << 10
 // written is a content whose shards are on the drives, or go there with the record.
 type written struct {
 	content
+	set      *set
 	geometry shard.Geometry
 	start    int
 	digest   object.Digest
@@ -27,22 +28,18 @@ type written struct {
 	inline   [][]byte // by drive, if they are small
 }
 
-// write reads a body to its end and writes its shards.
-func (s *Store) write(ctx context.Context, class, key string, body object.Body) (*written, error) {
-	return s.writeAs(ctx, s.geometry(class, body.Size()), key, body)
-}
-
-func (s *Store) writeAs(ctx context.Context, g shard.Geometry, key string, body object.Body) (*written, error) {
+// write reads a body to its end and writes its shards to the drives of a set, cut as g says.
+func (s *Store) write(ctx context.Context, set *set, g shard.Geometry, key string, body object.Body) (*written, error) {
 	codec, err := s.codec(g)
 	if err != nil {
 		return nil, err
 	}
-	w := &written{geometry: g, start: s.start(key), targets: make([]bool, len(s.set.drives))}
+	w := &written{set: set, geometry: g, start: set.start(key), targets: make([]bool, len(set.drives))}
 	if _, err := rand.Read(w.id[:]); err != nil {
 		return nil, fmt.Errorf("erasure: %w", err)
 	}
 	if size := body.Size(); size >= 0 && codec.Size(size) <= maxInline {
-		err = s.writeInline(codec, w, body)
+		err = w.inMemory(codec, body)
 	} else {
 		err = s.writeShards(ctx, codec, w, body)
 	}
@@ -53,8 +50,8 @@ func (s *Store) writeAs(ctx context.Context, g shard.Geometry, key string, body 
 	return w, nil
 }
 
-// writeInline makes the shards of a small content in memory.
-func (s *Store) writeInline(codec *shard.Codec, w *written, body object.Body) error {
+// inMemory makes the shards of a small content in memory.
+func (w *written) inMemory(codec *shard.Codec, body object.Body) error {
 	buffers, sinks := make([]bytes.Buffer, codec.N()), make([]io.Writer, codec.N())
 	for i := range sinks {
 		sinks[i] = &buffers[i]
@@ -68,7 +65,7 @@ func (s *Store) writeInline(codec *shard.Codec, w *written, body object.Body) er
 	}
 	w.inline = make([][]byte, codec.N())
 	for i := range buffers {
-		w.inline[s.drive(w.start, i)] = buffers[i].Bytes()
+		w.inline[w.set.drive(w.start, i)] = buffers[i].Bytes()
 	}
 	w.targets = all(codec.N())
 	if w.size == 0 {
@@ -113,7 +110,7 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	errs := make([]error, n)
 	for i := range writers {
 		var err error
-		if writers[i], err = s.set.drives[s.drive(w.start, i)].Create(ctx, w.id); err != nil {
+		if writers[i], err = w.set.drives[w.set.drive(w.start, i)].Create(ctx, w.id); err != nil {
 			errs[i] = err
 			continue
 		}
@@ -137,9 +134,9 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		return shardFailure(err, errs)
 	}
 	done := 0
-	for i, ok := range s.finishShards(writers, sinks, least) {
+	for i, ok := range finishShards(writers, sinks, least) {
 		if ok {
-			w.targets[s.drive(w.start, i)] = true
+			w.targets[w.set.drive(w.start, i)] = true
 			done++
 		}
 	}
@@ -172,7 +169,7 @@ func shardFailure(err error, errs []error) error {
 
 // finishShards makes the shards durable that were written to the end, all at the same
 // time, and returns which are. One that is far behind the others counts as lost.
-func (s *Store) finishShards(writers []register.ShardWriter, sinks []io.Writer, least int) []bool {
+func finishShards(writers []register.ShardWriter, sinks []io.Writer, least int) []bool {
 	type end struct {
 		shard int
 		err   error
@@ -214,7 +211,7 @@ func (s *Store) drop(w *written) {
 	if w.inline != nil || w.size == 0 {
 		return
 	}
-	s.decider.drop(s.set, w.id)
+	s.decider.drop(w.set, w.id)
 }
 
 // Put implements object.Objects.
@@ -224,7 +221,8 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 	if _, err := s.bucket(ctx, op, ref.Bucket); err != nil {
 		return object.Info{}, err
 	}
-	w, err := s.write(ctx, in.Meta.StorageClass, ref.Key, in.Body)
+	set := s.home(ref.Key)
+	w, err := s.write(ctx, set, set.geometry(in.Meta.StorageClass, in.Body.Size()), ref.Key, in.Body)
 	if err != nil {
 		return object.Info{}, fail(op, name, err)
 	}
@@ -235,7 +233,7 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 		}
 		v := w.value(s)
 		v.info.Meta = in.Meta.Clone()
-		r := w.record(s, v)
+		r := w.record(v)
 		r.Version, r.Made = h.nextVersion(b)
 		info = b.info(ref, &r, v)
 		err := h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})

@@ -3,6 +3,7 @@ package erasure
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -37,8 +38,29 @@ const (
 	callTime = 10 * time.Second      // for an answer
 )
 
-// set is the drives that hold the shards of one content.
-type set struct{ drives []Drive }
+// set is the drives that hold the shards of one content, and the states of its key.
+type set struct {
+	drives          []Drive // guards, each
+	first           int     // the place of its first drive among those of all sets
+	parity, reduced int
+	writable        func() error
+	wary            atomic.Bool // the last commit did not reach as many drives as it takes
+}
+
+func newSet(cfg SetConfig, first int) *set {
+	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, writable: cfg.Writable}
+	for _, d := range cfg.Drives {
+		s.drives = append(s.drives, guard(d))
+	}
+	return s
+}
+
+// place is where the registers of a key are: a set, and the lock under which they change.
+type place struct {
+	set  *set
+	lock string
+	key  register.Key
+}
 
 // reply is what a drive answered.
 type reply[T any] struct {

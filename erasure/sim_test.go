@@ -358,7 +358,7 @@ func simulate(t *testing.T, seed uint64) {
 	locks := &locker{w: w, held: map[string]chan struct{}{}}
 	var gateways []*erasure.Store
 	for range 2 {
-		s, err := erasure.New(context.Background(), erasure.Config{Drives: slices.Clone(links), Parity: n / 2, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: slices.Clone(links), Parity: n / 2}}, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

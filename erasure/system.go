@@ -24,8 +24,9 @@ const (
 
 func systemLock(name string) string { return "s/" + name }
 
-func systemKey(name string) register.Key {
-	return register.Key{Space: register.System, Name: name}
+// systemPlace is where what the server keeps is.
+func (s *Store) systemPlace(name string) place {
+	return place{s.first(), systemLock(name), register.Key{Space: register.System, Name: name}}
 }
 
 // ErrChanged says that a setting no longer has the revision that it had.
@@ -64,7 +65,7 @@ func (s *Store) Settings(ctx context.Context) (*Settings, error) {
 }
 
 func (s *Store) system(prefix string) *listing {
-	return &listing{s: s, q: register.ScanQuery{Space: register.System, Prefix: prefix}, lockName: systemLock}
+	return &listing{s: s, sets: s.sets[:1], q: register.ScanQuery{Space: register.System, Prefix: prefix}, lockName: systemLock}
 }
 
 // Get returns a setting and its revision, which is 0 if there is none.
@@ -95,11 +96,11 @@ func (t *Settings) Changed() <-chan struct{} {
 func (t *Settings) Set(ctx context.Context, name string, value []byte, revision uint64) error {
 	full := settingsPrefix + name
 	next := max(revision+1, uint64(t.s.cfg.Now().UnixNano())) //nolint:gosec // after 1970
-	err := t.s.holding(ctx, systemLock(full), systemKey(full), func(ctx context.Context, h *hold) error {
+	err := t.s.holding(ctx, t.s.systemPlace(full), func(ctx context.Context, h *hold) error {
 		if _, now, _ := t.Get(name); now != revision {
 			return ErrChanged
 		}
-		r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: t.s.majority()}
+		r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
 		if value != nil {
 			r.Kind, r.Value = register.Object, append(binary.BigEndian.AppendUint64(nil, next), value...)
 		}
@@ -147,13 +148,13 @@ func (s *Store) Journal(sessions Sessions) *Journal { return &Journal{s: s, sess
 // Keep makes a batch durable and returns its name: a later one sorts behind it.
 func (j *Journal) Keep(ctx context.Context, label string, content []byte) (string, error) {
 	name := fmt.Sprintf("%s/%016x-%s", j.sessions.Current(), j.last.Add(1), label)
-	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: j.s.majority(), Value: content}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: j.s.first().majority(), Value: content}
 	return name, j.commit(ctx, name, r)
 }
 
 func (j *Journal) commit(ctx context.Context, name string, r register.Record) error {
 	full := journalPrefix + name
-	err := j.s.holding(ctx, systemLock(full), systemKey(full), func(ctx context.Context, h *hold) error {
+	err := j.s.holding(ctx, j.s.systemPlace(full), func(ctx context.Context, h *hold) error {
 		return h.commit(ctx, r, commitment{})
 	})
 	return fail("journal", name, err)
@@ -174,7 +175,8 @@ func (j *Journal) Left(ctx context.Context) (names []string, err error) {
 // Fetch returns a batch, or fs.ErrNotExist.
 func (j *Journal) Fetch(ctx context.Context, name string) ([]byte, error) {
 	full := journalPrefix + name
-	r, err := j.s.settled(ctx, systemLock(full), systemKey(full), func(a asking) (*register.Record, error) { return a.latest(ctx, systemKey(full)) })
+	at := j.s.systemPlace(full)
+	r, err := j.s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
 	if err != nil {
 		return nil, fail("journal", name, err)
 	}
@@ -186,5 +188,5 @@ func (j *Journal) Fetch(ctx context.Context, name string) ([]byte, error) {
 
 // Drop removes a batch. That it is gone is not an error.
 func (j *Journal) Drop(ctx context.Context, name string) error {
-	return j.commit(ctx, name, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: j.s.majority()})
+	return j.commit(ctx, name, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: j.s.first().majority()})
 }

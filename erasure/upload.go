@@ -54,6 +54,16 @@ func partKey(number uint64, part int) register.Key {
 	return register.Key{Space: register.Parts, Bucket: number, Name: fmt.Sprintf("%05d", part)}
 }
 
+// uploadPlace is where an upload is: in the set that will have the object.
+func (s *Store) uploadPlace(b *bucket, ref object.UploadRef) place {
+	return place{s.home(ref.Key), uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref)}
+}
+
+// partPlace is where a part of an upload is: in the same set.
+func (s *Store) partPlace(ref object.UploadRef, number uint64, part int) place {
+	return place{s.home(ref.Key), partLock(ref.Bucket, ref.ID, part), partKey(number, part)}
+}
+
 func noUpload(op string, ref object.UploadRef) error {
 	return object.E(op, ref.Bucket+"/"+ref.Key, object.NoSuchUpload, nil)
 }
@@ -69,9 +79,10 @@ func (s *Store) CreateUpload(ctx context.Context, up object.Upload) (object.Uplo
 		return object.Upload{}, object.E(op, up.Bucket+"/"+up.Key, object.Internal, err)
 	}
 	up.Initiated, up.Meta = s.cfg.Now().UTC(), up.Meta.Clone()
-	v := &value{geometry: s.geometry(up.Meta.StorageClass, -1), start: s.start(up.Key), upload: up, info: object.Info{Meta: up.Meta}}
-	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: s.majority(), Value: v.encode()}
-	err = s.holding(ctx, uploadLock(up.Bucket, up.ID), uploadKey(b, up.UploadRef), func(ctx context.Context, h *hold) error {
+	at := s.uploadPlace(b, up.UploadRef)
+	v := &value{geometry: at.set.geometry(up.Meta.StorageClass, -1), start: at.set.start(up.Key), upload: up, info: object.Info{Meta: up.Meta}}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: at.set.majority(), Value: v.encode()}
+	err = s.holding(ctx, at, func(ctx context.Context, h *hold) error {
 		return h.commit(ctx, r, commitment{})
 	})
 	if err != nil {
@@ -89,8 +100,8 @@ func (s *Store) upload(ctx context.Context, op string, ref object.UploadRef) (*b
 	if _, ok := uploadNumber(ref.ID); !ok {
 		return b, nil, noUpload(op, ref)
 	}
-	key := uploadKey(b, ref)
-	r, err := s.settled(ctx, uploadLock(ref.Bucket, ref.ID), key, func(a asking) (*register.Record, error) { return a.latest(ctx, key) })
+	at := s.uploadPlace(b, ref)
+	r, err := s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
 	if err != nil {
 		return nil, nil, fail(op, ref.Bucket+"/"+ref.Key, err)
 	}
@@ -128,7 +139,7 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 	if err != nil {
 		return object.Part{}, err
 	}
-	w, err := s.writeAs(ctx, up.geometry, ref.Key, body)
+	w, err := s.write(ctx, s.home(ref.Key), up.geometry, ref.Key, body)
 	if err != nil {
 		return object.Part{}, fail(op, name, err)
 	}
@@ -160,8 +171,8 @@ func (w *written) value(s *Store) *value {
 }
 
 // record returns the record of a content that was written.
-func (w *written) record(s *Store, v *value) register.Record {
-	r := register.Record{Kind: register.Object, Quorum: register.WriteQuorum(len(s.set.drives), w.geometry.K)}
+func (w *written) record(v *value) register.Record {
+	r := register.Record{Kind: register.Object, Quorum: register.WriteQuorum(len(w.set.drives), w.geometry.K)}
 	if w.size > 0 {
 		r.Data, r.Need = []register.DataID{w.id}, w.geometry.K
 	}
@@ -170,7 +181,7 @@ func (w *written) record(s *Store, v *value) register.Record {
 }
 
 func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef, number int, w *written, v *value) error {
-	lease, err := s.acquire(ctx, lock.Shared, uploadLock(ref.Bucket, ref.ID))
+	lease, err := s.acquire(ctx, lock.Shared, place{set: s.home(ref.Key), lock: uploadLock(ref.Bucket, ref.ID)})
 	if err != nil {
 		return err
 	}
@@ -179,7 +190,8 @@ func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef,
 	if err != nil {
 		return err
 	}
-	up, err := asking{s: s.set}.latest(ctx, uploadKey(b, ref))
+	at := s.uploadPlace(b, ref)
+	up, err := asking{s: at.set}.latest(ctx, at.key)
 	if err != nil {
 		return err
 	}
@@ -188,9 +200,9 @@ func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef,
 	}
 	id, _ := uploadNumber(ref.ID)
 	v.info.Parts = []object.PartInfo{{Number: number, Salt: w.digest.Salt}}
-	r := w.record(s, v)
+	r := w.record(v)
 	r.Version = register.Null
-	return s.holding(ctx, partLock(ref.Bucket, ref.ID, number), partKey(id, number), func(ctx context.Context, h *hold) error {
+	return s.holding(ctx, s.partPlace(ref, id, number), func(ctx context.Context, h *hold) error {
 		return h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
 	})
 }
@@ -213,7 +225,7 @@ type stored struct {
 
 // partsOf is the listing of an upload's parts.
 func (s *Store) partsOf(ref object.UploadRef, number uint64) *listing {
-	return &listing{s: s, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
+	return &listing{s: s, sets: []*set{s.home(ref.Key)}, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
 		n, _ := strconv.Atoi(name)
 		return partLock(ref.Bucket, ref.ID, n)
 	}}
@@ -271,7 +283,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 	if _, ok := uploadNumber(ref.ID); !ok {
 		return info, noUpload(op, ref)
 	}
-	err = s.holding(ctx, uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref), func(ctx context.Context, h *hold) error {
+	err = s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error {
 		r, err := h.latest(ctx)
 		if err != nil {
 			return err
@@ -311,7 +323,7 @@ func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in obje
 	v := &value{geometry: up.geometry, start: up.start, uploadID: up.upload.ID, info: object.Info{
 		Size: a.Size, Modified: s.cfg.Now().UTC(), ETag: a.ETag, Checksum: a.Checksum, Parts: a.Infos, Meta: up.upload.Meta,
 	}}
-	r := register.Record{Kind: register.Object, Quorum: s.majority()}
+	r := register.Record{Kind: register.Object, Quorum: s.home(ref.Key).majority()}
 	for _, p := range a.Parts {
 		from := byNumber[p.Number].v
 		v.info.Overhead += from.info.Overhead
@@ -359,14 +371,14 @@ func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in ob
 // endUpload removes an upload and its parts. What they contain stays if an object refers to
 // it.
 func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef, parts []stored) error {
-	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: s.majority()}
+	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
 	if err := h.commit(ctx, gone, commitment{}); err != nil {
 		return err
 	}
 	number, _ := uploadNumber(ref.ID)
 	for i := range parts {
 		n := parts[i].Number
-		err := s.holding(ctx, partLock(ref.Bucket, ref.ID, n), partKey(number, n), func(ctx context.Context, h *hold) error {
+		err := s.holding(ctx, s.partPlace(ref, number, n), func(ctx context.Context, h *hold) error {
 			return h.commit(ctx, gone, commitment{})
 		})
 		if err != nil {
@@ -386,7 +398,7 @@ func (s *Store) AbortUpload(ctx context.Context, ref object.UploadRef) error {
 	if _, ok := uploadNumber(ref.ID); !ok {
 		return noUpload(op, ref)
 	}
-	err = s.holding(ctx, uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref), func(ctx context.Context, h *hold) error {
+	err = s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error {
 		r, err := h.latest(ctx)
 		if err != nil {
 			return err
@@ -414,11 +426,7 @@ func (s *Store) ListUploads(ctx context.Context, q object.UploadQuery) (object.U
 	if q.Limit < 1 {
 		return page, nil
 	}
-	l := &listing{s: s, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: q.Prefix}, lockName: func(name string) string {
-		_, id := splitUpload(name)
-		return uploadLock(q.Bucket, id)
-	}}
-	err = l.from(ctx, q.AfterKey, func(name string, r *register.Record) (bool, error) {
+	err = s.uploads(b, q.Bucket, q.Prefix).from(ctx, q.AfterKey, func(name string, r *register.Record) (bool, error) {
 		key, id := splitUpload(name)
 		return s.addUpload(&page, q, object.UploadRef{Ref: object.Ref{Bucket: q.Bucket, Key: key}, ID: id}, r)
 	})
@@ -429,6 +437,14 @@ func (s *Store) ListUploads(ctx context.Context, q object.UploadQuery) (object.U
 		page.NextKey, page.NextID = "", ""
 	}
 	return page, nil
+}
+
+// uploads is the listing of the uploads of a bucket.
+func (s *Store) uploads(b *bucket, bucket, prefix string) *listing {
+	return &listing{s: s, sets: s.sets, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: prefix}, lockName: func(name string) string {
+		_, id := splitUpload(name)
+		return uploadLock(bucket, id)
+	}}
 }
 
 func splitUpload(name string) (key, id string) {

@@ -21,13 +21,13 @@ func TestNobodyWaitsForALockThatIsOfNoUse(t *testing.T) {
 		defer locker.Close()
 		var few atomic.Bool
 		s, err := erasure.New(context.Background(), erasure.Config{
-			Drives: drives(4), Parity: 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-			Writable: func() error {
+			Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+			Sets: []erasure.SetConfig{{Drives: drives(4), Parity: 2, Writable: func() error {
 				if few.Load() {
 					return errors.New("too few drives can be reached")
 				}
 				return nil
-			},
+			}}},
 		})
 		if err != nil {
 			t.Fatal(err)

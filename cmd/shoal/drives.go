@@ -73,7 +73,7 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	}()
 	local := lock.NewLocal(set.Boot)
 	b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
-	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Drives: set.Drives, Parity: parity, Reduced: reduced, Locker: local, Logger: log, Now: time.Now})
+	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Sets: []erasure.SetConfig{{Drives: set.Drives, Parity: parity, Reduced: reduced}}, Locker: local, Logger: log, Now: time.Now})
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
 	}

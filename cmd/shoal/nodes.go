@@ -336,7 +336,7 @@ func deriveSecret(user, password string) []byte {
 func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl, log := n.fl, n.fl.log
 	background := context.WithoutCancel(ctx)
-	cfg := erasure.Config{Drives: n.cluster.Drives(), Parity: n.parity, Reduced: n.reduced, Logger: log, Now: time.Now}
+	cfg := erasure.Config{Sets: []erasure.SetConfig{{Drives: n.cluster.Drives(), Parity: n.parity, Reduced: n.reduced}}, Logger: log, Now: time.Now}
 	ledger, err := erasure.NewLedger(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
@@ -354,7 +354,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		return nil, failed("cannot join the other nodes", err, "the log says what stands in the way")
 	}
 	fl.joined.Store(fl.node)
-	cfg.Locker, cfg.Writable = fl.node, n.cluster.Writable
+	cfg.Locker, cfg.Sets[0].Writable = fl.node, n.cluster.Writable
 	store, err := erasure.New(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"math/bits"
 	"sync"
 	"time"
 
@@ -97,7 +96,7 @@ func (k *keeper) begin(p *gateway.Pass) {
 // count sets what a pass has done.
 func count(p *gateway.Pass, h *erasure.Healed) {
 	p.Names, p.Records, p.Shards, p.Bytes, p.Damaged, p.Failed = h.Names, h.Records, h.Shards, h.Bytes, h.Damaged, h.Failed
-	p.Away = bits.OnesCount32(uint32(h.Absent))
+	p.Away = h.Absent.Count()
 	p.Mended, p.Left = nil, nil
 	for _, m := range h.Mended {
 		p.Mended = append(p.Mended, gateway.Mended(m))

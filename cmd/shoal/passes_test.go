@@ -24,7 +24,7 @@ func openKeeper(t *testing.T, alone bool) *keeper {
 		drives = append(drives, drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil))
 	}
 	locker, log := lock.NewLocal(1), slog.New(slog.DiscardHandler)
-	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Drives: drives, Parity: 2, Locker: locker, Logger: log, Now: time.Now})
+	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: []erasure.SetConfig{{Drives: drives, Parity: 2}}, Locker: locker, Logger: log, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

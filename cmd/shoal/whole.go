@@ -193,7 +193,7 @@ func (k *keeper) heal(ctx context.Context) (whole bool) {
 			k.log.Error("a drive that was healed cannot take note of that", "error", err)
 		}
 	}
-	return h.Failed == 0 && h.Absent == 0
+	return h.Failed == 0 && h.Absent.Count() == 0
 }
 
 // everything goes through all that the drives hold, and reads every shard if rate is not 0.
@@ -207,7 +207,7 @@ func (k *keeper) everything(ctx context.Context, rate int64, seen func(erasure.H
 		var kept erasure.Healed
 		kept, err = k.ledger.Heal(ctx)
 		h.Names, h.Records, h.Failed = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed
-		h.Absent |= kept.Absent
+		h.Absent.Add(&kept.Absent)
 		h.Left = append(h.Left, kept.Left...)
 	}
 	return h, err //nolint:wrapcheck // it is told as what came of the pass

@@ -119,7 +119,7 @@ func newWorld(t *testing.T, seed uint64, n int) (*world, func() *arbiter.Arbiter
 		orders, drives = append(orders, l), append(drives, plain{})
 	}
 	return w, func() *arbiter.Arbiter {
-		ledger, err := erasure.NewLedger(t.Context(), erasure.Config{Drives: drives, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		ledger, err := erasure.NewLedger(t.Context(), erasure.Config{Sets: []erasure.SetConfig{{Drives: drives}}, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func run(t *testing.T, paths []string, do func(set *format.Set, s *erasure.Store
 	}
 	locker := lock.NewLocal(set.Boot)
 	defer locker.Close()
-	s, err := erasure.New(t.Context(), erasure.Config{Drives: set.Drives, Parity: len(paths) / 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	s, err := erasure.New(t.Context(), erasure.Config{Sets: []erasure.SetConfig{{Drives: set.Drives, Parity: len(paths) / 2}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func BenchmarkPut(b *testing.B) {
 	defer set.Close()
 	locker := lock.NewLocal(set.Boot)
 	defer locker.Close()
-	s, err := erasure.New(b.Context(), erasure.Config{Drives: set.Drives, Parity: 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	s, err := erasure.New(b.Context(), erasure.Config{Sets: []erasure.SetConfig{{Drives: set.Drives, Parity: 2}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		b.Fatal(err)
 	}

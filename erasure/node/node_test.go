@@ -128,7 +128,7 @@ func remote(t *testing.T, n int) []erasure.Drive {
 func TestAStoreOverDrivesOfOtherNodesShowsWhatEveryStoreMust(t *testing.T) {
 	objecttest.Run(t, func(t *testing.T) object.Store {
 		locker := lock.NewLocal(1)
-		s, err := erasure.New(context.Background(), erasure.Config{Drives: remote(t, 4), Parity: 2, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: remote(t, 4), Parity: 2}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
