@@ -345,7 +345,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl.node, err = raftlock.Open(background, raftlock.Config{
 		Node: n.self, Address: net.JoinHostPort(host, n.port), Version: version, Endpoint: fl.name,
 		Lookup:  func(context.Context) []string { return n.finder.others(n.cluster.Self()) },
-		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: arbiter.New(n.cluster.Orders(), ledger), Logger: log,
+		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: arbiter.New([][]arbiter.Drive{n.cluster.Orders()}, ledger), Logger: log,
 	})
 	if err != nil {
 		return nil, failed("cannot join the other nodes", err, "")

@@ -1,5 +1,5 @@
 // Package arbiter is the storage that decides for a fleet of nodes, where they have no file
-// system in common: the drives of a set. It says which generation of the fleet may act, ends
+// system in common: the drives of its sets. It says which generation of the fleet may act, ends
 // sessions for good, and keeps what must outlive all nodes. Drives obey the rules of package
 // fence; here is how many of them it takes.
 package arbiter
@@ -24,10 +24,12 @@ type Drive interface {
 	Order(ctx context.Context, o fence.Order) (fence.State, error)
 }
 
-// Arbiter is a raftlock.Arbiter over the drives of a set. Its methods may be called
+// Arbiter is a raftlock.Arbiter over the drives of sets. What it takes so many drives for it
+// takes so many of each set for, since commits are made in each. Its methods may be called
 // concurrently.
 type Arbiter struct {
-	drives []Drive
+	sets   []int   // how many drives each has
+	drives []Drive // of one set after the other
 	ledger *erasure.Ledger
 
 	mu         sync.Mutex
@@ -36,9 +38,13 @@ type Arbiter struct {
 
 var _ raftlock.Arbiter = (*Arbiter)(nil)
 
-// New returns an Arbiter over the drives of a set, and the Ledger on them.
-func New(drives []Drive, ledger *erasure.Ledger) *Arbiter {
-	return &Arbiter{drives: drives, ledger: ledger}
+// New returns an Arbiter over the drives of sets, and the Ledger on them.
+func New(sets [][]Drive, ledger *erasure.Ledger) *Arbiter {
+	a := &Arbiter{ledger: ledger}
+	for _, s := range sets {
+		a.sets, a.drives = append(a.sets, len(s)), append(a.drives, s...)
+	}
+	return a
 }
 
 // callTime is how long one drive is waited for.
@@ -75,21 +81,30 @@ func (a *Arbiter) order(ctx context.Context, o fence.Order, enough func(replies 
 	return replies
 }
 
-// obeyed counts the drives that have done what they were told.
-func obeyed(replies []reply) (n int) {
-	for i := range replies {
-		if replies[i].err == nil {
-			n++
+// quorum is how many drives of a set of n it takes.
+type quorum func(n int) int
+
+// reached reports whether so many drives of each set have done what they were told.
+func (a *Arbiter) reached(replies []reply, least quorum) bool {
+	first := 0
+	for _, n := range a.sets {
+		obeyed := 0
+		for i := range replies {
+			if r := &replies[i]; r.err == nil && r.drive >= first && r.drive < first+n {
+				obeyed++
+			}
 		}
+		if obeyed < least(n) {
+			return false
+		}
+		first += n
 	}
-	return n
+	return true
 }
 
-func majority(n int) int { return register.Majority(n) }
-
-// quorum says that so many drives have obeyed, or that one has refused for good.
-func quorum(n int) func([]reply) bool {
-	return func(replies []reply) bool { return obeyed(replies) >= n || refused(replies) != nil }
+// settles says that so many drives have obeyed, or that one has refused for good.
+func (a *Arbiter) settles(least quorum) func([]reply) bool {
+	return func(replies []reply) bool { return a.reached(replies, least) || refused(replies) != nil }
 }
 
 // refused returns the error of a drive that knows better, or nil.
@@ -108,12 +123,12 @@ func refused(replies []reply) error {
 // errFew says that too few drives obey.
 var errFew = errors.New("arbiter: too few drives answer")
 
-// result is what replies come to where n drives have to obey.
-func result(replies []reply, n int) error {
+// result is what replies come to where so many drives have to obey.
+func (a *Arbiter) result(replies []reply, least quorum) error {
 	if err := refused(replies); err != nil {
 		return err
 	}
-	if obeyed(replies) >= n {
+	if a.reached(replies, least) {
 		return nil
 	}
 	errs := []error{errFew}
@@ -123,10 +138,15 @@ func result(replies []reply, n int) error {
 	return errors.Join(errs...)
 }
 
+// take gives all drives an order that so many have to obey.
+func (a *Arbiter) take(ctx context.Context, o fence.Order, least quorum) error {
+	return a.result(a.order(ctx, o, a.settles(least)), least)
+}
+
 // look returns what the drives know together, if so many answer.
-func (a *Arbiter) look(ctx context.Context, n int) (fence.State, error) {
-	replies := a.order(ctx, fence.Order{Op: fence.Look}, quorum(n))
-	if err := result(replies, n); err != nil {
+func (a *Arbiter) look(ctx context.Context, least quorum) (fence.State, error) {
+	replies := a.order(ctx, fence.Order{Op: fence.Look}, a.settles(least))
+	if err := a.result(replies, least); err != nil {
 		return fence.State{}, err
 	}
 	var states []fence.State
@@ -138,12 +158,9 @@ func (a *Arbiter) look(ctx context.Context, n int) (fence.State, error) {
 	return fence.Merge(states...), nil
 }
 
-// readQuorum is how many drives have one in common with every majority.
-func (a *Arbiter) readQuorum() int { return register.ReadQuorum(len(a.drives)) }
-
 // Newest implements raftlock.Arbiter.
 func (a *Arbiter) Newest(ctx context.Context) (mount.Generation, error) {
-	s, err := a.look(ctx, a.readQuorum())
+	s, err := a.look(ctx, register.ReadQuorum)
 	if err != nil {
 		return mount.Generation{}, fmt.Errorf("look for the newest generation: %w", err)
 	}
@@ -158,14 +175,13 @@ func (a *Arbiter) Newest(ctx context.Context) (mount.Generation, error) {
 // spent. None is touched unless a majority answers, so that who is cut off from it disturbs
 // nobody.
 func (a *Arbiter) Claim(ctx context.Context, generation uint32, node string) error {
-	n := majority(len(a.drives))
 	a.teachAll(ctx, a.patiently(ctx, fence.Order{Op: fence.Look}))
-	s, err := a.look(ctx, n)
+	s, err := a.look(ctx, register.Majority)
 	if err == nil && s.Generation >= generation {
 		err = mount.ErrTaken
 	}
 	if err == nil {
-		err = result(a.order(ctx, fence.Order{Op: fence.Claim, Generation: generation, Node: node}, quorum(n)), n)
+		err = a.take(ctx, fence.Order{Op: fence.Claim, Generation: generation, Node: node}, register.Majority)
 	}
 	if err != nil {
 		return fmt.Errorf("claim generation %d: %w", generation, err)
@@ -189,7 +205,7 @@ func (a *Arbiter) Renew(ctx context.Context, generation uint32) error {
 	o := fence.Order{Op: fence.Renew, Generation: generation, Pulse: uint64(time.Now().UnixNano())} //nolint:gosec // after 1970
 	for try := 0; ; try++ {
 		replies := a.patiently(ctx, o)
-		err := result(replies, a.readQuorum())
+		err := a.result(replies, register.ReadQuorum)
 		taught := a.teachAll(ctx, replies)
 		switch {
 		case err == nil:
@@ -221,18 +237,19 @@ func (a *Arbiter) teachAll(ctx context.Context, replies []reply) (taught bool) {
 	return taught
 }
 
-// teach tells a drive what the others know. It may stand for one that was counted in
+// teach tells a drive what the others of its set know. It may stand for one that was counted in
 // majorities: what each of these has in common with a quorum of the others it gets.
 func (a *Arbiter) teach(ctx context.Context, drive int) error {
+	first, n := a.setOf(drive)
 	var states []fence.State
 	enough := func(replies []reply) bool {
 		states = states[:0]
 		for i := range replies {
-			if replies[i].err == nil && replies[i].drive != drive {
+			if at := replies[i].drive; replies[i].err == nil && at != drive && at >= first && at < first+n {
 				states = append(states, replies[i].state)
 			}
 		}
-		return len(states) >= a.readQuorum()
+		return len(states) >= register.ReadQuorum(n)
 	}
 	if !enough(a.order(ctx, fence.Order{Op: fence.Look}, enough)) {
 		return errFew
@@ -243,10 +260,20 @@ func (a *Arbiter) teach(ctx context.Context, drive int) error {
 	return err
 }
 
+// setOf returns the first drive of the set that a drive is of, and how many that has.
+func (a *Arbiter) setOf(drive int) (first, n int) {
+	for _, n = range a.sets {
+		if drive < first+n {
+			break
+		}
+		first += n
+	}
+	return first, n
+}
+
 // End implements raftlock.Arbiter.
 func (a *Arbiter) End(ctx context.Context, generation uint32) error {
-	n := majority(len(a.drives))
-	if err := result(a.order(ctx, fence.Order{Op: fence.End, Generation: generation}, quorum(n)), n); err != nil {
+	if err := a.take(ctx, fence.Order{Op: fence.End, Generation: generation}, register.Majority); err != nil {
 		return fmt.Errorf("end generation %d: %w", generation, err)
 	}
 	return nil
@@ -255,8 +282,7 @@ func (a *Arbiter) End(ctx context.Context, generation uint32) error {
 // Begin implements raftlock.Arbiter: there is nothing to make, but whoever has a session can
 // commit on a majority.
 func (a *Arbiter) Begin(ctx context.Context, generation uint32, session string) error {
-	n := majority(len(a.drives))
-	if err := result(a.order(ctx, fence.Order{Op: fence.Check, Generation: generation, Session: session}, quorum(n)), n); err != nil {
+	if err := a.take(ctx, fence.Order{Op: fence.Check, Generation: generation, Session: session}, register.Majority); err != nil {
 		return fmt.Errorf("begin session %s of generation %d: %w", session, generation, err)
 	}
 	a.act(generation, session)
@@ -265,8 +291,7 @@ func (a *Arbiter) Begin(ctx context.Context, generation uint32, session string) 
 
 // Prove implements raftlock.Arbiter.
 func (a *Arbiter) Prove(ctx context.Context, generation uint32, session string) error {
-	n := a.readQuorum()
-	if err := result(a.order(ctx, fence.Order{Op: fence.Check, Generation: generation, Session: session}, quorum(n)), n); err != nil {
+	if err := a.take(ctx, fence.Order{Op: fence.Check, Generation: generation, Session: session}, register.ReadQuorum); err != nil {
 		return fmt.Errorf("prove that session %s of generation %d is not over: %w", session, generation, err)
 	}
 	return nil
@@ -274,9 +299,8 @@ func (a *Arbiter) Prove(ctx context.Context, generation uint32, session string) 
 
 // Fence implements raftlock.Arbiter.
 func (a *Arbiter) Fence(ctx context.Context, generation uint32, session string) error {
-	n := majority(len(a.drives))
 	for {
-		err := result(a.order(ctx, fence.Order{Op: fence.Seal, Generation: generation, Session: session}, quorum(n)), n)
+		err := a.take(ctx, fence.Order{Op: fence.Seal, Generation: generation, Session: session}, register.Majority)
 		if err == nil {
 			return nil
 		}

@@ -32,7 +32,8 @@ type world struct {
 	mu    sync.Mutex
 	r     *rand.Rand
 	quiet bool
-	links []*link
+	sets  [][]*link
+	links []*link // of all sets
 	late  sync.WaitGroup
 
 	claims map[uint32]string    // who has claimed a number
@@ -109,14 +110,18 @@ type plain struct {
 	erasure.Drive
 }
 
-func newWorld(t *testing.T, seed uint64, n int) (*world, func() *arbiter.Arbiter) {
+// newWorld returns a world of sets of so many drives.
+func newWorld(t *testing.T, seed uint64, sets ...int) (*world, func() *arbiter.Arbiter) {
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), claims: make(map[uint32]string), ends: make(map[string]time.Time)}
-	var orders []arbiter.Drive
+	orders := make([][]arbiter.Drive, len(sets))
 	var drives []erasure.Drive
-	for range n {
-		l := &link{w: w, d: newDrive(t, false)}
-		w.links = append(w.links, l)
-		orders, drives = append(orders, l), append(drives, plain{})
+	for i, n := range sets {
+		var set []*link
+		for range n {
+			l := &link{w: w, d: newDrive(t, false)}
+			set, orders[i], drives = append(set, l), append(orders[i], l), append(drives, plain{})
+		}
+		w.sets, w.links = append(w.sets, set), append(w.links, set...)
 	}
 	return w, func() *arbiter.Arbiter {
 		ledger, err := erasure.NewLedger(t.Context(), erasure.Config{Sets: []erasure.SetConfig{{Drives: drives}}, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
@@ -127,11 +132,11 @@ func newWorld(t *testing.T, seed uint64, n int) (*world, func() *arbiter.Arbiter
 	}
 }
 
-// commit has a session commit something new, on as many drives as it reaches.
-func (w *world) commit(name, session string, token lock.Token) {
+// commit has a session commit something new in a set, on as many drives as it reaches.
+func (w *world) commit(set []*link, name, session string, token lock.Token) {
 	begun := time.Now()
-	took := make(chan bool, len(w.links))
-	for _, l := range w.links {
+	took := make(chan bool, len(set))
+	for _, l := range set {
 		go func() {
 			_, err := over(l, func(d *drive.Drive) (struct{}, error) {
 				return struct{}{}, d.Commit(context.Background(), register.Change{
@@ -143,12 +148,12 @@ func (w *world) commit(name, session string, token lock.Token) {
 		}()
 	}
 	count := 0
-	for range w.links {
+	for range set {
 		if <-took {
 			count++
 		}
 	}
-	if count >= register.Majority(len(w.links)) {
+	if count >= register.Majority(len(set)) {
 		w.mu.Lock()
 		w.acked = append(w.acked, commit{session, begun})
 		w.mu.Unlock()
@@ -179,7 +184,7 @@ func (w *world) actor(ctx context.Context, t *testing.T, me string, a *arbiter.A
 				w.over(fence.Session(g.Number, dir))
 				time.Sleep(time.Nanosecond) // what follows is later
 			}
-			w.commit(fmt.Sprint(dir, "/", i), fence.Session(g.Number, dir), lock.Token{Generation: g.Number, Sequence: uint64(i)})
+			w.commit(w.sets[i%len(w.sets)], fmt.Sprint(dir, "/", i), fence.Session(g.Number, dir), lock.Token{Generation: g.Number, Sequence: uint64(i)})
 			time.Sleep(w.span(500 * time.Millisecond)) // others claim meanwhile
 		}
 	}
@@ -216,7 +221,7 @@ func (w *world) trouble(ctx context.Context, t *testing.T) {
 		l := w.links[w.r.IntN(len(w.links))]
 		w.mu.Unlock()
 		l.mu.Lock()
-		replaced := w.chance(40) && len(w.links) > 2
+		replaced := w.chance(40)
 		if replaced {
 			l.d = newDrive(t, true)
 		} else {
@@ -257,7 +262,11 @@ func TestNoScheduleHasTheDeadCommit(t *testing.T) {
 	commits, generations := 0, 0
 	for seed := *firstSeed; seed < *firstSeed+*seeds && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
-			w, newArbiter := newWorld(t, seed, 3+int(seed%3))
+			sets := []int{3 + int(seed%3)}
+			if seed%2 == 0 {
+				sets = append(sets, 3)
+			}
+			w, newArbiter := newWorld(t, seed, sets...)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			var all sync.WaitGroup
@@ -317,5 +326,35 @@ func TestADriveThatStandsForAnotherIsToldWhatThatOneKnew(t *testing.T) {
 		if err != nil || s.Generation != 1 || !slices.Equal(s.Sealed, []string{"dead"}) {
 			t.Errorf("the new drive knows %+v, %v", s, err)
 		}
+	})
+}
+
+func TestNothingIsOverBeforeItIsInEverySet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, newArbiter := newWorld(t, 1, 3, 4)
+		w.quiet = true
+		a := newArbiter()
+		if err := errors.Join(a.Claim(t.Context(), 1, "a"), a.Begin(t.Context(), 1, "s")); err != nil {
+			t.Fatal(err)
+		}
+		w.sets[1][0].down, w.sets[1][1].down = true, true
+		for what, try := range map[string]func(context.Context) error{
+			"a fence": func(ctx context.Context) error { return a.Fence(ctx, 1, "s") },
+			"a claim": func(ctx context.Context) error { return a.Claim(ctx, 2, "b") },
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if err := try(ctx); err == nil {
+				t.Errorf("%s with half of the drives of one of two sets", what)
+			}
+			cancel()
+		}
+		if err := a.Renew(t.Context(), 1); err != nil {
+			t.Errorf("half of a set have one of every majority: %v", err)
+		}
+		w.calm()
+		if err := errors.Join(a.Fence(t.Context(), 1, "s"), a.Claim(t.Context(), 2, "b")); err != nil {
+			t.Errorf("when all are back: %v", err)
+		}
+		time.Sleep(time.Minute) // for what nobody waits for
 	})
 }
