@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -166,12 +167,17 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 			everything = &passes[i]
 		}
 	}
-	healing, offline, disks := []string{}, []string{}, []map[string]any{}
+	healing, offline, drives := []string{}, []string{}, []Drive(nil)
 	for _, g := range s.gateways(r) {
 		if !g.Online {
 			offline = append(offline, g.Endpoint)
 		}
-		for _, d := range g.Drives {
+		drives = append(drives, g.Drives...)
+	}
+	scanned, sets := int64(0), []any{}
+	for i, set := range setsOf(drives) {
+		disks := []map[string]any{}
+		for _, d := range set.drives {
 			disk := d.document(len(disks))
 			if d.Healing {
 				healing = append(healing, d.Path)
@@ -179,11 +185,13 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 			}
 			disks = append(disks, disk)
 		}
-	}
-	scanned, sets := int64(0), []any{}
-	if everything != nil {
-		scanned = everything.Names
-		sets = append(sets, map[string]any{"id": "0", "pool_index": 0, "set_index": 0, "heal_status": everything.State, "heal_priority": "", "total_objects": everything.Expected, "disks": disks})
+		if everything != nil {
+			scanned = everything.Names
+			sets = append(sets, map[string]any{
+				"id": strconv.Itoa(i), "pool_index": set.pool, "set_index": set.set, "heal_status": everything.State, "heal_priority": "",
+				"total_objects": everything.Expected, "disks": disks,
+			})
+		}
 	}
 	return r.answerJSON(map[string]any{
 		"offline_nodes": offline, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
@@ -198,7 +206,7 @@ func (p *shownPass) ofDrive(d Drive, index int) map[string]any {
 		return nil
 	}
 	return map[string]any{
-		"id": d.ID, "heal_id": p.Token, "pool_index": 0, "set_index": 0, "disk_index": index, "endpoint": d.endpoint(), "path": d.Path,
+		"id": d.ID, "heal_id": p.Token, "pool_index": d.Pool, "set_index": d.Set, "disk_index": index, "endpoint": d.endpoint(), "path": d.Path,
 		"started": p.Begun, "last_update": p.Told, "objects_total_count": p.Expected, "items_healed": p.Names, "items_failed": p.Failed, "bytes_done": p.Bytes,
 		"finished": p.State == passFinished,
 	}
@@ -232,7 +240,7 @@ func (o *healOptions) refusal() string {
 	case !o.Recursive:
 		return "A pass is over everything below a bucket or prefix: add --recursive."
 	case o.Pool != nil && *o.Pool != 0, o.Set != nil && *o.Set != 0:
-		return "There is one set of drives."
+		return "A pass is over all sets of drives: leave out which."
 	}
 	return ""
 }
@@ -345,7 +353,7 @@ func (s *Server) followPass(r *request, token string) error {
 }
 
 // healItems are objects that were healed, as MinIO's tools know them. It is known of how many
-// drives something was missing, and not of which.
+// drives something was missing, and not of which. All are shown as of the first set.
 func (s *Server) healItems(mended []Mended) []any {
 	type state struct {
 		UUID     string `json:"uuid"`
@@ -355,6 +363,9 @@ func (s *Server) healItems(mended []Mended) []any {
 	n := 0
 	if s.Drives != nil {
 		n = len(s.Drives())
+		if sets := setsOf(s.Drives()); len(sets) > 1 {
+			n = len(sets[0].drives)
+		}
 	}
 	items := make([]any, 0, len(mended))
 	for i, m := range mended {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -97,7 +98,10 @@ type Drive struct {
 	Node    string // the Endpoint of its gateway, where several have drives
 	Path    string
 	ID      string
-	Slot    int // its place in the set; -1: it has none, or that is not known
+	Pool    int // that it is of
+	Set     int // of the pool
+	Parity  int // so many drives of the set may be lost
+	Slot    int // its place among those of all sets; -1: it has none, or that is not known
 	Online  bool
 	Healing bool // it stands for another one, and does not have all of that yet
 }
@@ -108,6 +112,26 @@ func (g Gateway) drives() []Drive {
 		return []Drive{{Path: g.Endpoint, Online: g.Online}}
 	}
 	return g.Drives
+}
+
+// driveSet is drives that share objects.
+type driveSet struct {
+	pool, set, parity int
+	drives            []Drive
+}
+
+// setsOf returns the sets of drives, in their order.
+func setsOf(all []Drive) (sets []driveSet) {
+	for _, d := range all {
+		i, found := slices.BinarySearchFunc(sets, d, func(s driveSet, d Drive) int {
+			return cmp.Or(cmp.Compare(s.pool, d.Pool), cmp.Compare(s.set, d.Set))
+		})
+		if !found {
+			sets = slices.Insert(sets, i, driveSet{pool: d.Pool, set: d.Set, parity: d.Parity})
+		}
+		sets[i].drives = append(sets[i].drives, d)
+	}
+	return sets
 }
 
 // endpoint names the drive among those of all gateways.
@@ -125,7 +149,7 @@ func (d Drive) document(index int) map[string]any {
 		state = "offline"
 	}
 	return map[string]any{
-		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": 0, "set_index": 0, "disk_index": index,
+		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": d.Pool, "set_index": d.Set, "disk_index": index,
 	}
 }
 

@@ -21,10 +21,17 @@ func (c driveState) Collect(out chan<- prometheus.Metric) {
 		tellGauge(out, "shoal_drive_online", "1 if the drive can be used.", labels, bit(d.Online))
 		tellGauge(out, "shoal_drive_healing", "1 if the drive stands for another one, and does not have all of that yet.", labels, bit(d.Healing))
 	}
-	q := newQuorums(all, c.s.Parity)
-	const help = "Drives that may be lost before nothing can be read, or written; below 0 that is so."
-	tellGauge(out, "shoal_set_spare_drives", help, prometheus.Labels{"for": "read"}, float64(q.online-q.healing-q.read))
-	tellGauge(out, "shoal_set_spare_drives", help, prometheus.Labels{"for": "write"}, float64(q.online-q.write))
+	for _, set := range setsOf(all) {
+		q := set.quorums()
+		spare := func(what string, n int) {
+			const help = "Drives that may be lost before nothing can be read, or written; below 0 that is so."
+			labels := set.labels()
+			labels["for"] = what
+			tellGauge(out, "shoal_set_spare_drives", help, labels, float64(n))
+		}
+		spare("read", q.online-q.healing-q.read)
+		spare("write", q.online-q.write)
+	}
 	passes, err := c.s.passes()
 	if err != nil {
 		return // this gateway does not know now
@@ -59,11 +66,11 @@ func (p *shownPass) completed() time.Time {
 	return p.Complete
 }
 
-// quorums is how many drives there are, and how many are needed.
+// quorums is how many drives of a set there are, and how many are needed.
 type quorums struct{ online, healing, read, write int }
 
-func newQuorums(all []Drive, parity int) (q quorums) {
-	for _, d := range all {
+func (s *driveSet) quorums() (q quorums) {
+	for _, d := range s.drives {
 		if d.Online {
 			q.online++
 		}
@@ -71,9 +78,14 @@ func newQuorums(all []Drive, parity int) (q quorums) {
 			q.healing++
 		}
 	}
-	q.read = len(all) - parity
-	q.write = max(q.read, len(all)/2+1)
+	q.read = len(s.drives) - s.parity
+	q.write = max(q.read, len(s.drives)/2+1)
 	return q
+}
+
+// labels are those by which metrics name the set.
+func (s *driveSet) labels() prometheus.Labels {
+	return prometheus.Labels{"pool": strconv.Itoa(s.pool), "set": strconv.Itoa(s.set)}
 }
 
 // Labels are those by which metrics name the drive.
@@ -107,18 +119,22 @@ func seconds(t time.Time) float64 {
 // MinIO's names.
 func (c minioState) tellDrives(out chan<- prometheus.Metric, gauge func(name, help string, value float64)) {
 	all := c.s.Drives()
-	q := newQuorums(all, c.s.Parity)
-	gauge("cluster_drive_online_total", "Drives that can be used.", float64(q.online))
-	gauge("cluster_drive_offline_total", "Drives that cannot.", float64(len(all)-q.online))
-	gauge("cluster_drive_total", "Drives of the set.", float64(len(all)))
-	gauge("cluster_health_status", "1 if what is stored can be changed.", bit(q.online >= q.write))
-	set := func(name, help string, value int) {
-		tellGauge(out, "minio_cluster_health_erasure_set_"+name, help, prometheus.Labels{"pool": "0", "set": "0"}, float64(value))
+	online, healthy := 0, true
+	for _, set := range setsOf(all) {
+		q := set.quorums()
+		online, healthy = online+q.online, healthy && q.online >= q.write
+		of := func(name, help string, value int) {
+			tellGauge(out, "minio_cluster_health_erasure_set_"+name, help, set.labels(), float64(value))
+		}
+		of("online_drives", "Drives that can be used.", q.online)
+		of("healing_drives", "Drives that do not have all yet.", q.healing)
+		of("read_quorum", "Drives that it takes to read.", q.read)
+		of("write_quorum", "Drives that it takes to write.", q.write)
 	}
-	set("online_drives", "Drives that can be used.", q.online)
-	set("healing_drives", "Drives that do not have all yet.", q.healing)
-	set("read_quorum", "Drives that it takes to read.", q.read)
-	set("write_quorum", "Drives that it takes to write.", q.write)
+	gauge("cluster_drive_online_total", "Drives that can be used.", float64(online))
+	gauge("cluster_drive_offline_total", "Drives that cannot.", float64(len(all)-online))
+	gauge("cluster_drive_total", "Drives of all sets.", float64(len(all)))
+	gauge("cluster_health_status", "1 if what is stored can be changed.", bit(healthy))
 	passes, err := c.s.passes()
 	if err != nil {
 		return // this gateway does not know now

@@ -13,7 +13,7 @@ func TestHowDrivesStandAndPassesAreMeasured(t *testing.T) {
 		c.PublicMetrics, c.Parity = true, 2
 		c.Now = func() time.Time { return now }
 		c.Drives = func() []Drive {
-			return []Drive{{Node: "one", Path: "/a", Online: true}, {Path: "/b", Slot: -1, Online: true, Healing: true}, {Path: "/c", Slot: 2}, {Path: "/d", Slot: 3}}
+			return []Drive{{Node: "one", Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/c", Slot: 2}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
 		c.Healing = &healer{passes: []Pass{
 			{Kind: Everything, Token: "t", Begun: now.Add(-30 * time.Second), Told: now, Complete: now.Add(-time.Hour), Names: 50, Expected: 100, Failed: 2, Shards: 3, Bytes: 99},
@@ -25,8 +25,8 @@ func TestHowDrivesStandAndPassesAreMeasured(t *testing.T) {
 		`shoal_drive_online{node="one",path="/a",slot="0"} 1`,
 		`shoal_drive_online{node="",path="/d",slot="3"} 0`,
 		`shoal_drive_healing{node="",path="/b",slot=""} 1`,
-		`shoal_set_spare_drives{for="read"} -1`,
-		`shoal_set_spare_drives{for="write"} -1`,
+		`shoal_set_spare_drives{for="read",pool="0",set="0"} -1`,
+		`shoal_set_spare_drives{for="write",pool="0",set="0"} -1`,
 		`shoal_heal_pass_running{pass="everything"} 1`,
 		`shoal_heal_pass_running{pass="scrub"} 0`,
 		`shoal_heal_pass_names{pass="everything"} 50`,

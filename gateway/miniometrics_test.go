@@ -29,7 +29,7 @@ func TestMetricsHaveTheNamesThatMinIOsDashboardsAskFor(t *testing.T) {
 		c.Now = func() time.Time { return now }
 		c.Gateways = func(context.Context) []Gateway { return []Gateway{{Online: true}, {Online: true}, {}} }
 		c.Drives = func() []Drive {
-			return []Drive{{Path: "/a", Online: true}, {Path: "/b", Slot: 1, Online: true}, {Path: "/c", Slot: -1, Online: true, Healing: true}, {Path: "/d", Slot: 3}}
+			return []Drive{{Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: 1, Online: true}, {Parity: 2, Path: "/c", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
 		c.Parity = 2
 		c.Healing = &healer{passes: []Pass{

@@ -72,8 +72,9 @@ type records interface {
 // served is what a command line names: a directory, several drives, or drives of several
 // nodes.
 type served struct {
-	paths []string
-	nodes *endpoints // nil: it names paths
+	path   string
+	drives layout[string] // nil: it names path
+	nodes  *endpoints     // nil: it names no nodes
 }
 
 // openBackend opens what is to be served.
@@ -81,10 +82,10 @@ func (f *serverFlags) openBackend(ctx context.Context, what served, front *front
 	switch {
 	case what.nodes != nil:
 		return f.openNodes(ctx, what.nodes, front, creds, env, log)
-	case len(what.paths) > 1:
-		return f.openDrives(ctx, what.paths, log)
+	case what.drives != nil:
+		return f.openDrives(ctx, what.drives, log)
 	}
-	return f.openTree(ctx, what.paths[0], front.ln.Addr(), state, env, log)
+	return f.openTree(ctx, what.path, front.ln.Addr(), state, env, log)
 }
 
 // openTree opens a directory in which objects are files, alone or with other gateways.

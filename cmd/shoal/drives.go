@@ -17,9 +17,6 @@ import (
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
-// maxDrives is how many drives a line can name.
-const maxDrives = 16
-
 // expand writes out the ellipses in a path: /mnt/d{1...4} is four paths. Numbers keep the
 // zeros that the first one begins with.
 func expand(path string) ([]string, error) {
@@ -31,8 +28,8 @@ func expand(path string) ([]string, error) {
 	first, last, dots := strings.Cut(inner, "...")
 	from, err1 := strconv.Atoi(first)
 	to, err2 := strconv.Atoi(last)
-	if !closed || !dots || err1 != nil || err2 != nil || from < 0 || to < from || to-from >= maxDrives {
-		return nil, usage(path+" is not a range of drives", fmt.Sprintf("write one such as /mnt/d{1...4}, of at most %d", maxDrives))
+	if !closed || !dots || err1 != nil || err2 != nil || from < 0 || to < from || to-from >= erasure.MaxDrives {
+		return nil, usage(path+" is not a range of drives", fmt.Sprintf("write one such as /mnt/d{1...4}, of at most %d", erasure.MaxDrives))
 	}
 	var all []string
 	for n := from; n <= to; n++ {
@@ -56,16 +53,16 @@ func checkNoDrive(path string) error {
 }
 
 // openDrives opens drives over which contents are spread.
-func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.Logger) (_ *backend, err error) {
-	parity, reduced, err := f.parities(len(paths))
-	if err != nil {
-		return nil, err
+func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slog.Logger) (_ *backend, err error) {
+	if len(l) > 1 {
+		return nil, usage("several sets on one node are not offered by this version", "name 16 drives at most")
 	}
+	paths, parity := l[0].drives, l[0].parity
 	set, err := format.Open(ctx, paths, log)
 	if err != nil {
 		return nil, drivesFailure(err)
 	}
-	b := &backend{what: fmt.Sprintf("%d drives, EC:%d", len(paths), parity), ends: []func() error{set.Close}}
+	b := &backend{what: l.what(), ends: []func() error{set.Close}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -73,7 +70,7 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	}()
 	local := lock.NewLocal(set.Boot)
 	b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
-	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Sets: []erasure.SetConfig{{Drives: set.Drives, Parity: parity, Reduced: reduced}}, Locker: local, Logger: log, Now: time.Now})
+	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Sets: l.configs(func(int) []erasure.Drive { return set.Drives }), Locker: local, Logger: log, Now: time.Now})
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
 	}
@@ -87,8 +84,8 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	if set.Formed {
 		log.Info("formed a set of drives", "drives", len(paths), "parity", parity, "deployment", set.Deployment)
 	}
-	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set) }
-	log.Info(status(set.Online-len(set.Blank()), len(paths), parity))
+	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set, parity) }
+	log.Info(l.status([]int{len(paths) - set.Online + len(set.Blank())}))
 	passes := newPasses(b.records, true)
 	b.healer, b.counts = passes, store.Counts
 	k := keeper{
@@ -100,17 +97,11 @@ func (f *serverFlags) openDrives(ctx context.Context, paths []string, log *slog.
 	return b, nil
 }
 
-func shownDrives(set *format.Set) (all []gateway.Drive) {
+func shownDrives(set *format.Set, parity int) (all []gateway.Drive) {
 	for _, d := range set.States() {
-		all = append(all, gateway.Drive{Path: d.Path, ID: d.Drive, Slot: d.Slot, Online: d.Online, Healing: d.Blank})
+		all = append(all, gateway.Drive{Path: d.Path, ID: d.Drive, Parity: parity, Slot: d.Slot, Online: d.Online, Healing: d.Blank})
 	}
 	return all
-}
-
-// status says how a set stands, in the words that people know.
-func status(online, drives, parity int) string {
-	offline := drives - online
-	return fmt.Sprintf("Status: %d Online, %d Offline. We can withstand [%d] more drive failure(s).", online, offline, max(0, parity-offline))
 }
 
 // parities returns how many of so many drives may be lost: without losing objects, and without

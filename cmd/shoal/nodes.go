@@ -25,7 +25,9 @@ import (
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/arbiter"
 	"github.com/shoal-storage/shoal/erasure/cluster"
+	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/node"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/trace"
@@ -37,58 +39,69 @@ import (
 // endpoints are the drives that a command line names on several nodes.
 type endpoints struct {
 	scheme string
-	all    []cluster.Endpoint
+	layout[cluster.Endpoint]
 }
 
 // parseEndpoints reads URLs of drives on nodes: http://node{1...4}/mnt/d{1...2}. Where a URL
-// names no port it is that of own, the address where this node serves S3.
-func parseEndpoints(args []string, own string) (*endpoints, error) {
-	_, port, err := net.SplitHostPort(own)
+// names no port it is that of the address where this node serves S3.
+func (f *serverFlags) parseEndpoints(args []string) (*endpoints, error) {
+	texts, err := pools(args)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(f.address)
 	if err != nil {
 		port = "9000"
 	}
 	e := &endpoints{}
 	known := make(map[cluster.Endpoint]bool)
-	for _, arg := range args {
-		expanded, err := expand(arg)
-		if err != nil {
-			return nil, err
-		}
-		for _, text := range expanded {
-			u, err := url.Parse(text)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || path.Clean("/"+u.Path) == "/" {
-				return nil, usage(text+" is no drive of a node", "write drives of several nodes such as http://node{1...4}/mnt/d{1...2}")
-			}
-			if e.scheme != "" && e.scheme != u.Scheme {
+	all := make([][]cluster.Endpoint, len(texts))
+	for i, pool := range texts {
+		for _, text := range pool {
+			at, err := parseEndpoint(text, port)
+			switch {
+			case err != nil:
+				return nil, err
+			case e.scheme != "" && e.scheme != at.Scheme:
 				return nil, usage("some nodes are named by http, others by https", "name all of them by the same")
-			}
-			at := cluster.Endpoint{Scheme: u.Scheme, Node: net.JoinHostPort(u.Hostname(), port), Path: path.Clean(u.Path)}
-			if u.Port() != "" {
-				at.Node = u.Host
-			}
-			if known[at] {
+			case known[at]:
 				return nil, usage(text+" is named twice", "name each drive once")
 			}
-			known[at] = true
-			e.scheme, e.all = u.Scheme, append(e.all, at)
+			known[at], e.scheme = true, at.Scheme
+			all[i] = append(all[i], at)
 		}
 	}
-	if len(e.all) > maxDrives {
-		return nil, usage(fmt.Sprintf("%d drives are too many: a set has %d at most", len(e.all), maxDrives), "name fewer; this version has one set")
-	}
-	return e, nil
+	e.layout, err = layoutOf(f, all, func(at cluster.Endpoint) string { return at.Node })
+	return e, err
 }
 
-// nodes returns the nodes, in the order of the command line.
-func (e *endpoints) nodes() (all []string) {
-	known := make(map[string]bool)
-	for _, at := range e.all {
-		if !known[at.Node] {
-			known[at.Node] = true
-			all = append(all, at.Node)
-		}
+func parseEndpoint(text, port string) (at cluster.Endpoint, err error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || path.Clean("/"+u.Path) == "/" {
+		return at, usage(text+" is no drive of a node", "write drives of several nodes such as http://node{1...4}/mnt/d{1...2}")
+	}
+	at = cluster.Endpoint{Scheme: u.Scheme, Node: net.JoinHostPort(u.Hostname(), port), Path: path.Clean(u.Path)}
+	if u.Port() != "" {
+		at.Node = u.Host
+	}
+	return at, nil
+}
+
+// sets returns the endpoints of each set.
+func (e *endpoints) sets() (all [][]cluster.Endpoint) {
+	for i := range e.layout {
+		all = append(all, e.layout[i].drives)
 	}
 	return all
+}
+
+// perNode returns how many of some drives each node has.
+func perNode(drives []cluster.Endpoint) map[string]int {
+	n := make(map[string]int)
+	for _, at := range drives {
+		n[at.Node]++
+	}
+	return n
 }
 
 // finder knows where the nodes of a cluster can be reached by each other, by asking them where
@@ -183,24 +196,32 @@ type nodes struct {
 	store   atomic.Pointer[erasure.Store]
 	self    string // the name of this process
 	port    string // where other nodes reach it
-	parity  int
-	reduced int // parity of REDUCED_REDUNDANCY
 	ends    []func() error
 }
 
 // warn tells what the loss of one node would come to, if that is more than people expect.
-func (n *nodes) warn(log *slog.Logger) {
-	most := make(map[string]int)
-	if len(n.e.nodes()) == 1 {
-		return // that nothing is left then nobody has to be told
-	}
-	for _, at := range n.e.all {
-		if most[at.Node]++; most[at.Node] == n.parity+1 {
-			log.Warn("if this node is lost objects cannot be read: it has more drives than may be lost", "node", at.Node, "parity", n.parity)
+func (e *endpoints) warn(log *slog.Logger) {
+	unreadable, unwritable := make(map[string]bool), make(map[string]bool)
+	for i := range e.layout {
+		set := &e.layout[i]
+		drives, nodes := len(set.drives), perNode(set.drives)
+		if len(nodes) == 1 {
+			continue // that nothing is left then nobody has to be told
+		}
+		for node, has := range nodes {
+			if has > set.parity {
+				unreadable[node] = true
+			}
+			if drives-has < max(register.Majority(drives), drives-set.parity) {
+				unwritable[node] = true
+			}
 		}
 	}
-	if left := len(n.e.all) - slices.Max(slices.Collect(maps.Values(most))); left < max(register.Majority(len(n.e.all)), len(n.e.all)-n.parity) {
-		log.Warn("if a node is lost nothing can be written until it is back: it takes more drives than the others have", "nodes", len(most), "drives", len(n.e.all))
+	if nodes := slices.Sorted(maps.Keys(unreadable)); len(nodes) > 0 {
+		log.Warn("if one of these nodes is lost objects cannot be read: it has more drives of a set than may be lost", "nodes", nodes)
+	}
+	if nodes := slices.Sorted(maps.Keys(unwritable)); len(nodes) > 0 {
+		log.Warn("if one of these nodes is lost nothing can be written until it is back: it takes more drives than the others have", "nodes", nodes)
 	}
 }
 
@@ -211,10 +232,7 @@ const nodesLeave = 3 * time.Second
 // openNodes opens the drives of several nodes, together with those.
 func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front, creds credentials, env *environment, log *slog.Logger) (_ *backend, err error) {
 	n := &nodes{f: f, e: e, finder: newFinder(e.scheme), self: uuid.New()}
-	if n.parity, n.reduced, err = f.parities(len(e.all)); err != nil {
-		return nil, err
-	}
-	n.warn(log)
+	e.warn(log)
 	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs, patience: nodesLeave}
 	n.fl.trace.Peers, n.fl.logs.Peers = listenedTo{n.fl, traceProtocol}, listenedTo{n.fl, logProtocol}
 	defer func() {
@@ -233,7 +251,7 @@ func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front,
 	if err != nil {
 		return nil, err
 	}
-	log.Info(status(n.cluster.Online(), len(e.all), n.parity))
+	log.Info(e.status(n.offline()))
 	return b, nil
 }
 
@@ -252,7 +270,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 		return errors.Join(failed("cannot talk to other nodes", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
 	n.cluster = cluster.New(context.WithoutCancel(ctx), cluster.Config{
-		Self: n.self, Endpoints: n.e.all, Dial: n.dial, Plain: n.plain(), Missed: n.missed, Logger: fl.log,
+		Self: n.self, Sets: n.e.sets(), Dial: n.dial, Plain: n.plain(), Missed: n.missed, Logger: fl.log,
 	})
 	server := n.cluster.Server()
 	fl.mesh.Handle(node.CallProtocol, func(c *mesh.Conn) { server.ServeCalls(c) })
@@ -336,7 +354,7 @@ func deriveSecret(user, password string) []byte {
 func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl, log := n.fl, n.fl.log
 	background := context.WithoutCancel(ctx)
-	cfg := erasure.Config{Sets: []erasure.SetConfig{{Drives: n.cluster.Drives(), Parity: n.parity, Reduced: n.reduced}}, Logger: log, Now: time.Now}
+	cfg := erasure.Config{Sets: n.e.configs(n.cluster.Drives), Logger: log, Now: time.Now}
 	ledger, err := erasure.NewLedger(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
@@ -345,7 +363,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl.node, err = raftlock.Open(background, raftlock.Config{
 		Node: n.self, Address: net.JoinHostPort(host, n.port), Version: version, Endpoint: fl.name,
 		Lookup:  func(context.Context) []string { return n.finder.others(n.cluster.Self()) },
-		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: arbiter.New([][]arbiter.Drive{n.cluster.Orders()}, ledger), Logger: log,
+		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: arbiter.New(n.cluster.Orders(), ledger), Logger: log,
 	})
 	if err != nil {
 		return nil, failed("cannot join the other nodes", err, "")
@@ -354,7 +372,11 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		return nil, failed("cannot join the other nodes", err, "the log says what stands in the way")
 	}
 	fl.joined.Store(fl.node)
-	cfg.Locker, cfg.Sets[0].Writable = fl.node, n.cluster.Writable
+	cfg.Locker = fl.node
+	cfg.Homes, cfg.Seed = homes(n.cluster.Tables())
+	for i := range cfg.Sets {
+		cfg.Sets[i].Writable = func() error { return n.cluster.Writable(i) }
+	}
 	store, err := erasure.New(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
@@ -362,7 +384,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	n.store.Store(store)
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
-		what: fmt.Sprintf("%d nodes, %d drives, EC:%d", len(n.e.nodes()), len(n.e.all), n.parity), drives: n.shown, parity: n.parity,
+		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.sets()...))), n.e.what()), drives: n.shown, parity: n.e.parity(),
 		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	passes := newPasses(b.records, false)
@@ -372,13 +394,24 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	return b, nil
 }
 
+// homes returns which set has the objects of a partition, and by what keys fall into these:
+// sets that were formed first have all.
+func homes(tables []format.Table) (*placement.Table, uint64) {
+	first := max(1, tables[0].Of)
+	weights := make([]int, len(tables))
+	for i := range tables[:min(first, len(tables))] {
+		weights[i] = len(tables[i].Set)
+	}
+	return placement.New(weights), placement.Seed(tables[0].Deployment)
+}
+
 // ready returns why this node can serve no writes now.
-func (n *nodes) ready() error { return errors.Join(n.cluster.Writable(), n.fl.node.Ready()) }
+func (n *nodes) ready() error { return errors.Join(n.cluster.AllWritable(), n.fl.node.Ready()) }
 
 // readable returns why this node should serve nothing now: that it could read is of no use
 // while others can do more.
 func (n *nodes) readable() error {
-	if n.cluster.Writable() == nil {
+	if n.cluster.AllWritable() == nil {
 		return n.fl.node.Ready()
 	}
 	return n.cluster.Readable()
@@ -395,9 +428,30 @@ func (n *nodes) stands() standing {
 	return s
 }
 
-func (n *nodes) shown() (all []gateway.Drive) {
+// offline returns how many drives of each set cannot be used, or do not have all yet.
+func (n *nodes) offline() []int {
+	offline := make([]int, len(n.e.layout))
+	for i := range n.e.layout {
+		offline[i] = len(n.e.layout[i].drives)
+	}
 	for _, d := range n.cluster.States() {
-		all = append(all, gateway.Drive{Node: d.Node, Path: d.Path, ID: d.Drive, Slot: d.Slot, Online: d.Online, Healing: d.Blank})
+		if d.Online && !d.Blank {
+			offline[n.e.at(d.Slot)]--
+		}
+	}
+	return offline
+}
+
+func (n *nodes) shown() (all []gateway.Drive) {
+	for i, d := range n.cluster.States() {
+		slot := d.Slot
+		if slot < 0 { // it has none: it is shown where it was named
+			slot = i
+		}
+		set := &n.e.layout[n.e.at(slot)]
+		all = append(all, gateway.Drive{
+			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity, Slot: d.Slot, Online: d.Online, Healing: d.Blank,
+		})
 	}
 	return all
 }

@@ -51,6 +51,7 @@ type serverFlags struct {
 	websiteDomain     string
 	usageInterval     time.Duration
 	parity            string
+	setSize           int
 	reducedParity     string
 	serverURL         string
 	logFormat         string
@@ -151,6 +152,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.metricsAuth, "metrics-auth", "jwt", "who may read the metrics: jwt (\"mc admin prometheus generate\" makes tokens) or public")
 	fl.StringVar(&f.metadata, "metadata", "auto", "where metadata goes: xattr, sidecar, or auto: xattr where the file system has them")
 	fl.StringVar(&f.parity, "parity", "", "EC:`n`: of several drives n may be lost (default: half of them)")
+	fl.IntVar(&f.setSize, "set-size", 0, "`drives` of a set, where there are more than 16 (default: as many as go, up to 16)")
 	fl.StringVar(&f.reducedParity, "reduced-parity", "", "EC:`n` for objects of the class REDUCED_REDUNDANCY (default: EC:1, and no more than --parity)")
 	fl.StringVar(&f.durability, "durability", "strict", "strict: a 200 survives a power cut; relaxed: it survives a crash of shoal")
 	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
@@ -587,37 +589,44 @@ func (f *serverFlags) served(args []string, env *environment) (what served, err 
 		args = env.volumes()
 	}
 	if slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, "://") }) {
-		what.nodes, err = parseEndpoints(args, f.address)
+		what.nodes, err = f.parseEndpoints(args)
 		return what, err
 	}
-	what.paths, err = dataPaths(args)
+	if len(args) == 0 {
+		what.path, err = defaultPath()
+		return what, err
+	}
+	all, err := directories(args)
+	if err != nil {
+		return what, err
+	}
+	if len(all) == 1 && len(all[0]) == 1 {
+		what.path = all[0][0]
+		return what, nil
+	}
+	what.drives, err = layoutOf(f, all, func(string) string { return "" })
 	return what, err
 }
 
-// dataPaths returns the directories that are named, or the default one.
-func dataPaths(args []string) ([]string, error) {
-	if len(args) == 0 {
-		path, err := defaultPath()
-		return []string{path}, err
+// directories returns those that are named, by pool.
+func directories(args []string) ([][]string, error) {
+	all, err := pools(args)
+	if err != nil {
+		return nil, err
 	}
-	var paths []string
-	for _, arg := range args {
-		expanded, err := expand(arg)
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, expanded...)
-	}
-	for i := range paths {
-		var err error
-		if paths[i], err = filepath.Abs(paths[i]); err != nil {
-			return nil, failed("cannot find "+paths[i], err, "")
-		}
-		if slices.Contains(paths[:i], paths[i]) {
-			return nil, usage(paths[i]+" is named twice", "name each drive once")
+	known := make(map[string]bool)
+	for _, paths := range all {
+		for i := range paths {
+			if paths[i], err = filepath.Abs(paths[i]); err != nil {
+				return nil, failed("cannot find "+paths[i], err, "")
+			}
+			if known[paths[i]] {
+				return nil, usage(paths[i]+" is named twice", "name each drive once")
+			}
+			known[paths[i]] = true
 		}
 	}
-	return paths, nil
+	return all, nil
 }
 
 // defaultPath makes and returns the directory that is served where none is

@@ -41,6 +41,7 @@ func minioNames() map[string][]string {
 		"identity-openid-role-policy":          {"MINIO_IDENTITY_OPENID_ROLE_POLICY"},
 		"parity":                               {"MINIO_STORAGE_CLASS_STANDARD"},
 		"reduced-parity":                       {"MINIO_STORAGE_CLASS_RRS"},
+		"set-size":                             {"MINIO_ERASURE_SET_DRIVE_COUNT"},
 		"auto-encryption":                      {"MINIO_KMS_AUTO_ENCRYPTION"},
 	}
 }

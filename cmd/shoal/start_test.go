@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,7 +99,7 @@ func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"/a", "/a"}, {"/mnt/d{1..4}"}, {"/mnt/d{4...1}"}, {"/mnt/d{1...4"}, {"/d{1...9999999}"}} {
-		if _, err := dataPaths(args); code(t, err) != exitUsage {
+		if _, err := directories(args); code(t, err) != exitUsage {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -108,21 +107,21 @@ func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
 
 func TestPathsAreWrittenOut(t *testing.T) {
 	for want, args := range map[string][]string{
-		"/mnt/x":                      {"/mnt/x"},
-		"/a /b":                       {"/a", "/b"},
-		"/d1 /d2 /d3 /d4":             {"/d{1...4}"},
-		"/d09 /d10 /d11":              {"/d{09...11}"},
-		"/n1/d1 /n1/d2 /n2/d1 /n2/d2": {"/n{1...2}/d{1...2}"},
-		"/x1 /x2 /y":                  {"/x{1...2}", "/y"},
+		"[/mnt/x]":                      {"/mnt/x"},
+		"[/a /b]":                       {"/a", "/b"},
+		"[/d1 /d2 /d3 /d4]":             {"/d{1...4}"},
+		"[/d09 /d10 /d11]":              {"/d{09...11}"},
+		"[/n1/d1 /n1/d2 /n2/d1 /n2/d2]": {"/n{1...2}/d{1...2}"},
+		"[/x1 /x2] [/y]":                {"/x{1...2}", "/y"},
 	} {
-		got, err := dataPaths(args)
-		if err != nil || strings.Join(got, " ") != want {
-			t.Errorf("%v are %q, %v", args, got, err)
+		got, err := directories(args)
+		if pools := fmt.Sprint(got); err != nil || pools != "["+want+"]" {
+			t.Errorf("%v are %s, %v", args, pools, err)
 		}
 	}
 	got, err := new(serverFlags).served(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x /mnt/y"}))
-	if err != nil || !slices.Equal(got.paths, []string{"/mnt/x", "/mnt/y"}) {
-		t.Errorf("%q, %v", got.paths, err)
+	if err != nil || got.drives.what() != "2 drives, EC:1" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

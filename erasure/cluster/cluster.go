@@ -1,4 +1,4 @@
-// Package cluster has several nodes agree on the drives of a set: who they are, which drives
+// Package cluster has several nodes agree on the drives of sets: who they are, which drives
 // they have, how these are formed, and what stands for those that are lost. It gives the
 // drives to the Store as slots, wherever they are.
 package cluster
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -24,8 +25,8 @@ import (
 
 // Config says what a Cluster is of.
 type Config struct {
-	Self      string     // a name of this process, which no other has, nor will have
-	Endpoints []Endpoint // of the set, in the order of the command line, which is the same on all nodes
+	Self string       // a name of this process, which no other has, nor will have
+	Sets [][]Endpoint // in the order of the command line, which is the same on all nodes
 	// Dial connects to the node of an Endpoint, and returns who that is.
 	Dial func(ctx context.Context, node, protocol string) (c net.Conn, who string, err error)
 	// Plain has contents go between nodes as they are; nil: encrypted as all else.
@@ -41,20 +42,21 @@ type Plain struct {
 	Dial   func(ctx context.Context, node string, ticket []byte) (net.Conn, error)
 }
 
-// Cluster is this node's part of the set. Create one with New.
+// Cluster is this node's part of the sets. Create one with New.
 type Cluster struct {
-	cfg    Config
-	server *node.Server
-	ctx    context.Context
-	stop   context.CancelFunc
-	group  sync.WaitGroup
-	slots  []*slot
+	cfg       Config
+	endpoints []Endpoint // of all sets
+	server    *node.Server
+	ctx       context.Context
+	stop      context.CancelFunc
+	group     sync.WaitGroup
+	sets      [][]*slot
 
 	mu      sync.Mutex
 	members []*member // the nodes, in the order of the command line
 	local   *format.Local
 	opened  map[string]*ownDrive // this node's drives, by ID
-	table   format.Table
+	tables  []format.Table       // by set; nil: they are not known yet
 	states  []State
 	joined  int // how often a drive has come
 }
@@ -70,7 +72,7 @@ type member struct {
 // hello is what a node says of itself.
 type hello struct {
 	Node   string         `json:"node"`
-	Layout []string       `json:"layout"` // the endpoints in its command line
+	Layout [][]string     `json:"layout"` // the endpoints in its command line, by set
 	Found  []format.Found `json:"found"`
 	Missed int64          `json:"missed"`
 }
@@ -80,11 +82,15 @@ func New(ctx context.Context, cfg Config) *Cluster {
 	c := &Cluster{cfg: cfg, opened: make(map[string]*ownDrive)}
 	c.ctx, c.stop = context.WithCancel(ctx)
 	c.server = node.NewServer(c.ctx, c.answer)
-	for _, e := range cfg.Endpoints {
-		c.slots = append(c.slots, new(slot))
-		if !slices.ContainsFunc(c.members, func(m *member) bool { return m.name == e.Node }) {
-			c.members = append(c.members, &member{name: e.Node})
+	for _, set := range cfg.Sets {
+		var slots []*slot
+		for _, e := range set {
+			slots = append(slots, new(slot))
+			if !slices.ContainsFunc(c.members, func(m *member) bool { return m.name == e.Node }) {
+				c.members = append(c.members, &member{name: e.Node})
+			}
 		}
+		c.sets, c.endpoints = append(c.sets, slots), append(c.endpoints, set...)
 	}
 	return c
 }
@@ -92,22 +98,31 @@ func New(ctx context.Context, cfg Config) *Cluster {
 // Server answers the connections of other nodes.
 func (c *Cluster) Server() *node.Server { return c.server }
 
-// Drives returns the slots of the set, as the Store uses them.
-func (c *Cluster) Drives() []erasure.Drive {
-	all := make([]erasure.Drive, len(c.slots))
-	for i, s := range c.slots {
+// Drives returns the slots of a set, as the Store uses them.
+func (c *Cluster) Drives(set int) []erasure.Drive {
+	all := make([]erasure.Drive, len(c.sets[set]))
+	for i, s := range c.sets[set] {
 		all[i] = s
 	}
 	return all
 }
 
-// Orders returns the slots of the set, as the Arbiter uses them.
-func (c *Cluster) Orders() []arbiter.Drive {
-	all := make([]arbiter.Drive, len(c.slots))
-	for i, s := range c.slots {
-		all[i] = s
+// Orders returns the slots of all sets, as the Arbiter uses them.
+func (c *Cluster) Orders() [][]arbiter.Drive {
+	all := make([][]arbiter.Drive, len(c.sets))
+	for i, set := range c.sets {
+		for _, s := range set {
+			all[i] = append(all[i], s)
+		}
 	}
 	return all
+}
+
+// Tables returns which drives each of the sets is of, once Open has returned.
+func (c *Cluster) Tables() []format.Table {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.tables)
 }
 
 // Self returns the name of this node in the command line, once Open has returned.
@@ -121,10 +136,12 @@ func (c *Cluster) Self() string {
 }
 
 // layout returns the endpoints as they are compared.
-func (c *Cluster) layout() []string {
-	all := make([]string, len(c.cfg.Endpoints))
-	for i, e := range c.cfg.Endpoints {
-		all[i] = e.String()
+func (c *Cluster) layout() [][]string {
+	all := make([][]string, len(c.cfg.Sets))
+	for i, set := range c.cfg.Sets {
+		for _, e := range set {
+			all[i] = append(all[i], e.String())
+		}
 	}
 	return all
 }
@@ -171,19 +188,31 @@ func (c *Cluster) Open(ctx context.Context) error {
 // without some of them.
 const gatherTime = 3 * time.Second
 
-// complete reports whether the set can be used as it is: all its drives that are known can be,
-// or a majority and the others were waited for.
+// complete reports whether the sets can be used as they are: all their drives can be, or a
+// majority of each, and the others were waited for.
 func (c *Cluster) complete(begun time.Time) bool {
-	known, online := 0, 0
+	online := make([]int, len(c.sets))
+	all := true
 	for _, s := range c.States() {
-		if s.Drive != "" {
-			known++
-		}
-		if s.Online {
-			online++
+		if all = all && s.Online; s.Online {
+			online[c.setOf(s.Slot)]++
 		}
 	}
-	return online == known && known == len(c.slots) || online >= register.Majority(len(c.slots)) && time.Since(begun) > gatherTime
+	for i, set := range c.sets {
+		if online[i] < register.Majority(len(set)) {
+			return false
+		}
+	}
+	return all || time.Since(begun) > gatherTime
+}
+
+// setOf returns the set of a slot.
+func (c *Cluster) setOf(slot int) (set int) {
+	for slot >= len(c.sets[set]) {
+		slot -= len(c.sets[set])
+		set++
+	}
+	return set
 }
 
 // waiting says what is waited for, in the words that people know.
@@ -198,10 +227,28 @@ func (c *Cluster) waiting() string {
 			missing = append(missing, m.name)
 		}
 	}
-	per := max(1, len(c.slots)/len(c.members))
-	least := (register.Majority(len(c.slots)) + per - 1) / per
 	return fmt.Sprintf("Waiting for minimum %d servers to come online (%d/%d online: %s; missing: %s)",
-		least, len(online), len(c.members), orNone(online), orNone(missing))
+		c.least(), len(online), len(c.members), orNone(online), orNone(missing))
+}
+
+// least returns how many servers it takes for a majority of the drives of each set, where
+// these have been spread over all.
+func (c *Cluster) least() (n int) {
+	for i, set := range c.cfg.Sets {
+		per := make(map[string]int)
+		for _, e := range set {
+			per[e.Node]++
+		}
+		all := slices.Sorted(maps.Values(per))
+		have, need := 0, 0
+		for _, drives := range slices.Backward(all) {
+			if have < register.Majority(len(c.sets[i])) {
+				have, need = have+drives, need+1
+			}
+		}
+		n = max(n, need)
+	}
+	return n
 }
 
 func orNone(names []string) string {
@@ -221,7 +268,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 		return err
 	}
 	var paths []string
-	for _, e := range c.cfg.Endpoints {
+	for _, e := range c.endpoints {
 		if e.Node == self {
 			paths = append(paths, e.Path)
 		}
@@ -302,14 +349,14 @@ func (c *Cluster) advance(ctx context.Context) (why string, err error) {
 	switch p.step {
 	case form:
 		if !first {
-			return "the first node forms the set", nil
+			return "the first node forms the sets", nil
 		}
-		return "the set is being formed", c.form(ctx, p.table)
+		return "the sets are being formed", c.form(ctx, &s, p)
 	case finish:
 		if !first {
-			return "the first node forms the set", nil
+			return "the first node forms the sets", nil
 		}
-		return "the set is being formed", c.finish(ctx)
+		return "the sets are being formed", c.finish(ctx)
 	case ready:
 		if err := c.local.Formed(); err != nil {
 			return "", err
@@ -323,7 +370,7 @@ func (c *Cluster) advance(ctx context.Context) (why string, err error) {
 
 // memberOf returns the node of an endpoint.
 func (c *Cluster) memberOf(endpoint int) *member {
-	i := slices.IndexFunc(c.members, func(m *member) bool { return m.name == c.cfg.Endpoints[endpoint].Node })
+	i := slices.IndexFunc(c.members, func(m *member) bool { return m.name == c.endpoints[endpoint].Node })
 	return c.members[i]
 }
 
@@ -352,7 +399,7 @@ func (c *Cluster) ask(ctx context.Context, strict bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, m := range c.members {
-		if h := hellos[i]; h != nil && !slices.Equal(h.Layout, c.layout()) {
+		if h := hellos[i]; h != nil && !slices.EqualFunc(h.Layout, c.layout(), slices.Equal[[]string]) {
 			errs = append(errs, differing(m.name, h.Layout, c.layout()))
 			hellos[i] = nil
 		}
@@ -368,14 +415,15 @@ func (c *Cluster) ask(ctx context.Context, strict bool) error {
 var ErrLayout = errors.New("the nodes were started with different command lines")
 
 // differing says in what two command lines differ.
-func differing(name string, theirs, ours []string) error {
+func differing(name string, theirSets, ourSets [][]string) error {
+	theirs, ours := slices.Concat(theirSets...), slices.Concat(ourSets...)
 	only := func(a, b []string) string {
 		return orNone(slices.DeleteFunc(slices.Clone(a), func(e string) bool { return slices.Contains(b, e) }))
 	}
 	if t, o := only(theirs, ours), only(ours, theirs); t != "none" || o != "none" {
 		return fmt.Errorf("%w: only %s names %s; only this one names %s", ErrLayout, name, t, o)
 	}
-	return fmt.Errorf("%w: %s names the drives in another order", ErrLayout, name)
+	return fmt.Errorf("%w: %s names the drives in another order, or makes other sets of them", ErrLayout, name)
 }
 
 func (c *Cluster) hello() hello {
@@ -393,7 +441,10 @@ func (c *Cluster) hello() hello {
 func (c *Cluster) survey() survey {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := survey{endpoints: c.cfg.Endpoints, found: make([]*format.Found, len(c.cfg.Endpoints))}
+	s := survey{endpoints: c.endpoints, found: make([]*format.Found, len(c.endpoints))}
+	for _, set := range c.sets {
+		s.sizes = append(s.sizes, len(set))
+	}
 	for i, e := range s.endpoints {
 		m := c.memberOf(i)
 		if m.hello == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -80,12 +81,18 @@ func (c *Cluster) askOf(ctx context.Context, m *member, question string, content
 	return m.peer.Ask(ctx, question, b)
 }
 
-// form gives all drives of the set their identities. What fails is done anew: the identities
-// that were given stay.
-func (c *Cluster) form(ctx context.Context, table format.Table) error {
-	for i, e := range c.cfg.Endpoints {
-		o := formOrder{Path: e.Path, Identity: format.Identity{Deployment: table.Deployment, Drive: table.Set[i], Set: table.Set, Forming: true}}
-		if _, err := c.askOf(ctx, c.memberOf(i), questionForm, o); err != nil {
+// form gives all drives of the sets that are not formed their identities. What fails is done
+// anew: the identities that were given stay.
+func (c *Cluster) form(ctx context.Context, s *survey, p plan) error {
+	for i, e := range s.endpoints {
+		number := s.setOf(i)
+		set := &p.sets[number]
+		if set.formed > 0 {
+			continue
+		}
+		id := set.table.Identity(i - s.first(number))
+		id.Forming = true
+		if _, err := c.askOf(ctx, c.memberOf(i), questionForm, formOrder{Path: e.Path, Identity: id}); err != nil {
 			c.cfg.Logger.Warn("a drive could not be formed yet", "drive", e.String(), "error", err)
 			return nil
 		}
@@ -93,25 +100,27 @@ func (c *Cluster) form(ctx context.Context, table format.Table) error {
 	return nil
 }
 
-// finish tells all nodes that the set is formed.
+// finish tells all nodes that the sets are formed.
 func (c *Cluster) finish(ctx context.Context) error {
 	for _, m := range c.members {
 		if _, err := c.askOf(ctx, m, questionFormed, nil); err != nil {
-			c.cfg.Logger.Warn("a node could not be told yet that the set is formed", "node", m.name, "error", err)
+			c.cfg.Logger.Warn("a node could not be told yet that all drives are formed", "node", m.name, "error", err)
 			return nil
 		}
 	}
-	c.cfg.Logger.Info("formed a set of drives", "drives", len(c.cfg.Endpoints), "nodes", len(c.members))
+	c.cfg.Logger.Info("formed sets of drives", "sets", len(c.cfg.Sets), "drives", len(c.endpoints), "nodes", len(c.members))
 	return nil
 }
 
 // errUndecided says that too few drives know which drives their set is of now.
 var errUndecided = errors.New("too few drives could be told which drives the set is of")
 
-// replace has a blank drive of this node stand for the one that is missing in a slot. Enough
-// drives have to know that for ever: from then on the other one is not let in any more.
-func (c *Cluster) replace(ctx context.Context, p plan, slot, endpoint int) error {
-	table := format.Table{Deployment: p.table.Deployment, Epoch: p.table.Epoch + 1, Set: append([]string(nil), p.table.Set...)}
+// replace has a blank drive of this node stand for the one that is missing in a slot of a set.
+// Enough drives of it have to know that for ever: from then on the other one is not let in any
+// more.
+func (c *Cluster) replace(ctx context.Context, table format.Table, slot, endpoint int) error {
+	table.Epoch++
+	table.Set = slices.Clone(table.Set)
 	table.Set[slot] = uuid.New()
 	known := make(map[string]bool)
 	for _, m := range c.members {
@@ -127,10 +136,11 @@ func (c *Cluster) replace(ctx context.Context, p plan, slot, endpoint int) error
 	if need := register.ReadQuorum(len(table.Set)); len(known) < need {
 		return fmt.Errorf("%w: %d, and %d are needed", errUndecided, len(known), need)
 	}
-	id := format.Identity{Deployment: table.Deployment, Drive: table.Set[slot], Set: table.Set, Epoch: table.Epoch, Blank: true}
-	if err := c.local.Form(c.cfg.Endpoints[endpoint].Path, id); err != nil {
+	id := table.Identity(slot)
+	id.Blank = true
+	if err := c.local.Form(c.endpoints[endpoint].Path, id); err != nil {
 		return err
 	}
-	c.cfg.Logger.Warn("a blank drive stands for one that is missing, and is given all that that one had", "drive", c.cfg.Endpoints[endpoint].String(), "slot", slot)
+	c.cfg.Logger.Warn("a blank drive stands for one that is missing, and is given all that that one had", "drive", c.endpoints[endpoint].String(), "set", table.Number+1, "slot", slot)
 	return nil
 }

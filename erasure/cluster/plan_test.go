@@ -12,7 +12,7 @@ import (
 
 // four is what is known of a set of four drives on four nodes, of which all are blank.
 func four() *survey {
-	s := &survey{}
+	s := &survey{sizes: []int{4}}
 	for i := range 4 {
 		e := Endpoint{Node: fmt.Sprintf("node%d:9000", i+1), Path: "/d"}
 		s.endpoints = append(s.endpoints, e)
@@ -23,9 +23,9 @@ func four() *survey {
 
 // has gives an endpoint the drive of a slot of a table.
 func (s *survey) has(endpoint int, t format.Table, slot int) *format.Identity {
-	id := &format.Identity{Deployment: t.Deployment, Drive: t.Set[slot], Set: t.Set, Epoch: t.Epoch}
-	s.found[endpoint] = &format.Found{Path: s.endpoints[endpoint].Path, Identity: id}
-	return id
+	id := t.Identity(slot)
+	s.found[endpoint] = &format.Found{Path: s.endpoints[endpoint].Path, Identity: &id}
+	return &id
 }
 
 func formed() (*survey, format.Table) {
@@ -47,7 +47,7 @@ func (s *survey) mustPlan(t *testing.T) plan {
 
 func TestASetIsFormedOfAllItsDrivesAndOnlyThen(t *testing.T) {
 	s := four()
-	if p := s.mustPlan(t); p.step != form || len(p.table.Set) != 4 {
+	if p := s.mustPlan(t); p.step != form || len(p.sets[0].table.Set) != 4 {
 		t.Errorf("four blank drives: %+v", p)
 	}
 	s.found[2] = nil
@@ -65,7 +65,7 @@ func TestAFormationThatBrokeOffGoesOnAsItWas(t *testing.T) {
 	for i := range 2 {
 		s.has(i, table, i).Forming = true
 	}
-	if p := s.mustPlan(t); p.step != form || p.table.Deployment != "d" || !slices.Equal(p.table.Set, table.Set) {
+	if p := s.mustPlan(t); p.step != form || p.sets[0].table.Deployment != "d" || !slices.Equal(p.sets[0].table.Set, table.Set) {
 		t.Errorf("with two identities: %+v", p)
 	}
 	for i := range 4 {
@@ -83,7 +83,7 @@ func TestAFormationThatBrokeOffGoesOnAsItWas(t *testing.T) {
 func TestASetIsUsedWithAMajorityOfItsDrives(t *testing.T) {
 	s, _ := formed()
 	s.found[0] = nil
-	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.slots, []int{-1, 1, 2, 3}) {
+	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.sets[0].slots, []int{-1, 1, 2, 3}) {
 		t.Errorf("three of four: %+v", p)
 	}
 	s.found[1] = nil
@@ -96,7 +96,7 @@ func TestADrivesIdentityDecidesItsSlot(t *testing.T) {
 	s, table := formed()
 	s.has(0, table, 3)
 	s.has(3, table, 0)
-	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.slots, []int{3, 1, 2, 0}) {
+	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.sets[0].slots, []int{3, 1, 2, 0}) {
 		t.Errorf("%+v", p)
 	}
 }
@@ -123,8 +123,8 @@ func TestADriveWhoseSlotAnotherOneHasIsNotUsed(t *testing.T) {
 	later := format.Table{Deployment: "d", Epoch: 1, Set: []string{"x", "b", "c", "e"}}
 	s.has(1, later, 1)
 	p := s.mustPlan(t)
-	if p.step != ready || !slices.Equal(p.slots, []int{-1, 1, 2, 3}) || !slices.Equal(s.stranded(p.table), []int{0}) {
-		t.Errorf("%+v, left out %v", p, s.stranded(p.table))
+	if p.step != ready || !slices.Equal(p.sets[0].slots, []int{-1, 1, 2, 3}) || !slices.Equal(s.stranded(p), []int{0}) {
+		t.Errorf("%+v, left out %v", p, s.stranded(p))
 	}
 }
 
@@ -135,21 +135,79 @@ func TestDrivesThatDoNotBelongTogetherAreRefused(t *testing.T) {
 		t.Errorf("a drive of another set: %v", err)
 	}
 	s, _ = formed()
-	s.endpoints, s.found = s.endpoints[:3], s.found[:3]
+	s.endpoints, s.found, s.sizes = s.endpoints[:3], s.found[:3], []int{3}
 	if _, err := s.plan(); !errors.Is(err, errOther) {
 		t.Errorf("a set of four named as three: %v", err)
 	}
 }
 
 func TestHowCommandLinesDifferIsSaid(t *testing.T) {
-	ours := []string{"a", "b", "c"}
-	for want, theirs := range map[string][]string{
-		"only n names d; only this one names c":    {"a", "b", "d"},
-		"only n names d; only this one names none": {"a", "b", "c", "d"},
-		"n names the drives in another order":      {"b", "a", "c"},
+	ours := [][]string{{"a", "b"}, {"c"}}
+	for want, theirs := range map[string][][]string{
+		"only n names d; only this one names c":    {{"a", "b"}, {"d"}},
+		"only n names d; only this one names none": {{"a", "b"}, {"c", "d"}},
+		"n names the drives in another order":      {{"b", "a"}, {"c"}},
+		"makes other sets of them":                 {{"a"}, {"b", "c"}},
 	} {
 		if err := differing("n", theirs, ours); !errors.Is(err, ErrLayout) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", theirs, err)
 		}
+	}
+}
+
+// two is what is known of two sets on four nodes: the first is of four drives and formed, the
+// second of two, which are blank.
+func two() (*survey, format.Table) {
+	s, t := formed()
+	s.sizes = append(s.sizes, 2)
+	for i := range 2 {
+		e := Endpoint{Node: s.endpoints[i].Node, Path: "/e"}
+		s.endpoints, s.found = append(s.endpoints, e), append(s.found, &format.Found{Path: e.Path, Blank: true})
+	}
+	return s, t
+}
+
+func TestASetThatIsAddedIsFormedForTheSameDeployment(t *testing.T) {
+	s, table := two()
+	p := s.mustPlan(t)
+	if added := p.sets[1].table; p.step != form || added.Deployment != "d" || len(added.Set) != 2 || added.Number != 1 || added.Of != 2 || p.sets[0].formed != 4 {
+		t.Errorf("%+v", p)
+	}
+	if !slices.Equal(p.sets[0].table.Set, table.Set) {
+		t.Errorf("the set that was there is another one: %+v", p.sets[0])
+	}
+	s.found[5] = nil
+	if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "node2:9000/e") {
+		t.Errorf("without one of its drives: %+v", p)
+	}
+}
+
+func TestBlankDrivesAreNotTakenForASetThatWasFormedBefore(t *testing.T) {
+	s, table := two()
+	table.Of = 2
+	for i := range 4 {
+		s.has(i, table, i)
+	}
+	if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "no drive of set 2") {
+		t.Errorf("%+v", p)
+	}
+	s.has(4, format.Table{Deployment: "d", Set: []string{"x", "y"}, Number: 1, Of: 2}, 0)
+	if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "1 of 2 drives of set 2") || s.free(p, 5) != 1 {
+		t.Errorf("with one of its drives: %+v", p)
+	}
+}
+
+func TestADriveIsOfItsSetWhereverItIs(t *testing.T) {
+	s, table := two()
+	second := format.Table{Deployment: "d", Set: []string{"x", "y"}, Number: 1, Of: 2}
+	s.has(0, second, 0)
+	s.has(4, table, 0)
+	s.has(5, second, 1)
+	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.sets[0].slots, []int{4, 1, 2, 3}) || !slices.Equal(p.sets[1].slots, []int{0, 5}) {
+		t.Errorf("%+v", p)
+	}
+	s.sizes, s.endpoints, s.found = s.sizes[:1], s.endpoints[:4], s.found[:4]
+	if _, err := s.plan(); !errors.Is(err, errOther) {
+		t.Errorf("a drive of a set that is not named: %v", err)
 	}
 }

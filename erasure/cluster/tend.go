@@ -8,15 +8,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/register"
 )
 
-// State is how a drive of the set stands.
+// State is how a drive stands.
 type State struct {
 	Node   string // host:port where its node serves S3
 	Path   string
 	Drive  string // its ID; empty if that is not known
-	Slot   int    // its place in the set; -1: it has none, or that is not known
+	Slot   int    // its place among those of all sets; -1: it has none, or that is not known
 	Online bool
 	Blank  bool // it stands for another one, and does not have all of that yet
 }
@@ -35,38 +36,40 @@ func (c *Cluster) Blank() map[int]string {
 	defer c.mu.Unlock()
 	for _, s := range c.states {
 		if s.Blank && s.Online {
-			blank[slices.Index(c.table.Set, s.Drive)] = s.Drive
+			blank[s.Slot] = s.Drive
 		}
 	}
 	return blank
 }
 
-// Online returns how many drives can be used, and have all they should.
-func (c *Cluster) Online() (n int) {
-	for _, s := range c.States() {
-		if s.Online && !s.Blank {
-			n++
+// Writable returns an error while fewer drives of a set can be reached than a majority. Like
+// the next two it asks nobody.
+func (c *Cluster) Writable(set int) error { return c.reaches(set, register.Majority) }
+
+// AllWritable returns an error while that is so of any set.
+func (c *Cluster) AllWritable() error { return c.allReach(register.Majority) }
+
+// Readable returns an error while too few drives of any set can be reached for reads.
+func (c *Cluster) Readable() error { return c.allReach(register.ReadQuorum) }
+
+func (c *Cluster) allReach(quorum func(n int) int) error {
+	for i := range c.sets {
+		if err := c.reaches(i, quorum); err != nil {
+			return err
 		}
 	}
-	return n
+	return nil
 }
 
-// Writable returns an error while fewer drives can be reached than a majority, and Readable
-// while there are too few for reads. They ask nobody.
-func (c *Cluster) Writable() error { return c.reaches(register.Majority(len(c.slots))) }
-
-// Readable is described at Writable.
-func (c *Cluster) Readable() error { return c.reaches(register.ReadQuorum(len(c.slots))) }
-
-func (c *Cluster) reaches(n int) error {
-	reached := 0
-	for _, s := range c.slots {
+func (c *Cluster) reaches(set int, quorum func(n int) int) error {
+	slots, reached := c.sets[set], 0
+	for _, s := range slots {
 		if t := s.now.Load(); t != nil && (t.peer == nil || t.peer.Online()) {
 			reached++
 		}
 	}
-	if reached < n {
-		return fmt.Errorf("%d of %d drives can be reached, and %d are needed", reached, len(c.slots), n)
+	if n := quorum(len(slots)); reached < n {
+		return fmt.Errorf("%d of %d drives of set %d can be reached, and %d are needed", reached, len(slots), set+1, n)
 	}
 	return nil
 }
@@ -92,7 +95,7 @@ func (c *Cluster) Healed(ctx context.Context, drives []string) error {
 			continue
 		}
 		if _, err := c.askOf(ctx, c.memberOf(i), questionHealed, s.Drive); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.cfg.Endpoints[i], err))
+			errs = append(errs, fmt.Errorf("%s: %w", c.endpoints[i], err))
 		}
 	}
 	return errors.Join(errs...)
@@ -129,7 +132,7 @@ func (c *Cluster) tend() {
 			c.cfg.Logger.Error("the drives of the nodes do not go together", "error", err)
 			continue
 		}
-		if p.step == ready || len(p.slots) > 0 {
+		if p.step == ready || p.sets[0].slots != nil {
 			c.settle(c.ctx, &s, p)
 		}
 	}
@@ -137,23 +140,31 @@ func (c *Cluster) tend() {
 
 // settle brings the slots in line with what is known, and this node's drives into them.
 func (c *Cluster) settle(ctx context.Context, s *survey, p plan) {
-	if _, err := c.local.Learn(p.table); err != nil {
-		c.cfg.Logger.Error("a drive could not take note of which drives its set is of", "error", err)
+	tables := make([]format.Table, len(p.sets))
+	for i := range p.sets {
+		tables[i] = p.sets[i].table
+		if _, err := c.local.Learn(tables[i]); err != nil {
+			c.cfg.Logger.Error("a drive could not take note of which drives its set is of", "error", err)
+		}
 	}
 	if p.step == ready {
 		c.standIn(ctx, s, p)
 	}
-	c.openOwn(p)
+	for i := range p.sets {
+		c.openOwn(&p.sets[i])
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.table.Epoch != p.table.Epoch || c.table.Deployment == "" {
-		for _, i := range s.stranded(p.table) {
-			c.cfg.Logger.Error("another drive has been put in the place of this one: nothing is stored on it", "drive", c.cfg.Endpoints[i].String())
+	if !slices.EqualFunc(c.tables, tables, func(a, b format.Table) bool { return a.Epoch == b.Epoch }) {
+		for _, i := range s.stranded(p) {
+			c.cfg.Logger.Error("another drive has been put in the place of this one: nothing is stored on it", "drive", c.endpoints[i].String())
 		}
 	}
-	c.table = p.table
-	for i, at := range p.slots {
-		c.slots[i].now.Store(c.target(p.table.Set[i], at))
+	c.tables = tables
+	for i := range p.sets {
+		for slot, at := range p.sets[i].slots {
+			c.sets[i][slot].now.Store(c.target(tables[i].Set[slot], at))
+		}
 	}
 	c.note(s, p)
 }
@@ -182,8 +193,11 @@ func (c *Cluster) note(s *survey, p plan) {
 		st := State{Node: e.Node, Path: e.Path, Slot: -1}
 		if f := s.found[i]; f != nil && f.Identity != nil {
 			st.Drive, st.Blank = f.Identity.Drive, f.Identity.Blank
-			st.Slot = slices.Index(c.table.Set, st.Drive)
-			st.Online = slices.Contains(p.slots, i) && (f.Open || c.opened[st.Drive] != nil)
+			st.Slot = -1
+			if at := slices.Index(c.tables[f.Identity.Number].Set, st.Drive); at >= 0 {
+				st.Slot = s.first(f.Identity.Number) + at
+			}
+			st.Online = slices.Contains(p.sets[f.Identity.Number].slots, i) && (f.Open || c.opened[st.Drive] != nil)
 		}
 		c.states[i] = st
 		if before == nil || before[i].Online == st.Online {
@@ -198,8 +212,8 @@ func (c *Cluster) note(s *survey, p plan) {
 	}
 }
 
-// openOwn opens this node's drives that are in slots.
-func (c *Cluster) openOwn(p plan) {
+// openOwn opens this node's drives that are in slots of a set.
+func (c *Cluster) openOwn(p *setPlan) {
 	for i, at := range p.slots {
 		if at < 0 || !c.memberOf(at).self {
 			continue
@@ -211,9 +225,9 @@ func (c *Cluster) openOwn(p plan) {
 		if open {
 			continue
 		}
-		d, err := c.local.Open(c.cfg.Endpoints[at].Path)
+		d, err := c.local.Open(c.endpoints[at].Path)
 		if err != nil {
-			c.cfg.Logger.Error("a drive cannot be opened", "drive", c.cfg.Endpoints[at].String(), "error", err)
+			c.cfg.Logger.Error("a drive cannot be opened", "drive", c.endpoints[at].String(), "error", err)
 			continue
 		}
 		own := newOwnDrive(d)
@@ -234,8 +248,8 @@ func (c *Cluster) standIn(ctx context.Context, s *survey, p plan) {
 		if free < 0 {
 			continue
 		}
-		if err := c.replace(ctx, p, free, i); err != nil {
-			c.cfg.Logger.Warn("a blank drive cannot stand for a missing one yet", "drive", c.cfg.Endpoints[i].String(), "error", err)
+		if err := c.replace(ctx, p.sets[s.setOf(i)].table, free, i); err != nil {
+			c.cfg.Logger.Warn("a blank drive cannot stand for a missing one yet", "drive", c.endpoints[i].String(), "error", err)
 		}
 		return // the next look sees what has come of it
 	}

@@ -21,6 +21,8 @@ type Identity struct {
 	Deployment string   `json:"deployment"`
 	Drive      string   `json:"drive"`
 	Set        []string `json:"set"`               // the drives of its set, in the order of their slots
+	Number     int      `json:"number,omitempty"`  // of its set among all
+	Of         int      `json:"of,omitempty"`      // how many sets there were when it was formed; 0: one
 	Epoch      uint32   `json:"epoch,omitempty"`   // of Set: raised when a drive stands for another one, where several nodes have drives
 	Forming    bool     `json:"forming,omitempty"` // not all of its drives are known to have theirs
 	Boot       uint32   `json:"boot"`              // raised with every start of the deployment, on all its drives
@@ -68,7 +70,7 @@ func decodeIdentity(b []byte) (*Identity, error) {
 	if err := json.Unmarshal([]byte(line), id); err != nil {
 		return nil, fmt.Errorf("%w: %w", errIdentity, err)
 	}
-	if id.Version != identityVersion || id.Deployment == "" || !slices.Contains(id.Set, id.Drive) {
+	if id.Version != identityVersion || id.Deployment == "" || !slices.Contains(id.Set, id.Drive) || id.Number < 0 {
 		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", errIdentity, id.Version, identityVersion)
 	}
 	return id, nil

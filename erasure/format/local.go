@@ -32,12 +32,19 @@ type Found struct {
 // Table says which drives a set is of.
 type Table struct {
 	Deployment string   `json:"deployment"`
-	Epoch      uint32   `json:"epoch"` // of two the one with the higher one counts
-	Set        []string `json:"set"`   // by slot
+	Epoch      uint32   `json:"epoch"`            // of two the one with the higher one counts
+	Set        []string `json:"set"`              // by slot
+	Number     int      `json:"number,omitempty"` // of the set
+	Of         int      `json:"of,omitempty"`     // see Identity
 }
 
 // Table returns what the drive knows of its set.
-func (id *Identity) Table() Table { return Table{id.Deployment, id.Epoch, id.Set} }
+func (id *Identity) Table() Table { return Table{id.Deployment, id.Epoch, id.Set, id.Number, id.Of} }
+
+// Identity returns that of the drive in a slot.
+func (t *Table) Identity(slot int) Identity {
+	return Identity{Deployment: t.Deployment, Drive: t.Set[slot], Set: t.Set, Epoch: t.Epoch, Number: t.Number, Of: t.Of}
+}
 
 // Look finds out what is at the paths, and claims them for this process.
 func Look(paths []string, log *slog.Logger) (*Local, error) {
