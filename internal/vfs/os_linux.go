@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"io/fs"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,6 +136,29 @@ func (d *osDir) leave() error {
 		return unix.Close(d.fd)
 	}
 	return nil
+}
+
+// PathOf returns a path that leads to an open directory, wherever that is by now and whatever
+// is mounted where it was: for who can be given no Dir. It is of use until the directory is
+// closed. The error is ErrUnsupported where the system has no such path.
+func PathOf(dir Dir) (string, error) {
+	d, ok := dir.(*osDir)
+	if !ok {
+		return "", ErrUnsupported
+	}
+	if err := d.enter(); err != nil {
+		return "", err
+	}
+	defer func() { _ = d.leave() }() // opened for reading: there is nothing to lose
+	path := "/proc/self/fd/" + strconv.Itoa(d.fd)
+	var here, there unix.Stat_t
+	if err := unix.Fstat(d.fd, &here); err != nil {
+		return "", pathError("path of", path, err)
+	}
+	if err := unix.Stat(path, &there); err != nil || here.Dev != there.Dev || here.Ino != there.Ino {
+		return "", ErrUnsupported // proc(5) is not mounted
+	}
+	return path, nil
 }
 
 // Close implements Dir.

@@ -212,3 +212,19 @@ func BenchmarkReadDir100k(b *testing.B) {
 		}
 	}
 }
+
+func TestThePathOfAnOpenDirectoryFollowsIt(t *testing.T) {
+	top := t.TempDir()
+	must(t, os.Mkdir(top+"/was", 0o700))
+	must(t, os.WriteFile(top+"/was/file", []byte("content"), 0o600))
+	d, err := OpenRoot(top + "/was")
+	must(t, err)
+	defer func() { must(t, d.Close()) }()
+	path, err := PathOf(d)
+	must(t, err)
+	must(t, os.Rename(top+"/was", top+"/is"))
+	must(t, os.Mkdir(top+"/was", 0o700))
+	if b, err := os.ReadFile(path + "/file"); err != nil || string(b) != "content" {
+		t.Errorf("it leads to %q, %v", b, err)
+	}
+}

@@ -29,6 +29,10 @@ func OpenRoot(path string) (Dir, error) {
 	return &osDir{root: root, base: ".", top: true}, nil
 }
 
+// PathOf returns a path that leads to an open directory wherever it is by now: there is none
+// here.
+func PathOf(Dir) (string, error) { return "", ErrUnsupported }
+
 // OpenShared is OpenRoot for a tree that other clients of its file server change
 // at the same time. Outside Linux nothing is known of what they show, and nothing
 // done about it.
