@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 )
@@ -26,6 +27,8 @@ type Drive struct {
 	grave    graveyard
 	room     room
 	guard    guard
+	entrance entrance
+	doubted  atomic.Bool // its store is being asked to write something
 }
 
 // New returns a Drive, which owns kv and files. free returns how many bytes the disk has
@@ -34,8 +37,11 @@ func New(kv KV, files Files, free func() (left, all uint64, err error)) *Drive {
 	return &Drive{kv: kv, files: files, seed: maphash.MakeSeed(), room: room{free: free}}
 }
 
-// Close frees what the drive holds open. Nothing may be under way.
+// Close frees what the drive holds open. It waits for calls that are under way; what comes
+// later fails with register.ErrUnknown.
 func (d *Drive) Close() error {
+	d.entrance.shut()
+	d.entrance.drain()
 	d.grave.close()
 	var err error
 	if d.segments != nil {
@@ -50,6 +56,8 @@ const (
 	entryKey = 'r' // key, Made inverted: Entry
 	dataKey  = 'd' // DataID: where the shard is
 	refKey   = 'x' // DataID, key, version: that register refers to the content
+
+	doubtKey = 'w' // written where it is in doubt whether anything can be
 
 	segmentKey = 's' // number: there is that segment; and offset: DataID and length of the entry in use there
 )
@@ -128,6 +136,10 @@ func (d *Drive) entry(k *keyed, version string, made register.Token) (*register.
 
 // Commit takes a state of a register, durably. The errors are those of package register.
 func (d *Drive) Commit(_ context.Context, c register.Change) error {
+	if err := d.entrance.enter(); err != nil {
+		return err
+	}
+	defer d.entrance.leave()
 	admitted, err := d.admit(c.Session)
 	if err != nil {
 		return fmt.Errorf("%w: %w", register.ErrFenced, err)
@@ -182,6 +194,10 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 // finds out anew whether it has the shards of what it holds. Whoever calls it has the key's
 // lock, and promises of a quorum.
 func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) (bool, error) {
+	if err := d.entrance.enter(); err != nil {
+		return false, err
+	}
+	defer d.entrance.leave()
 	name := key.Append(nil)
 	defer d.lock(name)()
 	k, err := d.load(key)
@@ -234,6 +250,10 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 // Promise has the drive take nothing older than t for the key, durably, and returns what
 // it holds.
 func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (register.View, error) {
+	if err := d.entrance.enter(); err != nil {
+		return register.View{}, err
+	}
+	defer d.entrance.leave()
 	name := q.Key.Append(nil)
 	defer d.lock(name)()
 	k, err := d.load(q.Key)
@@ -255,6 +275,10 @@ func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (
 
 // Read returns what the drive holds.
 func (d *Drive) Read(_ context.Context, q register.Query) (register.View, error) {
+	if err := d.entrance.enter(); err != nil {
+		return register.View{}, err
+	}
+	defer d.entrance.leave()
 	k := keyed{name: q.Key.Append(nil)}
 	if q.Version == register.Null {
 		var err error
@@ -318,6 +342,10 @@ func after(prefix []byte) []byte {
 // Decide takes note that a state is committed. What that replaced goes, and a tombstone
 // that every drive knows to be committed. It need not be durable: who reads finds out again.
 func (d *Drive) Decide(_ context.Context, all []register.Decision) error {
+	if err := d.entrance.enter(); err != nil {
+		return err
+	}
+	defer d.entrance.leave()
 	for i := range all {
 		if err := d.decide(&all[i]); err != nil {
 			return err

@@ -17,14 +17,13 @@ import (
 // Pebble is a KV on a disk: an LSM tree with a log, in a directory of its own
 // (https://pkg.go.dev/github.com/cockroachdb/pebble/v2).
 type Pebble struct {
-	db     *pebble.DB
-	log    *slog.Logger
-	once   sync.Once
-	failed chan struct{} // closed when it has met an error that it cannot go on from
-
-	mu     sync.RWMutex
-	closed bool
-	inside sync.WaitGroup // calls that are under way
+	db       *pebble.DB
+	disk     *haltingFS
+	log      *slog.Logger
+	once     sync.Once
+	failed   chan struct{} // closed when it has met an error that it cannot go on from
+	cause    error         // valid once failed is closed
+	entrance entrance
 }
 
 // What a store takes of memory, in bytes: a node with four drives is to live in 512 MiB.
@@ -34,25 +33,27 @@ const (
 )
 
 // OpenPebble opens the store in a directory, or makes it. A store that meets an error of
-// its disk fails alone: the process, and the stores of other drives, go on.
+// its disk fails alone: the process, and the stores of other drives, go on. Once it is closed
+// another one can be opened in its place.
 func OpenPebble(path string, log *slog.Logger) (*Pebble, error) {
 	return openPebble(vfs.Default, path, log)
 }
 
 func openPebble(disk vfs.FS, path string, log *slog.Logger) (*Pebble, error) {
-	p := &Pebble{failed: make(chan struct{}), log: log.With("path", path)}
-	halting := &haltingFS{FS: disk, failed: p.fail}
+	p := &Pebble{failed: make(chan struct{}), log: log}
+	p.disk = &haltingFS{FS: disk, failed: p.fail}
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
 	db, err := pebble.Open(path, &pebble.Options{
-		FS: halting, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p},
+		FS: p.disk, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p},
 		FormatMajorVersion: pebble.FormatNewest, MaxOpenFiles: 256,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the store in %s: %w", path, err)
+		p.disk.halt()
+		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", path, err), p.disk.release())
 	}
 	p.db = db
-	halting.armed.Store(true)
+	p.disk.armed.Store(true)
 	return p, nil
 }
 
@@ -76,30 +77,22 @@ func (l *pebbleLog) Fatalf(format string, args ...any) {
 // errFailed says that the store has met an error that it cannot go on from.
 var errFailed = errors.New("drive: its store has failed")
 
-func (p *Pebble) hasFailed() bool {
+// Failed returns what the store could not go on from; nil: it can.
+func (p *Pebble) Failed() error {
 	select {
 	case <-p.failed:
-		return true
+		return p.cause
 	default:
-		return false
+		return nil
 	}
 }
 
-// errClosed says that the store is closed: nothing was done.
-var errClosed = fmt.Errorf("drive: it is closed: %w", register.ErrUnknown)
-
-// enter has Close wait until inside is done.
+// enter has Close wait until the call leaves. After an error nothing was done.
 func (p *Pebble) enter() error {
-	if p.hasFailed() {
-		return errFailed
+	if p.Failed() != nil {
+		return fmt.Errorf("%w: %w", errFailed, register.ErrUnknown)
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.closed {
-		return errClosed
-	}
-	p.inside.Add(1)
-	return nil
+	return p.entrance.enter()
 }
 
 // Get implements KV.
@@ -107,7 +100,7 @@ func (p *Pebble) Get(key []byte) ([]byte, bool, error) {
 	if err := p.enter(); err != nil {
 		return nil, false, err
 	}
-	defer p.inside.Done()
+	defer p.entrance.leave()
 	v, closer, err := p.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -125,7 +118,7 @@ func (p *Pebble) Apply(b *Batch, sync bool) error {
 	if err := p.enter(); err != nil {
 		return err
 	}
-	defer p.inside.Done()
+	defer p.entrance.leave()
 	done := make(chan error, 1)
 	go func() { done <- p.apply(b, sync) }()
 	select {
@@ -139,6 +132,8 @@ func (p *Pebble) Apply(b *Batch, sync bool) error {
 // fail is the end of the store.
 func (p *Pebble) fail(what string, err error) {
 	p.once.Do(func() {
+		p.disk.halt()
+		p.cause = fmt.Errorf("%s: %w", what, err)
 		close(p.failed)
 		p.log.Error("the drive has failed", "operation", what, "error", err)
 	})
@@ -175,21 +170,19 @@ func (p *Pebble) Scan(from, to []byte) (Iterator, error) {
 	}
 	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
-		p.inside.Done()
+		p.entrance.leave()
 		return nil, fmt.Errorf("drive: scan: %w", err)
 	}
-	return &pebbleIterator{it: it, done: p.inside.Done}, nil
+	return &pebbleIterator{it: it, done: p.entrance.leave}, nil
 }
 
 // Close implements KV. It waits for what is under way; what comes later fails.
 func (p *Pebble) Close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	if p.hasFailed() {
-		return nil // what it holds is lost anyway, and it could wait for itself
+	p.entrance.shut()
+	if p.Failed() != nil { // what it holds is lost anyway, and it could wait for itself
+		return p.disk.release()
 	}
-	p.inside.Wait()
+	p.entrance.drain()
 	if err := p.db.Close(); err != nil {
 		return fmt.Errorf("drive: close: %w", err)
 	}

@@ -45,7 +45,8 @@ func TestCallsThatComeAfterTheEndOfAStoreFail(t *testing.T) {
 }
 
 // TestAStoreWhoseDiskFailsFailsAlone has each kind of writing fail after a while. Pebble
-// ends the process then, unless it is kept from it.
+// ends the process then, unless it is kept from it. When the disk is well again another store
+// is opened in its place.
 func TestAStoreWhoseDiskFailsFailsAlone(t *testing.T) {
 	for name, kinds := range map[string][]errorfs.OpKind{
 		"write": {errorfs.OpFileWrite}, "sync": {errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}, "create": {errorfs.OpCreate},
@@ -93,8 +94,28 @@ func TestAStoreWhoseDiskFailsFailsAlone(t *testing.T) {
 			if err := apply(0); err == nil {
 				t.Error("a store that has failed takes something again")
 			}
-			if err := p.Close(); err != nil && !errors.Is(err, syscall.EIO) {
-				t.Logf("closing it: %v", err)
+			if err := p.Failed(); !errors.Is(err, syscall.EIO) {
+				t.Errorf("it has failed because of %v", err)
+			}
+			if err := p.Close(); err != nil {
+				t.Errorf("closing it: %v", err)
+			}
+			broken.Store(false)
+			if p, err = openPebble(disk, "kv", slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 10 {
+				if v, found, err := p.Get(fmt.Appendf(nil, "key %d", i)); err != nil || !found || len(v) != 64<<10 {
+					t.Errorf("key %d, which it took before, has %d bytes, %v", i, len(v), err)
+				}
+			}
+			for i := range 200 {
+				if err := apply(i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -39,6 +39,16 @@ func (w *shardWriter) Expect(size int64) { w.large = size > maxSegmented }
 
 // Write implements register.ShardWriter.
 func (w *shardWriter) Write(p []byte) (int, error) {
+	if err := w.d.entrance.enter(); err != nil {
+		return 0, err
+	}
+	defer w.d.entrance.leave()
+	n, err := w.write(p)
+	w.d.doubt(err)
+	return n, err
+}
+
+func (w *shardWriter) write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -91,6 +101,17 @@ func (w *shardWriter) toFile() error {
 // Finish implements register.ShardWriter. The note becomes durable with the register
 // that refers to it.
 func (w *shardWriter) Finish() error {
+	if err := w.d.entrance.enter(); err != nil {
+		w.Abort()
+		return err
+	}
+	defer w.d.entrance.leave()
+	err := w.finish()
+	w.d.doubt(err)
+	return err
+}
+
+func (w *shardWriter) finish() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
