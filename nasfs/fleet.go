@@ -58,7 +58,6 @@ var (
 	_ object.Renamer = (*Fleet)(nil)
 	_ object.Health  = (*Fleet)(nil)
 	_ object.Giver   = (*Fleet)(nil)
-	_ object.Judge   = (*Fleet)(nil)
 
 	_ object.Configured = (*Fleet)(nil)
 )

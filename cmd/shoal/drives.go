@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
@@ -62,7 +63,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	if err != nil {
 		return nil, drivesFailure(err)
 	}
-	b := &backend{what: l.what(), ends: []func() error{set.Close}}
+	b := &backend{what: l.what(), ends: []func() error{set.Close, lookAfter(ctx, set)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -85,7 +86,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 		log.Info("formed a set of drives", "drives", len(paths), "parity", parity, "deployment", set.Deployment)
 	}
 	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set, parity) }
-	log.Info(l.status([]int{len(paths) - set.Online + len(set.Blank())}))
+	log.Info(l.status([]int{len(paths) - set.Online() + len(set.Blank())}))
 	passes := newPasses(b.records, true)
 	b.healer, b.counts = passes, store.Counts
 	k := keeper{
@@ -95,6 +96,25 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	}
 	b.ends = append(b.ends, k.keep(ctx))
 	return b, nil
+}
+
+// lookEvery is how often it is looked whether drives have gone or come.
+const lookEvery = 2 * time.Second
+
+// lookAfter looks so until the returned function is called.
+func lookAfter(ctx context.Context, set *format.Set) (end func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for lock.Pause(ctx, lookEvery) {
+			set.Look(ctx)
+		}
+	})
+	return func() error {
+		cancel()
+		looking.Wait()
+		return nil
+	}
 }
 
 func shownDrives(set *format.Set, parity int) (all []gateway.Drive) {

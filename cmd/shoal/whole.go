@@ -18,7 +18,7 @@ import (
 const (
 	wholeSoon  = 5 * time.Second // after the start
 	wholeLook  = 15 * time.Second
-	wholeAgain = time.Minute    // between two passes, at least
+	wholeAgain = time.Minute    // between two passes, at least, unless a drive has come
 	wholeApart = time.Hour      // the same while a drive is away, and what it misses grows
 	wholeEvery = 24 * time.Hour // in any case
 	scrubEvery = 30 * 24 * time.Hour
@@ -45,7 +45,7 @@ func (s standing) due(before standing, since time.Duration) bool {
 	switch {
 	case since > wholeEvery:
 		return true
-	case since < wholeAgain:
+	case since < wholeAgain && s.joined == before.joined:
 		return false
 	case s.offline > 0 && s.joined == before.joined:
 		return changed && since > wholeApart
@@ -250,7 +250,7 @@ func (k *keeper) part(ctx context.Context, p *gateway.Pass, seen func(erasure.He
 
 // setStanding is how the drives of one process stand.
 func setStanding(store *erasure.Store, set *format.Set) standing {
-	s := standing{missed: store.Missed(), blank: set.Blank()}
+	s := standing{missed: store.Missed(), joined: int(set.Joined()), blank: set.Blank()}
 	for _, d := range set.States() {
 		if !d.Online {
 			s.offline++

@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config) *Cluster {
 	for _, set := range cfg.Sets {
 		var slots []*slot
 		for _, e := range set {
-			slots = append(slots, new(slot))
+			slots = append(slots, newSlot())
 			if !slices.ContainsFunc(c.members, func(m *member) bool { return m.name == e.Node }) {
 				c.members = append(c.members, &member{name: e.Node})
 			}
@@ -273,7 +273,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 			paths = append(paths, e.Path)
 		}
 	}
-	local, err := format.Look(paths, c.cfg.Logger)
+	local, err := format.Look(ctx, paths, c.cfg.Logger)
 	if err != nil {
 		return err
 	}
@@ -374,9 +374,10 @@ func (c *Cluster) memberOf(endpoint int) *member {
 	return c.members[i]
 }
 
-// ask asks all nodes what they have. With strict a node whose command line is another one is
+// ask asks all nodes what they have, this one as well. With strict a node whose command line is another one is
 // an error; otherwise it is left out.
 func (c *Cluster) ask(ctx context.Context, strict bool) error {
+	c.local.Look(ctx)
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	hellos := make([]*hello, len(c.members))
@@ -429,10 +430,15 @@ func differing(name string, theirSets, ourSets [][]string) error {
 func (c *Cluster) hello() hello {
 	h := hello{Node: c.cfg.Self, Layout: c.layout(), Missed: c.cfg.Missed()}
 	c.mu.Lock()
-	local := c.local
+	local, tables := c.local, c.tables
 	c.mu.Unlock()
 	if local != nil {
 		h.Found = local.Found()
+	}
+	for i := range h.Found { // what does not belong to the sets that are used is nobody's business
+		if id := h.Found[i].Identity; id != nil && len(tables) > 0 && (id.Deployment != tables[0].Deployment || id.Number >= len(tables)) {
+			h.Found[i] = format.Found{Path: h.Found[i].Path, Why: errOther.Error()}
+		}
 	}
 	return h
 }
@@ -462,9 +468,11 @@ func (c *Cluster) survey() survey {
 func (c *Cluster) Close() error {
 	c.stop()
 	c.group.Wait()
-	c.server.Withdraw()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for id := range c.opened {
+		c.server.Withdraw(id)
+	}
 	for _, m := range c.members {
 		if m.peer != nil {
 			m.peer.Close()

@@ -246,8 +246,15 @@ func (s *survey) free(p plan, endpoint int) int {
 	return slices.Index(slots, -1)
 }
 
-// onRoot reports whether the sets have drives on root devices: only then a blank directory there
-// can be a drive, and is not one whose disk is not mounted.
-func (s *survey) onRoot() bool {
-	return slices.ContainsFunc(s.found, func(f *format.Found) bool { return f != nil && f.Identity != nil && f.Identity.OnRoot })
+// suits reports whether a blank directory can be a drive of the set, and is not one whose disk
+// is not mounted: there are drives on root devices, or in directories below the root of
+// their file system.
+func (s *survey) suits(blank *format.Found) bool {
+	onRoot, below := false, false
+	for _, f := range s.found {
+		if f != nil && f.Identity != nil {
+			onRoot, below = onRoot || f.Identity.OnRoot, below || !f.Identity.Mounted
+		}
+	}
+	return (!blank.OnRoot || onRoot) && (blank.Mounted || below)
 }

@@ -211,3 +211,28 @@ func TestADriveIsOfItsSetWhereverItIs(t *testing.T) {
 		t.Errorf("a drive of a set that is not named: %v", err)
 	}
 }
+
+func TestABlankDirectoryIsOnlyADriveWhereOneWasLikeIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		onRoot, mounted           bool // the drives of the set
+		blankOnRoot, blankMounted bool
+		want                      bool
+	}{
+		"a disk among disks":                      {mounted: true, blankMounted: true, want: true},
+		"where a disk was not mounted":            {mounted: true, blankOnRoot: true},
+		"the same below another mount":            {mounted: true},
+		"a directory among directories":           {onRoot: true, blankOnRoot: true, want: true},
+		"a directory on a disk among such":        {want: true},
+		"where the disk of such was not mounted":  {blankOnRoot: true},
+		"a disk among directories of root device": {onRoot: true, blankMounted: true, want: true},
+	} {
+		s, table := formed()
+		for i := range 4 {
+			id := s.has(i, table, i)
+			id.OnRoot, id.Mounted = tt.onRoot, tt.mounted
+		}
+		if got := s.suits(&format.Found{Blank: true, OnRoot: tt.blankOnRoot, Mounted: tt.blankMounted}); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -12,7 +12,16 @@ import (
 )
 
 // slot is the place of a drive in the set, whichever drive it is and wherever that is now.
-type slot struct{ now atomic.Pointer[target] }
+type slot struct {
+	format.Slot
+	now atomic.Pointer[target]
+}
+
+func newSlot() *slot {
+	s := &slot{}
+	s.Drive = func() erasure.Drive { return s.drive() }
+	return s
+}
 
 // target is a drive in a slot.
 type target struct {
@@ -33,63 +42,10 @@ type none struct{ format.Absent }
 
 var _ erasure.Drive = (*slot)(nil)
 
-// Inner returns the drive as it is, also if it is new.
-func (s *slot) Inner() erasure.Drive {
-	d := s.drive()
-	if w, ok := d.(interface{ Inner() erasure.Drive }); ok {
-		return w.Inner()
-	}
-	return d
-}
-
-// Commit implements erasure.Drive.
-func (s *slot) Commit(ctx context.Context, c register.Change) error { return s.drive().Commit(ctx, c) }
-
-// Promise implements erasure.Drive.
-func (s *slot) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
-	return s.drive().Promise(ctx, t, q)
-}
-
-// Read implements erasure.Drive.
-func (s *slot) Read(ctx context.Context, q register.Query) (register.View, error) {
-	return s.drive().Read(ctx, q)
-}
-
-// Decide implements erasure.Drive.
-func (s *slot) Decide(ctx context.Context, all []register.Decision) error {
-	return s.drive().Decide(ctx, all)
-}
-
-// Scan implements erasure.Drive.
-func (s *slot) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
-	return s.drive().Scan(ctx, q)
-}
-
-// Create implements erasure.Drive.
-func (s *slot) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	return s.drive().Create(ctx, id)
-}
-
-// ReadShard implements erasure.Drive.
-func (s *slot) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
-	return s.drive().ReadShard(ctx, id, offset, p)
-}
-
-// Drop implements erasure.Drive.
-func (s *slot) Drop(ctx context.Context, id register.DataID) error { return s.drive().Drop(ctx, id) }
-
-// Install implements erasure.Drive.
-func (s *slot) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
-	return s.drive().Install(ctx, key, r)
-}
-
 // Order takes an order of the fleet.
 func (s *slot) Order(ctx context.Context, o fence.Order) (fence.State, error) {
 	return s.drive().Order(ctx, o)
 }
-
-// Close implements erasure.Drive. The drives are the Cluster's to close.
-func (*slot) Close() error { return nil }
 
 // Order implements node.Drive.
 func (none) Order(context.Context, fence.Order) (fence.State, error) {

@@ -150,6 +150,7 @@ func (c *Cluster) settle(ctx context.Context, s *survey, p plan) {
 	if p.step == ready {
 		c.standIn(ctx, s, p)
 	}
+	c.closeLost()
 	for i := range p.sets {
 		c.openOwn(&p.sets[i])
 	}
@@ -197,7 +198,7 @@ func (c *Cluster) note(s *survey, p plan) {
 			if at := slices.Index(c.tables[f.Identity.Number].Set, st.Drive); at >= 0 {
 				st.Slot = s.first(f.Identity.Number) + at
 			}
-			st.Online = slices.Contains(p.sets[f.Identity.Number].slots, i) && (f.Open || c.opened[st.Drive] != nil)
+			st.Online = slices.Contains(p.sets[f.Identity.Number].slots, i) && (f.Open || c.opened[st.Drive] != nil && f.Why == "")
 		}
 		c.states[i] = st
 		if before == nil || before[i].Online == st.Online {
@@ -207,7 +208,30 @@ func (c *Cluster) note(s *survey, p plan) {
 			c.joined++
 			c.cfg.Logger.Info("a drive is there again", "drive", e.String())
 		} else {
-			c.cfg.Logger.Warn("a drive is away", "drive", e.String())
+			c.cfg.Logger.Warn("a drive is away", "drive", e.String(), "why", why(s.found[i]))
+		}
+	}
+}
+
+// why says why a drive is away.
+func why(f *format.Found) string {
+	switch {
+	case f == nil:
+		return "its node does not answer"
+	case f.Blank:
+		return "it is blank"
+	}
+	return f.Why
+}
+
+// closeLost has nobody use drives of this node any more that are lost.
+func (c *Cluster) closeLost() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, d := range c.opened {
+		if d.Lost() {
+			delete(c.opened, id)
+			c.server.Withdraw(id)
 		}
 	}
 }
@@ -241,7 +265,7 @@ func (c *Cluster) openOwn(p *setPlan) {
 // standIn has blank drives of this node stand for those that are missing.
 func (c *Cluster) standIn(ctx context.Context, s *survey, p plan) {
 	for i, f := range s.found {
-		if f == nil || !f.Blank || !c.memberOf(i).self || f.OnRoot && !s.onRoot() {
+		if f == nil || !f.Blank || !c.memberOf(i).self || !s.suits(f) {
 			continue
 		}
 		free := s.free(p, i)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -30,32 +31,43 @@ var (
 
 // Set is the drives of a set, opened.
 type Set struct {
-	Drives     []erasure.Drive // by slot
+	Drives     []erasure.Drive // by slot; one that is not there fails at once
 	Deployment string
-	Boot       uint32 // later than that of any start before
-	Online     int
-	Formed     bool // it was formed just now
-	places     []*place
-	blank      []*replacement
+	Boot       uint32 // of this start: later than that of any before
+	Formed     bool   // it was formed just now
+	local      *Local
+	slots      []atomic.Pointer[Opened]
+	joined     atomic.Int64
+	told       string // what was the matter when it was looked at last
 }
 
-// Close gives the drives back, so that another process may have them. They are the Store's
-// to close, before.
+// Close closes the drives, so that another process may have them. The Store is closed
+// before, and nobody looks any more.
 func (s *Set) Close() error {
 	var errs []error
-	for _, p := range s.places {
-		errs = append(errs, p.close())
+	for i := range s.slots {
+		if o := s.slots[i].Load(); o != nil {
+			errs = append(errs, erasure.Guard(o).Close())
+		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.local.Close())...)
+}
+
+// drive returns the drive that is in a slot.
+func (s *Set) drive(slot int) erasure.Drive {
+	if o := s.slots[slot].Load(); o != nil {
+		return o
+	}
+	return Absent{}
 }
 
 // Healed takes note that drives which stand for others have all that those had: from now
 // on they vouch for what they lack.
 func (s *Set) Healed(drives []string) error {
 	var errs []error
-	for _, r := range s.blank {
-		if !r.whole.Load() && slices.Contains(drives, r.place.id.Drive) {
-			errs = append(errs, r.healed())
+	for i := range s.slots {
+		if o := s.slots[i].Load(); o != nil && slices.Contains(drives, o.id) {
+			errs = append(errs, o.Healed())
 		}
 	}
 	return errors.Join(errs...)
@@ -73,113 +85,160 @@ type State struct {
 // States returns how the drives stand, as they were named.
 func (s *Set) States() []State {
 	var all []State
-	for _, p := range s.places {
-		st := State{Path: p.path, Slot: -1, Online: p.opened}
-		if p.id != nil {
-			st.Drive, st.Slot = p.id.Drive, slices.Index(p.id.Set, p.id.Drive)
+	for _, f := range s.local.Found() {
+		st := State{Path: f.Path, Slot: -1, Online: f.Open}
+		if id := f.Identity; id != nil {
+			st.Drive, st.Slot, st.Blank = id.Drive, slices.Index(id.Set, id.Drive), f.Open && id.Blank
 		}
-		st.Blank = slices.ContainsFunc(s.blank, func(r *replacement) bool { return r.place == p && !r.whole.Load() })
 		all = append(all, st)
 	}
 	return all
 }
 
+// Online returns how many drives can be used.
+func (s *Set) Online() (n int) {
+	for _, st := range s.States() {
+		if st.Online {
+			n++
+		}
+	}
+	return n
+}
+
 // Blank returns the IDs of drives that stand for others and do not have all yet, by slot.
 func (s *Set) Blank() map[int]string {
 	blank := make(map[int]string)
-	for _, r := range s.blank {
-		if !r.whole.Load() {
-			blank[slices.Index(r.place.id.Set, r.place.id.Drive)] = r.place.id.Drive
+	for _, st := range s.States() {
+		if st.Blank {
+			blank[st.Slot] = st.Drive
 		}
 	}
 	return blank
 }
 
+// Joined returns how often a drive has come since Open.
+func (s *Set) Joined() int64 { return s.joined.Load() }
+
 // Open opens the drives in some directories, and forms them into a set if all of them are
 // blank. As long as a majority is there, others may be missing.
 func Open(ctx context.Context, paths []string, log *slog.Logger) (_ *Set, err error) {
-	places := make([]*place, len(paths))
+	local, err := Look(ctx, paths, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{local: local, slots: make([]atomic.Pointer[Opened], len(paths))}
 	defer func() {
 		if err != nil {
-			for _, p := range places {
-				err = errors.Join(err, p.close())
-			}
+			err = errors.Join(err, s.Close())
 		}
 	}()
-	for i, path := range paths {
-		if places[i] = look(path); places[i].err != nil && !missing(places[i].err) {
-			return nil, fmt.Errorf("%s: %w", path, places[i].err)
-		}
-	}
-	formed, err := form(places)
-	if err != nil {
+	if s.Formed, err = local.formSet(); err != nil {
 		return nil, err
 	}
-	slots, err := arrange(places)
-	if err != nil {
+	if err := local.mixed(); err != nil {
 		return nil, err
 	}
-	replaced := replace(slots, places)
-	s := &Set{Formed: formed, Deployment: deployment(places), places: places}
-	if s.Boot, err = boot(slots); err != nil {
+	for i := range paths {
+		s.Drives = append(s.Drives, Slot{func() erasure.Drive { return s.drive(i) }})
+	}
+	s.Deployment = deployment(local.places)
+	if s.Boot, err = s.admit(); err != nil {
 		return nil, err
 	}
-	for i, p := range slots {
-		if p == nil {
-			s.Drives = append(s.Drives, Absent{})
-			continue
-		}
-		d, err := p.open(log)
-		if err != nil {
-			log.Error("a drive cannot be opened", "path", p.path, "slot", i, "error", err)
-			s.Drives = append(s.Drives, Absent{})
-			continue
-		}
-		s.Online++
-		p.opened = true
-		if p.id.Blank {
-			r := &replacement{Drive: d, place: p}
-			s.blank, s.Drives = append(s.blank, r), append(s.Drives, r)
-			continue
-		}
-		s.Drives = append(s.Drives, d)
-	}
-	for _, p := range places {
-		switch {
-		case slices.Contains(replaced, p):
-			log.Warn("a blank drive stands for one that is missing, and is given all that that one had", "path", p.path)
-		case !slices.Contains(slots, p):
-			log.Error("a drive is missing: nothing is stored on it", "path", p.path, "error", p.why())
+	for i, f := range local.Found() {
+		if !f.Open {
+			log.Error("a drive is missing: nothing is stored on it", "path", f.Path, "error", local.places[i].why())
 		}
 	}
-	if s.Online-len(s.blank) < register.ReadQuorum(len(slots)) || s.Online < register.Majority(len(slots)) {
-		return nil, fmt.Errorf("%w: %d of %d can be opened, %d are needed", ErrTooFew, s.Online, len(slots), register.Majority(len(slots)))
+	online := s.Online()
+	if online-len(s.Blank()) < register.ReadQuorum(len(paths)) || online < register.Majority(len(paths)) {
+		return nil, fmt.Errorf("%w: %d of %d can be opened, %d are needed", ErrTooFew, online, len(paths), register.Majority(len(paths)))
 	}
 	return s, ctx.Err()
 }
 
-// form makes a set of places that are all blank, and reports whether it did.
-func form(places []*place) (bool, error) {
-	for _, p := range places {
+// Look looks what has become of the drives: those that have failed or have gone are given
+// back, and those that have come are used as they would be from the next start on.
+func (s *Set) Look(ctx context.Context) {
+	s.local.Look(ctx)
+	before := s.Online()
+	_, err := s.admit()
+	if err != nil && err.Error() != s.told {
+		s.local.log.Error("drives that have come cannot be used", "error", err)
+	}
+	if s.told = ""; err != nil {
+		s.told = err.Error()
+	}
+	if now := s.Online(); now > before {
+		s.joined.Add(1)
+		s.local.log.Info("a drive is there again", "online", now, "drives", len(s.slots))
+	}
+}
+
+// admit opens the drives of the set that are there and not open, and has blank ones stand for
+// those that are missing. It returns the number of the start that this counts as; 0 if there was
+// nothing to do.
+func (s *Set) admit() (number uint32, err error) {
+	l := s.local
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slots, err := l.arrange()
+	if err != nil {
+		return 0, err
+	}
+	replaced := l.replace(slots)
+	var come []*place
+	for _, p := range slots {
+		if p != nil && p.drive == nil && !p.busy {
+			come = append(come, p)
+		}
+	}
+	if len(come) == 0 {
+		return 0, nil
+	}
+	if number, err = l.boot(slots); err != nil {
+		return 0, err
+	}
+	for i, p := range slots {
+		if !slices.Contains(come, p) || p.err != nil {
+			continue
+		}
+		p.busy = true
+		l.mu.Unlock()
+		o, err := l.open(p, func(*Opened, bool) error { return nil })
+		l.mu.Lock()
+		if err != nil {
+			continue // it was told
+		}
+		s.slots[i].Store(o)
+		if slices.Contains(replaced, p) {
+			l.log.Warn("a blank drive stands for one that is missing, and is given all that that one had", "path", p.path)
+		}
+	}
+	return number, nil
+}
+
+// formSet makes a set of places that are all blank, and reports whether it did.
+func (l *Local) formSet() (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.places {
 		if p.id != nil {
 			return false, nil
 		}
 	}
-	for _, p := range places {
+	for _, p := range l.places {
 		if p.err != nil {
 			return false, fmt.Errorf("%w: %s: %w", ErrIncomplete, p.path, p.err)
 		}
 	}
-	set := make([]string, len(places))
+	set := make([]string, len(l.places))
 	for i := range set {
 		set[i] = uuid.New()
 	}
 	deployment := uuid.New()
-	for i, p := range places {
-		p.id = &Identity{Version: identityVersion, Deployment: deployment, Drive: set[i], Set: set, OnRoot: p.onRoot}
-	}
-	for _, p := range places {
-		if err := p.save(); err != nil {
+	for i, p := range l.places {
+		if err := p.form(Identity{Deployment: deployment, Drive: set[i], Set: set}); err != nil {
 			return false, fmt.Errorf("%s: %w", p.path, err)
 		}
 	}
@@ -195,35 +254,57 @@ func deployment(places []*place) string {
 	return ""
 }
 
-// arrange returns the places by slot; nil where none is.
-func arrange(places []*place) ([]*place, error) {
+// mixed returns an error if the drives are not those of one set.
+func (l *Local) mixed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := make(map[string]*place)
 	var first *place
-	var slots []*place
-	for _, p := range places {
+	for _, p := range l.places {
 		if p.err != nil || p.id == nil {
 			continue
 		}
 		if first == nil {
-			first, slots = latest(places), make([]*place, len(p.id.Set))
-			if len(slots) != len(places) {
-				return nil, fmt.Errorf("%w: %s is of a set of %d, and %d are named", ErrOther, p.path, len(slots), len(places))
+			first = p
+		}
+		other := known[p.id.Drive]
+		switch known[p.id.Drive] = p; {
+		case len(p.id.Set) != len(l.places):
+			return fmt.Errorf("%w: %s is of a set of %d, and %d are named", ErrOther, p.path, len(p.id.Set), len(l.places))
+		case p.id.Deployment != first.id.Deployment:
+			return fmt.Errorf("%w: %s is of another than %s", ErrOther, p.path, first.path)
+		case other != nil:
+			return fmt.Errorf("%w: %s and %s are the same", ErrOther, p.path, other.path)
+		}
+	}
+	return nil
+}
+
+// arrange returns the places by slot; nil where none is. What is no drive of the set, or
+// not any more, is left out. The caller holds mu.
+func (l *Local) arrange() ([]*place, error) {
+	last := latest(l.places)
+	if last == nil {
+		return nil, ErrTooFew
+	}
+	slots := make([]*place, len(l.places))
+	for _, open := range []bool{true, false} { // what is used is the drive that is meant
+		for _, p := range l.places {
+			if p.err != nil || p.id == nil || open != (p.drive != nil) {
+				continue
+			}
+			slot := slices.Index(last.id.Set, p.id.Drive)
+			switch {
+			case p.id.Deployment != last.id.Deployment || len(p.id.Set) != len(slots):
+				p.err = ErrOther
+			case slot < 0:
+				p.err = errReplaced
+			case slots[slot] != nil:
+				p.err = fmt.Errorf("%w: %s is the same", ErrOther, slots[slot].path)
+			default:
+				slots[slot] = p
 			}
 		}
-		slot := slices.Index(first.id.Set, p.id.Drive)
-		if slot < 0 && p.id.Deployment == first.id.Deployment {
-			p.err = errReplaced
-			continue
-		}
-		switch {
-		case p.id.Deployment != first.id.Deployment || slot < 0:
-			return nil, fmt.Errorf("%w: %s is of another than %s", ErrOther, p.path, first.path)
-		case slots[slot] != nil:
-			return nil, fmt.Errorf("%w: %s and %s are the same", ErrOther, p.path, slots[slot].path)
-		}
-		slots[slot] = p
-	}
-	if slots == nil {
-		return nil, ErrTooFew
 	}
 	return slots, nil
 }
@@ -232,29 +313,36 @@ func arrange(places []*place) ([]*place, error) {
 var errReplaced = errors.New("another drive has been put in its place meanwhile")
 
 // latest returns a place whose identity is of the last start: it knows which drives the set
-// is of.
+// is of. One that is used knows better than one that has come.
 func latest(places []*place) *place {
 	var last *place
 	for _, p := range places {
-		if p.err == nil && p.id != nil && (last == nil || last.id.Boot < p.id.Boot) {
+		if p.err != nil || p.id == nil {
+			continue
+		}
+		if last == nil || last.drive == nil && p.drive != nil || (last.drive == nil) == (p.drive == nil) && last.id.Boot < p.id.Boot {
 			last = p
 		}
 	}
 	return last
 }
 
-// replace puts blank drives into free slots, and returns them. Their identities are saved
-// with those of the others.
-func replace(slots, places []*place) (replaced []*place) {
-	set := slices.Clone(latest(places).id.Set)
-	onRoot := latest(places).id.OnRoot
-	for _, p := range places {
+// replace puts blank drives into free slots, if enough others are there, and returns them.
+// Their identities are saved with those of the others. The caller holds mu.
+func (l *Local) replace(slots []*place) (replaced []*place) {
+	last := latest(l.places).id
+	set := slices.Clone(last.Set)
+	for _, p := range l.places {
 		free := slices.Index(slots, nil)
-		if p.err != nil || p.id != nil || free < 0 || p.onRoot && !onRoot {
+		if p.err != nil || p.id != nil || p.busy || free < 0 || !p.suits(last) || present(slots) < register.ReadQuorum(len(slots)) {
 			continue
 		}
-		id := *latest(places).id
-		id.Drive, id.Blank, id.OnRoot = uuid.New(), true, p.onRoot
+		if err := p.occupy(); err != nil {
+			l.log.Error("a blank drive cannot be used", "path", p.path, "error", err)
+			continue
+		}
+		id := *last
+		id.Drive, id.Blank, id.OnRoot, id.Mounted = uuid.New(), true, p.onRoot, p.mounted
 		set[free], slots[free] = id.Drive, p
 		p.id = &id
 		replaced = append(replaced, p)
@@ -267,9 +355,26 @@ func replace(slots, places []*place) (replaced []*place) {
 	return replaced
 }
 
-// boot raises the number of the start on every drive that is there. A majority has every
-// one, so that a later start finds it.
-func boot(slots []*place) (uint32, error) {
+func present(slots []*place) (n int) {
+	for _, p := range slots {
+		if p != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// suits reports whether a blank directory can be a drive beside another one, and is not one
+// whose disk is not mounted.
+func (s *sight) suits(other *Identity) bool {
+	return (!s.onRoot || other.OnRoot) && (s.mounted || !other.Mounted)
+}
+
+// boot raises the number of the start on every drive that is there: also when a drive has
+// come, which is as if all had been started with it. A majority has every one, so that a
+// later start finds it.
+// The caller holds mu.
+func (l *Local) boot(slots []*place) (uint32, error) {
 	var last uint32
 	for _, p := range slots {
 		if p != nil {
@@ -285,6 +390,9 @@ func boot(slots []*place) (uint32, error) {
 		p.id.Boot = last + 1
 		if err := p.save(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", p.path, err))
+			if p.drive == nil {
+				l.fail(p, err)
+			}
 			continue
 		}
 		saved++

@@ -103,16 +103,16 @@ func checkAll(t *testing.T, s *erasure.Store, prefix string) {
 func TestASetIsFormedOnceAndFoundAgainInAnyOrder(t *testing.T) {
 	paths := directories(t, 4)
 	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
-		if !set.Formed || set.Online != 4 || set.Boot != 1 {
-			t.Errorf("formed %v, online %d, boot %d", set.Formed, set.Online, set.Boot)
+		if !set.Formed || set.Online() != 4 || set.Boot != 1 {
+			t.Errorf("formed %v, online %d, boot %d", set.Formed, set.Online(), set.Boot)
 		}
 		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
 		fill(t, s, "a")
 	}))
 	paths[0], paths[3] = paths[3], paths[0]
 	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
-		if set.Formed || set.Online != 4 || set.Boot != 2 {
-			t.Errorf("formed %v, online %d, boot %d", set.Formed, set.Online, set.Boot)
+		if set.Formed || set.Online() != 4 || set.Boot != 2 {
+			t.Errorf("formed %v, online %d, boot %d", set.Formed, set.Online(), set.Boot)
 		}
 		checkAll(t, s, "a")
 	}))
@@ -125,6 +125,8 @@ func TestWhatIsNoSetOfDrivesIsRefused(t *testing.T) {
 	must(t, run(t, second, nothing))
 	full := directories(t, 2)
 	must(t, os.WriteFile(filepath.Join(full[1], "file"), nil, 0o600))
+	left := directories(t, 2)
+	must(t, os.MkdirAll(filepath.Join(left[0], ".shoal.sys", "kv"), 0o700))
 	gone := directories(t, 2)
 	must(t, os.Remove(gone[1]))
 	for name, tt := range map[string]struct {
@@ -135,6 +137,7 @@ func TestWhatIsNoSetOfDrivesIsRefused(t *testing.T) {
 		"drives of two sets":        {[]string{first[0], first[1], first[2], second[3]}, format.ErrOther},
 		"a directory that has more": {full, format.ErrIncomplete},
 		"a directory that is gone":  {gone, format.ErrIncomplete},
+		"what is left of a drive":   {left, format.ErrNotEmpty},
 	} {
 		if err := run(t, tt.paths, nothing); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
@@ -158,8 +161,8 @@ func TestHalfOfTheDrivesCanBeAwayAndGetWhatTheyMissed(t *testing.T) {
 	away := paths[1] + ".away"
 	must(t, os.Rename(paths[1], away))
 	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
-		if set.Online != 3 {
-			t.Errorf("%d drives are there", set.Online)
+		if set.Online() != 3 {
+			t.Errorf("%d drives are there", set.Online())
 		}
 		checkAll(t, s, "a")
 		fill(t, s, "b")
@@ -225,8 +228,8 @@ func TestABlankDriveGetsAllThatTheOneHadThatItStandsFor(t *testing.T) {
 	must(t, os.RemoveAll(paths[0]))
 	must(t, os.Rename(lost, paths[0]))
 	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
-		if set.Online != 3 || len(set.Blank()) != 0 {
-			t.Errorf("%d drives are there, %d blank", set.Online, len(set.Blank()))
+		if set.Online() != 3 || len(set.Blank()) != 0 {
+			t.Errorf("%d drives are there, %d blank", set.Online(), len(set.Blank()))
 		}
 		checkAll(t, s, "a")
 		checkAll(t, s, "b")
@@ -327,8 +330,8 @@ func TestADamagedDriveDoesNotKeepTheOthersFromServing(t *testing.T) {
 	b[20] ^= 1
 	must(t, os.WriteFile(identity, b, 0o600))
 	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
-		if set.Online != 3 {
-			t.Errorf("%d drives are there", set.Online)
+		if set.Online() != 3 {
+			t.Errorf("%d drives are there", set.Online())
 		}
 		checkAll(t, s, "a")
 	}))

@@ -27,6 +27,7 @@ type Identity struct {
 	Forming    bool     `json:"forming,omitempty"` // not all of its drives are known to have theirs
 	Boot       uint32   `json:"boot"`              // raised with every start of the deployment, on all its drives
 	OnRoot     bool     `json:"on_root,omitempty"` // it was formed on the device of the root directory
+	Mounted    bool     `json:"mounted,omitempty"` // it was the root of a file system when it was formed
 	Blank      bool     `json:"blank,omitempty"`   // it stands for another one, and has not all of that yet
 }
 

@@ -1,11 +1,13 @@
 package format
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/drive"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -13,115 +15,162 @@ import (
 
 // What a drive has: everything is in one directory.
 const (
-	systemDir    = ".shoal.sys"
-	identityName = "identity"
-	lockName     = "lock"
-	storeName    = "kv"
+	systemDir     = ".shoal.sys"
+	identityName  = "identity"
+	temporaryName = identityName + ".new"
+	lockName      = "lock"
+	storeName     = "kv"
 )
 
-// place is a path that is to be a drive.
+// place is a path that is to be a drive. What is there now is in its sight.
 type place struct {
-	path   string
-	dir    vfs.Dir // its system directory; nil: it is not there
-	lock   vfs.File
-	id     *Identity // nil: it is blank
-	onRoot bool      // it is on the device of the root directory
-	opened bool      // as a drive
-	err    error     // why it is not there
+	path  string
+	disk  *vfs.Limit // of one: whoever hangs in it holds up nobody else
+	hangs bool       // it did not answer when it was looked at last
+
+	sight
+	drive  *Opened   // nil: it is not open
+	since  time.Time // when it was opened last
+	busy   bool      // it is being opened or given back: nobody else touches it
+	failed vfs.Stat  // the system directory of the drive that was lost last
+	fails  int       // how often one was in a row
+	retry  time.Time // before, that one is left alone
+}
+
+// sight is what was seen at a path.
+type sight struct {
+	dir     vfs.Dir // its system directory; nil: it is not claimed
+	lock    vfs.File
+	at      vfs.Stat  // of dir
+	id      *Identity // nil: it is blank
+	onRoot  bool      // it is on the device of the root directory
+	mounted bool      // it is the root of a file system
+	err     error     // why it is of no use
 }
 
 // missing reports whether an error says that there is no drive, and not that it is used.
 func missing(err error) bool { return !errors.Is(err, ErrInUse) }
 
-var errBlank = errors.New("it is a blank directory of the root file system, where the drive was not: is it mounted?")
+var errBlank = errors.New("it is a blank directory where the drive was not: is it mounted?")
 
-func (p *place) why() error {
-	if p.err == nil {
+func (s *sight) why() error {
+	if s.err == nil {
 		return errBlank
 	}
-	return p.err
+	return s.err
 }
 
-func (p *place) close() error {
-	if p == nil {
-		return nil
-	}
+// release gives back what was claimed.
+func (s *sight) release() error {
 	var errs []error
-	if p.lock != nil {
-		errs = append(errs, p.lock.Close())
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
-	if p.dir != nil {
-		errs = append(errs, p.dir.Close())
+	if s.dir != nil {
+		errs = append(errs, s.dir.Close())
 	}
+	s.lock, s.dir = nil, nil
 	return errors.Join(errs...)
 }
 
-// look finds out what is at a path.
-func look(path string) *place {
-	p := &place{path: path}
+// look finds out what is at a path, and claims it if it is a drive. Where none is nothing is
+// changed: it may be where a drive is to be mounted.
+func look(path string) (s sight) {
 	root, err := vfs.OpenRoot(path)
 	if err != nil {
-		p.err = err
-		return p
+		return sight{err: err}
 	}
-	defer func() { p.err = errors.Join(p.err, root.Close()) }()
-	if p.onRoot, p.err = onRootDevice(root); p.err != nil {
-		return p
-	}
-	if p.id, p.err = readIdentity(root); p.err != nil {
-		return p
-	}
-	if p.id == nil {
-		if p.err = empty(root); p.err != nil {
-			return p
+	defer func() {
+		if s.err = errors.Join(s.err, root.Close()); s.err != nil {
+			s.err = errors.Join(s.err, s.release())
 		}
+	}()
+	if s.onRoot, s.mounted, s.err = devices(path, root); s.err != nil {
+		return s
 	}
-	if err := root.Mkdir(systemDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		p.err = fmt.Errorf("make %s: %w", systemDir, err)
-		return p
+	if s.id, s.err = readIdentity(root); s.err != nil {
+		return s
 	}
-	if p.dir, p.err = root.OpenDir(systemDir); p.err != nil {
-		return p
+	if s.id == nil {
+		s.err = empty(root)
+		return s
 	}
-	p.err = errors.Join(root.Sync(), p.claim())
-	return p
+	s.err = s.claim(root)
+	return s
 }
 
-// onRootDevice reports whether a directory is on the device of the root directory, as it is
-// where a drive is not mounted.
-func onRootDevice(dir vfs.Dir) (bool, error) {
-	root, err := vfs.OpenRoot("/")
+// devices reports whether a directory is on the device of the root directory, as it is where
+// a drive is not mounted, and whether it is the root of a file system of its own.
+func devices(path string, dir vfs.Dir) (onRoot, mounted bool, err error) {
+	here, err := dir.Stat(".")
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	defer func() { _ = root.Close() }() // it was only looked at
-	at, err1 := root.Stat(".")
-	here, err2 := dir.Stat(".")
-	return at.Dev == here.Dev, errors.Join(err1, err2)
+	root, err1 := device("/")
+	parent, err2 := device(filepath.Join(path, ".."))
+	return here.Dev == root, here.Dev != parent, errors.Join(err1, err2)
+}
+
+func device(path string) (uint64, error) {
+	dir, err := vfs.OpenRoot(path)
+	if err != nil {
+		return 0, err
+	}
+	st, err := dir.Stat(".")
+	return st.Dev, errors.Join(err, dir.Close())
 }
 
 // empty returns an error if a directory has anything but what file systems put there, and
-// what a formation that did not come to its end may have.
+// what a formation that did not come to its end may have left.
 func empty(root vfs.Dir) error {
 	names, err := root.ReadDir()
 	if err != nil {
 		return err
 	}
 	for _, e := range names {
-		if e.Name != "lost+found" && e.Name != systemDir {
+		switch e.Name {
+		case "lost+found":
+		case systemDir:
+			if err := unformed(root); err != nil {
+				return err
+			}
+		default:
 			return fmt.Errorf("%w: there is %s", ErrNotEmpty, e.Name)
 		}
 	}
 	return nil
 }
 
+// unformed returns an error if a system directory without an identity has more than such a
+// formation leaves: it is what is left of a drive.
+func unformed(root vfs.Dir) error {
+	dir, err := root.OpenDir(systemDir)
+	if err != nil {
+		return err
+	}
+	names, err := dir.ReadDir()
+	for _, e := range names {
+		if e.Name != lockName && e.Name != temporaryName {
+			err = errors.Join(err, fmt.Errorf("%w: there is %s/%s, and no identity", ErrNotEmpty, systemDir, e.Name))
+			break
+		}
+	}
+	return errors.Join(err, dir.Close())
+}
+
 // claim takes the drive for this process.
-func (p *place) claim() error {
-	f, err := p.dir.Create(lockName, 0o600)
+func (s *sight) claim(root vfs.Dir) (err error) {
+	if s.dir, err = root.OpenDir(systemDir); err != nil {
+		return err
+	}
+	if s.at, err = s.dir.Stat("."); err != nil {
+		return err
+	}
+	f, err := s.dir.Create(lockName, 0o600)
 	if err != nil {
 		return fmt.Errorf("claim: %w", err)
 	}
-	p.lock = f
+	s.lock = f
 	l, ok := f.(vfs.Flocker)
 	if !ok {
 		return nil
@@ -136,14 +185,101 @@ func (p *place) claim() error {
 	}
 }
 
+// still returns an error if the path does not lead any more to what was claimed there. It
+// reads nothing, so that a disk that rests goes on to.
+func (s *sight) still(path string) error {
+	root, err := vfs.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	st, err := root.Stat(systemDir)
+	if err == nil && (st.Dev != s.at.Dev || st.Ino != s.at.Ino) {
+		err = errGone
+	}
+	if err == nil {
+		_, err = root.Stat(systemDir + "/" + identityName)
+	}
+	return errors.Join(err, root.Close())
+}
+
+// errGone says that something else is where a drive was.
+var errGone = errors.New("the drive is not there any more: it was unmounted or moved away")
+
+// on makes calls that touch the disk of a place, which may hang: they go on alone then, and
+// what comes of them is dropped.
+func on[T any](p *place, call func() (T, error), drop func(T)) (T, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), diskTime) //nolint:forbidigo // what is begun on a drive is not to be left half done
+	defer cancel()
+	return vfs.Call(ctx, p.disk, call, drop)
+}
+
+// occupy makes a blank place one that can be given an identity.
+func (p *place) occupy() error {
+	if p.dir != nil {
+		return nil
+	}
+	s, err := on(p, func() (sight, error) { return prepare(p.path) }, func(s sight) { _ = s.release() }) // nothing was written to it
+	if err == nil {
+		p.dir, p.lock, p.at = s.dir, s.lock, s.at
+	}
+	return err
+}
+
+// prepare makes the system directory of a place that is blank, and claims it.
+func prepare(path string) (s sight, err error) {
+	root, err := vfs.OpenRoot(path)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	switch id, err := readIdentity(root); {
+	case err != nil:
+		return s, err
+	case id != nil:
+		return s, errTaken
+	}
+	if err := empty(root); err != nil {
+		return s, err
+	}
+	if err := root.Mkdir(systemDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return s, fmt.Errorf("make %s: %w", systemDir, err)
+	}
+	if err := errors.Join(root.Sync(), s.claim(root)); err != nil {
+		return sight{}, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+// form gives a blank place an identity, durably.
+func (p *place) form(id Identity) error {
+	if err := p.occupy(); err != nil {
+		return err
+	}
+	id.Version, id.OnRoot, id.Mounted = identityVersion, p.onRoot, p.mounted
+	p.id = &id
+	if err := p.save(); err != nil {
+		p.id = nil
+		return errors.Join(err, p.release())
+	}
+	return nil
+}
+
 // save makes the identity durable, in the place of the one before.
 func (p *place) save() error {
 	b, err := p.id.encode()
 	if err != nil {
 		return err
 	}
-	const temporary = identityName + ".new"
-	f, err := p.dir.Create(temporary, 0o600)
+	dir := p.dir
+	if dir == nil {
+		return errNotReady
+	}
+	_, err = on(p, func() (struct{}, error) { return struct{}{}, saveIdentity(dir, b) }, nil)
+	return err
+}
+
+func saveIdentity(dir vfs.Dir, b []byte) error {
+	f, err := dir.Create(temporaryName, 0o600)
 	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
@@ -155,10 +291,10 @@ func (p *place) save() error {
 		err = closed
 	}
 	if err == nil {
-		err = p.dir.Rename(temporary, p.dir, identityName)
+		err = dir.Rename(temporaryName, dir, identityName)
 	}
 	if err == nil {
-		err = p.dir.Sync()
+		err = dir.Sync()
 	}
 	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
@@ -166,22 +302,31 @@ func (p *place) save() error {
 	return nil
 }
 
-// open opens the drive at a place.
-func (p *place) open(log *slog.Logger) (*drive.Drive, error) {
-	files, err := drive.OpenFiles(p.dir)
+// openDrive opens the drive in a system directory, which is at a path.
+func openDrive(path string, dir vfs.Dir, blank bool, log *slog.Logger) (*Opened, error) {
+	files, err := drive.OpenFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := drive.OpenPebble(filepath.Join(p.path, systemDir, storeName), log)
+	here, err := vfs.PathOf(dir)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		here, err = filepath.Join(path, systemDir), nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, files.Close())
+	}
+	kv, err := drive.OpenPebble(filepath.Join(here, storeName), log)
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
 	d := drive.New(kv, files, func() (left, all uint64, err error) {
-		u, err := p.dir.Usage()
+		u, err := dir.Usage()
 		return u.Free, u.Total, err
 	})
-	if err := d.UseSegments(p.dir, log.With("path", p.path)); err != nil {
+	if err := d.UseSegments(dir, log); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return d, nil
+	o := &Opened{Drive: d, store: kv}
+	o.whole.Store(!blank)
+	return o, nil
 }

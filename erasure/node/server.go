@@ -45,11 +45,11 @@ func (s *Server) Offer(id string, d Drive) {
 	s.drives[id] = d
 }
 
-// Withdraw ends that for all drives.
-func (s *Server) Withdraw() {
+// Withdraw ends that.
+func (s *Server) Withdraw(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.drives)
+	delete(s.drives, id)
 }
 
 // drive returns a drive, or an error that says that it is not here.

@@ -23,11 +23,10 @@ type User struct {
 }
 
 // POSIX is who a user is to the file system, whose new files he gets; nil where the bucket
-// says it, and in which groups he is beside.
+// says it.
 type POSIX struct {
-	UID           *uint32  `json:"uid,omitempty"`
-	GID           *uint32  `json:"gid,omitempty"`
-	Supplementary []uint32 `json:"supplementaryGroups,omitempty"` // groups
+	UID *uint32 `json:"uid,omitempty"`
+	GID *uint32 `json:"gid,omitempty"`
 }
 
 // userDocument is a user as the API has him.

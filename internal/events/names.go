@@ -22,7 +22,6 @@ const (
 	AccessedGet     Name = "s3:ObjectAccessed:Get"
 	AccessedHead    Name = "s3:ObjectAccessed:Head"
 	ForeignCreated  Name = "s3:ObjectForeign:Created" // or changed, beside S3
-	ForeignRemoved  Name = "s3:ObjectForeign:Removed"
 
 	test Name = "s3:TestEvent"
 )
@@ -31,7 +30,7 @@ const (
 func names() []Name {
 	return []Name{
 		CreatedPut, CreatedPost, CreatedCopy, CreatedComplete, Removed, RemovedMarker,
-		TaggingPut, TaggingDelete, Expired, ExpiredMarker, AccessedGet, AccessedHead, ForeignCreated, ForeignRemoved,
+		TaggingPut, TaggingDelete, Expired, ExpiredMarker, AccessedGet, AccessedHead, ForeignCreated,
 	}
 }
 
@@ -53,7 +52,7 @@ func (n Name) Matches(pattern string) bool {
 
 // removes reports whether there is no object after it, or none but by its version.
 func (n Name) removes() bool {
-	return strings.HasPrefix(string(n), "s3:ObjectRemoved:") || strings.HasPrefix(string(n), "s3:LifecycleExpiration:") || n == ForeignRemoved
+	return strings.HasPrefix(string(n), "s3:ObjectRemoved:") || strings.HasPrefix(string(n), "s3:LifecycleExpiration:")
 }
 
 // standing is what is known of a pattern.
