@@ -5,6 +5,7 @@ RUN     ?= .
 FUZZTIME ?= 30s
 ROUNDS  ?= 10
 BEDS    ?= nfs4 nfs3 smb gluster
+OUT     ?= bin/shoal
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export CGO_ENABLED = 0
 
@@ -20,16 +21,24 @@ run: build ## Build, and serve ~/shoal-data on 127.0.0.1:9000 with printed crede
 
 .PHONY: build
 build: ## Build bin/shoal
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/shoal ./cmd/shoal
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(OUT) ./cmd/shoal
 
 .PHONY: all-platforms
 all-platforms: ## Build for every platform that is promised
 	set -e; for t in linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64; do \
 		echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/shoal; done
 
+.PHONY: images
+images: ## Build the images of all platforms with Docker, and try them (IMAGES=dir keeps them)
+	test/images
+
 .PHONY: test
 test: ## Run the tests of the packages (PKG=./nasfs RUN=TestPut to narrow)
 	$(GO) test -timeout 30m -run '$(RUN)' $(PKG)
+
+.PHONY: test-arm
+test-arm: ## Run short tests as on a Raspberry Pi, whose words have 32 bits (needs qemu-user-static)
+	GOARCH=arm GOARM=7 $(GO) test -short -timeout 60m -exec qemu-arm-static -run '$(RUN)' $(PKG)
 
 .PHONY: race
 race: ## The same, shorter, with the race detector (needs a C compiler)

@@ -31,6 +31,9 @@ func full() bool { return os.Getenv("SHOAL_TEST_MODE") == "full" }
 // binary returns the program under test.
 func binary(t *testing.T) string {
 	t.Helper()
+	if path := os.Getenv("SHOAL_TEST_BINARY"); path != "" {
+		return path
+	}
 	path, err := filepath.Abs("../bin/shoal")
 	if err != nil {
 		t.Fatal(err)
