@@ -67,20 +67,20 @@ func (d *Drive) holds(ids []register.DataID, inline bool) (bool, error) {
 
 // Drop removes the shard of a content that nothing refers to.
 func (d *Drive) Drop(_ context.Context, id register.DataID) error {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(nil); err != nil {
 		return err
 	}
-	defer d.entrance.leave()
+	defer d.leave(nil)
 	return d.free(id)
 }
 
 // ReadShard reads a shard from an offset into p, and returns how much: less than that has
 // room for where the shard ends. The error is fs.ErrNotExist if the drive does not have it.
 func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p []byte) (int, error) {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(&d.reads); err != nil {
 		return 0, err
 	}
-	defer d.entrance.leave()
+	defer d.leave(&d.reads)
 	var before []byte
 	for {
 		note, found, err := d.kv.Get(dataName(id))

@@ -28,6 +28,8 @@ type Drive struct {
 	room     room
 	guard    guard
 	entrance entrance
+	reads    lane
+	syncs    lane        // what ends when it is durable
 	doubted  atomic.Bool // its store is being asked to write something
 }
 
@@ -136,10 +138,10 @@ func (d *Drive) entry(k *keyed, version string, made register.Token) (*register.
 
 // Commit takes a state of a register, durably. The errors are those of package register.
 func (d *Drive) Commit(_ context.Context, c register.Change) error {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(&d.syncs); err != nil {
 		return err
 	}
-	defer d.entrance.leave()
+	defer d.leave(&d.syncs)
 	admitted, err := d.admit(c.Session)
 	if err != nil {
 		return fmt.Errorf("%w: %w", register.ErrFenced, err)
@@ -194,10 +196,10 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 // finds out anew whether it has the shards of what it holds. Whoever calls it has the key's
 // lock, and promises of a quorum.
 func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) (bool, error) {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(&d.syncs); err != nil {
 		return false, err
 	}
-	defer d.entrance.leave()
+	defer d.leave(&d.syncs)
 	name := key.Append(nil)
 	defer d.lock(name)()
 	k, err := d.load(key)
@@ -250,10 +252,10 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 // Promise has the drive take nothing older than t for the key, durably, and returns what
 // it holds.
 func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (register.View, error) {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(&d.syncs); err != nil {
 		return register.View{}, err
 	}
-	defer d.entrance.leave()
+	defer d.leave(&d.syncs)
 	name := q.Key.Append(nil)
 	defer d.lock(name)()
 	k, err := d.load(q.Key)
@@ -275,10 +277,10 @@ func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (
 
 // Read returns what the drive holds.
 func (d *Drive) Read(_ context.Context, q register.Query) (register.View, error) {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(&d.reads); err != nil {
 		return register.View{}, err
 	}
-	defer d.entrance.leave()
+	defer d.leave(&d.reads)
 	k := keyed{name: q.Key.Append(nil)}
 	if q.Version == register.Null {
 		var err error
@@ -342,10 +344,10 @@ func after(prefix []byte) []byte {
 // Decide takes note that a state is committed. What that replaced goes, and a tombstone
 // that every drive knows to be committed. It need not be durable: who reads finds out again.
 func (d *Drive) Decide(_ context.Context, all []register.Decision) error {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(nil); err != nil {
 		return err
 	}
-	defer d.entrance.leave()
+	defer d.leave(nil)
 	for i := range all {
 		if err := d.decide(&all[i]); err != nil {
 			return err

@@ -39,10 +39,10 @@ func (d *Drive) Require(blank bool) error {
 // Order has the drive do what package fence says of an Order, durably, and returns what it
 // knows then.
 func (d *Drive) Order(_ context.Context, o fence.Order) (fence.State, error) {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(&d.syncs); err != nil {
 		return fence.State{}, err
 	}
-	defer d.entrance.leave()
+	defer d.leave(&d.syncs)
 	d.guard.mu.Lock()
 	defer d.guard.mu.Unlock()
 	next, durable, err := d.guard.state.Apply(o)

@@ -12,10 +12,10 @@ import (
 // Scan returns what the drive holds of several keys. A common prefix comes if there is at
 // least one name with something else than tombstones behind it, as far as this drive knows.
 func (d *Drive) Scan(ctx context.Context, q register.ScanQuery) (page register.ScanPage, err error) {
-	if err := d.entrance.enter(); err != nil {
+	if err := d.enter(nil); err != nil {
 		return page, err
 	}
-	defer d.entrance.leave()
+	defer d.leave(nil)
 	space := register.Key{Space: q.Space, Bucket: q.Bucket}
 	prefix := register.Key{Space: q.Space, Bucket: q.Bucket, Name: q.Prefix}.AppendPrefix([]byte{entryKey})
 	it, err := d.kv.Scan(prefix, after(prefix))

@@ -11,6 +11,10 @@ import (
 // Create begins the shard of a content. Of what is finished nothing is left if it is
 // dropped, and if no register ever refers to it.
 func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWriter, error) {
+	if err := d.enter(nil); err != nil {
+		return nil, err
+	}
+	defer d.leave(nil)
 	if err := d.room.check(); err != nil {
 		return nil, err
 	}
@@ -39,10 +43,10 @@ func (w *shardWriter) Expect(size int64) { w.large = size > maxSegmented }
 
 // Write implements register.ShardWriter.
 func (w *shardWriter) Write(p []byte) (int, error) {
-	if err := w.d.entrance.enter(); err != nil {
+	if err := w.d.enter(nil); err != nil {
 		return 0, err
 	}
-	defer w.d.entrance.leave()
+	defer w.d.leave(nil)
 	n, err := w.write(p)
 	w.d.doubt(err)
 	return n, err
@@ -101,11 +105,15 @@ func (w *shardWriter) toFile() error {
 // Finish implements register.ShardWriter. The note becomes durable with the register
 // that refers to it.
 func (w *shardWriter) Finish() error {
-	if err := w.d.entrance.enter(); err != nil {
+	var in *lane // of a file there is none: to make one durable that is long takes its time
+	if w.draft.length > 0 {
+		in = &w.d.syncs
+	}
+	if err := w.d.enter(in); err != nil {
 		w.Abort()
 		return err
 	}
-	defer w.d.entrance.leave()
+	defer w.d.leave(in)
 	err := w.finish()
 	w.d.doubt(err)
 	return err

@@ -38,7 +38,8 @@ type Set struct {
 	local      *Local
 	slots      []atomic.Pointer[Opened]
 	joined     atomic.Int64
-	told       string // what was the matter when it was looked at last
+	noted      []State // as it was when it was looked at last
+	told       string  // what was the matter then
 }
 
 // Close closes the drives, so that another process may have them. The Store is closed
@@ -150,6 +151,7 @@ func Open(ctx context.Context, paths []string, log *slog.Logger) (_ *Set, err er
 			log.Error("a drive is missing: nothing is stored on it", "path", f.Path, "error", local.places[i].why())
 		}
 	}
+	s.noted = s.States()
 	online := s.Online()
 	if online-len(s.Blank()) < register.ReadQuorum(len(paths)) || online < register.Majority(len(paths)) {
 		return nil, fmt.Errorf("%w: %d of %d can be opened, %d are needed", ErrTooFew, online, len(paths), register.Majority(len(paths)))
@@ -161,18 +163,29 @@ func Open(ctx context.Context, paths []string, log *slog.Logger) (_ *Set, err er
 // back, and those that have come are used as they would be from the next start on.
 func (s *Set) Look(ctx context.Context) {
 	s.local.Look(ctx)
-	before := s.Online()
 	_, err := s.admit()
+	s.note()
 	if err != nil && err.Error() != s.told {
 		s.local.log.Error("drives that have come cannot be used", "error", err)
 	}
 	if s.told = ""; err != nil {
 		s.told = err.Error()
 	}
-	if now := s.Online(); now > before {
-		s.joined.Add(1)
-		s.local.log.Info("a drive is there again", "online", now, "drives", len(s.slots))
+}
+
+// note tells of drives that have come or do not answer any more.
+func (s *Set) note() {
+	all := s.States()
+	for i, now := range all {
+		switch before := s.noted[i]; {
+		case now.Online && !before.Online:
+			s.joined.Add(1)
+			s.local.log.Info("a drive is there again", "path", now.Path)
+		case before.Online && !now.Online && now.Drive == before.Drive:
+			s.local.log.Warn("a drive does not answer, and is asked nothing until it does", "path", now.Path)
+		}
 	}
+	s.noted = all
 }
 
 // admit opens the drives of the set that are there and not open, and has blank ones stand for

@@ -205,11 +205,11 @@ func (l *Local) Found() []Found {
 	defer l.mu.Unlock()
 	var all []Found
 	for _, p := range l.places {
-		f := Found{Path: p.path, OnRoot: p.onRoot, Mounted: p.mounted, Open: p.drive != nil && !p.hangs, Blank: p.err == nil && p.id == nil && !p.busy}
+		f := Found{Path: p.path, OnRoot: p.onRoot, Mounted: p.mounted, Open: p.drive != nil && !p.hung(), Blank: p.err == nil && p.id == nil && !p.busy}
 		switch {
 		case p.err != nil:
 			f.Why = p.err.Error()
-		case p.hangs:
+		case p.hung():
 			f.Why = vfs.ErrHung.Error()
 		}
 		if p.err == nil && p.id != nil {

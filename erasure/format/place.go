@@ -37,6 +37,9 @@ type place struct {
 	retry  time.Time // before, that one is left alone
 }
 
+// hung reports whether the drive does not answer.
+func (p *place) hung() bool { return p.hangs || p.drive != nil && p.drive.Hangs() }
+
 // sight is what was seen at a path.
 type sight struct {
 	dir     vfs.Dir // its system directory; nil: it is not claimed
