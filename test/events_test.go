@@ -84,6 +84,18 @@ func (r *received) has(what string) bool {
 	return r.keys[what] > 0
 }
 
+// hasAny reports whether something was received that begins and ends so.
+func (r *received) hasAny(begins, ends string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for what := range r.keys {
+		if strings.HasPrefix(what, begins) && strings.HasSuffix(what, ends) {
+			return true
+		}
+	}
+	return false
+}
+
 // hook is a webhook at an address that it can leave and come back to.
 type hook struct {
 	received
@@ -330,6 +342,67 @@ func TestFilesOfOthersAreToldWhereARuleAsks(t *testing.T) {
 	})
 	if h.has("Foreign:Created ours") {
 		t.Error("it is told of an object of S3")
+	}
+}
+
+// TestWhatOthersDoIsToldWhicheverGatewayDies has people put files on the share, move and
+// remove them, while clients of S3 do the same. On a disk of this machine nobody has to look
+// for what is done: it is seen.
+func TestWhatOthersDoIsToldWhicheverGatewayDies(t *testing.T) {
+	interval := "1h"
+	if len(list("SHOAL_TEST_MOUNTS")) > 0 {
+		interval = "2s"
+	}
+	h := newHook(t)
+	mounts := mountsOfOneTree(t)
+	dir := filepath.Join(mounts[0].dir, "bucket")
+	var fleet []*server
+	for i := range 3 {
+		m := mounts[i%len(mounts)]
+		fleet = append(fleet, startWith(t, h.env(), m.place, m.dir, "--foreign-interval", interval))
+	}
+	c, bucket := newS3(fleet[2]), aws.String("bucket")
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	_, err = c.PutBucketNotificationConfiguration(t.Context(), &s3.PutBucketNotificationConfigurationInput{
+		Bucket: bucket, NotificationConfiguration: &types.NotificationConfiguration{QueueConfigurations: []types.QueueConfiguration{{
+			QueueArn: aws.String(hookARN), Events: []types.Event{"s3:ObjectForeign:*"},
+		}}},
+	})
+	must(t, err)
+	for round, dies := range []*server{nil, fleet[0]} { // the first to be there, and so to look
+		if dies != nil {
+			dies.kill(t)
+		}
+		for i := range 64 { // what it owned is another one's then
+			_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprint("other", i)), Body: strings.NewReader("x")})
+			must(t, err)
+		}
+		n, key := 0, func(leaf string) string { return fmt.Sprintf("%s%d", leaf, round) }
+		eventually(t, "somebody looks", func() bool {
+			n++
+			must(t, os.WriteFile(filepath.Join(dir, key(fmt.Sprint("first", n, "-"))), []byte("x"), 0o644))
+			return h.hasAny("Foreign:Created first", fmt.Sprintf("-%d", round))
+		})
+		for _, leaf := range []string{"kept", "deleted", "removed"} {
+			_, err = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String(key(leaf)), Body: strings.NewReader("x")})
+			must(t, err)
+		}
+		must(t, os.MkdirAll(filepath.Join(dir, key("dir"), "deep"), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, key("dir"), "deep", "file"), []byte("x"), 0o644))
+		eventually(t, "a file of others is told", func() bool { return h.has("Foreign:Created " + key("dir") + "/deep/file") })
+		_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key("deleted"))})
+		must(t, err)
+		must(t, os.Remove(filepath.Join(dir, key("removed"))))
+		must(t, os.Rename(filepath.Join(dir, key("dir")), filepath.Join(dir, key("moved"))))
+		for _, what := range []string{"Created " + key("moved") + "/deep/file", "Removed " + key("dir") + "/deep/file", "Removed " + key("removed")} {
+			eventually(t, what+" is told", func() bool { return h.has("Foreign:" + what) })
+		}
+		for _, what := range []string{"Created " + key("kept"), "Created " + key("deleted"), "Removed " + key("deleted")} {
+			if h.has("Foreign:" + what) {
+				t.Errorf("it is told: %s", what)
+			}
+		}
 	}
 }
 

@@ -31,7 +31,6 @@ type backend struct {
 	self     gateway.Node          // what other nodes find this one by
 	ready    func() error          // returns why requests cannot be served; nil: the fleet knows
 	readable func() error          // the same for those that only read; nil: as ready
-	shared   bool                  // people may change files in it, too
 	ends     []func() error        // in the order of their beginnings
 }
 
@@ -90,7 +89,7 @@ func (f *serverFlags) openBackend(ctx context.Context, what served, front *front
 
 // openTree opens a directory in which objects are files, alone or with other gateways.
 func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, log *slog.Logger) (_ *backend, err error) {
-	b := &backend{what: path, shared: true}
+	b := &backend{what: path}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

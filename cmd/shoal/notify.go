@@ -13,7 +13,6 @@ import (
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/events/target"
-	"github.com/shoal-storage/shoal/internal/foreign"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/raftlock/mesh"
 )
@@ -180,27 +179,6 @@ func startEvents(ctx context.Context, targets []events.Target, b *backend, metri
 		return nil, failed("cannot measure the events", err, "")
 	}
 	return s, nil
-}
-
-// startForeign tells of files that others make and change, in one gateway of those of a
-// fleet, until the returned function is called.
-func (f *serverFlags) startForeign(ctx context.Context, store object.Store, b *backend, told *events.Service, log *slog.Logger) (stop func()) {
-	if f.foreignInterval == 0 || !b.shared {
-		return func() {}
-	}
-	w := &foreign.Worker{
-		Store: store, Journal: b.journal, Locker: b.locker, Tell: told.Notify, Log: log, Now: time.Now, Every: f.foreignInterval, Region: f.region,
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		w.Run(ctx)
-	}()
-	return func() {
-		cancel()
-		<-over
-	}
 }
 
 // eventProtocol is how gateways tell one another of events.

@@ -138,7 +138,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
 	fl.StringVar(&f.corsOrigins, "cors-allow-origin", "", "comma-separated `origins` whose pages may use buckets without a CORS configuration, * for all")
-	fl.DurationVar(&f.foreignInterval, "foreign-interval", 5*time.Minute, "`time` between two looks for files that others made or changed, in buckets whose rules of events ask for that; 0: never")
+	fl.DurationVar(&f.foreignInterval, "foreign-interval", 5*time.Minute, "`time` between two looks for files that others made, changed or removed, in buckets whose rules of events ask for that; 0: never")
 	fl.DurationVar(&f.lifecycleInterval, "lifecycle-interval", 0, "`time` between two rounds of lifecycle rules; 0: shortly after each midnight UTC")
 	fl.StringVar(&f.auditFile, "audit-file", "", "`file` that a record of each request is added to, as a line of JSON; SIGHUP has it opened anew")
 	fl.StringVar(&f.domain, "domain", "", "comma-separated `names` under which buckets are host names: BUCKET.name")

@@ -22,6 +22,7 @@ const (
 	AccessedGet     Name = "s3:ObjectAccessed:Get"
 	AccessedHead    Name = "s3:ObjectAccessed:Head"
 	ForeignCreated  Name = "s3:ObjectForeign:Created" // or changed, beside S3
+	ForeignRemoved  Name = "s3:ObjectForeign:Removed"
 
 	test Name = "s3:TestEvent"
 )
@@ -30,7 +31,7 @@ const (
 func names() []Name {
 	return []Name{
 		CreatedPut, CreatedPost, CreatedCopy, CreatedComplete, Removed, RemovedMarker,
-		TaggingPut, TaggingDelete, Expired, ExpiredMarker, AccessedGet, AccessedHead, ForeignCreated,
+		TaggingPut, TaggingDelete, Expired, ExpiredMarker, AccessedGet, AccessedHead, ForeignCreated, ForeignRemoved,
 	}
 }
 
@@ -52,7 +53,7 @@ func (n Name) Matches(pattern string) bool {
 
 // removes reports whether there is no object after it, or none but by its version.
 func (n Name) removes() bool {
-	return strings.HasPrefix(string(n), "s3:ObjectRemoved:") || strings.HasPrefix(string(n), "s3:LifecycleExpiration:")
+	return strings.HasPrefix(string(n), "s3:ObjectRemoved:") || strings.HasPrefix(string(n), "s3:LifecycleExpiration:") || n == ForeignRemoved
 }
 
 // standing is what is known of a pattern.

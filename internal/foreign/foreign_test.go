@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,8 +34,14 @@ type share struct {
 	files   map[string]object.Info
 	batches map[string][]byte
 	count   int
-	told    []string // keys
+	told    []string // keys, of removed files with a minus
 	fails   error    // of telling
+	touched []string // keys that clients of S3 have changed
+	gap     int      // touched before it is not known any more
+	listing func()   // is called once, before files are listed
+	hidden  string   // a key that listings lack
+	watched map[string]bool
+	saw     func(bucket, name string) // nil: nobody watches
 }
 
 func newShare(t *testing.T, rules string) *share {
@@ -50,20 +57,66 @@ func newShare(t *testing.T, rules string) *share {
 	return s
 }
 
-// write has somebody write a file, or a client of S3 put an object.
+// write has somebody write a file.
 func (s *share) write(key, etag string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files[key] = object.Info{Bucket: "bucket", Key: key, ETag: etag, Modified: time.Now()}
 }
 
+// remove has somebody remove a file.
+func (s *share) remove(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.files, key)
+}
+
+// change has a client of S3 put an object, or delete it: put "".
+func (s *share) change(key, etag string) {
+	if etag == "" {
+		s.remove(key)
+	} else {
+		s.write(key, etag)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touched = append(s.touched, key)
+}
+
+// forget has it forgotten what clients of S3 have changed.
+func (s *share) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gap = len(s.touched) + 1
+	s.touched = append(s.touched, "")
+}
+
+// Touched is what a Worker asks.
+func (s *share) Touched(_ context.Context, _, since string) (touched []string, next string, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next = strconv.Itoa(len(s.touched))
+	from, err := strconv.Atoi(since)
+	if err != nil || from < s.gap {
+		return nil, next, false
+	}
+	return slices.Clone(s.touched[from:]), next, true
+}
+
 // List implements object.Objects, in pages of two.
 func (s *share) List(_ context.Context, q object.Query) (object.Page, error) {
+	s.mu.Lock()
+	listing := s.listing
+	s.listing = nil
+	s.mu.Unlock()
+	if listing != nil {
+		listing()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var p object.Page
 	for _, key := range slices.Sorted(maps.Keys(s.files)) {
-		if key <= q.After {
+		if key <= q.After || key == s.hidden || !strings.HasPrefix(key, q.Prefix) {
 			continue
 		}
 		if len(p.Objects) == 2 {
@@ -73,6 +126,16 @@ func (s *share) List(_ context.Context, q object.Query) (object.Page, error) {
 		p.Objects = append(p.Objects, s.files[key])
 	}
 	return p, nil
+}
+
+// Stat implements object.Objects.
+func (s *share) Stat(_ context.Context, ref object.Ref) (object.Info, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.files[ref.Key]; ok {
+		return o, nil
+	}
+	return object.Info{}, object.E("stat", ref.Key, object.NoSuchKey, nil)
 }
 
 func (s *share) Keep(_ context.Context, label string, content []byte) (string, error) {
@@ -115,10 +178,16 @@ func (s *share) tell(_ context.Context, rules *events.Configuration, happened ..
 		return s.fails
 	}
 	for _, e := range happened {
-		if e.Name != events.ForeignCreated || rules == nil {
+		switch {
+		case rules == nil:
+			s.t.Errorf("told of %+v without rules", e)
+		case e.Name == events.ForeignCreated:
+			s.told = append(s.told, e.Key)
+		case e.Name == events.ForeignRemoved:
+			s.told = append(s.told, "-"+e.Key)
+		default:
 			s.t.Errorf("told of %+v", e)
 		}
-		s.told = append(s.told, e.Key)
 	}
 	return nil
 }
@@ -127,6 +196,7 @@ func (s *share) tell(_ context.Context, rules *events.Configuration, happened ..
 func (s *share) news() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slices.Sort(s.told)
 	told := strings.Join(s.told, " ")
 	s.told = nil
 	return told
@@ -135,7 +205,17 @@ func (s *share) news() string {
 // gateway has one look through the share every minute, until the returned function is
 // called.
 func (s *share) gateway(locker lock.Locker) (stop func()) {
-	w := &foreign.Worker{Store: s, Journal: s, Locker: locker, Tell: s.tell, Log: slog.New(slog.DiscardHandler), Now: time.Now, Every: time.Minute}
+	w := &foreign.Worker{
+		Store: s, Journal: s, Locker: locker, Tell: s.tell, Touched: s.Touched, Log: slog.New(slog.DiscardHandler), Now: time.Now, Every: time.Minute,
+	}
+	if s.watched != nil {
+		w.Watch = func(saw func(bucket, name string)) (foreign.Watch, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.saw = saw
+			return s, nil
+		}
+	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	over := make(chan struct{})
 	go func() {
