@@ -54,7 +54,10 @@ func watching(t *testing.T, test func(s *share, locker lock.Locker, stop func())
 		time.Sleep(time.Minute)
 		stop := s.gateway(locker)
 		time.Sleep(15 * time.Second)
-		if !s.watched["bucket"] {
+		s.mu.Lock()
+		watched := s.watched["bucket"]
+		s.mu.Unlock()
+		if !watched {
 			t.Fatal("the bucket is not watched")
 		}
 		s.is("what was there before", "")
