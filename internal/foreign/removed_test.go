@@ -66,7 +66,9 @@ func TestWhatClientsOfS3RemoveIsNotToldAsForeign(t *testing.T) {
 
 func TestWhatAClientOfS3RemovesWhileItIsLookedForIsNotTold(t *testing.T) {
 	removals(t, func(s *share, _ lock.Locker) {
+		s.mu.Lock()
 		s.listing = func() { s.change("ours", "") }
+		s.mu.Unlock()
 		time.Sleep(time.Minute)
 		s.is("what is gone", "")
 	})
