@@ -26,10 +26,18 @@ func (s *Server) authorise(r *request) error {
 }
 
 // allow returns nil if the sender may do action to a bucket or object,
-// errAccessDenied otherwise. It needs to be allowed by the bucket's policy or by the
-// sender's own ones, and denied by none; but the root user can always get at the
-// bucket's policy itself.
+// errAccessDenied otherwise: if policies allow it, and the file system where it is asked.
 func (s *Server) allow(r *request, action string, ref object.Ref) error {
+	if err := s.allowByPolicy(r, action, ref); err != nil {
+		return err
+	}
+	return s.permit(r, action, ref)
+}
+
+// allowByPolicy is allow by policies. What is asked for needs to be allowed by the
+// bucket's policy or by the sender's own ones, and denied by none; but the root user can
+// always get at the bucket's policy itself.
+func (s *Server) allowByPolicy(r *request, action string, ref object.Ref) error {
 	req := &iam.Request{Identity: r.identity, Action: action, Bucket: ref.Bucket, Key: ref.Key, Values: &conditionValues{s: s, r: r, ref: ref}}
 	policy, err := s.policyOf(r, ref.Bucket)
 	if err != nil {

@@ -27,7 +27,7 @@ func (s *Server) appendObject(ctx context.Context, r *request, b *body, a append
 	if err != nil {
 		return object.Info{}, nil, err
 	}
-	h, old, err := s.openDecrypted(ctx, r.ref(), customer)
+	h, old, err := s.openDecrypted(ctx, r.identity, r.ref(), customer)
 	switch {
 	case isAbsent(err) && offset == 0:
 		return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: b, Meta: a.meta, Check: object.All(a.check, endsAt(0)), Files: r.files()}, a.wish)

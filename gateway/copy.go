@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -55,7 +56,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	c := copying{src: src, dst: r.ref(), check: check, files: r.files(), source: r.readConditions("x-amz-copy-source-").sourceCheck()}
+	c := copying{who: r.identity, src: src, dst: r.ref(), check: check, files: r.files(), source: r.readConditions("x-amz-copy-source-").sourceCheck()}
 	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
@@ -82,6 +83,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 
 // copying is what a CopyObject request asks for.
 type copying struct {
+	who       iam.Identity // copies
 	src, dst  object.Ref
 	source    object.Check
 	check     object.Check
@@ -191,7 +193,7 @@ func (s *Server) copyOne(ctx context.Context, c copying) (done copied, err error
 }
 
 func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error) {
-	h, from, err := s.openDecrypted(ctx, c.src, c.sourceKey)
+	h, from, err := s.openDecrypted(ctx, c.who, c.src, c.sourceKey)
 	if err != nil {
 		return copied{}, err
 	}
@@ -270,7 +272,9 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	c := partCopying{src: src, up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range")}
+	c := partCopying{
+		who: r.identity, src: src, up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range"),
+	}
 	if c.to, err = s.partKey(ctx, r, &up); err != nil {
 		return err
 	}
@@ -294,6 +298,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 
 // partCopying is what an UploadPartCopy request asks for.
 type partCopying struct {
+	who    iam.Identity // copies
 	src    object.Ref
 	up     object.Upload
 	number int
@@ -306,7 +311,7 @@ type partCopying struct {
 
 // copyPart returns the version that was copied, too.
 func (s *Server) copyPart(ctx context.Context, c partCopying) (version string, part object.Part, err error) {
-	h, _, err := s.openDecrypted(ctx, c.src, c.sourceKey)
+	h, _, err := s.openDecrypted(ctx, c.who, c.src, c.sourceKey)
 	if err != nil {
 		return "", object.Part{}, err
 	}

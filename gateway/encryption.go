@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sse"
 )
@@ -162,9 +163,10 @@ func (s *Server) putEncrypted(ctx context.Context, ref object.Ref, in object.Put
 	return e.reveal(info), e, err
 }
 
-// openDecrypted opens an object; customer is the key that the client sent, if any.
-func (s *Server) openDecrypted(ctx context.Context, ref object.Ref, customer *customerKey) (object.Handle, *encryption, error) {
-	h, err := s.Store.Open(ctx, ref)
+// openDecrypted opens an object for somebody; customer is the key that the client sent,
+// if any.
+func (s *Server) openDecrypted(ctx context.Context, who iam.Identity, ref object.Ref, customer *customerKey) (object.Handle, *encryption, error) {
+	h, err := s.openPermitted(ctx, who, ref)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -28,7 +28,7 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	h, e, err := s.openDecrypted(ctx, ref, customer)
+	h, e, err := s.openDecrypted(ctx, r.identity, ref, customer)
 	if err != nil {
 		return err
 	}

@@ -52,13 +52,22 @@ func (r *request) listQuery() (object.Query, encoding, error) {
 	}, enc, nil
 }
 
-// page asks the Store for a page; a page of nothing only asks for the bucket.
-func (s *Server) page(ctx context.Context, q object.Query) (object.Page, error) {
+// page asks the Store for a page of what the sender sees; a page of nothing only asks for
+// the bucket.
+func (s *Server) page(ctx context.Context, r *request, q object.Query) (page object.Page, err error) {
 	if q.Limit == 0 {
 		_, err := s.Store.StatBucket(ctx, q.Bucket)
 		return object.Page{}, err
 	}
-	return s.Store.List(ctx, q)
+	if page, err = s.Store.List(ctx, q); err != nil || !s.isJudged(r) {
+		return page, err
+	}
+	visible := s.visible(ctx, r, q.Prefix)
+	if page.Objects, err = seen(page.Objects, func(o *object.Info) string { return o.Key }, visible); err != nil {
+		return page, err
+	}
+	page.Prefixes, err = seen(page.Prefixes, itself, visible)
+	return page, err
 }
 
 // listObjects serves ListObjects, version 1
@@ -69,7 +78,7 @@ func (s *Server) listObjects(ctx context.Context, r *request) error {
 		return err
 	}
 	q.After = r.query.get("marker")
-	page, err := s.page(ctx, q)
+	page, err := s.page(ctx, r, q)
 	if err != nil {
 		return err
 	}
@@ -81,7 +90,7 @@ func (s *Server) listObjects(ctx context.Context, r *request) error {
 	w.optional("Delimiter", enc.apply(q.Delimiter))
 	enc.tell(w)
 	w.boolean("IsTruncated", page.More)
-	if page.More && q.Delimiter != "" {
+	if page.More && (q.Delimiter != "" || s.isJudged(r)) { // the last key may be none that he sees
 		w.text("NextMarker", enc.apply(page.Next))
 	}
 	w.contents(page.Objects, enc, true)
@@ -111,7 +120,7 @@ func (s *Server) listObjectsV2(ctx context.Context, r *request) error {
 	if token == "" {
 		q.After = startAfter
 	}
-	page, err := s.page(ctx, q)
+	page, err := s.page(ctx, r, q)
 	if err != nil {
 		return err
 	}

@@ -442,7 +442,7 @@ func (s *Server) listUploads(ctx context.Context, r *request) error {
 	if limit == 0 {
 		_, err = s.Store.StatBucket(ctx, r.bucket)
 	} else {
-		page, err = s.Store.ListUploads(ctx, q)
+		page, err = s.uploadPage(ctx, r, q)
 	}
 	if err != nil {
 		return err
@@ -475,4 +475,18 @@ func (s *Server) listUploads(ctx context.Context, r *request) error {
 	w.commonPrefixes(page.Prefixes, enc)
 	r.answerXML(w.end("ListMultipartUploadsResult"))
 	return nil
+}
+
+// uploadPage asks the Store for a page of the uploads that the sender sees.
+func (s *Server) uploadPage(ctx context.Context, r *request, q object.UploadQuery) (object.UploadPage, error) {
+	page, err := s.Store.ListUploads(ctx, q)
+	if err != nil || !s.isJudged(r) {
+		return page, err
+	}
+	visible := s.visible(ctx, r, q.Prefix)
+	if page.Uploads, err = seen(page.Uploads, func(u *object.Upload) string { return u.Key }, visible); err != nil {
+		return page, err
+	}
+	page.Prefixes, err = seen(page.Prefixes, itself, visible)
+	return page, err
 }

@@ -5,13 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
 // files returns what the files of objects are given that the sender makes.
-func (r *request) files() object.Files { return filesOf(r.identity.POSIX) }
+func (r *request) files() object.Files {
+	if r.identity.POSIX == nil {
+		return object.Files{}
+	}
+	return filesOf(*r.identity.POSIX)
+}
 
 func filesOf(who iam.POSIX) object.Files { return object.Files{UID: who.UID, GID: who.GID} }
 
@@ -32,11 +39,17 @@ func (s *Server) setUserPOSIX(ctx context.Context, r *request) error {
 	if err := files.Validate(); err != nil {
 		return errAdminInvalid.because(err)
 	}
+	if len(who.Supplementary) > maxGroups || slices.Contains(who.Supplementary, ^uint32(0)) {
+		return errAdminInvalid.with(fmt.Sprintf("A user can have %d supplementary groups, with the numbers from 0 to 4294967294.", maxGroups))
+	}
 	if err := s.canGive(ctx, files); err != nil {
 		return err
 	}
 	return s.Directory.SetPOSIX(ctx, r.query.get("accessKey"), who)
 }
+
+// maxGroups bounds the supplementary groups of a user.
+const maxGroups = 64
 
 // canGive finds out whether new files can be given what files says.
 func (s *Server) canGive(ctx context.Context, files object.Files) error {

@@ -105,13 +105,15 @@ func TestWhoAUserIsToTheFileSystemIsSetByWhoMay(t *testing.T) {
 		{"boss", "ann", `{"uid":-1}`, "XMinioAdminConfigBadJSON"},
 		{"boss", "ann", `{"user":1000}`, "XMinioAdminConfigBadJSON"},
 		{"boss", "ann", ``, "XMinioAdminConfigBadJSON"},
-		{"boss", "ann", `{"uid":1000,"gid":0}`, ""},
+		{"boss", "ann", `{"supplementaryGroups":[4294967295]}`, "XMinioAdminInvalidArgument"},
+		{"boss", "ann", `{"supplementaryGroups":[` + strings.Repeat("1,", maxGroups) + `1]}`, "XMinioAdminInvalidArgument"},
+		{"boss", "ann", `{"uid":1000,"gid":0,"supplementaryGroups":[7]}`, ""},
 	} {
 		if answer, code := o.admin(tt.who, "PUT", "set-user-posix", "accessKey="+tt.user, tt.document); code != tt.code {
 			t.Errorf("%s sets %s of %s: %s", tt.who, tt.document, tt.user, answer.body)
 		}
 	}
-	if answer, _ := o.admin("ann", "GET", "user-info", "accessKey=ann", ""); !strings.Contains(answer.body, `"uid":1000,"gid":0`) {
+	if answer, _ := o.admin("ann", "GET", "user-info", "accessKey=ann", ""); !strings.Contains(answer.body, `"uid":1000,"gid":0,"supplementaryGroups":[7]`) {
 		t.Errorf("shown is %s", answer.body)
 	}
 	if _, code := o.admin("boss", "PUT", "set-user-posix", "accessKey=ann", `{}`); code != "" {

@@ -73,6 +73,9 @@ type Config struct {
 	// LDAP knows people by name and password, who then get temporary credentials; nil:
 	// nobody does.
 	LDAP People
+	// Permissions says what the file system lets those users do who are somebody there;
+	// nil: policies alone count.
+	Permissions object.Judge
 	// Events tells of what happens; nil: nobody is told, and there are no targets.
 	Events *events.Service
 	// Trace tells of calls; nil: there is no such thing. Node is what this gateway is

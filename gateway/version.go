@@ -161,7 +161,7 @@ func (s *Server) listVersions(ctx context.Context, r *request) error {
 		return errInvalidArgument.with("A version-id marker cannot be specified without a key marker.").
 			detailed("ArgumentName", "version-id-marker").detailed("ArgumentValue", q.AfterVersion)
 	}
-	page, err := s.versionPage(ctx, q)
+	page, err := s.versionPage(ctx, r, q)
 	if err != nil {
 		return err
 	}
@@ -200,14 +200,22 @@ func readable(versions []object.VersionInfo) []*object.Info {
 	return all
 }
 
-// versionPage asks the Store for a page; a page of nothing only asks for the
-// bucket.
-func (s *Server) versionPage(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
+// versionPage asks the Store for a page of what the sender sees; a page of nothing only
+// asks for the bucket.
+func (s *Server) versionPage(ctx context.Context, r *request, q object.VersionQuery) (page object.VersionPage, err error) {
 	if q.Limit == 0 {
 		_, err := s.Store.StatBucket(ctx, q.Bucket)
 		return object.VersionPage{}, err
 	}
-	return s.Store.ListVersions(ctx, q)
+	if page, err = s.Store.ListVersions(ctx, q); err != nil || !s.isJudged(r) {
+		return page, err
+	}
+	visible := s.visible(ctx, r, q.Prefix)
+	if page.Versions, err = seen(page.Versions, func(v *object.VersionInfo) string { return v.Key }, visible); err != nil {
+		return page, err
+	}
+	page.Prefixes, err = seen(page.Prefixes, itself, visible)
+	return page, err
 }
 
 // version writes one version of a listing.

@@ -128,7 +128,7 @@ func (s *Server) showPage(ctx context.Context, r *request, key string, asked boo
 	if err := s.allow(r, "s3:GetObject", ref); err != nil {
 		return err
 	}
-	h, e, err := s.openDecrypted(ctx, ref, nil)
+	h, e, err := s.openDecrypted(ctx, r.identity, ref, nil)
 	if err != nil {
 		return err
 	}

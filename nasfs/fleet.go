@@ -58,6 +58,7 @@ var (
 	_ object.Renamer = (*Fleet)(nil)
 	_ object.Health  = (*Fleet)(nil)
 	_ object.Giver   = (*Fleet)(nil)
+	_ object.Judge   = (*Fleet)(nil)
 
 	_ object.Configured = (*Fleet)(nil)
 )

@@ -90,6 +90,7 @@ var (
 	_ object.Renamer = (*Store)(nil)
 	_ object.Health  = (*Store)(nil)
 	_ object.Giver   = (*Store)(nil)
+	_ object.Judge   = (*Store)(nil)
 
 	_ object.Configured = (*Store)(nil)
 )

@@ -20,8 +20,13 @@ type operator struct {
 
 func operate(t *testing.T, n int) *operator {
 	t.Helper()
+	return operateFleet(t, startFleet(t, n))
+}
+
+func operateFleet(t *testing.T, fleet []*server) *operator {
+	t.Helper()
 	env := append(serverEnv(t.TempDir()), "PATH="+os.Getenv("PATH"))
-	return &operator{&administration{fleet: startFleet(t, n)}, &cli{path: binary(t), args: []string{"admin"}, env: env}}
+	return &operator{&administration{fleet: fleet}, &cli{path: binary(t), args: []string{"admin"}, env: env}}
 }
 
 // admin runs a command at the next gateway and returns its output.

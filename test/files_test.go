@@ -182,3 +182,65 @@ func TestAUsersNewFilesAreHis(t *testing.T) {
 		}
 	}
 }
+
+// TestPermissionsOnTheShareCountForWhoIsSomebodyThere lays out files as people on the share do.
+// Only root can find out what others may do.
+func TestPermissionsOnTheShareCountForWhoIsSomebodyThere(t *testing.T) {
+	onlyNFS(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	o := operateFleet(t, startFleet(t, 2, "--posix-enforce"))
+	ctx, bucket, root := t.Context(), aws.String("bucket"), newS3(o.fleet[0], noRetry)
+	_, err := root.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	for _, key := range []string{"private/k", "team/k", "open/k"} {
+		_, err := root.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: &key, Body: strings.NewReader("x")})
+		must(t, err)
+	}
+	in := filepath.Join(o.fleet[0].dir, *bucket)
+	for path, mode := range map[string]os.FileMode{"private": 0o700, "team": 0o770, "team/k": 0o640, "open": 0o755, "open/k": 0o644} {
+		must(t, os.Chown(filepath.Join(in, path), 4001, 4100))
+		must(t, os.Chmod(filepath.Join(in, path), mode))
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(secret, []byte("a good secret"), 0o600))
+	for name, who := range map[string][]string{"ann": {"--uid", "4001"}, "bob": {"--uid", "4002", "--groups", "4100"}, "eve": {"--uid", "4003", "--gid", "4003"}} {
+		o.admin(t, "user", "add", name, "--secret-file", secret)
+		o.admin(t, "policy", "attach", "readwrite", "--user", name)
+		o.admin(t, append([]string{"user", "posix", name}, who...)...)
+	}
+	for i, tt := range []struct{ who, reads, writes, sees string }{
+		{"ann", "open/k private/k team/k", "open private team", "open/k private/k team/k"},
+		{"bob", "open/k team/k", "team", "open/k team/k"},
+		{"eve", "open/k", "", "open/k"},
+	} {
+		c := newS3(o.fleet[i%2], noRetry, as(tt.who, "a good secret"))
+		var reads, writes, sees []string
+		for _, key := range []string{"open/k", "private/k", "team/k"} {
+			_, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: &key})
+			if err == nil {
+				reads = append(reads, key)
+			} else if errorCode(err) != notAllowed {
+				t.Error(err)
+			}
+			dir, own := filepath.Dir(key), filepath.Join(filepath.Dir(key), "of", tt.who)
+			_, err = c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: &own, Body: strings.NewReader("x")})
+			if err == nil {
+				writes = append(writes, dir)
+				_, err = c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: &own})
+			}
+			if err != nil && errorCode(err) != notAllowed {
+				t.Error(err)
+			}
+		}
+		page, err := c.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket})
+		must(t, err)
+		for _, o := range page.Contents {
+			sees = append(sees, *o.Key)
+		}
+		if strings.Join(reads, " ") != tt.reads || strings.Join(writes, " ") != tt.writes || strings.Join(sees, " ") != tt.sees {
+			t.Errorf("%s reads %q, writes to %q, sees %q; want %+v", tt.who, reads, writes, sees, tt)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -149,37 +151,69 @@ type posixDocument struct {
 
 func (f *adminFlags) userPOSIX() *cobra.Command {
 	var given fileFlags
+	var groups []string
 	var reset bool
 	cmd := f.verb(&cobra.Command{
 		Use: "posix NAME", Short: "Show or set who a user is to the file system, whose new files he then gets", Args: cobra.ExactArgs(1),
 		Long: `Show or set the numbers of the user and the group that get the new files and
 directories of a user of S3, of his access keys too. They go before those of the
 bucket (shoal bucket files). What no flag names stays. It is refused where the gateway
-cannot give files away.`,
+cannot give files away. With --posix-enforce on the gateways they, and the
+supplementary groups, decide what he may do as well.`,
 		Example: "  shoal admin user posix ann --uid 1000 --gid 1000\n  shoal admin user posix ann --reset",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		files, err := given.files()
 		if err != nil {
 			return err
 		}
-		who := adminclient.POSIX{UID: files.UID, GID: files.GID}
+		supplementary, err := numbers(groups)
+		if err != nil {
+			return err
+		}
+		who := adminclient.POSIX{UID: files.UID, GID: files.GID, Supplementary: supplementary}
 		if !reset {
 			u, err := r.User(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			who = adminclient.POSIX{UID: cmp.Or(who.UID, u.UID), GID: cmp.Or(who.GID, u.GID)}
+			who.UID, who.GID = cmp.Or(who.UID, u.UID), cmp.Or(who.GID, u.GID)
+			if supplementary == nil {
+				who.Supplementary = u.Supplementary
+			}
 		}
-		if reset || !files.IsZero() {
+		if reset || supplementary != nil || !files.IsZero() {
 			if err := r.SetPOSIX(ctx, args[0], who); err != nil {
 				return err
 			}
 		}
-		return r.fields(posixDocument{args[0], who}, [2]string{"user", args[0]}, [2]string{"uid", number(who.UID)}, [2]string{"gid", number(who.GID)})
+		return r.fields(posixDocument{args[0], who}, [2]string{"user", args[0]}, [2]string{"uid", number(who.UID)}, [2]string{"gid", number(who.GID)},
+			[2]string{"groups", list(who.Supplementary)})
 	})
 	fl := cmd.Flags()
 	fl.StringVar(&given.uid, "uid", "", "`number` of the user that new files are given to")
 	fl.StringVar(&given.gid, "gid", "", "`number` of the group that they are given to")
+	fl.StringSliceVar(&groups, "groups", nil, "comma-separated `numbers` of his supplementary groups")
 	fl.BoolVar(&reset, "reset", false, "have nothing said, but for what other flags say")
 	return cmd
+}
+
+// numbers reads numbers of groups; nil if there are none.
+func numbers(texts []string) (all []uint32, err error) {
+	for _, text := range texts {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return nil, usage("--groups "+text+" is no number", "take those that id -G shows, such as 1000,1001")
+		}
+		all = append(all, uint32(n))
+	}
+	return all, nil
+}
+
+// list is numbers as they are shown.
+func list(all []uint32) string {
+	texts := make([]string, len(all))
+	for i, n := range all {
+		texts[i] = strconv.FormatUint(uint64(n), 10)
+	}
+	return strings.Join(texts, ",")
 }

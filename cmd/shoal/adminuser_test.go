@@ -30,6 +30,8 @@ func TestWhoAUserIsToTheFileSystemIsSetShownAndTakenBack(t *testing.T) {
 		{"--uid 1000", "user  ann\nuid   1000\n"},
 		{"--gid 0", "user  ann\nuid   1000\ngid   0\n"}, // what is not named stays
 		{"--json", `{"name":"ann","uid":1000,"gid":0}` + "\n"},
+		{"--groups 8,9", "user    ann\nuid     1000\ngid     0\ngroups  8,9\n"},
+		{"--uid 1000 --json", `{"name":"ann","uid":1000,"gid":0,"supplementaryGroups":[8,9]}` + "\n"},
 		{"--reset --gid 7", "user  ann\ngid   7\n"},
 		{"--reset --json", `{"name":"ann"}` + "\n"},
 	} {
@@ -43,6 +45,7 @@ func TestWhoAUserIsToTheFileSystemIsSetShownAndTakenBack(t *testing.T) {
 	}{
 		"--uid ann":        {exitUsage, "id NAME tells it"},
 		"--uid -1":         {exitUsage, "id NAME tells it"},
+		"--groups devs":    {exitUsage, "id -G"},
 		"--uid 4294967295": {exitUsage, "no user or group"},
 		"--uid 5000":       {exitFailed, "must run as root"},
 	} {

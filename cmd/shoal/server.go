@@ -40,6 +40,7 @@ type serverFlags struct {
 	mountStale        time.Duration
 	readMount         string
 	files             fileFlags
+	posixEnforce      bool
 	given             object.Files // what files say
 	stateDir          string
 	certsDir          string
@@ -134,6 +135,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.DurationVar(&f.mountStale, "mount-stale", 0, "for how long after a change another gateway's mount may show what was before, where gateways route (default: as is known of the mount)")
 	fl.StringVar(&f.readMount, "read-mount", "", "`directory` where the export of PATH is mounted a second time (NFS: nosharecache), to read through")
 	f.files.declare(fl)
+	fl.BoolVar(&f.posixEnforce, "posix-enforce", false, "let users of S3 who are somebody on the file system (shoal admin user posix) do only what its permissions let them, beside policies")
 	fl.StringVar(&f.stateDir, "state-dir", "", "`directory` for what this host keeps (default ~/.local/state/shoal)")
 	fl.StringVarP(&f.certsDir, "certs-dir", "S", "", "`directory` with public.crt and private.key: serve HTTPS; subdirectories hold pairs for further names")
 	fl.StringVar(&f.region, "region", "us-east-1", "region that clients sign for")
@@ -316,6 +318,9 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	cfg.Authority = cfg.Directory
+	if cfg.Permissions, err = f.permissions(ctx, b.store); err != nil {
+		return err
+	}
 	if err := b.fleet.show(&cfg); err != nil {
 		return err
 	}
@@ -381,6 +386,21 @@ func (f *serverFlags) certificates(log *slog.Logger) (p pairs, err error) {
 		return pairs{}, failed("cannot use --identity-tls-enable", err, "put the certificates (PEM) of the authorities into "+filepath.Join(f.certsDir, "CAs"))
 	}
 	return p, nil
+}
+
+// permissions returns what knows the permissions on the file system, if they count.
+func (f *serverFlags) permissions(ctx context.Context, store object.Store) (object.Judge, error) {
+	if !f.posixEnforce {
+		return nil, nil
+	}
+	judge, ok := store.(object.Judge)
+	if !ok {
+		return nil, usage("--posix-enforce is for objects that are files of a file system that each gateway can ask", "leave it out on drives, and where gateways route (SMB, GlusterFS)")
+	}
+	if err := judge.CanJudge(ctx); err != nil {
+		return nil, usage("--posix-enforce cannot be kept: "+err.Error(), "leave it out, or start shoal so that it can (docs/mounts.md)")
+	}
+	return judge, nil
 }
 
 // configure returns what flags and variables alone say of how to serve.

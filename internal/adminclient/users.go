@@ -23,10 +23,11 @@ type User struct {
 }
 
 // POSIX is who a user is to the file system, whose new files he gets; nil where the bucket
-// says it.
+// says it, and in which groups he is beside.
 type POSIX struct {
-	UID *uint32 `json:"uid,omitempty"`
-	GID *uint32 `json:"gid,omitempty"`
+	UID           *uint32  `json:"uid,omitempty"`
+	GID           *uint32  `json:"gid,omitempty"`
+	Supplementary []uint32 `json:"supplementaryGroups,omitempty"` // groups
 }
 
 // userDocument is a user as the API has him.

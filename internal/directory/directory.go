@@ -99,7 +99,7 @@ func (d *Directory) Lookup(accessKey string) (iam.Identity, string, error) {
 	if key == nil || key.Disabled {
 		return iam.Identity{}, "", iam.ErrNoSuchKey
 	}
-	id = iam.Identity{AccessKey: accessKey, Limits: key.Limits, POSIX: key.POSIX}
+	id = iam.Identity{AccessKey: accessKey, Limits: key.Limits, POSIX: &key.POSIX}
 	if key.Account == nil {
 		id.Access, err = d.accessOf(key)
 		return id, key.Secret, err
@@ -126,7 +126,7 @@ func (d *Directory) resolveAccount(id *iam.Identity, a *account) error {
 	if !a.isOf(user) || user.Disabled {
 		return iam.ErrNoSuchKey
 	}
-	id.Parent, id.Limits, id.POSIX = a.Parent, user.Limits, user.POSIX
+	id.Parent, id.Limits, id.POSIX = a.Parent, user.Limits, &user.POSIX
 	id.Access, err = d.accessOf(user)
 	return err
 }

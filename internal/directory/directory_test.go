@@ -492,10 +492,10 @@ func TestWhoAUserIsToTheFileSystemIsSoForAllWhoActForHim(t *testing.T) {
 		}
 		for _, accessKey := range []string{"ann", "annskey"} {
 			id, _, err := other.Lookup(accessKey)
-			is(id.POSIX, err)
+			is(*id.POSIX, err)
 		}
 		id, _, err := other.LookupSession(session.AccessKey, session.Token)
-		is(id.POSIX, err)
+		is(*id.POSIX, err)
 		user, err := other.User("ann")
 		is(user.POSIX, err)
 	}

@@ -22,14 +22,15 @@ type Identity struct {
 	Access    *Access
 	Session   *Session // nil: the credentials are not temporary
 	Limits    string   // of the user, as package limits reads it; "": none of his own
-	POSIX     POSIX    // of the user
+	POSIX     *POSIX   // of the user; nil: nothing is said
 }
 
 // POSIX is who somebody is to a file system: the numbers of a user and a group, nil where
-// nothing is said.
+// nothing is said, and of his supplementary groups.
 type POSIX struct {
-	UID *uint32 `json:"uid,omitempty"`
-	GID *uint32 `json:"gid,omitempty"`
+	UID           *uint32  `json:"uid,omitempty"`
+	GID           *uint32  `json:"gid,omitempty"`
+	Supplementary []uint32 `json:"supplementaryGroups,omitempty"` // groups
 }
 
 // Session is what temporary credentials have beside those that they were made with.
