@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/shoal-storage/shoal/internal/config"
 )
 
 // Setting is one of the gateway's, by the name that MinIO has for it.
@@ -16,6 +18,23 @@ type Setting struct {
 	Value  string // nothing secret
 	From   string // what sets it: a flag, or a variable
 	Help   string
+	Shared bool // it can be set for all gateways
+	Own    bool // it is set for this gateway alone, which goes before what is set for all
+}
+
+// Changes changes the settings that all gateways share. Its methods may be called
+// concurrently. What cannot be is refused with config.ErrText or config.ErrTooMany.
+type Changes interface {
+	// Set sets values, and Reset removes those of the keys of lines, or all of a target.
+	// Restart says that they are not in force before gateways are started again.
+	Set(ctx context.Context, lines []config.Line) (restart bool, err error)
+	Reset(ctx context.Context, lines []config.Line) (restart bool, err error)
+	// History returns earlier changes, the newest first. Restore makes the settings
+	// what they were after one, and Forget forgets it, or all if the ID is "": config.ErrNoEntry
+	// if there is none of the ID.
+	History() ([]config.Entry, error)
+	Restore(ctx context.Context, id string) (restart bool, err error)
+	Forget(ctx context.Context, id string) error
 }
 
 // heading is how the settings of a target begin as a line: "notify_webhook:MAIN".
@@ -32,15 +51,16 @@ var errAdminSetting = &s3Error{code: "XMinioConfigError", status: 400, message: 
 // settingsOf returns the settings of a system, or of one of its targets; of all if the
 // name is "".
 func (s *Server) settingsOf(name string) ([]Setting, error) {
+	all := s.Settings()
 	if name == "" {
-		return s.Settings, nil
+		return all, nil
 	}
 	system, target, _ := strings.Cut(strings.TrimSpace(name), ":")
 	if system == "subnet" { // what "mc support" asks for first
 		return nil, errNotImplemented.with(noSubnet)
 	}
 	var found []Setting
-	for _, c := range s.Settings {
+	for _, c := range all {
 		if c.System == system && (target == "" || c.Target == target || target == "_" && c.Target == "") {
 			found = append(found, c)
 		}
@@ -59,31 +79,30 @@ func (s *Server) getConfig(_ context.Context, r *request) error {
 // exportConfig serves config: all settings.
 func (s *Server) exportConfig(_ context.Context, r *request) error { return s.answerSettings(r, "") }
 
-// answerSettings answers with a line for each target, of keys and values.
+// answerSettings answers with a line for each target, of keys and values. Before it stands
+// what of that is set for this gateway alone.
 func (s *Server) answerSettings(r *request, name string) error {
 	settings, err := s.settingsOf(name)
 	if err != nil {
 		return err
 	}
 	var text strings.Builder
-	for i, c := range settings {
-		switch {
-		case i == 0:
-			text.WriteString(c.heading())
-		case c.heading() != settings[i-1].heading():
-			text.WriteString("\n" + c.heading())
+	for len(settings) > 0 {
+		end := slices.IndexFunc(settings, func(c Setting) bool { return c.heading() != settings[0].heading() })
+		if end < 0 {
+			end = len(settings)
 		}
-		fmt.Fprintf(&text, " %s=%s", c.Key, quoted(c.Value))
+		line := settings[0].heading()
+		for _, c := range settings[:end] {
+			if c.Shared && c.Own {
+				fmt.Fprintf(&text, "# %s=%s\n", c.From, config.Quote(c.Value))
+			}
+			line += " " + c.Key + "=" + config.Quote(c.Value)
+		}
+		text.WriteString(line + "\n")
+		settings = settings[end:]
 	}
-	return s.answerSealedText(r, []byte(text.String()+"\n"))
-}
-
-// quoted is a value as it stands in a line.
-func quoted(value string) string {
-	if strings.ContainsAny(value, " \"\n") {
-		return strconv.Quote(value)
-	}
-	return value
+	return s.answerSealedText(r, []byte(text.String()))
 }
 
 // settingHelp is what there is to say of a setting or a system.
@@ -120,31 +139,4 @@ func (s *Server) helpConfig(_ context.Context, r *request) error {
 // isMultiple reports whether a system can have several targets.
 func isMultiple(system string) bool {
 	return strings.HasPrefix(system, "notify_") || strings.HasPrefix(system, "audit_")
-}
-
-// refuseConfig serves set-config-kv and del-config-kv: nothing can be changed so, and it
-// says what does.
-func (s *Server) refuseConfig(_ context.Context, r *request) error {
-	sealed, err := s.adminBody(r)
-	if err != nil {
-		return err
-	}
-	text, err := s.Sealer.Open(r.secret, sealed)
-	if err != nil {
-		return errAdminConfig.with("The document is not encrypted under the secret key of the request.").because(err)
-	}
-	name, rest, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
-	settings, err := s.settingsOf(name)
-	if err != nil {
-		return err
-	}
-	set := settings[0]
-	if key, _, given := strings.Cut(strings.TrimSpace(rest), "="); given {
-		i := slices.IndexFunc(settings, func(c Setting) bool { return c.Key == key })
-		if i < 0 {
-			return errAdminSetting.with("Shoal has no setting " + strconv.Quote(key) + " of " + strconv.Quote(name) + ".")
-		}
-		set = settings[i]
-	}
-	return errNotImplemented.with(fmt.Sprintf("Nothing was changed: %s of %s is set by %s of each gateway, when it starts.", set.Key, set.System, set.From))
 }

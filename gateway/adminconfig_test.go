@@ -9,13 +9,14 @@ import (
 func serveSettings(t *testing.T) *office {
 	t.Helper()
 	return serveOfficeWith(t, func(cfg *Config) {
-		cfg.Settings = []Setting{
+		settings := []Setting{
 			{System: "region", Key: "name", Value: "us-east-1", From: "--region", Help: "region"},
 			{System: "api", Key: "cors_allow_origin", Value: "http://a b\"c", From: "--cors-allow-origin", Help: "origins"},
 			{System: "api", Key: "requests_max", Value: "7", From: "--max-requests", Help: "requests"},
 			{System: "notify_webhook", Target: "ONE", Key: "enable", Value: "on", From: "SHOAL_NOTIFY_WEBHOOK_ENABLE_ONE"},
 			{System: "notify_webhook", Target: "TWO", Key: "enable", Value: "off", From: "SHOAL_NOTIFY_WEBHOOK_ENABLE_TWO"},
 		}
+		cfg.Settings = func() []Setting { return settings }
 	})
 }
 
@@ -58,12 +59,13 @@ func TestNoSettingCanBeChangedAndTheAnswerSaysWhatSetsIt(t *testing.T) {
 		{"DELETE", "del-config-kv", "", "api", "NotImplemented", "--cors-allow-origin"},
 		{"PUT", "set-config-kv", "", "region speed=x", "XMinioConfigError", "speed"},
 		{"PUT", "set-config-kv", "", "nonsense name=x", "XMinioConfigError", "nonsense"},
-		{"PUT", "set-config-kv", "", "", "NotImplemented", "--region"},
+		{"PUT", "set-config-kv", "", "", "XMinioConfigError", "there are none"},
+		{"PUT", "set-config-kv", "", "region", "NotImplemented", "--region"},
 		{"GET", "get-config-kv", "key=nonsense", "", "XMinioConfigError", "nonsense"},
 		{"GET", "get-config-kv", "key=notify_webhook:THREE", "", "XMinioConfigError", "THREE"},
 		{"GET", "get-config-kv", "key=subnet", "", "NotImplemented", "support"},
 		{"GET", "help-config-kv", "subSys=nonsense&key=", "", "XMinioConfigError", "nonsense"},
-		{"PUT", "config", "", "region name=x", "NotImplemented", "flags"},
+		{"PUT", "config", "", "region name=x", "NotImplemented", "--region"},
 		{"GET", "list-config-history-kv", "count=10", "", "NotImplemented", "history"},
 		{"PUT", "restore-config-history-kv", "restoreId=1", "", "NotImplemented", "history"},
 		{"DELETE", "clear-config-history-kv", "restoreId=1", "", "NotImplemented", "history"},

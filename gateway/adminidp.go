@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/openid"
 )
 
@@ -28,8 +31,8 @@ type identityProvider struct {
 type providerSetting struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
-	IsCfg bool   `json:"isCfg"` // it can be changed so: none can
-	IsEnv bool   `json:"isEnv"` // it is set by a flag or a variable
+	IsCfg bool   `json:"isCfg"` // it is set for all gateways
+	IsEnv bool   `json:"isEnv"` // it is set by a flag or a variable of this one
 }
 
 // roleKey is the key of what is shown among the settings of a provider and is none: the
@@ -78,7 +81,7 @@ func (s *Server) providerOf(kind string, settings []Setting) identityProvider {
 			p.Enabled = false
 		}
 		if c.Value != "" {
-			p.Info = append(p.Info, providerSetting{Key: c.Key, Value: c.Value, IsEnv: true})
+			p.Info = append(p.Info, providerSetting{Key: c.Key, Value: c.Value, IsCfg: c.Shared && !c.Own, IsEnv: !c.Shared || c.Own})
 		}
 	}
 	if kind == "openid" && s.OpenID != nil {
@@ -114,15 +117,56 @@ func (s *Server) identityProviders(_ context.Context, r *request) error {
 	return s.answerSealed(r, p)
 }
 
-// refuseProvider serves changes of idp-config: nothing can be changed so, and it says
-// what does.
-func (s *Server) refuseProvider(_ context.Context, r *request) error {
-	kind, _, _ := strings.Cut(r.below, "/")
-	_, at, err := s.providersOf(kind)
+// setProvider serves what adds and changes a provider in idp-config. One is added that
+// there is not yet, and changed that there is.
+func (s *Server) setProvider(ctx context.Context, r *request) error {
+	line, there, err := s.providerLine(r)
 	if err != nil {
 		return err
 	}
-	return errNotImplemented.with("Nothing was changed: a provider is set by " + at.From + " of each gateway, when it starts.")
+	text, err := s.configText(r)
+	if err != nil {
+		return err
+	}
+	if line.Values, err = config.ParseValues(text); err != nil {
+		return fromConfig(err)
+	}
+	if add := r.method == fasthttp.MethodPut; add == there {
+		return errAdminSetting.with(map[bool]string{true: "There is such a provider already.", false: "There is no such provider."}[add])
+	}
+	return s.setLines(ctx, r, []config.Line{line})
+}
+
+// removeProvider serves the removal of a provider in idp-config.
+func (s *Server) removeProvider(ctx context.Context, r *request) error {
+	line, there, err := s.providerLine(r)
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return errAdminSetting.with("There is no such provider.")
+	}
+	if err := s.changeable([]config.Line{line}); err != nil {
+		return err
+	}
+	restart, err := s.Changes.Reset(ctx, []config.Line{line})
+	return r.changed(restart, err)
+}
+
+// providerLine returns a line about the provider that a call of idp-config names, and
+// whether there is one.
+func (s *Server) providerLine(r *request) (line config.Line, there bool, err error) {
+	kind, name, _ := strings.Cut(r.below, "/")
+	all, at, err := s.providersOf(kind)
+	if err != nil {
+		return line, false, err
+	}
+	if !at.Shared || s.Changes == nil {
+		return line, false, errNotImplemented.with("Nothing was changed: a provider is set by " + at.From + " of each gateway, when it starts.")
+	}
+	line.Target, err = config.ParseTarget("identity_" + kind + ":" + name)
+	there = slices.ContainsFunc(all, func(p identityProvider) bool { return p.Name == name })
+	return line, there, fromConfig(err)
 }
 
 // noListedSessions serves temporary-account-info, which tools ask where there is no

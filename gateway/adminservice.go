@@ -59,12 +59,10 @@ func notOffered(message string) handler {
 const (
 	locksEnd       = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
 	noSubnet       = "Shoal is registered with nobody, so \"mc support\" has no use here. \"shoal status\", \"shoal doctor\" and \"mc admin\" tell what there is to know."
-	noHistory      = "Settings are flags and variables of each gateway: there is no history of them."
 	noLDAPAccounts = "People of an LDAP directory have temporary credentials (AssumeRoleWithLDAPIdentity); service accounts are of users."
 	noUpdate       = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
 	noSites        = "Shoal does not replicate to other sites: all gateways serve what they share."
 	noPools        = "There are no pools: what is stored is one whole."
 	noTiers        = "Objects stay where they are: there are no tiers."
 	noJobs         = "There are no batch jobs."
-	noSettings     = "Settings are flags and variables of each gateway, and none can be changed while it runs."
 )

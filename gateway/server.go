@@ -50,6 +50,15 @@ type People interface {
 	Identify(ctx context.Context, name, password string) (ldap.Person, error)
 }
 
+// Providers know who bears a token; openid.Providers are ones. They may be asked
+// concurrently.
+type Providers interface {
+	// Identify returns who bears it; openid.Providers has the errors.
+	Identify(ctx context.Context, role, token string) (openid.Identity, error)
+	// Role returns the name of the role of the provider of a name, "" if it has none.
+	Role(name string) string
+}
+
 // Config says how to serve.
 type Config struct {
 	Store     object.Store
@@ -69,7 +78,7 @@ type Config struct {
 	Sealer    *sealing.Sealer
 	// OpenID are the providers whose tokens are taken for temporary credentials; nil: none
 	// are.
-	OpenID *openid.Providers
+	OpenID Providers
 	// LDAP knows people by name and password, who then get temporary credentials; nil:
 	// nobody does.
 	LDAP People
@@ -132,9 +141,11 @@ type Config struct {
 	// Healing brings these what they lack; nil: they can lack nothing.
 	Healing Healer
 	Version string // of the program
-	// Settings are those of this gateway that are shown, in an order in which those of a
-	// system and target stand together.
-	Settings []Setting
+	// Settings returns those of this gateway that are shown, in an order in which those of
+	// a system and target stand together; nil: there are none.
+	Settings func() []Setting
+	// Changes changes those that all gateways share; nil: none can be changed.
+	Changes Changes
 
 	MaxRequests    int           // served at once; more wait, then get SlowDown
 	AdmissionWait  time.Duration // how long they wait
@@ -245,6 +256,9 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
+	}
+	if cfg.Settings == nil {
+		cfg.Settings = func() []Setting { return nil }
 	}
 	if cfg.Peers == nil {
 		cfg.Peers = func() int { return 1 }

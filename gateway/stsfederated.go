@@ -56,6 +56,8 @@ func (s *Server) webIdentity(ctx context.Context, r *request, token string) (ope
 	}
 	id, err := s.OpenID.Identify(ctx, r.query.get("RoleArn"), token)
 	switch {
+	case errors.Is(err, openid.ErrNone):
+		return id, directory.Session{}, errSTSInvalidAction.with("No OpenID provider is configured.")
 	case errors.Is(err, openid.ErrRole):
 		return id, directory.Session{}, errSTSInvalid.with("There is no role of this RoleArn.").because(err)
 	case errors.Is(err, openid.ErrExpired):

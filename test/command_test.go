@@ -17,6 +17,7 @@ type cli struct {
 	path string
 	args []string
 	env  []string
+	in   string // that it reads
 }
 
 // client returns a client that test/run has installed.
@@ -61,6 +62,9 @@ func (c *cli) try(t *testing.T, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.path, append(c.args, args...)...)
 	cmd.Env = c.env
+	if c.in != "" {
+		cmd.Stdin = strings.NewReader(c.in)
+	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestSettingsAreShownAndNotChangedByMC asks a gateway for what its flags and variables
+// TestSettingsOfAGatewayAreShownAndNotChangedByMC asks it for what its flags and variables
 // say, and to change it.
-func TestSettingsAreShownAndNotChangedByMC(t *testing.T) {
+func TestSettingsOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 	s := startWith(t, []string{"SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN=http://127.0.0.1:9/x", "SHOAL_NOTIFY_WEBHOOK_AUTH_TOKEN_MAIN=" + password}, place{host: "127.0.0.1"}, t.TempDir(), "--max-requests", "77")
 	a := administerFleet(t, []*server{s})
 	for query, want := range map[string]string{
@@ -23,13 +23,13 @@ func TestSettingsAreShownAndNotChangedByMC(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"set @ api requests_max=5": "--max-requests",
-		"set @ api request_max=5":  "no setting",
-		"set @ nonsense a=b":       "no settings",
-		"get @ nonsense":           "no settings",
-		"reset @ region":           "--region",
-		"history @":                "history",
-		"restore @ 1":              "history",
+		"set @ api requests_max=5":    "--max-requests",
+		"set @ api request_max=5":     "no setting",
+		"set @ nonsense a=b":          "no settings",
+		"get @ nonsense":              "no settings",
+		"reset @ region":              "--region",
+		"reset @ notify_webhook:MAIN": "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN",
+		"restore @ 1":                 "no such entry",
 	} {
 		if out, err := a.mc.try(t, a.args(0, append([]string{"admin", "config"}, strings.Fields(query)...)[1:])...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("config %s: %v: %s", query, err, out)
@@ -45,8 +45,8 @@ func TestSettingsAreShownAndNotChangedByMC(t *testing.T) {
 	}
 }
 
-// TestIdentityProvidersAreShownAndNotChangedByMC has one of each kind.
-func TestIdentityProvidersAreShownAndNotChangedByMC(t *testing.T) {
+// TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC has one of each kind.
+func TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 	s := startWith(t, []string{
 		"SHOAL_IDENTITY_OPENID_CONFIG_URL=http://127.0.0.1:9/openid", "SHOAL_IDENTITY_OPENID_CLIENT_ID=shoal",
 		"MINIO_IDENTITY_LDAP_SERVER_ADDR=127.0.0.1:9", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN=dc=example", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_FILTER=(uid=%s)",
@@ -61,8 +61,8 @@ func TestIdentityProvidersAreShownAndNotChangedByMC(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"openid add g0 other client_id=x config_url=http://x": "--identity-openid-config-url", "openid update g0 client_id=x": "--identity-openid-config-url",
-		"openid rm g0": "--identity-openid-config-url", "openid disable g0": "--identity-openid-config-url", "ldap add g0 server_addr=x": "--identity-ldap-server-addr",
+		"openid add g0 other client_id=x": "CONFIG_URL", "openid add g0 other client_id=x config_url=http://x scopes=a": "scopes",
+		"openid update g0 client_id=x": "--identity-openid-client-id", "openid rm g0": "--identity-openid-", "openid update g0 other client_id=x": "no such provider", "ldap add g0 server_addr=x": "--identity-ldap-server-addr",
 		"ldap update g0 server_addr=x": "--identity-ldap-server-addr", "ldap rm g0": "--identity-ldap-server-addr", "ldap accesskey ls g0": "temporary credentials",
 	} {
 		if out, err := mc.try(t, append([]string{"idp"}, strings.Fields(line)...)...); err == nil || !strings.Contains(out, want) {

@@ -46,18 +46,11 @@ func auditFamily() family {
 func (e *environment) auditTargets(ctx context.Context, path string) ([]audit.Target, error) {
 	var all []audit.Target
 	err := e.enabled(auditFamily(), func(kind target.Kind, id string, values target.Settings) error {
-		t := audit.Target{Name: kind.Type + ":" + id, Room: audit.DefaultRoom}
-		var err error
-		if text := values[queueSize]; text != "" {
-			if t.Room, err = strconv.Atoi(text); err != nil || t.Room < 1 || t.Room > maxAuditRoom {
-				return usage(fmt.Sprintf("the queue_size of the target %s of the audit is not a number from 1 to %d", t.Name, maxAuditRoom), "leave it out")
-			}
+		t, err := openAudit(ctx, kind, id, values)
+		if err == nil {
+			all = append(all, t)
 		}
-		if t.Sender, err = kind.OpenPlain(ctx, values); err != nil {
-			return usage("the target "+t.Name+" of the audit is not set up well: "+err.Error(), "docs/operations.md lists the settings")
-		}
-		all = append(all, t)
-		return nil
+		return err
 	})
 	if err != nil || path == "" {
 		return all, err
@@ -67,6 +60,20 @@ func (e *environment) auditTargets(ctx context.Context, path string) ([]audit.Ta
 		return nil, err
 	}
 	return append(all, audit.Target{Name: "file", Room: audit.DefaultRoom, Sender: file}), nil
+}
+
+// openAudit returns a target of the audit.
+func openAudit(ctx context.Context, kind target.Kind, id string, values target.Settings) (t audit.Target, err error) {
+	t = audit.Target{Name: kind.Type + ":" + id, Room: audit.DefaultRoom}
+	if text := values[queueSize]; text != "" {
+		if t.Room, err = strconv.Atoi(text); err != nil || t.Room < 1 || t.Room > maxAuditRoom {
+			return t, usage(fmt.Sprintf("the queue_size of the target %s of the audit is not a number from 1 to %d", t.Name, maxAuditRoom), "leave it out")
+		}
+	}
+	if t.Sender, err = kind.OpenPlain(ctx, values); err != nil {
+		return t, usage("the target "+t.Name+" of the audit is not set up well: "+err.Error(), "docs/operations.md lists the settings")
+	}
+	return t, nil
 }
 
 // maxAuditRoom bounds what a queue may have in memory: some 2 GB of records.

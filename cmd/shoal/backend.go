@@ -8,6 +8,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -57,7 +58,7 @@ func (b *backend) show(cfg *gateway.Config) error {
 
 // errChanged is the error of a change of a record that has changed meanwhile, as those know
 // it who keep records.
-var errChanged = errors.Join(directory.ErrChanged, quota.ErrChanged)
+var errChanged = errors.Join(directory.ErrChanged, quota.ErrChanged, config.ErrChanged)
 
 // records are those of a control plane. A change of one that has changed meanwhile fails
 // with errChanged.

@@ -34,7 +34,11 @@ func families() []family { return []family{eventFamily(), auditFamily(), identit
 const shoalNotify = "SHOAL_NOTIFY_"
 
 func eventFamily() family {
-	return family{shoal: shoalNotify, minio: "MINIO_NOTIFY_", kinds: target.Kinds(), manual: "docs/events.md"}
+	f := family{shoal: shoalNotify, minio: "MINIO_NOTIFY_", kinds: target.Kinds(), manual: "docs/events.md"}
+	for i := range f.kinds {
+		f.kinds[i].Settings = append(slices.Clone(f.kinds[i].Settings), "queue_limit")
+	}
+	return f
 }
 
 // onlyID is the ID of a target whose variables have none.
@@ -78,15 +82,23 @@ func (f family) parse(rest string) (targetSetting, bool) {
 func (e *environment) targets(ctx context.Context) ([]events.Target, error) {
 	var all []events.Target
 	err := e.enabled(eventFamily(), func(kind target.Kind, id string, values target.Settings) error {
-		t, err := kind.Open(ctx, id, values)
-		if err != nil {
-			name := events.Destination{Type: kind.Type, ID: id}.ARN()
-			return usage("the target "+name+" is not set up well: "+err.Error(), "docs/events.md lists the settings of "+kind.Type)
+		t, err := openTarget(ctx, kind, id, values)
+		if err == nil {
+			all = append(all, t)
 		}
-		all = append(all, t)
-		return nil
+		return err
 	})
 	return all, err
+}
+
+// openTarget returns a target of events.
+func openTarget(ctx context.Context, kind target.Kind, id string, values target.Settings) (events.Target, error) {
+	t, err := kind.Open(ctx, id, values)
+	if err != nil {
+		name := events.Destination{Type: kind.Type, ID: id}.ARN()
+		return t, usage("the target "+name+" is not set up well: "+err.Error(), "docs/events.md lists the settings of "+kind.Type)
+	}
+	return t, nil
 }
 
 // enabled calls open for each target of a family that is enabled.
@@ -162,9 +174,10 @@ func journalOf(store object.Store) (events.Journal, error) {
 	return nil, failed("cannot keep events", fmt.Errorf("%T keeps none", store), "")
 }
 
-// startEvents delivers events to the targets, and tells those who listen.
-func startEvents(ctx context.Context, targets []events.Target, b *backend, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
-	cfg := events.Config{Targets: targets, Journal: b.journal, Locker: b.locker, Log: log, Now: time.Now}
+// startEvents delivers events to the targets, and tells those who listen. Seek is for what
+// is missing.
+func startEvents(ctx context.Context, targets []events.Target, seek func(), b *backend, metrics *gateway.Metrics, log *slog.Logger) (*events.Service, error) {
+	cfg := events.Config{Targets: targets, Journal: b.journal, Locker: b.locker, Log: log, Now: time.Now, Seek: seek}
 	if b.fleet != nil {
 		cfg.Peers = listenedTo{b.fleet, eventProtocol}
 	}

@@ -40,7 +40,7 @@ func identityFamily() family {
 	return family{shoal: "SHOAL_IDENTITY_", minio: "MINIO_IDENTITY_", kinds: []target.Kind{kind}, manual: "docs/users.md", named: true}
 }
 
-// providers returns the OpenID providers, nil if there are none.
+// providers returns the OpenID providers.
 func (f *openidFlags) providers(env *environment) (*openid.Providers, error) {
 	var all []openid.Config
 	if f.url+f.clientID+f.policies != "" {
@@ -48,6 +48,11 @@ func (f *openidFlags) providers(env *environment) (*openid.Providers, error) {
 			openid.ConfigURL: f.url, openid.ClientID: f.clientID, openid.ClaimName: f.claim, openid.RolePolicy: f.policies,
 		}))
 	}
+	return openidProviders(all, env)
+}
+
+// openidProviders returns those, and the ones that have names.
+func openidProviders(all []openid.Config, env *environment) (*openid.Providers, error) {
 	err := env.each(identityFamily(), func(_ target.Kind, id string, values target.Settings) error {
 		switch values["enable"] {
 		case "", "on":
@@ -58,7 +63,7 @@ func (f *openidFlags) providers(env *environment) (*openid.Providers, error) {
 		}
 		return nil
 	})
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return nil, err
 	}
 	p, err := openid.New(all...)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/audit"
@@ -70,7 +71,8 @@ type serverFlags struct {
 	auditFile         string
 	stop              func(restart bool) // ends serving
 	auditTargets      []audit.Target
-	shown             []gateway.Setting
+	flags             *pflag.FlagSet
+	common            *common
 	access            *slog.Logger // of requests
 	watched           *logs.Handler
 	logs              *logs.Hub // of those who watch it
@@ -212,7 +214,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if f.auditTargets, err = env.auditTargets(cmd.Context(), f.auditFile); err != nil {
 		return err
 	}
-	f.shown = env.shownSettings(cmd.Flags())
+	f.flags = cmd.Flags()
 	f.warn(log, env)
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
@@ -318,6 +320,9 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	cfg.Authority = cfg.Directory
+	if b.records != nil {
+		f.common.sharedWith(cfg.Directory.Sealed(), &cfg)
+	}
 	if cfg.Permissions, err = f.permissions(ctx, b.store); err != nil {
 		return err
 	}
@@ -328,7 +333,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		cfg.Ready, cfg.Readable = b.ready, b.readable
 	}
 	f.watched.Name(cfg.Node)
-	if cfg.Events, err = startEvents(ctx, f.targets, b, cfg.Metrics, log); err != nil {
+	if cfg.Events, err = startEvents(ctx, f.common.targets(ctx, f.targets), f.common.refresh, b, cfg.Metrics, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Events.Close()) }()
@@ -336,6 +341,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Audit.Close()) }()
+	defer f.common.follow(ctx, b.records, cfg.Audit, cfg.Events)()
 	defer f.startForeign(ctx, cfg.Store, b, cfg.Events, log)()
 	endLifecycle, err := f.startLifecycle(ctx, cfg.Store, b.locker, cfg.Events, cfg.Metrics, log)
 	if err != nil {
@@ -410,7 +416,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	cfg.AccessLog, cfg.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
-	cfg.Version, cfg.Stop, cfg.Settings = version, f.stop, f.shown
+	cfg.Version, cfg.Stop = version, f.stop
 	if cfg.UserRates, err = parseRates("user-limits", f.userLimits); err != nil {
 		return cfg, err
 	}
@@ -419,9 +425,12 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	}
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
-	if cfg.OpenID, err = f.openid.providers(env); err != nil {
+	providers, err := f.openid.providers(env)
+	if err != nil {
 		return cfg, err
 	}
+	f.common = newCommon(env, f.flags, providers, log)
+	cfg.OpenID, cfg.Settings = f.common, f.common.Settings
 	people, err := f.ldap.directory(env)
 	if err != nil {
 		return cfg, err

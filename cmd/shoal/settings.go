@@ -57,6 +57,7 @@ func credentialNames() (users, passwords []string) {
 type environment struct {
 	values map[string]string
 	used   map[string]bool // MINIO_ variables that took effect
+	shared map[string]bool // names of values that are set for all gateways
 }
 
 func readEnvironment(environ []string) *environment {

@@ -21,10 +21,14 @@ func (e *environment) shownSettings(flags *pflag.FlagSet) []gateway.Setting {
 	for _, system := range shownSystems() {
 		flags.VisitAll(func(f *pflag.Flag) {
 			if key := keyOf(system, f.Name); key != "" {
-				all = append(all, gateway.Setting{System: system, Key: key, Value: f.Value.String(), From: "--" + f.Name + " or " + variable(f.Name), Help: f.Usage})
+				all = append(all, gateway.Setting{
+					System: system, Key: key, Value: f.Value.String(), From: "--" + f.Name + " or " + variable(f.Name), Help: f.Usage,
+					Shared: system == openidSystem, Own: system == openidSystem && f.Changed,
+				})
 			}
 		})
 		if f := identityFamily(); system == openidSystem {
+			all = append(all, gateway.Setting{System: system, Key: enableKey, Shared: true, From: "mc idp openid disable", Help: "off: the provider without a name that is set for all gateways is left out"})
 			for _, group := range e.targetSettings(f) {
 				all = append(all, e.shownTarget(f, system, f.kinds[0].Settings, group)...)
 			}
@@ -75,11 +79,13 @@ func (e *environment) shownTarget(f family, system string, keys []string, group 
 	}
 	for _, key := range keys {
 		c := gateway.Setting{System: system, Target: target, Key: key, From: "SHOAL_" + strings.ToUpper(system+"_"+key), Help: "see " + f.manual}
+		c.Shared = true
 		if i := slices.IndexFunc(group, func(s targetSetting) bool { return s.setting == key }); i >= 0 {
 			c.From, c.Value = f.shoal+group[i].rest, e.shownValue(f, group[i])
+			c.Own = !e.shared[f.shoal+group[i].rest]
 		}
-		if key == "enable" && c.Value == "" {
-			c.Value = "off"
+		if key == enableKey && c.Value == "" {
+			c.Value = map[bool]string{true: "on", false: "off"}[f.named] // a provider counts unless it is off
 		}
 		all = append(all, c)
 	}
@@ -95,8 +101,16 @@ func (e *environment) shownValue(f family, s targetSetting) string {
 	if err != nil || value == "" {
 		return ""
 	}
+	return shownAs(s.setting, value)
+}
+
+// shownAs returns a value of a setting, unless it may have a secret.
+func shownAs(key, value string) string {
+	if value == "" {
+		return ""
+	}
 	for _, word := range []string{"password", "token", "secret", "seed", "credentials", "connection_string"} {
-		if strings.Contains(s.setting, word) {
+		if strings.Contains(key, word) {
 			return hiddenValue
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,19 +45,23 @@ const (
 
 // Log tells all targets. Make it with New. Its methods may be called concurrently.
 type Log struct {
-	queues []*queue
 	log    *slog.Logger
 	ctx    context.Context // of sending; it ends some time after Close
 	cancel context.CancelFunc
 	group  sync.WaitGroup
+	told   atomic.Int64 // how many targets there are
 
 	mu     sync.RWMutex // held for reading while a record is added
+	queues []*queue
 	closed bool
 }
 
 // queue is what waits for a target.
 type queue struct {
 	Target
+	ctx                context.Context //nolint:containedctx // of sending; it ends some time after the target has left
+	cancel             context.CancelFunc
+	over               chan struct{} // closed when nothing is sent any more
 	waiting            chan message
 	sent, failed, lost atomic.Int64
 }
@@ -71,11 +76,59 @@ func New(ctx context.Context, targets []Target, log *slog.Logger) *Log {
 	l := &Log{log: log}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, t := range targets {
-		q := &queue{Target: t, waiting: make(chan message, t.Room)}
-		l.queues = append(l.queues, q)
-		l.group.Go(func() { l.work(q) })
+		_ = l.Join(t) // it fails only where the Log is closed
 	}
 	return l
+}
+
+// Join adds a target, whose name no other one has, unless the Log is closed: then it is closed.
+func (l *Log) Join(t Target) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return t.Close() //nolint:wrapcheck // it is the target's own
+	}
+	q := &queue{Target: t, waiting: make(chan message, t.Room), over: make(chan struct{})}
+	q.ctx, q.cancel = context.WithCancel(l.ctx)
+	l.queues = append(l.queues, q)
+	l.told.Add(1)
+	l.group.Go(func() {
+		defer close(q.over)
+		l.work(q)
+	})
+	return nil
+}
+
+// Leave ends the target of a name, if there is one, as Close ends all. It does not wait for
+// that.
+func (l *Log) Leave(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.queues, func(q *queue) bool { return q.Name == name })
+	if i < 0 || l.closed {
+		return
+	}
+	q := l.queues[i]
+	l.queues = slices.Delete(slices.Clone(l.queues), i, i+1)
+	l.told.Add(-1)
+	close(q.waiting)
+	l.group.Go(func() {
+		timer := time.AfterFunc(farewell, q.cancel)
+		<-q.over
+		timer.Stop()
+		if err := l.end(q); err != nil {
+			l.log.Warn("a target of the audit did not end well", "target", q.Name, "error", err)
+		}
+	})
+}
+
+// end closes a target to which nothing is sent any more.
+func (l *Log) end(q *queue) error {
+	q.cancel()
+	if n := q.lost.Load(); n > 0 {
+		l.log.Error("records of the audit were lost", "target", q.Name, "lost", n)
+	}
+	return q.Close() //nolint:wrapcheck // it is the target's own
 }
 
 // Close sends what waits, as far as that is quickly done, and counts the rest as lost.
@@ -96,16 +149,13 @@ func (l *Log) Close() error {
 	l.cancel()
 	var errs []error
 	for _, q := range l.queues {
-		if n := q.lost.Load(); n > 0 {
-			l.log.Error("records of the audit were lost", "target", q.Name, "lost", n)
-		}
-		errs = append(errs, q.Close())
+		errs = append(errs, l.end(q))
 	}
 	return errors.Join(errs...)
 }
 
 // Enabled reports whether anybody is told.
-func (l *Log) Enabled() bool { return l != nil && len(l.queues) > 0 }
+func (l *Log) Enabled() bool { return l != nil && l.told.Load() > 0 }
 
 // Add tells all targets, and waits for none.
 func (l *Log) Add(r *Record) error {
@@ -147,7 +197,7 @@ func (l *Log) work(q *queue) {
 // for all is over.
 func (l *Log) send(q *queue, m message) error {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		ctx, cancel := context.WithTimeout(l.ctx, attempt)
+		ctx, cancel := context.WithTimeout(q.ctx, attempt)
 		err := q.SendDocument(ctx, m.key, m.document)
 		cancel()
 		if err == nil || errors.Is(err, events.ErrRefused) {
@@ -159,7 +209,7 @@ func (l *Log) send(q *queue, m message) error {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-l.ctx.Done():
+		case <-q.ctx.Done():
 			timer.Stop()
 			return err //nolint:wrapcheck // it is logged with the target
 		}
@@ -178,6 +228,8 @@ type Measure struct {
 
 // Measures returns what is known of all targets.
 func (l *Log) Measures() []Measure {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	all := make([]Measure, 0, len(l.queues))
 	for _, q := range l.queues {
 		all = append(all, Measure{Target: q.Name, Waiting: len(q.waiting), Room: q.Room, Sent: q.sent.Load(), Failed: q.failed.Load(), Lost: q.lost.Load()})

@@ -86,6 +86,55 @@ func TestRecordsComeInOrderAlsoToATargetThatWasAway(t *testing.T) {
 	})
 }
 
+func TestTargetsJoinAndLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := &taker{}, &taker{}
+		l := audit.New(t.Context(), nil, slog.New(slog.DiscardHandler))
+		if l.Enabled() {
+			t.Error("a log without targets is enabled")
+		}
+		add(t, l, "0")
+		for _, k := range []*taker{first, second} {
+			if err := l.Join(audit.Target{Name: "webhook:a", Sender: k, Room: 10}); err != nil || !l.Enabled() {
+				t.Error(err)
+			}
+			add(t, l, "1", "2")
+			l.Leave("webhook:a")
+			l.Leave("webhook:a") // which is not there
+			add(t, l, "3")
+		}
+		synctest.Wait()
+		for i, k := range []*taker{first, second} {
+			if want := []string{"b/1", "b/2"}; !slices.Equal(k.keys, want) || !k.closed {
+				t.Errorf("%d: %q, closed: %v", i, k.keys, k.closed)
+			}
+		}
+		if err := l.Close(); err != nil || l.Enabled() || len(l.Measures()) != 0 {
+			t.Error(err)
+		}
+		late := &taker{}
+		if err := l.Join(audit.Target{Name: "webhook:a", Sender: late, Room: 10}); err != nil || !late.closed {
+			t.Errorf("joined a closed log: %v", err)
+		}
+	})
+}
+
+func TestATargetThatIsAwayIsNotWaitedForWhenItLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &taker{fails: 1000000}
+		l := open(t, k, 10)
+		add(t, l, "1", "2")
+		start := time.Now()
+		l.Leave("webhook:a")
+		if d := time.Since(start); d != 0 {
+			t.Errorf("waited %v", d)
+		}
+		if err := l.Close(); err != nil || !k.closed {
+			t.Error(err, k.closed)
+		}
+	})
+}
+
 func TestWhatThereIsNoRoomForIsCountedAndRequestsDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &taker{gate: make(chan struct{})}

@@ -532,3 +532,30 @@ func TestARefusalIsForWhatIsSoEverywhere(t *testing.T) {
 		t.Errorf("detached once more: %v", err)
 	}
 }
+
+// TestFurtherRecordsAreSealedAsUsersAre has one written by one gateway, read by another, and
+// taken for another one.
+func TestFurtherRecordsAreSealedAsUsersAre(t *testing.T) {
+	r, ctx := &directorytest.Records{}, t.Context()
+	one, other := open(t, r).Sealed(), open(t, r).Sealed()
+	if content, revision, err := one.Get("config/a"); err != nil || content != nil || revision != 0 {
+		t.Errorf("what is not there is %q, %d, %v", content, revision, err)
+	}
+	must(t, one.Set(ctx, "config/a", []byte("a secret"), 0))
+	content, revision, err := other.Get("config/a")
+	if err != nil || string(content) != "a secret" {
+		t.Errorf("it is %q, %v", content, err)
+	}
+	if err := one.Set(ctx, "config/a", nil, revision+1); !errors.Is(err, directory.ErrChanged) {
+		t.Errorf("under another revision: %v", err)
+	}
+	sealed, _, err := r.Get("config/a")
+	must(t, err)
+	if bytes.Contains(sealed, []byte("a secret")) {
+		t.Errorf("kept is %q", sealed)
+	}
+	r.Put("config/b", sealed)
+	if content, _, err := one.Get("config/b"); err == nil {
+		t.Errorf("under another name it is %q", content)
+	}
+}

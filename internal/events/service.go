@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -20,15 +22,20 @@ type Config struct {
 	Journal Journal     // may be nil if there are no targets
 	Locker  lock.Locker // of all gateways that share the Journal; nil as the Journal
 	Peers   relay.Peers // the other gateways; nil: there are none
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Seek is called where a target is missing, and may have it Join; nil: none does.
+	Seek func()
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 // Service tells targets and listeners. Make it with New. Its methods may be called
 // concurrently.
 type Service struct {
 	cfg     Config
-	queues  map[Destination]*queue
+	mu      sync.Mutex // held by Join
+	queues  atomic.Pointer[map[Destination]*queue]
+	begin   sync.Once       // to inherit, once there is a target
+	serving context.Context //nolint:containedctx // of delivering, until Close
 	hub     relay.Hub[Event, Interest]
 	stop    context.CancelFunc
 	group   sync.WaitGroup
@@ -47,20 +54,34 @@ const inheritEvery = 10 * time.Second
 
 // New returns a Service that delivers until Close.
 func New(ctx context.Context, cfg Config) *Service {
-	s := &Service{cfg: cfg, queues: make(map[Destination]*queue)}
+	s := &Service{cfg: cfg}
+	s.queues.Store(new(map[Destination]*queue))
 	s.hub.Peers = cfg.Peers
-	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.serving, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, t := range cfg.Targets {
-		q := newQueue(t, cfg.Journal, cfg.Log)
-		s.queues[t.Destination] = q
-		s.group.Go(func() { q.gather(ctx) })
-		s.group.Go(func() { q.work(ctx) })
-	}
-	if len(s.queues) > 0 {
-		s.group.Go(func() { s.inherit(ctx) })
+		s.Join(t)
 	}
 	return s
 }
+
+// Join adds a target, which there must not be yet. Not after Close.
+func (s *Service) Join(t Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queues := maps.Clone(s.all())
+	if queues == nil {
+		queues = make(map[Destination]*queue)
+	}
+	q := newQueue(t, s.cfg.Journal, s.cfg.Log)
+	queues[t.Destination] = q
+	s.group.Go(func() { q.gather(s.serving) })
+	s.group.Go(func() { q.work(s.serving) })
+	s.queues.Store(&queues)
+	s.begin.Do(func() { s.group.Go(func() { s.inherit(s.serving) }) })
+}
+
+// all returns the queues of all targets. They are not to be changed.
+func (s *Service) all() map[Destination]*queue { return *s.queues.Load() }
 
 // Close stops delivering. What waits is left to the other gateways, or to the next
 // start. The caller sees to it that no other method runs.
@@ -69,7 +90,7 @@ func (s *Service) Close() error {
 	s.hub.Close()
 	s.group.Wait()
 	var errs []error
-	for to, q := range s.queues {
+	for to, q := range s.all() {
 		if err := q.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close %s: %w", to, err))
 		}
@@ -79,14 +100,23 @@ func (s *Service) Close() error {
 
 // Has reports whether there is a target.
 func (s *Service) Has(to Destination) bool {
-	_, ok := s.queues[to]
+	_, ok := s.queue(to)
 	return ok
+}
+
+// queue returns the queue of a target, if there is one, or is now.
+func (s *Service) queue(to Destination) (q *queue, ok bool) {
+	if q, ok = s.all()[to]; !ok && s.cfg.Seek != nil {
+		s.cfg.Seek()
+		q, ok = s.all()[to]
+	}
+	return q, ok
 }
 
 // ARNs returns the names of all targets, sorted.
 func (s *Service) ARNs() []string {
-	all := make([]string, 0, len(s.queues))
-	for to := range s.queues {
+	all := make([]string, 0, len(s.all()))
+	for to := range s.all() {
 		all = append(all, to.ARN())
 	}
 	slices.Sort(all)
@@ -136,7 +166,7 @@ func (s *Service) Test(ctx context.Context, rules *Configuration, bucket, reques
 func (s *Service) add(ctx context.Context, messages map[Destination][]Message) error {
 	errs := make(chan error, len(messages))
 	for to, list := range messages {
-		q, ok := s.queues[to]
+		q, ok := s.queue(to)
 		if !ok {
 			if _, again := s.strange.LoadOrStore(to, true); !again {
 				s.cfg.Log.Error("events are lost: this gateway has no such target, and rules of a bucket name it", "target", to.String(), "bucket", list[0].Bucket)
@@ -164,7 +194,7 @@ func (s *Service) inheritUnder(held context.Context) {
 			s.cfg.Log.Warn("cannot look for events of gateways that are gone", "error", err)
 		}
 	}
-	for _, q := range s.queues {
+	for _, q := range s.all() {
 		q.disinherit()
 	}
 }
@@ -180,7 +210,7 @@ func (s *Service) look(ctx context.Context) error {
 		if to.Type == Foreign {
 			continue
 		}
-		if q := s.queues[to]; ok && q != nil {
+		if q := s.all()[to]; ok && q != nil {
 			q.inherit(name, events)
 		} else if _, again := s.strange.LoadOrStore(waits{to}, true); !again {
 			s.cfg.Log.Warn("events wait for a target that this gateway does not have", "target", to.String(), "batch", name)
@@ -203,8 +233,8 @@ type Measure struct {
 
 // Measures returns what is known of all queues.
 func (s *Service) Measures() []Measure {
-	all := make([]Measure, 0, len(s.queues))
-	for to, q := range s.queues {
+	all := make([]Measure, 0, len(s.all()))
+	for to, q := range s.all() {
 		all = append(all, Measure{
 			Destination: to, Waiting: q.length(), Sending: q.inFlight.Load(), Sent: q.sent.Load(), Failed: q.failed.Load(),
 			Refused: q.refused.Load(), Dropped: q.dropped.Load(), Capacity: q.Limit,

@@ -230,6 +230,29 @@ func TestEventsGetToTheTargetAndAreForgotten(t *testing.T) {
 	})
 }
 
+func TestATargetThatIsMissingIsSoughtBeforeItsEventsAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, sought := newWorld(t), 0
+		var s *events.Service
+		s = events.New(t.Context(), events.Config{
+			Journal: part{w.shelf, "one"}, Locker: w.locker, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			Seek: func() {
+				if sought++; sought == 2 {
+					s.Join(events.Target{Destination: events.Destination{Type: "webhook", ID: "A"}, Sender: w.sink})
+				}
+			},
+		})
+		defer w.close(s)
+		w.put(s, "a") // lost
+		w.put(s, "b", "c")
+		synctest.Wait()
+		w.is("the target that has joined has", "b", "c")
+		if len(s.ARNs()) != 1 || len(s.Measures()) != 1 || sought != 2 {
+			t.Errorf("%q, sought %d times", s.ARNs(), sought)
+		}
+	})
+}
+
 func TestEventsAreCountedByWhatBecomesOfThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -22,6 +22,7 @@ var (
 	ErrExpired     = errors.New("openid: the token has expired")
 	ErrUnavailable = errors.New("openid: the provider cannot be asked for its keys")
 	ErrRole        = errors.New("openid: there is no such role")
+	ErrNone        = errors.New("openid: no provider is trusted")
 )
 
 // provider is one that is trusted.

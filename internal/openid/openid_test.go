@@ -281,6 +281,12 @@ func TestAProviderThatIsDownDoesNotConcernTheTokensOfOthers(t *testing.T) {
 	}
 }
 
+func TestWithoutAProviderNoTokenIsTaken(t *testing.T) {
+	if id, err := several(t, nil).Identify(t.Context(), "", "x"); !errors.Is(err, openid.ErrNone) {
+		t.Errorf("%+v, %v", id, err)
+	}
+}
+
 func TestProvidersThatCannotBeToldApartAreRefused(t *testing.T) {
 	one := openid.Config{Name: "A", URL: "https://a", ClientID: "x", Claim: "policy"}
 	everybodys := openid.Config{Name: "B", URL: "https://b", ClientID: "x", Policies: []string{"readonly"}}

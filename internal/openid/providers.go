@@ -131,8 +131,11 @@ func (c Config) differs(other Config) error {
 
 // Identify returns who bears the token. Its provider is the one with the role, if that is
 // one of these, else the first one that has issued it to the client that it is for. The
-// errors are ErrRole, ErrToken, ErrExpired and ErrUnavailable.
+// errors are ErrNone, ErrRole, ErrToken, ErrExpired and ErrUnavailable.
 func (p *Providers) Identify(ctx context.Context, role, token string) (Identity, error) {
+	if len(p.all) == 0 {
+		return Identity{}, ErrNone
+	}
 	if len(token) > maxToken {
 		return Identity{}, ErrToken
 	}
