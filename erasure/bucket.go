@@ -26,12 +26,13 @@ func bucketKey(name string) register.Key { return register.Key{Space: register.B
 
 // bucketPlace is where the record of a bucket is.
 func (s *Store) bucketPlace(name string) place {
-	return place{s.first(), bucketLock(name), bucketKey(name)}
+	return place{set: s.first(), lock: bucketLock(name), key: bucketKey(name)}
 }
 
 // objectPlace is where the versions of an object are.
 func (s *Store) objectPlace(b *bucket, ref object.Ref) place {
-	return place{s.home(ref.Key), keyLock(ref.Bucket, ref.Key), register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}}
+	set, moves := s.home(ref.Key)
+	return place{set, moves, keyLock(ref.Bucket, ref.Key), register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}}
 }
 
 func decodeBucket(r *register.Record) (*bucket, error) {
@@ -69,6 +70,12 @@ func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 
 // settled reads without a lock, and takes it to settle what is not settled.
 func (s *Store) settled(ctx context.Context, at place, ask func(asking) (*register.Record, error)) (*register.Record, error) {
+	r, _, err := s.located(ctx, at, ask)
+	return r, err
+}
+
+// settledIn is settled for a place that does not move.
+func (s *Store) settledIn(ctx context.Context, at place, ask func(asking) (*register.Record, error)) (*register.Record, error) {
 	for try := 1; ; try++ {
 		r, err := ask(asking{s: at.set})
 		u, not := errors.AsType[*unsettled](err)
@@ -78,7 +85,7 @@ func (s *Store) settled(ctx context.Context, at place, ask func(asking) (*regist
 		if try > maxHolds {
 			return nil, object.E("read", at.key.Name, object.Unavailable, err)
 		}
-		err = s.holding(ctx, at, func(ctx context.Context, h *hold) error { return h.settle(ctx, u.version, u.made) })
+		err = s.holding(ctx, at, func(ctx context.Context, h *hold) error { return h.settle(ctx, at.set, u.version, u.made) })
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +101,7 @@ func (s *Store) CreateBucket(ctx context.Context, in object.Bucket) error {
 	}
 	b := &bucket{ID: binary.BigEndian.Uint64(id[:]), Record: in.Clone()}
 	err := s.holding(ctx, s.bucketPlace(in.Name), func(ctx context.Context, h *hold) error {
-		r, err := h.latest(ctx)
+		r, _, err := h.latest(ctx)
 		if err != nil {
 			return err
 		}
@@ -105,7 +112,7 @@ func (s *Store) CreateBucket(ctx context.Context, in object.Bucket) error {
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, next, commitment{})
+		return h.commit(ctx, h.set, next, commitment{})
 	})
 	return fail(op, in.Name, err)
 }
@@ -158,7 +165,7 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, next, commitment{})
+		return h.commit(ctx, h.set, next, commitment{})
 	})
 	if refused != nil {
 		return refused
@@ -168,7 +175,7 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 
 // bucket returns the bucket of the hold's key.
 func (h *hold) bucket(ctx context.Context, op string) (*bucket, error) {
-	r, err := h.latest(ctx)
+	r, _, err := h.latest(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +188,7 @@ func (h *hold) bucket(ctx context.Context, op string) (*bucket, error) {
 // DeleteBucket implements object.Buckets. Whoever writes into the bucket shares its lock.
 func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 	const op = "delete bucket"
+	defer s.enter().leave()
 	err := s.holding(ctx, s.bucketPlace(name), func(ctx context.Context, h *hold) error {
 		b, err := h.bucket(ctx, op)
 		if err != nil {
@@ -194,7 +202,7 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}, commitment{})
+		return h.commit(ctx, h.set, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}, commitment{})
 	})
 	return fail(op, name, err)
 }

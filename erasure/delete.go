@@ -11,6 +11,7 @@ import (
 // drive which was away finds newer than what it has.
 func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
 	const op = "delete"
+	defer s.enter().leave()
 	name := ref.Bucket + "/" + ref.Key
 	var done object.Deleted
 	err := s.within(ctx, op, ref, func(ctx context.Context, h *hold, b *bucket) (err error) {
@@ -30,15 +31,21 @@ func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) 
 
 func (h *hold) deleteCurrent(ctx context.Context, b *bucket) (object.Deleted, error) {
 	r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
-	var done object.Deleted
-	if b.Record.Versioning != object.Unversioned {
+	switch {
+	case b.Record.Versioning != object.Unversioned:
 		r.Kind = register.Marker
 		r.Version, r.Made = h.nextVersion(b)
 		v := &value{info: object.Info{Modified: h.s.cfg.Now().UTC()}}
 		r.Value = v.encode()
-		done = object.Deleted{Version: r.Version, Marker: true}
+		return object.Deleted{Version: r.Version, Marker: true}, h.put(ctx, h.set, r, commitment{})
+	case h.moves != nil:
+		all, err := h.copies(ctx, register.Null, register.Token{})
+		if err != nil {
+			return object.Deleted{}, err
+		}
+		return object.Deleted{}, h.remove(ctx, all)
 	}
-	return done, h.commit(ctx, r, commitment{})
+	return object.Deleted{}, h.commit(ctx, h.set, r, commitment{})
 }
 
 func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, check object.Check) (object.Deleted, error) {
@@ -47,15 +54,16 @@ func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, che
 	if err != nil {
 		return done, object.E("delete", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
 	}
-	r, err := h.exact(ctx, version, made)
+	all, err := h.copies(ctx, version, made)
 	if err != nil {
 		return done, err
 	}
+	if len(all) == 0 {
+		return done, b.checked(ref, nil, check)
+	}
+	r := all[len(all)-1].Record
 	if err := b.checked(ref, r, check); err != nil {
 		return done, err
-	}
-	if r == nil {
-		return done, nil
 	}
 	done.Marker = r.Kind == register.Marker
 	if r.Kind == register.Object {
@@ -68,16 +76,17 @@ func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, che
 			return done, err
 		}
 	}
-	return done, h.commit(ctx, register.Record{Version: r.Version, Kind: register.Tombstone, Made: r.Made, Quorum: h.set.majority()}, commitment{})
+	return done, h.remove(ctx, all)
 }
 
 // Update implements object.Objects.
 func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta) error) (object.Info, error) {
 	const op = "update"
+	defer s.enter().leave()
 	name := ref.Bucket + "/" + ref.Key
 	var info object.Info
 	err := s.within(ctx, op, ref, func(ctx context.Context, h *hold, b *bucket) error {
-		r, err := h.named(ctx, ref)
+		r, set, err := h.named(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -98,9 +107,9 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 			m.Seal = meta.Seal
 		}
 		next := *r
-		next.Value, next.Quorum, next.Need = v.encode(), h.set.majority(), 0
+		next.Value, next.Quorum, next.Need = v.encode(), set.majority(), 0
 		info = b.info(ref, &next, v)
-		err = h.commit(ctx, next, commitment{})
+		err = h.commit(ctx, set, next, commitment{})
 		info.Sequence = h.sequence()
 		return err
 	})
@@ -110,14 +119,19 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 	return info, nil
 }
 
-// named returns the version that ref names.
-func (h *hold) named(ctx context.Context, ref object.Ref) (*register.Record, error) {
+// named returns the version that ref names, and the set that has it.
+func (h *hold) named(ctx context.Context, ref object.Ref) (*register.Record, *set, error) {
 	if ref.Version == "" {
 		return h.latest(ctx)
 	}
 	version, made, err := parseVersion(ref.Version)
 	if err != nil {
-		return nil, object.E("find", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
+		return nil, nil, object.E("find", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
 	}
-	return h.exact(ctx, version, made)
+	all, err := h.copies(ctx, version, made)
+	if err != nil || len(all) == 0 {
+		return nil, nil, err
+	}
+	last := all[len(all)-1]
+	return last.Record, last.set, nil
 }

@@ -25,7 +25,7 @@ type Config struct {
 	// Sets are at least one, in the order that they were formed in. The first one also keeps
 	// buckets and what the server itself keeps.
 	Sets   []SetConfig
-	Homes  *placement.Table // which set has the objects of a partition; nil: the first has all
+	Table  *placement.Table // which set has the objects of a partition; nil: the first has all
 	Seed   uint64           // of the deployment, for placement.Partition
 	Locker lock.Locker
 	Logger *slog.Logger
@@ -61,13 +61,15 @@ func (c *Config) Validate() error {
 		return errors.New("erasure: there is no set of drives")
 	case drives > MaxDrives:
 		return fmt.Errorf("erasure: there are %d drives at most, not %d", MaxDrives, drives)
-	case c.Homes == nil:
+	case c.Table == nil:
 		return nil
 	}
-	for p, home := range c.Homes {
-		if int(home) >= len(c.Sets) {
-			return fmt.Errorf("erasure: partition %d is in set %d, and there are %d", p, home, len(c.Sets))
-		}
+	return c.fits(c.Table)
+}
+
+func (c *Config) fits(t *placement.Table) error {
+	if n := t.Sets(); n > len(c.Sets) {
+		return fmt.Errorf("erasure: objects are placed in %d sets of drives, and there are %d", n, len(c.Sets))
 	}
 	return nil
 }
@@ -99,6 +101,7 @@ const DefaultReduced = 1
 type Store struct {
 	cfg     Config
 	sets    []*set
+	epoch   atomic.Pointer[epoch]
 	decider *decider
 
 	suspects chan object.Ref
@@ -122,18 +125,12 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		s.sets = append(s.sets, newSet(cfg.Sets[i], first))
 		first += len(cfg.Sets[i].Drives)
 	}
-	return s, nil
-}
-
-// first is the set that has the buckets, and what the server itself keeps.
-func (s *Store) first() *set { return s.sets[0] }
-
-// home returns the set that has the objects and uploads of a key.
-func (s *Store) home(key string) *set {
-	if s.cfg.Homes == nil {
-		return s.first()
+	table := cfg.Table
+	if table == nil {
+		table = placement.New([]int{1})
 	}
-	return s.sets[s.cfg.Homes[placement.Partition(s.cfg.Seed, key)]]
+	s.epoch.Store(s.newEpoch(table))
+	return s, nil
 }
 
 // Close implements object.Store.

@@ -44,7 +44,7 @@ func openSets(t *testing.T, sets ...erasure.SetConfig) *erasure.Store {
 		weights = append(weights, len(s.Drives))
 	}
 	s, err := erasure.New(context.Background(), erasure.Config{
-		Sets: sets, Homes: placement.New(weights), Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Sets: sets, Table: placement.New(weights), Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -178,7 +178,15 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 		if !ok {
 			return true, nil
 		}
-		return true, p.space(ctx, p.s.partsOf(object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}, number))
+		ref := object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
+		for _, set := range l.sets {
+			if p.s.homed(set, key) {
+				if err := p.space(ctx, p.s.partsOf(set, ref, number)); err != nil {
+					return false, err
+				}
+			}
+		}
+		return true, nil
 	})
 }
 
@@ -340,7 +348,7 @@ func (e *entry) differs(version string) bool {
 func (p *healing) version(ctx context.Context, h *hold, version string, made register.Token) error {
 	j, replies := asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
 	if j.Verdict == register.Forward || j.Verdict == register.Back {
-		if err := h.settle(ctx, version, made); err != nil {
+		if err := h.settle(ctx, h.set, version, made); err != nil {
 			return err
 		}
 		j, replies = asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
@@ -365,7 +373,7 @@ func (p *healing) version(ctx context.Context, h *hold, version string, made reg
 		}
 	}
 	if len(errs) == 0 && reached == len(h.set.drives) {
-		h.decide(&j.Record, true)
+		h.decide(h.set, &j.Record, true)
 	}
 	return errors.Join(errs...)
 }

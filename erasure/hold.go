@@ -122,11 +122,11 @@ func lockFailure(name string, err error) error {
 	return object.E("lock", name, object.Unavailable, err)
 }
 
-// read has a quorum of drives promise to take nothing older than what is to come, and
+// read has a quorum of the drives of a set promise to take nothing older than what is to come, and
 // settles what is not settled. ask reads what it needs.
-func (h *hold) read(ctx context.Context, ask func(asking) (*register.Record, error)) (*register.Record, error) {
+func (h *hold) read(ctx context.Context, s *set, ask func(asking) (*register.Record, error)) (*register.Record, error) {
 	for try := 1; ; try++ {
-		r, err := ask(asking{h.set, h.token})
+		r, err := ask(asking{s, h.token})
 		u, not := errors.AsType[*unsettled](err)
 		switch {
 		case !not:
@@ -134,34 +134,99 @@ func (h *hold) read(ctx context.Context, ask func(asking) (*register.Record, err
 		case try == maxSettled:
 			return nil, object.E("read", h.key.Name, object.Unavailable, err)
 		}
-		if err := h.settle(ctx, u.version, u.made); err != nil {
+		if err := h.settle(ctx, s, u.version, u.made); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// latest returns the newest version of the key, as whoever changes it next must see it.
-func (h *hold) latest(ctx context.Context) (*register.Record, error) {
-	return h.read(ctx, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })
+// latest returns the newest version of the key, as whoever changes it next must see it, and the
+// set that has it.
+func (h *hold) latest(ctx context.Context) (*register.Record, *set, error) {
+	newest := func(s *set) (*register.Record, error) {
+		return h.read(ctx, s, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })
+	}
+	if h.moves == nil {
+		r, err := newest(h.set)
+		return r, h.set, err
+	}
+	from, err := newest(h.moves.from)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := newest(h.moves.to)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, set := h.moves.winner(from, to)
+	return r, set, nil
 }
 
-// exact returns a version of the key in the same way.
-func (h *hold) exact(ctx context.Context, version string, made register.Token) (*register.Record, error) {
-	return h.read(ctx, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, version, made) })
+// copied is a state of a register that a set has.
+type copied struct {
+	*register.Record
+	set *set
 }
 
-// settle makes an end of a state that somebody began to commit: it is committed, or what
-// was before it is, under a token of this lock.
-func (h *hold) settle(ctx context.Context, version string, made register.Token) error {
-	j, replies := asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
+// copies returns a version of the key as each set has it that does: the last one counts. To
+// remove them in that order is to let nobody see what no longer counted.
+func (h *hold) copies(ctx context.Context, version string, made register.Token) (all []copied, err error) {
+	for _, s := range h.sets() {
+		r, err := h.read(ctx, s, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, version, made) })
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			all = append(all, copied{r, s})
+		}
+	}
+	if len(all) == 2 && !all[0].Made.Less(all[1].Made) {
+		all[0], all[1] = all[1], all[0]
+	}
+	return all, nil
+}
+
+// remove commits that there are no such states any more.
+func (h *hold) remove(ctx context.Context, all []copied) error {
+	for _, c := range all {
+		gone := register.Record{Version: c.Version, Kind: register.Tombstone, Made: c.Made, Quorum: c.set.majority()}
+		if err := h.commit(ctx, c.set, gone, commitment{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put commits a new version in a set. A null version takes the place of the one that another
+// set may have.
+func (h *hold) put(ctx context.Context, s *set, r register.Record, how commitment) error {
+	if err := h.commit(ctx, s, r, how); err != nil || h.moves == nil || r.Version != register.Null {
+		return err
+	}
+	all, err := h.copies(ctx, register.Null, register.Token{})
+	for _, c := range all {
+		if err == nil && c.set != s {
+			err = h.remove(ctx, []copied{c})
+		}
+	}
+	if err != nil {
+		return object.E("commit", h.key.Name, object.Unknown, err)
+	}
+	return nil
+}
+
+// settle makes an end of a state that somebody began to commit in a set: it is committed, or
+// what was before it is, under a token of this lock.
+func (h *hold) settle(ctx context.Context, s *set, version string, made register.Token) error {
+	j, replies := asking{s, h.token}.judge(ctx, h.key, version, made, true)
 	r := j.Record
 	switch j.Verdict {
 	case register.AskMore:
-		return asking{h.set, h.token}.failure(replies)
+		return asking{s, h.token}.failure(replies)
 	case register.Absent:
 		return nil
 	case register.Committed:
-		h.decide(&r, false)
+		h.decide(s, &r, false)
 		return nil
 	case register.Unreadable:
 		h.s.counts.blocked.Add(1)
@@ -173,8 +238,8 @@ func (h *hold) settle(ctx context.Context, version string, made register.Token) 
 	case register.Forward:
 	}
 	// What it refers to was committed with a state before, or is on enough drives now.
-	r.Quorum, r.Need = h.set.majority(), 0
-	if err := h.commit(ctx, r, commitment{settles: true}); err != nil {
+	r.Quorum, r.Need = s.majority(), 0
+	if err := h.commit(ctx, s, r, commitment{settles: true}); err != nil {
 		return err
 	}
 	if j.Verdict == register.Forward {
@@ -193,10 +258,10 @@ type commitment struct {
 	inline  [][]byte // the shard of each drive, if they are small
 }
 
-// commit commits a state of one of the key's registers under the next token. If it fails
-// the Kind is Unknown unless no drive has taken it.
-func (h *hold) commit(ctx context.Context, r register.Record, how commitment) error {
-	if err := h.probe(ctx, &r); err != nil {
+// commit commits a state of one of the key's registers in a set, under the next token. If it
+// fails the Kind is Unknown unless no drive has taken it.
+func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commitment) error {
+	if err := h.probe(ctx, s, &r); err != nil {
 		return err
 	}
 	r.Changed, h.last = h.token, h.token
@@ -206,21 +271,21 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 	}
 	targets := how.targets
 	if targets == nil {
-		targets = all(len(h.set.drives))
+		targets = all(len(s.drives))
 	}
 	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Settles: how.settles, Session: h.lease.Session().ID()}
-	o := h.set.commit(ctx, c, targets, how.inline)
-	if o.count < len(h.set.drives) {
+	o := s.commit(ctx, c, targets, how.inline)
+	if o.count < len(s.drives) {
 		h.s.missed.Add(1)
 	}
-	h.set.wary.Store(o.count < r.Quorum)
+	s.wary.Store(o.count < r.Quorum)
 	switch {
 	case o.count >= r.Quorum:
-		h.decide(&r, o.count == len(h.set.drives))
+		h.decide(s, &r, o.count == len(s.drives))
 		return nil
-	case o.refused == len(h.set.drives) && (errors.Is(o.err, register.ErrStale) || errors.Is(o.err, register.ErrFenced)):
+	case o.refused == len(s.drives) && (errors.Is(o.err, register.ErrStale) || errors.Is(o.err, register.ErrFenced)):
 		return errStale
-	case o.refused == len(h.set.drives):
+	case o.refused == len(s.drives):
 		return object.E("commit", h.key.Name, fullOr(o.err, object.Unavailable), errors.Join(errFew, o.err))
 	}
 	return object.E("commit", h.key.Name, object.Unknown, errors.Join(errFew, o.err))
@@ -228,18 +293,18 @@ func (h *hold) commit(ctx context.Context, r register.Record, how commitment) er
 
 // probe looks whether as many drives are there as a commit takes, if the last one did not
 // reach them: each that does not leaves a state on the others that is not decided.
-func (h *hold) probe(ctx context.Context, r *register.Record) error {
-	if !h.set.wary.Load() {
+func (h *hold) probe(ctx context.Context, s *set, r *register.Record) error {
+	if !s.wary.Load() {
 		return nil
 	}
 	q, token := register.Query{Key: h.key, Version: r.Version, Made: r.Made}, h.token // drives that are slow hear it later
-	replies := gather(ctx, h.set, len(h.set.drives), func(ctx context.Context, d Drive) (register.View, error) {
+	replies := gather(ctx, s, len(s.drives), func(ctx context.Context, d Drive) (register.View, error) {
 		return inner(d).Promise(ctx, token, q)
 	}, func(replies []reply[register.View], _ bool) bool { return succeeded(replies) >= r.Quorum })
 	if succeeded(replies) >= r.Quorum {
 		return nil
 	}
-	return asking{h.set, h.token}.failure(replies)
+	return asking{s, h.token}.failure(replies)
 }
 
 // fullOr is the Kind of a failure to write: that drives are full, or another one.
@@ -267,9 +332,9 @@ func (h *hold) sequence() string {
 	return fmt.Sprintf("%X", h.last.Append(nil))
 }
 
-// decide tells the drives that a state is committed, without waiting for them; everywhere
-// says that all of them hold it.
-func (h *hold) decide(r *register.Record, everywhere bool) {
+// decide tells the drives of a set that a state is committed, without waiting for them;
+// everywhere says that all of them hold it.
+func (h *hold) decide(s *set, r *register.Record, everywhere bool) {
 	what := register.Decision{Key: h.key, Version: r.Version, Made: r.Made, Changed: r.Changed}
-	h.s.decider.tell(h.set, what, everywhere && r.Kind == register.Tombstone)
+	h.s.decider.tell(s, what, everywhere && r.Kind == register.Tombstone)
 }

@@ -29,7 +29,7 @@ type Ledger struct {
 // NewLedger returns the Ledger on the first set, whose drives stay the caller's to close.
 func NewLedger(ctx context.Context, cfg Config) (*Ledger, error) {
 	b := &ballots{now: cfg.Now}
-	cfg.Locker, cfg.Sets, cfg.Homes = b, cfg.Sets[:min(1, len(cfg.Sets))], nil
+	cfg.Locker, cfg.Sets, cfg.Table = b, cfg.Sets[:min(1, len(cfg.Sets))], nil
 	s, err := New(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -115,12 +115,12 @@ func (l *Ledger) save(ctx context.Context, generation uint32, session, name stri
 	l.s.first().wary.Store(true)
 	lease := l.ballots.lease(ctx, generation, session)
 	defer lease.Release()
-	h := &hold{s: l.s, place: place{l.s.first(), name, fleetKey(name)}, lease: lease, token: register.Token{Lease: lease.Token()}}
+	h := &hold{s: l.s, place: place{set: l.s.first(), lock: name, key: fleetKey(name)}, lease: lease, token: register.Token{Lease: lease.Token()}}
 	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: l.s.first().majority(), Value: content}
 	if content == nil {
 		r.Kind = register.Tombstone
 	}
-	return fail("save settings", name, h.commit(ctx, r, commitment{}))
+	return fail("save settings", name, h.commit(ctx, h.set, r, commitment{}))
 }
 
 func fleetKey(name string) register.Key { return register.Key{Space: register.Fleet, Name: name} }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,11 +19,14 @@ type listing struct {
 	q        register.ScanQuery
 	markers  bool                     // delete markers count, too
 	lockName func(name string) string // under which what is not settled is settled
+	keyOf    func(name string) string // the key that says which sets may have a name; nil: those that are asked
 }
 
 // entry is one name of a listing, or a common prefix.
 type entry struct {
 	set    *set
+	again  bool // it was read after the sets that others move to
+	stray  bool // its set does not have to have the name: it counts for nothing
 	name   string
 	prefix bool                   // then several sets may have it, each an entry of its own
 	first  string                 // of a common prefix: the first name behind it that any drive lists
@@ -42,13 +46,51 @@ func (l *listing) scan(ctx context.Context, from string, below register.Token) (
 		return p.entries, p.more, p.err
 	}
 	q.Limit = share(q.Limit, len(l.sets))
-	pages := make([]setPage, len(l.sets))
-	var asked sync.WaitGroup
-	for i, s := range l.sets {
-		asked.Go(func() { pages[i] = s.scan(ctx, q) })
+	sources := l.s.epoch.Load().sources
+	var pages []setPage
+	for _, round := range l.rounds(sources) {
+		read := make([]setPage, len(round))
+		var asked sync.WaitGroup
+		for i, s := range round {
+			asked.Go(func() { read[i] = s.scan(ctx, q) })
+		}
+		asked.Wait()
+		pages = append(pages, read...)
 	}
-	asked.Wait()
-	return mergeSets(pages)
+	if len(sources) > 0 { // the last round
+		for i := len(pages) - len(sources); i < len(pages); i++ {
+			for j := range pages[i].entries {
+				pages[i].entries[j].again = true
+			}
+		}
+	}
+	entries, more, err = mergeSets(pages)
+	for i := range entries {
+		entries[i].stray = l.stray(&entries[i])
+	}
+	return entries, more && len(entries) > 0, err
+}
+
+// rounds returns the sets in the order in which they are read: those that names move from before
+// and after the others, so that none is missed that moves meanwhile.
+func (l *listing) rounds(sources map[*set]bool) [][]*set {
+	var from, others []*set
+	for _, s := range l.sets {
+		if sources[s] {
+			from = append(from, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	if len(from) == 0 {
+		return [][]*set{others}
+	}
+	return [][]*set{from, others, from}
+}
+
+// stray reports whether an entry is of a name that its set does not have to have.
+func (l *listing) stray(e *entry) bool {
+	return l.keyOf != nil && !e.prefix && !l.s.homed(e.set, l.keyOf(e.name))
 }
 
 // share is how many names of a page are asked of each of n sets: what one is likely to have of
@@ -186,6 +228,53 @@ func (e *entry) agreed() bool {
 	return true
 }
 
+// current returns the newest version of a name that several sets may have listed.
+func (l *listing) current(ctx context.Context, es []entry) (*register.Record, error) {
+	es = slices.DeleteFunc(slices.Clone(es), func(e entry) bool { return e.stray })
+	if len(es) == 0 {
+		return nil, nil
+	}
+	last := &es[len(es)-1]
+	var moves *move
+	if l.keyOf != nil {
+		_, moves = l.s.home(l.keyOf(last.name))
+	}
+	if moves == nil {
+		return l.newest(ctx, last)
+	}
+	var before, there, again *register.Record
+	for i := range es {
+		r, err := l.newest(ctx, &es[i])
+		switch {
+		case err != nil:
+			return nil, err
+		case es[i].set == moves.to:
+			there = r
+		case es[i].again:
+			again = r
+		default:
+			before = r
+		}
+	}
+	if !same(before, again) { // it has changed or moved meanwhile
+		at := l.place(moves.to, last.name)
+		at.moves = moves
+		return l.s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
+	}
+	r, _ := moves.winner(again, there)
+	return r, nil
+}
+
+// run returns how many of the entries are of the same name as the first, each from another set
+// or another time.
+func run(entries []entry) int {
+	n := 1
+	for n < len(entries) && entries[n].name == entries[0].name {
+		n++
+	}
+	return n
+}
+
 // newest returns the newest version of an entry's name: from what the drives listed if they
 // agree, and otherwise as a reader finds it.
 func (l *listing) newest(ctx context.Context, e *entry) (*register.Record, error) {
@@ -199,7 +288,7 @@ func (l *listing) newest(ctx context.Context, e *entry) (*register.Record, error
 
 // place is where the registers of a name are, which a set has listed.
 func (l *listing) place(s *set, name string) place {
-	return place{s, l.lockName(name), register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: name}}
+	return place{set: s, lock: l.lockName(name), key: register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: name}}
 }
 
 // each calls fn with the newest version of each name, until it returns false.
@@ -214,9 +303,9 @@ func (l *listing) from(ctx context.Context, from string, fn func(name string, r 
 		if err != nil {
 			return err
 		}
-		for i := range entries {
-			e := &entries[i]
-			r, err := l.newest(ctx, e)
+		for rest := entries; len(rest) > 0; rest = rest[run(rest):] {
+			e := &rest[0]
+			r, err := l.current(ctx, rest[:run(rest)])
 			if err != nil {
 				return err
 			}
@@ -237,6 +326,7 @@ func (l *listing) from(ctx context.Context, from string, fn func(name string, r 
 // List implements object.Objects.
 func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
 	const op = "list"
+	defer s.enter().leave()
 	b, err := s.bucket(ctx, op, q.Bucket)
 	if err != nil {
 		return object.Page{}, err
@@ -252,13 +342,13 @@ func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
 		if err != nil {
 			return object.Page{}, fail(op, q.Bucket, err)
 		}
-		for i := range entries {
-			e := &entries[i]
-			there, info, err := l.object(ctx, b, e)
+		for rest := entries; len(rest) > 0; rest = rest[run(rest):] {
+			e := &rest[0]
+			there, info, err := l.object(ctx, b, rest[:run(rest)])
 			if err != nil {
 				return object.Page{}, fail(op, q.Bucket, err)
 			}
-			if !there || e.prefix && e.name == page.Next { // another set has shown it
+			if !there {
 				continue
 			}
 			if len(page.Objects)+len(page.Prefixes) == q.Limit {
@@ -282,7 +372,7 @@ func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
 func (s *Store) listing(b *bucket, bucket, prefix, delimiter string, limit int) *listing {
 	return &listing{
 		s: s, sets: s.sets, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Prefix: prefix, Delimiter: delimiter, Limit: min(limit, object.MaxListLimit+1)},
-		lockName: func(key string) string { return keyLock(bucket, key) },
+		lockName: func(key string) string { return keyLock(bucket, key) }, keyOf: func(key string) string { return key },
 	}
 }
 
@@ -320,16 +410,19 @@ func behindPrefix(prefix string) string {
 	return prefix + strings.Repeat("\xff", object.MaxKeyLen)
 }
 
-// object returns what a listing shows of a name, if there is anything.
-func (l *listing) object(ctx context.Context, b *bucket, e *entry) (there bool, info object.Info, err error) {
+// object returns what a listing shows of a name that several sets may have listed, if there is
+// anything.
+func (l *listing) object(ctx context.Context, b *bucket, es []entry) (there bool, info object.Info, err error) {
+	e := &es[0]
 	if e.prefix {
-		if _, j := judgeNewest(len(e.set.drives), e.views, false); j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() {
-			return true, info, nil
+		for i := range es {
+			if there, err = l.prefix(ctx, &es[i]); there || err != nil {
+				break
+			}
 		}
-		there, err = l.inside(ctx, e)
 		return there, info, err
 	}
-	r, err := l.newest(ctx, e)
+	r, err := l.current(ctx, es)
 	if err != nil || r == nil || r.Kind != register.Object {
 		return false, info, err
 	}
@@ -340,6 +433,15 @@ func (l *listing) object(ctx context.Context, b *bucket, e *entry) (there bool, 
 	info = listed(b, e.name, r, v)
 	info.Version = ""
 	return true, info, nil
+}
+
+// prefix reports whether there is anything behind a common prefix in a set.
+func (l *listing) prefix(ctx context.Context, e *entry) (bool, error) {
+	_, j := judgeNewest(len(e.set.drives), e.views, false)
+	if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.keyOf == nil || l.s.homed(e.set, l.keyOf(e.first))) {
+		return true, nil
+	}
+	return l.inside(ctx, e)
 }
 
 // listed is what a listing tells of a version.

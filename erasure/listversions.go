@@ -11,6 +11,7 @@ import (
 // ListVersions implements object.Objects.
 func (s *Store) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
 	const op = "list versions"
+	defer s.enter().leave()
 	b, err := s.bucket(ctx, op, q.Bucket)
 	if err != nil {
 		return object.VersionPage{}, err
@@ -54,7 +55,7 @@ func (w *versionWalk) madeOf(ctx context.Context, q object.VersionQuery) (regist
 	if version != register.Null {
 		return made, nil
 	}
-	at := w.place(w.s.home(q.AfterKey), q.AfterKey)
+	at := w.s.objectPlace(w.b, object.Ref{Bucket: q.Bucket, Key: q.AfterKey})
 	r, err := w.s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.exact(ctx, at.key, version, made) })
 	if err != nil || r == nil {
 		return made, err
@@ -68,10 +69,10 @@ func (w *versionWalk) run(ctx context.Context, from string, below register.Token
 		if err != nil {
 			return err
 		}
-		for i := range entries {
-			e := &entries[i]
+		for rest := entries; len(rest) > 0; rest = rest[run(rest):] {
+			e := &rest[0]
 			if e.prefix {
-				there, _, err := w.object(ctx, w.b, e)
+				there, _, err := w.object(ctx, w.b, rest[:run(rest)])
 				if err != nil {
 					return err
 				}
@@ -83,13 +84,13 @@ func (w *versionWalk) run(ctx context.Context, from string, below register.Token
 			if e.name != from {
 				below = register.Token{}
 			}
-			full, cut, err := w.versions(ctx, e, below)
+			full, cut, err := w.versions(ctx, rest[:run(rest)], below)
 			if err != nil || full {
 				return err
 			}
 			if !cut.IsZero() { // there are more versions of this key than the drives listed
 				from, below, more = e.name, cut, true
-				entries = entries[:i+1]
+				entries = entries[:len(entries)-len(rest)+1]
 				break
 			}
 			from, below = behind(*e), register.Token{}
@@ -111,9 +112,6 @@ func (w *versionWalk) room() bool {
 }
 
 func (w *versionWalk) addPrefix(name string) bool {
-	if n := len(w.page.Prefixes); n > 0 && w.page.Prefixes[n-1] == name {
-		return true // another set has shown it
-	}
 	if !w.room() {
 		return false
 	}
@@ -122,11 +120,11 @@ func (w *versionWalk) addPrefix(name string) bool {
 	return true
 }
 
-// versions adds the versions of a name, of which below is not zero where those made later
+// versions adds the versions of a name that several sets may have listed, of which below is not zero where those made later
 // came before. full says that the page was; cut, if it is not zero, that there may be more,
 // made before it.
-func (w *versionWalk) versions(ctx context.Context, e *entry, below register.Token) (full bool, cut register.Token, err error) {
-	records, cut, err := w.settledVersions(ctx, e, below)
+func (w *versionWalk) versions(ctx context.Context, es []entry, below register.Token) (full bool, cut register.Token, err error) {
+	records, cut, err := w.allVersions(ctx, es, below)
 	if err != nil {
 		return false, cut, err
 	}
@@ -139,12 +137,41 @@ func (w *versionWalk) versions(ctx context.Context, e *entry, below register.Tok
 		if err != nil {
 			return false, cut, err
 		}
-		info := listed(w.b, e.name, r, v)
-		w.page.Versions = append(w.page.Versions, object.VersionInfo{Info: info, Latest: w.key != e.name, Marker: r.Kind == register.Marker})
-		w.key = e.name
-		w.page.NextKey, w.page.NextVersion = e.name, r.Version
+		info := listed(w.b, es[0].name, r, v)
+		w.page.Versions = append(w.page.Versions, object.VersionInfo{Info: info, Latest: w.key != es[0].name, Marker: r.Kind == register.Marker})
+		w.key = es[0].name
+		w.page.NextKey, w.page.NextVersion = w.key, r.Version
 	}
 	return false, cut, nil
+}
+
+// allVersions returns the records of a name that are versions, the newest first, as far as
+// everybody has listed them. Of one that is on its way from a set to another both have it for a
+// moment.
+func (w *versionWalk) allVersions(ctx context.Context, es []entry, below register.Token) (records []register.Record, cut register.Token, err error) {
+	for i := range es {
+		if es[i].stray {
+			continue
+		}
+		some, end, err := w.settledVersions(ctx, &es[i], below)
+		if err != nil {
+			return nil, cut, err
+		}
+		if cut.Less(end) {
+			cut = end
+		}
+		records = append(records, some...)
+	}
+	if len(es) == 1 {
+		return records, cut, nil
+	}
+	slices.SortStableFunc(records, func(a, b register.Record) int { return b.Made.Compare(a.Made) })
+	known := make(map[string]bool)
+	return slices.DeleteFunc(records, func(r register.Record) bool {
+		double := known[r.Version]
+		known[r.Version] = true
+		return double || r.Made.Less(cut)
+	}), cut, nil
 }
 
 // settledVersions returns the records of a name that are versions, the newest first, as far

@@ -11,33 +11,45 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
-// find returns the record of what ref names.
-func (s *Store) find(ctx context.Context, op string, ref object.Ref) (*bucket, *register.Record, error) {
+// found is the record of a version, and where it is.
+type found struct {
+	b   *bucket
+	r   *register.Record
+	v   *value
+	set *set
+}
+
+// find returns what ref names.
+func (s *Store) find(ctx context.Context, op string, ref object.Ref) (*found, error) {
 	b, err := s.bucket(ctx, op, ref.Bucket)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	name := ref.Bucket + "/" + ref.Key
 	version, made, err := register.Null, register.Token{}, error(nil)
 	if ref.Version != "" {
 		if version, made, err = parseVersion(ref.Version); err != nil {
-			return nil, nil, object.E(op, name, object.BadVersion, err)
+			return nil, object.E(op, name, object.BadVersion, err)
 		}
 	}
 	at := s.objectPlace(b, ref)
-	r, err := s.settled(ctx, at, func(a asking) (*register.Record, error) {
+	r, set, err := s.located(ctx, at, func(a asking) (*register.Record, error) {
 		if ref.Version != "" {
 			return a.exact(ctx, at.key, version, made)
 		}
 		return a.latest(ctx, at.key)
 	})
 	if err != nil {
-		return nil, nil, fail(op, name, err)
+		return nil, fail(op, name, err)
 	}
 	if err := missing(op, name, ref, r); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return b, r, nil
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return nil, fail(op, name, err)
+	}
+	return &found{b, r, v, set}, nil
 }
 
 // missing returns the error of a read of what is no version with content.
@@ -62,32 +74,26 @@ func missing(op, name string, ref object.Ref, r *register.Record) error {
 
 // Stat implements object.Objects.
 func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
-	b, r, err := s.find(ctx, "stat", ref)
+	defer s.enter().leave()
+	f, err := s.find(ctx, "stat", ref)
 	if err != nil {
 		return object.Info{}, err
 	}
-	v, err := decodeValue(r.Value)
-	if err != nil {
-		return object.Info{}, fail("stat", ref.Bucket+"/"+ref.Key, err)
-	}
-	return b.info(ref, r, v), nil
+	return f.b.info(ref, f.r, f.v), nil
 }
 
 // Open implements object.Objects.
 func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
-	b, r, err := s.find(ctx, "open", ref)
+	defer s.enter().leave()
+	f, err := s.find(ctx, "open", ref)
 	if err != nil {
 		return nil, err
 	}
-	v, err := decodeValue(r.Value)
+	codec, err := s.codec(f.v.geometry)
 	if err != nil {
 		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
 	}
-	codec, err := s.codec(v.geometry)
-	if err != nil {
-		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
-	}
-	return &handle{s: s, set: s.home(ref.Key), ctx: context.WithoutCancel(ctx), codec: codec, v: v, info: b.info(ref, r, v)}, nil
+	return &handle{s: s, set: f.set, ctx: context.WithoutCancel(ctx), codec: codec, v: f.v, info: f.b.info(ref, f.r, f.v)}, nil
 }
 
 // handle is an open version.

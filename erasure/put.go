@@ -30,6 +30,11 @@ type written struct {
 
 // write reads a body to its end and writes its shards to the drives of a set, cut as g says.
 func (s *Store) write(ctx context.Context, set *set, g shard.Geometry, key string, body object.Body) (*written, error) {
+	return s.writeApart(ctx, set, g, key, body, false)
+}
+
+// writeApart is write; with apart small shards do not wait for the record to go with it.
+func (s *Store) writeApart(ctx context.Context, set *set, g shard.Geometry, key string, body object.Body, apart bool) (*written, error) {
 	codec, err := s.codec(g)
 	if err != nil {
 		return nil, err
@@ -38,7 +43,7 @@ func (s *Store) write(ctx context.Context, set *set, g shard.Geometry, key strin
 	if _, err := rand.Read(w.id[:]); err != nil {
 		return nil, fmt.Errorf("erasure: %w", err)
 	}
-	if size := body.Size(); size >= 0 && codec.Size(size) <= maxInline {
+	if size := body.Size(); size >= 0 && codec.Size(size) <= maxInline && !apart {
 		err = w.inMemory(codec, body)
 	} else {
 		err = s.writeShards(ctx, codec, w, body)
@@ -217,11 +222,12 @@ func (s *Store) drop(w *written) {
 // Put implements object.Objects.
 func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
 	const op = "put"
+	defer s.enter().leave()
 	name := ref.Bucket + "/" + ref.Key
 	if _, err := s.bucket(ctx, op, ref.Bucket); err != nil {
 		return object.Info{}, err
 	}
-	set := s.home(ref.Key)
+	set, _ := s.home(ref.Key)
 	w, err := s.write(ctx, set, set.geometry(in.Meta.StorageClass, in.Body.Size()), ref.Key, in.Body)
 	if err != nil {
 		return object.Info{}, fail(op, name, err)
@@ -236,7 +242,7 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 		r := w.record(v)
 		r.Version, r.Made = h.nextVersion(b)
 		info = b.info(ref, &r, v)
-		err := h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+		err := h.put(ctx, set, r, commitment{strict: true, targets: w.targets, inline: w.inline})
 		info.Sequence = h.sequence()
 		return err
 	})
@@ -254,7 +260,7 @@ func (h *hold) check(ctx context.Context, b *bucket, ref object.Ref, check objec
 	if check == nil {
 		return nil
 	}
-	r, err := h.latest(ctx)
+	r, _, err := h.latest(ctx)
 	if err != nil {
 		return err
 	}

@@ -55,13 +55,6 @@ func newSet(cfg SetConfig, first int) *set {
 	return s
 }
 
-// place is where the registers of a key are: a set, and the lock under which they change.
-type place struct {
-	set  *set
-	lock string
-	key  register.Key
-}
-
 // reply is what a drive answered.
 type reply[T any] struct {
 	drive int

@@ -1,11 +1,15 @@
 package erasure_test
 
 import (
+	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 )
@@ -25,6 +29,93 @@ func TestAStoreOverSeveralSetsAgreesWithTheModel(t *testing.T) {
 			objecttest.Model(t, func(t *testing.T) object.Store { return openSets(t, threeSets()...) }, seed, 1500)
 		})
 	}
+}
+
+// moving are the phases in which keys are in two sets.
+func moving() map[string]placement.Phase {
+	return map[string]placement.Phase{"announced": placement.Announced, "moving": placement.Moving}
+}
+
+// onTheWay returns a Table by which half of what three sets have is on its way to two others.
+func onTheWay(t *testing.T, phase placement.Phase) *placement.Table {
+	t.Helper()
+	table := placement.New([]int{4, 2, 5, 0, 0}).Rebalanced([]int{4, 2, 5, 4, 7})
+	if phase == placement.Moving {
+		table = table.Next()
+	}
+	return table
+}
+
+func fiveSets() []erasure.SetConfig {
+	return append(threeSets(), erasure.SetConfig{Drives: drives(4), Parity: 2}, erasure.SetConfig{Drives: drives(7), Parity: 3})
+}
+
+func TestNobodySeesThatKeysMove(t *testing.T) {
+	for name, phase := range moving() {
+		t.Run(name, func(t *testing.T) {
+			objecttest.Run(t, func(t *testing.T) object.Store {
+				s := openSets(t, fiveSets()...)
+				if err := s.Place(t.Context(), onTheWay(t, phase)); err != nil {
+					t.Fatal(err)
+				}
+				return s
+			})
+		})
+	}
+}
+
+// While somebody uses the Store, keys move to sets that were added, from there back, and so on.
+func TestTheModelHoldsWhileKeysMove(t *testing.T) {
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			var moves atomic.Int64
+			t.Cleanup(func() {
+				if t.Logf("%d versions were moved", moves.Load()); moves.Load() == 0 {
+					t.Error("nothing has moved")
+				}
+			})
+			objecttest.Model(t, func(t *testing.T) object.Store {
+				s := openSets(t, fiveSets()...)
+				ctx, stop := context.WithCancel(context.Background())
+				var running sync.WaitGroup
+				running.Go(func() { moves.Add(int64(shuttle(ctx, t, s))) })
+				t.Cleanup(func() {
+					stop()
+					running.Wait()
+				})
+				return s
+			}, seed, 1500)
+		})
+	}
+}
+
+// shuttle moves what there is to other sets and back, until ctx ends, and returns how many
+// versions that were.
+func shuttle(ctx context.Context, t *testing.T, s *erasure.Store) (versions int64) {
+	weights := [][]int{{1, 1, 1, 9, 9}, {9, 9, 9, 1, 1}, {0, 9, 9, 9, 0}, {9, 0, 0, 0, 9}}
+	for n := 0; ctx.Err() == nil; n++ {
+		next := s.Placement().Rebalanced(weights[n%len(weights)])
+		for next != nil && ctx.Err() == nil {
+			if err := s.Place(ctx, next); err != nil {
+				break
+			}
+			for next.Phase == placement.Moving && ctx.Err() == nil {
+				m, err := s.Move(ctx, nil)
+				if err != nil && ctx.Err() == nil {
+					t.Errorf("move: %v", err)
+				}
+				versions += m.Versions
+				if err == nil && m.Names == 0 {
+					break
+				}
+			}
+			if next.Phase == placement.Settled {
+				break
+			}
+			next = next.Next()
+		}
+	}
+	return versions
 }
 
 // A drive of the second set misses objects. Afterwards it is told which they are, and a drive

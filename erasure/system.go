@@ -26,7 +26,7 @@ func systemLock(name string) string { return "s/" + name }
 
 // systemPlace is where what the server keeps is.
 func (s *Store) systemPlace(name string) place {
-	return place{s.first(), systemLock(name), register.Key{Space: register.System, Name: name}}
+	return place{set: s.first(), lock: systemLock(name), key: register.Key{Space: register.System, Name: name}}
 }
 
 // ErrChanged says that a setting no longer has the revision that it had.
@@ -104,7 +104,7 @@ func (t *Settings) Set(ctx context.Context, name string, value []byte, revision 
 		if value != nil {
 			r.Kind, r.Value = register.Object, append(binary.BigEndian.AppendUint64(nil, next), value...)
 		}
-		if err := h.commit(ctx, r, commitment{}); err != nil {
+		if err := h.commit(ctx, h.set, r, commitment{}); err != nil {
 			return err
 		}
 		t.took(name, value, next)
@@ -155,7 +155,7 @@ func (j *Journal) Keep(ctx context.Context, label string, content []byte) (strin
 func (j *Journal) commit(ctx context.Context, name string, r register.Record) error {
 	full := journalPrefix + name
 	err := j.s.holding(ctx, j.s.systemPlace(full), func(ctx context.Context, h *hold) error {
-		return h.commit(ctx, r, commitment{})
+		return h.commit(ctx, h.set, r, commitment{})
 	})
 	return fail("journal", name, err)
 }

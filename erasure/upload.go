@@ -56,12 +56,13 @@ func partKey(number uint64, part int) register.Key {
 
 // uploadPlace is where an upload is: in the set that will have the object.
 func (s *Store) uploadPlace(b *bucket, ref object.UploadRef) place {
-	return place{s.home(ref.Key), uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref)}
+	set, moves := s.home(ref.Key)
+	return place{set, moves, uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref)}
 }
 
-// partPlace is where a part of an upload is: in the same set.
-func (s *Store) partPlace(ref object.UploadRef, number uint64, part int) place {
-	return place{s.home(ref.Key), partLock(ref.Bucket, ref.ID, part), partKey(number, part)}
+// partPlace is where a part of an upload is that a set has.
+func partPlace(s *set, ref object.UploadRef, number uint64, part int) place {
+	return place{set: s, lock: partLock(ref.Bucket, ref.ID, part), key: partKey(number, part)}
 }
 
 func noUpload(op string, ref object.UploadRef) error {
@@ -71,6 +72,7 @@ func noUpload(op string, ref object.UploadRef) error {
 // CreateUpload implements object.Uploads.
 func (s *Store) CreateUpload(ctx context.Context, up object.Upload) (object.Upload, error) {
 	const op = "create upload"
+	defer s.enter().leave()
 	b, err := s.bucket(ctx, op, up.Bucket)
 	if err != nil {
 		return object.Upload{}, err
@@ -83,7 +85,7 @@ func (s *Store) CreateUpload(ctx context.Context, up object.Upload) (object.Uplo
 	v := &value{geometry: at.set.geometry(up.Meta.StorageClass, -1), start: at.set.start(up.Key), upload: up, info: object.Info{Meta: up.Meta}}
 	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: at.set.majority(), Value: v.encode()}
 	err = s.holding(ctx, at, func(ctx context.Context, h *hold) error {
-		return h.commit(ctx, r, commitment{})
+		return h.commit(ctx, at.set, r, commitment{})
 	})
 	if err != nil {
 		return object.Upload{}, fail(op, up.Bucket+"/"+up.Key, err)
@@ -91,22 +93,22 @@ func (s *Store) CreateUpload(ctx context.Context, up object.Upload) (object.Uplo
 	return up, nil
 }
 
-// upload returns an upload in progress.
-func (s *Store) upload(ctx context.Context, op string, ref object.UploadRef) (*bucket, *value, error) {
+// upload returns an upload in progress, and the set that has it and its parts.
+func (s *Store) upload(ctx context.Context, op string, ref object.UploadRef) (*value, *set, error) {
 	b, err := s.bucket(ctx, op, ref.Bucket)
 	if err != nil {
 		return nil, nil, err
 	}
 	if _, ok := uploadNumber(ref.ID); !ok {
-		return b, nil, noUpload(op, ref)
+		return nil, nil, noUpload(op, ref)
 	}
 	at := s.uploadPlace(b, ref)
-	r, err := s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
+	r, set, err := s.located(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
 	if err != nil {
 		return nil, nil, fail(op, ref.Bucket+"/"+ref.Key, err)
 	}
 	v, err := uploadOf(op, ref, r)
-	return b, v, err
+	return v, set, err
 }
 
 func uploadOf(op string, ref object.UploadRef, r *register.Record) (*value, error) {
@@ -123,7 +125,8 @@ func uploadOf(op string, ref object.UploadRef, r *register.Record) (*value, erro
 
 // StatUpload implements object.Uploads.
 func (s *Store) StatUpload(ctx context.Context, ref object.UploadRef) (object.Upload, error) {
-	_, v, err := s.upload(ctx, "stat upload", ref)
+	defer s.enter().leave()
+	v, _, err := s.upload(ctx, "stat upload", ref)
 	if err != nil {
 		return object.Upload{}, err
 	}
@@ -134,12 +137,13 @@ func (s *Store) StatUpload(ctx context.Context, ref object.UploadRef) (object.Up
 // nobody completes or ends it meanwhile.
 func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, body object.Body) (object.Part, error) {
 	const op = "put part"
+	defer s.enter().leave()
 	name := ref.Bucket + "/" + ref.Key
-	_, up, err := s.upload(ctx, op, ref)
+	up, set, err := s.upload(ctx, op, ref)
 	if err != nil {
 		return object.Part{}, err
 	}
-	w, err := s.write(ctx, s.home(ref.Key), up.geometry, ref.Key, body)
+	w, err := s.write(ctx, set, up.geometry, ref.Key, body)
 	if err != nil {
 		return object.Part{}, fail(op, name, err)
 	}
@@ -147,15 +151,25 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 		s.drop(w)
 		return object.Part{}, object.E(op, name, object.InvalidRequest, fmt.Errorf("the upload has %s checksums, the part has not", up.upload.Algorithm))
 	}
-	v := w.value(s)
-	err = s.commitPart(ctx, op, ref, number, w, v)
-	if err != nil {
+	for try := 1; ; try++ {
+		v := w.value(s)
+		err := s.commitPart(ctx, op, ref, number, w, v)
+		if errors.Is(err, errMoved) && try < maxHolds {
+			if up, set, err = s.upload(ctx, op, ref); err == nil {
+				w, err = s.carry(ctx, w, set, up.geometry, ref)
+			}
+			if err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			return partOf(number, v), nil
+		}
 		if !errors.Is(err, object.Unknown) {
 			s.drop(w)
 		}
 		return object.Part{}, fail(op, name, err)
 	}
-	return partOf(number, v), nil
 }
 
 // value returns what is said of a content that was written.
@@ -181,7 +195,7 @@ func (w *written) record(v *value) register.Record {
 }
 
 func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef, number int, w *written, v *value) error {
-	lease, err := s.acquire(ctx, lock.Shared, place{set: s.home(ref.Key), lock: uploadLock(ref.Bucket, ref.ID)})
+	lease, err := s.acquire(ctx, lock.Shared, place{set: w.set, lock: uploadLock(ref.Bucket, ref.ID)})
 	if err != nil {
 		return err
 	}
@@ -191,21 +205,26 @@ func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef,
 		return err
 	}
 	at := s.uploadPlace(b, ref)
-	up, err := asking{s: at.set}.latest(ctx, at.key)
-	if err != nil {
+	up, err := asking{s: w.set}.latest(ctx, at.key)
+	switch {
+	case err != nil:
 		return err
-	}
-	if up == nil {
+	case up == nil && (at.moves != nil || at.set != w.set):
+		return object.E(op, ref.Bucket+"/"+ref.Key, object.Unavailable, errMoved)
+	case up == nil:
 		return noUpload(op, ref)
 	}
 	id, _ := uploadNumber(ref.ID)
 	v.info.Parts = []object.PartInfo{{Number: number, Salt: w.digest.Salt}}
 	r := w.record(v)
 	r.Version = register.Null
-	return s.holding(ctx, s.partPlace(ref, id, number), func(ctx context.Context, h *hold) error {
-		return h.commit(ctx, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+	return s.holding(ctx, partPlace(w.set, ref, id, number), func(ctx context.Context, h *hold) error {
+		return h.commit(ctx, h.set, r, commitment{strict: true, targets: w.targets, inline: w.inline})
 	})
 }
+
+// errMoved says that an upload is in another set by now, or is no more.
+var errMoved = errors.New("erasure: the upload has been moved meanwhile")
 
 // partOf returns what is told of a part.
 func partOf(number int, v *value) object.Part {
@@ -223,18 +242,18 @@ type stored struct {
 	made register.Token
 }
 
-// partsOf is the listing of an upload's parts.
-func (s *Store) partsOf(ref object.UploadRef, number uint64) *listing {
-	return &listing{s: s, sets: []*set{s.home(ref.Key)}, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
+// partsOf is the listing of an upload's parts that a set has.
+func (s *Store) partsOf(in *set, ref object.UploadRef, number uint64) *listing {
+	return &listing{s: s, sets: []*set{in}, q: register.ScanQuery{Space: register.Parts, Bucket: number}, lockName: func(name string) string {
 		n, _ := strconv.Atoi(name)
 		return partLock(ref.Bucket, ref.ID, n)
 	}}
 }
 
 // parts returns the parts of an upload with numbers greater than after.
-func (s *Store) parts(ctx context.Context, ref object.UploadRef, after, limit int) (parts []stored, more bool, err error) {
+func (s *Store) parts(ctx context.Context, in *set, ref object.UploadRef, after, limit int) (parts []stored, more bool, err error) {
 	number, _ := uploadNumber(ref.ID)
-	l := s.partsOf(ref, number)
+	l := s.partsOf(in, ref, number)
 	err = l.from(ctx, fmt.Sprintf("%05d", after+1), func(name string, r *register.Record) (bool, error) {
 		if len(parts) == limit {
 			more = true
@@ -254,13 +273,32 @@ func (s *Store) parts(ctx context.Context, ref object.UploadRef, after, limit in
 	return parts, more, err
 }
 
+// partsNow returns the parts of an upload that has not moved meanwhile.
+func (s *Store) partsNow(ctx context.Context, op string, ref object.UploadRef, after, limit int) (parts []stored, more bool, err error) {
+	_, set, err := s.upload(ctx, op, ref)
+	for range maxHolds {
+		if err != nil {
+			return nil, false, err
+		}
+		if parts, more, err = s.parts(ctx, set, ref, after, limit); err != nil {
+			return nil, false, err
+		}
+		if len(s.epoch.Load().sources) == 0 {
+			return parts, more, nil // nothing moves
+		}
+		before := set
+		if _, set, err = s.upload(ctx, op, ref); err == nil && set == before {
+			return parts, more, nil
+		}
+	}
+	return nil, false, cmp.Or(err, object.E(op, ref.Bucket+"/"+ref.Key, object.Unavailable, errMoved))
+}
+
 // ListParts implements object.Uploads.
 func (s *Store) ListParts(ctx context.Context, ref object.UploadRef, after, limit int) ([]object.Part, bool, error) {
 	const op = "list parts"
-	if _, _, err := s.upload(ctx, op, ref); err != nil {
-		return nil, false, err
-	}
-	all, more, err := s.parts(ctx, ref, after, limit)
+	defer s.enter().leave()
+	all, more, err := s.partsNow(ctx, op, ref, after, limit)
 	if err != nil {
 		return nil, false, fail(op, ref.Bucket+"/"+ref.Key, err)
 	}
@@ -275,6 +313,7 @@ func (s *Store) ListParts(ctx context.Context, ref object.UploadRef, after, limi
 // those of the parts.
 func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
 	const op = "complete upload"
+	defer s.enter().leave()
 	var info object.Info
 	b, err := s.bucket(ctx, op, ref.Bucket)
 	if err != nil {
@@ -284,7 +323,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 		return info, noUpload(op, ref)
 	}
 	err = s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error {
-		r, err := h.latest(ctx)
+		r, set, err := h.latest(ctx)
 		if err != nil {
 			return err
 		}
@@ -296,20 +335,20 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 		if err != nil {
 			return err
 		}
-		parts, _, err := s.parts(ctx, ref, 0, object.MaxPartNumber)
+		parts, _, err := s.parts(ctx, set, ref, 0, object.MaxPartNumber)
 		if err != nil {
 			return err
 		}
-		if info, err = s.assemble(ctx, up, parts, in); err != nil {
+		if info, err = s.assemble(ctx, set, up, parts, in); err != nil {
 			return err
 		}
-		return s.endUpload(ctx, h, ref, parts)
+		return s.endUpload(ctx, h, ref)
 	})
 	return info, fail(op, ref.Bucket+"/"+ref.Key, err)
 }
 
-// assemble commits the object that the parts make.
-func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
+// assemble commits the object that the parts make, in the set that has them.
+func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
 	have := make([]object.Part, len(parts))
 	byNumber := make(map[int]*stored, len(parts))
 	for i := range parts {
@@ -323,7 +362,7 @@ func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in obje
 	v := &value{geometry: up.geometry, start: up.start, uploadID: up.upload.ID, info: object.Info{
 		Size: a.Size, Modified: s.cfg.Now().UTC(), ETag: a.ETag, Checksum: a.Checksum, Parts: a.Infos, Meta: up.upload.Meta,
 	}}
-	r := register.Record{Kind: register.Object, Quorum: s.home(ref.Key).majority()}
+	r := register.Record{Kind: register.Object, Quorum: set.majority()}
 	for _, p := range a.Parts {
 		from := byNumber[p.Number].v
 		v.info.Overhead += from.info.Overhead
@@ -340,7 +379,7 @@ func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in obje
 		r.Version, r.Made = h.nextVersion(b)
 		r.Value = v.encode()
 		info = b.info(ref, &r, v)
-		err := h.commit(ctx, r, commitment{})
+		err := h.put(ctx, set, r, commitment{})
 		info.Sequence = h.sequence()
 		return err
 	})
@@ -349,13 +388,13 @@ func (s *Store) assemble(ctx context.Context, up *value, parts []stored, in obje
 
 // completedBefore returns the current object if it was made by the same Complete.
 func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in object.CompleteInput, not error) (object.Info, error) {
-	b, r, err := s.find(ctx, "complete upload", ref.Ref)
+	f, err := s.find(ctx, "complete upload", ref.Ref)
 	if err != nil {
 		return object.Info{}, not //nolint:nilerror // there is no such upload, whatever else is the matter
 	}
-	v, err := decodeValue(r.Value)
-	if err != nil || v.uploadID != ref.ID || len(v.info.Parts) != len(in.Parts) {
-		return object.Info{}, not //nolint:nilerror // another object
+	v := f.v
+	if v.uploadID != ref.ID || len(v.info.Parts) != len(in.Parts) {
+		return object.Info{}, not // another object
 	}
 	have := make([]object.Part, len(in.Parts))
 	for i, p := range v.info.Parts {
@@ -365,32 +404,45 @@ func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in ob
 	if a, err := object.Assemble(up, have, in); err != nil || a.ETag != v.info.ETag {
 		return object.Info{}, not //nolint:nilerror // other parts: not this Complete
 	}
-	return b.info(ref.Ref, r, v), nil
+	return f.b.info(ref.Ref, f.r, v), nil
 }
 
 // endUpload removes an upload and its parts. What they contain stays if an object refers to
 // it.
-func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef, parts []stored) error {
-	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
-	if err := h.commit(ctx, gone, commitment{}); err != nil {
+func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef) error {
+	all, err := h.copies(ctx, register.Null, register.Token{})
+	if err == nil {
+		err = h.remove(ctx, all)
+	}
+	if err != nil {
 		return err
 	}
-	number, _ := uploadNumber(ref.ID)
-	for i := range parts {
-		n := parts[i].Number
-		err := s.holding(ctx, s.partPlace(ref, number, n), func(ctx context.Context, h *hold) error {
-			return h.commit(ctx, gone, commitment{})
-		})
-		if err != nil {
-			s.cfg.Logger.Warn("a part of an upload that has ended is left", "bucket", ref.Bucket, "key", ref.Key, "upload", ref.ID, "part", n, "error", err)
+	for _, set := range h.sets() {
+		if err := s.dropParts(ctx, set, ref); err != nil {
+			s.cfg.Logger.Warn("parts of an upload that has ended are left", "bucket", ref.Bucket, "key", ref.Key, "upload", ref.ID, "error", err)
 		}
 	}
 	return nil
 }
 
+// dropParts removes the parts of an upload that a set has.
+func (s *Store) dropParts(ctx context.Context, in *set, ref object.UploadRef) error {
+	parts, _, err := s.parts(ctx, in, ref, 0, object.MaxPartNumber)
+	number, _ := uploadNumber(ref.ID)
+	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: in.majority()}
+	errs := []error{err}
+	for i := range parts {
+		errs = append(errs, s.holding(ctx, partPlace(in, ref, number, parts[i].Number), func(ctx context.Context, h *hold) error {
+			return h.commit(ctx, in, gone, commitment{})
+		}))
+	}
+	return errors.Join(errs...)
+}
+
 // AbortUpload implements object.Uploads.
 func (s *Store) AbortUpload(ctx context.Context, ref object.UploadRef) error {
 	const op = "abort upload"
+	defer s.enter().leave()
 	b, err := s.bucket(ctx, op, ref.Bucket)
 	if err != nil {
 		return err
@@ -399,18 +451,14 @@ func (s *Store) AbortUpload(ctx context.Context, ref object.UploadRef) error {
 		return noUpload(op, ref)
 	}
 	err = s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error {
-		r, err := h.latest(ctx)
+		r, _, err := h.latest(ctx)
 		if err != nil {
 			return err
 		}
 		if r == nil {
 			return noUpload(op, ref)
 		}
-		parts, _, err := s.parts(ctx, ref, 0, object.MaxPartNumber)
-		if err != nil {
-			return err
-		}
-		return s.endUpload(ctx, h, ref, parts)
+		return s.endUpload(ctx, h, ref)
 	})
 	return fail(op, ref.Bucket+"/"+ref.Key, err)
 }
@@ -418,6 +466,7 @@ func (s *Store) AbortUpload(ctx context.Context, ref object.UploadRef) error {
 // ListUploads implements object.Uploads.
 func (s *Store) ListUploads(ctx context.Context, q object.UploadQuery) (object.UploadPage, error) {
 	const op = "list uploads"
+	defer s.enter().leave()
 	b, err := s.bucket(ctx, op, q.Bucket)
 	if err != nil {
 		return object.UploadPage{}, err
@@ -444,6 +493,9 @@ func (s *Store) uploads(b *bucket, bucket, prefix string) *listing {
 	return &listing{s: s, sets: s.sets, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: prefix}, lockName: func(name string) string {
 		_, id := splitUpload(name)
 		return uploadLock(bucket, id)
+	}, keyOf: func(name string) string {
+		key, _ := splitUpload(name)
+		return key
 	}}
 }
 

@@ -9,12 +9,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
@@ -55,23 +54,25 @@ func checkNoDrive(path string) error {
 
 // openDrives opens drives over which contents are spread.
 func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slog.Logger) (_ *backend, err error) {
-	if len(l) > 1 {
-		return nil, usage("several sets on one node are not offered by this version", "name 16 drives at most")
-	}
-	paths, parity := l[0].drives, l[0].parity
-	set, err := format.Open(ctx, paths, log)
+	opened, err := format.OpenAll(ctx, l.each(), log)
 	if err != nil {
 		return nil, drivesFailure(err)
 	}
-	b := &backend{what: l.what(), ends: []func() error{set.Close, lookAfter(ctx, set)}}
+	sets := localSets{l, opened}
+	b := &backend{what: l.what(), ends: []func() error{sets.close, sets.lookAfter(ctx)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	local := lock.NewLocal(set.Boot)
+	boot := sets.boot()
+	local := lock.NewLocal(boot)
 	b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
-	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{Sets: l.configs(func(int) []erasure.Drive { return set.Drives }), Locker: local, Logger: log, Now: time.Now})
+	base := baseTable(l.sizes(), opened[0].Of)
+	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{
+		Sets: l.configs(func(i int) []erasure.Drive { return opened[i].Drives }), Table: base, Seed: placement.Seed(opened[0].Deployment),
+		Locker: local, Logger: log, Now: time.Now,
+	})
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")
 	}
@@ -80,48 +81,24 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	if err != nil {
 		return nil, failed("cannot read the settings on the drives", err, "see that a majority of the drives can be read")
 	}
-	b.records, b.sessions = driveRecords{kept}, soleSession(set.Boot)
-	b.journal = store.Journal(soleSession(set.Boot))
-	if set.Formed {
-		log.Info("formed a set of drives", "drives", len(paths), "parity", parity, "deployment", set.Deployment)
+	b.records, b.sessions = driveRecords{kept}, soleSession(boot)
+	b.journal = store.Journal(soleSession(boot))
+	sets.tellFormed(log)
+	b.parity, b.drives = l.parity(), sets.shown
+	log.Info(l.status(sets.offline()))
+	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, shares: l.sizes()}
+	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
+	if err := p.begin(ctx); err != nil {
+		return nil, err
 	}
-	b.parity, b.drives = parity, func() []gateway.Drive { return shownDrives(set, parity) }
-	log.Info(l.status([]int{len(paths) - set.Online() + len(set.Blank())}))
 	passes := newPasses(b.records, true)
 	b.healer, b.counts = passes, store.Counts
 	k := keeper{
 		store: store, kept: b.records, passes: passes, locker: local, log: log,
-		stands: func() standing { return setStanding(store, set) },
-		healed: func(_ context.Context, drives []string) error { return set.Healed(drives) },
+		stands: func() standing { return sets.standing(store) }, healed: sets.healed,
 	}
-	b.ends = append(b.ends, k.keep(ctx))
+	b.ends = append(b.ends, k.keep(ctx), p.run(ctx))
 	return b, nil
-}
-
-// lookEvery is how often it is looked whether drives have gone or come.
-const lookEvery = 2 * time.Second
-
-// lookAfter looks so until the returned function is called.
-func lookAfter(ctx context.Context, set *format.Set) (end func() error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var looking sync.WaitGroup
-	looking.Go(func() {
-		for lock.Pause(ctx, lookEvery) {
-			set.Look(ctx)
-		}
-	})
-	return func() error {
-		cancel()
-		looking.Wait()
-		return nil
-	}
-}
-
-func shownDrives(set *format.Set, parity int) (all []gateway.Drive) {
-	for _, d := range set.States() {
-		all = append(all, gateway.Drive{Path: d.Path, ID: d.Drive, Parity: parity, Slot: d.Slot, Online: d.Online, Healing: d.Blank})
-	}
-	return all
 }
 
 // parities returns how many of so many drives may be lost: without losing objects, and without

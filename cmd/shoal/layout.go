@@ -121,6 +121,22 @@ func setSize(drives, nodes, wanted int) (int, error) {
 		"name as many of each node, in a number that such a set divides, or give --set-size")
 }
 
+// each returns the drives of each set.
+func (l layout[T]) each() (all [][]T) {
+	for i := range l {
+		all = append(all, l[i].drives)
+	}
+	return all
+}
+
+// sizes returns how many drives each set has.
+func (l layout[T]) sizes() (all []int) {
+	for i := range l {
+		all = append(all, len(l[i].drives))
+	}
+	return all
+}
+
 // drives returns how many drives all sets have.
 func (l layout[T]) drives() (n int) {
 	for i := range l {

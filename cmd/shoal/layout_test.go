@@ -43,7 +43,7 @@ func TestDrivesArePutIntoSets(t *testing.T) {
 			sets = append(sets, fmt.Sprint(what.drives[i].drives))
 		}
 		if what.nodes != nil {
-			for _, set := range what.nodes.sets() {
+			for _, set := range what.nodes.each() {
 				sets = append(sets, fmt.Sprint(set))
 			}
 		}
@@ -66,7 +66,7 @@ func TestEverySetHasAsManyDrivesOfEachNode(t *testing.T) {
 			t.Errorf("%d nodes with %d drives: %v", c.nodes, c.drives, err)
 			continue
 		}
-		for _, set := range e.sets() {
+		for _, set := range e.each() {
 			var each []int
 			for _, n := range perNode(set) {
 				each = append(each, n)

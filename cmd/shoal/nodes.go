@@ -25,7 +25,6 @@ import (
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/arbiter"
 	"github.com/shoal-storage/shoal/erasure/cluster"
-	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/node"
 	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -85,14 +84,6 @@ func parseEndpoint(text, port string) (at cluster.Endpoint, err error) {
 		at.Node = u.Host
 	}
 	return at, nil
-}
-
-// sets returns the endpoints of each set.
-func (e *endpoints) sets() (all [][]cluster.Endpoint) {
-	for i := range e.layout {
-		all = append(all, e.layout[i].drives)
-	}
-	return all
 }
 
 // perNode returns how many of some drives each node has.
@@ -194,6 +185,7 @@ type nodes struct {
 	finder  *finder
 	cluster *cluster.Cluster
 	store   atomic.Pointer[erasure.Store]
+	placer  atomic.Pointer[placer]
 	self    string // the name of this process
 	port    string // where other nodes reach it
 	ends    []func() error
@@ -270,7 +262,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 		return errors.Join(failed("cannot talk to other nodes", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
 	n.cluster = cluster.New(context.WithoutCancel(ctx), cluster.Config{
-		Self: n.self, Sets: n.e.sets(), Dial: n.dial, Plain: n.plain(), Missed: n.missed, Logger: fl.log,
+		Self: n.self, Sets: n.e.each(), Dial: n.dial, Plain: n.plain(), Missed: n.missed, Placed: n.placed, Logger: fl.log,
 	})
 	server := n.cluster.Server()
 	fl.mesh.Handle(node.CallProtocol, func(c *mesh.Conn) { server.ServeCalls(c) })
@@ -292,6 +284,14 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 func (n *nodes) missed() int64 {
 	if s := n.store.Load(); s != nil {
 		return s.Missed()
+	}
+	return 0
+}
+
+// placed returns by which epoch this node places objects.
+func (n *nodes) placed() uint64 {
+	if p := n.placer.Load(); p != nil {
+		return p.placed.Load()
 	}
 	return 0
 }
@@ -373,7 +373,9 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	}
 	fl.joined.Store(fl.node)
 	cfg.Locker = fl.node
-	cfg.Homes, cfg.Seed = homes(n.cluster.Tables())
+	tables := n.cluster.Tables()
+	base := baseTable(n.e.sizes(), tables[0].Of)
+	cfg.Table, cfg.Seed = base, placement.Seed(tables[0].Deployment)
 	for i := range cfg.Sets {
 		cfg.Sets[i].Writable = func() error { return n.cluster.Writable(i) }
 	}
@@ -384,25 +386,19 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	n.store.Store(store)
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
-		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.sets()...))), n.e.what()), drives: n.shown, parity: n.e.parity(),
+		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, parity: n.e.parity(),
 		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	passes := newPasses(b.records, false)
 	b.healer, b.counts = passes, store.Counts
-	k := keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
-	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx))
-	return b, nil
-}
-
-// homes returns which set has the objects of a partition, and by what keys fall into these:
-// sets that were formed first have all.
-func homes(tables []format.Table) (*placement.Table, uint64) {
-	first := max(1, tables[0].Of)
-	weights := make([]int, len(tables))
-	for i := range tables[:min(first, len(tables))] {
-		weights[i] = len(tables[i].Set)
+	p := &placer{store: store, kept: b.records, locker: fl.node, log: log, base: base, shares: n.e.sizes(), follow: n.cluster.Placed}
+	if err := p.begin(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
-	return placement.New(weights), placement.Seed(tables[0].Deployment)
+	n.placer.Store(p)
+	k := keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
+	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx), p.run(ctx))
+	return b, nil
 }
 
 // ready returns why this node can serve no writes now.

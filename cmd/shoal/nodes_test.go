@@ -35,7 +35,7 @@ func TestDrivesOfNodesAreWrittenOut(t *testing.T) {
 			continue
 		}
 		var names []string
-		for _, e := range slices.Concat(got.sets()...) {
+		for _, e := range slices.Concat(got.each()...) {
 			names = append(names, e.String())
 		}
 		if !slices.Equal(names, want) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
-	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -246,15 +245,4 @@ func (k *keeper) part(ctx context.Context, p *gateway.Pass, seen func(erasure.He
 		return k.everything(ctx, rate, seen)
 	}
 	return k.store.HealBucket(ctx, p.Bucket, p.Prefix, rate, seen) //nolint:wrapcheck // it is told as what came of the pass
-}
-
-// setStanding is how the drives of one process stand.
-func setStanding(store *erasure.Store, set *format.Set) standing {
-	s := standing{missed: store.Missed(), joined: int(set.Joined()), blank: set.Blank()}
-	for _, d := range set.States() {
-		if !d.Online {
-			s.offline++
-		}
-	}
-	return s
 }

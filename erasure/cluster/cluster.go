@@ -31,7 +31,8 @@ type Config struct {
 	Dial func(ctx context.Context, node, protocol string) (c net.Conn, who string, err error)
 	// Plain has contents go between nodes as they are; nil: encrypted as all else.
 	Plain  *Plain
-	Missed func() int64 // how often drives may have missed something, as this node knows
+	Missed func() int64  // how often drives may have missed something, as this node knows
+	Placed func() uint64 // the epoch of the placement by which this node acts; 0: it does not yet
 	Logger *slog.Logger
 }
 
@@ -75,6 +76,7 @@ type hello struct {
 	Layout [][]string     `json:"layout"` // the endpoints in its command line, by set
 	Found  []format.Found `json:"found"`
 	Missed int64          `json:"missed"`
+	Placed uint64         `json:"placed"`
 }
 
 // New returns a Cluster, which answers other nodes from now on but has no drives before Open.
@@ -428,7 +430,7 @@ func differing(name string, theirSets, ourSets [][]string) error {
 }
 
 func (c *Cluster) hello() hello {
-	h := hello{Node: c.cfg.Self, Layout: c.layout(), Missed: c.cfg.Missed()}
+	h := hello{Node: c.cfg.Self, Layout: c.layout(), Missed: c.cfg.Missed(), Placed: c.cfg.Placed()}
 	c.mu.Lock()
 	local, tables := c.local, c.tables
 	c.mu.Unlock()

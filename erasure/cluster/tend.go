@@ -87,6 +87,14 @@ func (c *Cluster) Missed() (missed int64, joined int) {
 	return missed + c.cfg.Missed(), c.joined
 }
 
+// Placed reports whether all nodes are there and act by an epoch of the placement, or a later
+// one.
+func (c *Cluster) Placed(epoch uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !slices.ContainsFunc(c.members, func(m *member) bool { return m.hello == nil || m.hello.Placed < epoch })
+}
+
 // Healed takes note that drives which stand for others have all that those had.
 func (c *Cluster) Healed(ctx context.Context, drives []string) error {
 	var errs []error

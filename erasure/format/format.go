@@ -33,6 +33,7 @@ var (
 type Set struct {
 	Drives     []erasure.Drive // by slot; one that is not there fails at once
 	Deployment string
+	Of         int    // how many sets there were when it was formed
 	Boot       uint32 // of this start: later than that of any before
 	Formed     bool   // it was formed just now
 	local      *Local
@@ -122,41 +123,62 @@ func (s *Set) Joined() int64 { return s.joined.Load() }
 
 // Open opens the drives in some directories, and forms them into a set if all of them are
 // blank. As long as a majority is there, others may be missing.
-func Open(ctx context.Context, paths []string, log *slog.Logger) (_ *Set, err error) {
-	local, err := Look(ctx, paths, log)
+func Open(ctx context.Context, paths []string, log *slog.Logger) (*Set, error) {
+	all, err := OpenAll(ctx, [][]string{paths}, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{local: local, slots: make([]atomic.Pointer[Opened], len(paths))}
+	return all[0], nil
+}
+
+// OpenAll opens the drives of several sets, in their order. Sets that are not formed are formed
+// together, and before that none is used.
+func OpenAll(ctx context.Context, sets [][]string, log *slog.Logger) (all []*Set, err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
+			for _, s := range all {
+				err = errors.Join(err, s.Close())
+			}
+			all = nil
 		}
 	}()
-	if s.Formed, err = local.formSet(); err != nil {
-		return nil, err
+	for _, paths := range sets {
+		local, err := Look(ctx, paths, log)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, &Set{local: local, slots: make([]atomic.Pointer[Opened], len(paths))})
 	}
-	if err := local.mixed(); err != nil {
-		return nil, err
+	if err := formAll(all); err != nil {
+		return all, err
 	}
-	for i := range paths {
+	for _, s := range all {
+		if err := s.use(); err != nil {
+			return all, err
+		}
+	}
+	return all, ctx.Err()
+}
+
+// use opens the drives of a set that is formed.
+func (s *Set) use() (err error) {
+	for i := range s.slots {
 		s.Drives = append(s.Drives, Slot{func() erasure.Drive { return s.drive(i) }})
 	}
-	s.Deployment = deployment(local.places)
 	if s.Boot, err = s.admit(); err != nil {
-		return nil, err
+		return err
 	}
-	for i, f := range local.Found() {
+	for i, f := range s.local.Found() {
 		if !f.Open {
-			log.Error("a drive is missing: nothing is stored on it", "path", f.Path, "error", local.places[i].why())
+			s.local.log.Error("a drive is missing: nothing is stored on it", "path", f.Path, "error", s.local.places[i].why())
 		}
 	}
 	s.noted = s.States()
-	online := s.Online()
-	if online-len(s.Blank()) < register.ReadQuorum(len(paths)) || online < register.Majority(len(paths)) {
-		return nil, fmt.Errorf("%w: %d of %d can be opened, %d are needed", ErrTooFew, online, len(paths), register.Majority(len(paths)))
+	online, n := s.Online(), len(s.slots)
+	if online-len(s.Blank()) < register.ReadQuorum(n) || online < register.Majority(n) {
+		return fmt.Errorf("%w: %d of %d can be opened, %d are needed", ErrTooFew, online, n, register.Majority(n))
 	}
-	return s, ctx.Err()
+	return nil
 }
 
 // Look looks what has become of the drives: those that have failed or have gone are given
@@ -229,68 +251,6 @@ func (s *Set) admit() (number uint32, err error) {
 		}
 	}
 	return number, nil
-}
-
-// formSet makes a set of places that are all blank, and reports whether it did.
-func (l *Local) formSet() (bool, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.places {
-		if p.id != nil {
-			return false, nil
-		}
-	}
-	for _, p := range l.places {
-		if p.err != nil {
-			return false, fmt.Errorf("%w: %s: %w", ErrIncomplete, p.path, p.err)
-		}
-	}
-	set := make([]string, len(l.places))
-	for i := range set {
-		set[i] = uuid.New()
-	}
-	deployment := uuid.New()
-	for i, p := range l.places {
-		if err := p.form(Identity{Deployment: deployment, Drive: set[i], Set: set}); err != nil {
-			return false, fmt.Errorf("%s: %w", p.path, err)
-		}
-	}
-	return true, nil
-}
-
-func deployment(places []*place) string {
-	for _, p := range places {
-		if p.id != nil {
-			return p.id.Deployment
-		}
-	}
-	return ""
-}
-
-// mixed returns an error if the drives are not those of one set.
-func (l *Local) mixed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	known := make(map[string]*place)
-	var first *place
-	for _, p := range l.places {
-		if p.err != nil || p.id == nil {
-			continue
-		}
-		if first == nil {
-			first = p
-		}
-		other := known[p.id.Drive]
-		switch known[p.id.Drive] = p; {
-		case len(p.id.Set) != len(l.places):
-			return fmt.Errorf("%w: %s is of a set of %d, and %d are named", ErrOther, p.path, len(p.id.Set), len(l.places))
-		case p.id.Deployment != first.id.Deployment:
-			return fmt.Errorf("%w: %s is of another than %s", ErrOther, p.path, first.path)
-		case other != nil:
-			return fmt.Errorf("%w: %s and %s are the same", ErrOther, p.path, other.path)
-		}
-	}
-	return nil
 }
 
 // arrange returns the places by slot; nil where none is. What is no drive of the set, or

@@ -53,6 +53,48 @@ func run(t *testing.T, paths []string, do func(set *format.Set, s *erasure.Store
 	return errors.Join(s.Close(), set.Close())
 }
 
+// openSets opens the drives of sets and closes them, and returns the error.
+func openSets(t *testing.T, sets ...[]string) (all []*format.Set, err error) {
+	t.Helper()
+	all, err = format.OpenAll(t.Context(), sets, slog.New(slog.DiscardHandler))
+	for _, s := range all {
+		must(t, s.Close())
+	}
+	return all, err
+}
+
+func TestSetsAreFormedTogetherAndFoundAgain(t *testing.T) {
+	paths := directories(t, 12)
+	a, b, c := paths[:4], paths[4:8], paths[8:]
+	if _, err := openSets(t, a, append(slices.Clone(b[:3]), b[3]+"/none")); !errors.Is(err, format.ErrIncomplete) {
+		t.Errorf("with a drive missing: %v", err)
+	}
+	all, err := openSets(t, a, b)
+	must(t, err)
+	if !all[0].Formed || !all[1].Formed || all[0].Deployment != all[1].Deployment || all[1].Of != 2 {
+		t.Errorf("formed were %+v and %+v", all[0], all[1])
+	}
+	for what, sets := range map[string][][]string{"one of two sets": {a}, "the other one": {b}, "in another order": {b, a}, "a drive of the other set": {append(slices.Clone(a[:3]), b[0]), append(slices.Clone(b[1:]), a[3])}} {
+		if _, err := openSets(t, sets...); !errors.Is(err, format.ErrOther) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	all, err = openSets(t, a, b, c)
+	must(t, err)
+	if all[0].Formed || !all[2].Formed || all[2].Deployment != all[0].Deployment || all[0].Of != 2 || all[2].Of != 3 {
+		t.Errorf("after one was added: %+v, %+v", all[0], all[2])
+	}
+}
+
+func TestBlankDrivesAreNotTakenForASetThatWasThere(t *testing.T) {
+	paths := directories(t, 12)
+	_, err := openSets(t, paths[:4], paths[4:8])
+	must(t, err)
+	if _, err := openSets(t, paths[:4], paths[8:]); !errors.Is(err, format.ErrTooFew) {
+		t.Errorf("%v", err)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/internal/lock"
+)
+
+// placementRecord is the setting that says which set of drives has the objects of a partition.
+// Without it the sets have them that were formed first.
+const placementRecord = "placement"
+
+// How often it is looked whether objects are to be moved, and how others have got on.
+const (
+	placeLook = 5 * time.Second
+	placeSoon = time.Second
+)
+
+// placer has this process place objects as is agreed, and one of all processes move those that
+// are to be elsewhere.
+type placer struct {
+	store  *erasure.Store
+	kept   records
+	locker lock.Locker
+	log    *slog.Logger
+	base   *placement.Table // in force without a record
+	shares []int            // of the sets, by which they get objects
+	// follow reports whether every process places by this epoch or a later one, and by none
+	// before it.
+	follow func(epoch uint64) bool
+	placed atomic.Uint64 // the epoch by which this process does
+}
+
+// baseTable is the Table of sets of which those that were formed first have everything, by how
+// many drives each has.
+func baseTable(drives []int, formedFirst int) *placement.Table {
+	weights := make([]int, len(drives))
+	copy(weights, drives[:min(max(1, formedFirst), len(drives))])
+	return placement.New(weights)
+}
+
+// table returns what is agreed, with the revision of its record; 0: there is none.
+func (p *placer) table() (*placement.Table, uint64, error) {
+	value, revision, err := p.kept.Get(placementRecord)
+	if err != nil || value == nil {
+		return p.base, revision, err
+	}
+	t, err := placement.Decode(value)
+	return t, revision, err
+}
+
+// begin places by what is agreed, before anything is served.
+func (p *placer) begin(ctx context.Context) error {
+	t, _, err := p.table()
+	if err == nil {
+		err = p.store.Place(ctx, t)
+	}
+	if err != nil {
+		return failed("cannot find out which drives have which objects", err, "name all drives that were named before")
+	}
+	p.placed.Store(t.Epoch)
+	return nil
+}
+
+// run does so until the returned function is called.
+func (p *placer) run(ctx context.Context) (end func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { p.obey(ctx) })
+	running.Go(func() { lock.Elect(ctx, p.locker, "s/move", p.rebalance) })
+	return func() error {
+		cancel()
+		running.Wait()
+		return nil
+	}
+}
+
+// obey places by what is agreed, whenever that changes.
+func (p *placer) obey(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := p.kept.Changed()
+		t, _, err := p.table()
+		if err == nil && t.Epoch != p.placed.Load() {
+			if err = p.store.Place(ctx, t); err == nil {
+				p.placed.Store(t.Epoch)
+				continue
+			}
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				p.log.Error("objects cannot be placed as was agreed, and will be later", "error", err)
+			}
+			lock.Pause(ctx, placeLook)
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// rebalance has every set get its share of the objects.
+func (p *placer) rebalance(ctx context.Context) {
+	for lock.Pause(ctx, placeSoon); ctx.Err() == nil; {
+		again, err := p.step(ctx)
+		if err != nil && ctx.Err() == nil {
+			p.log.Error("objects cannot be moved to other sets of drives, and will be later", "error", err)
+		}
+		lock.Pause(ctx, again)
+	}
+}
+
+// step does what is next, and says when to go on.
+func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
+	t, revision, err := p.table()
+	if err != nil {
+		return placeLook, err
+	}
+	if t.Phase == placement.Settled {
+		next := t.Rebalanced(p.shares)
+		if next == nil {
+			return placeLook, nil
+		}
+		p.log.Info("objects are to be moved to other sets of drives", "placement", next.Epoch, "partitions", next.Moves())
+		return placeSoon, p.set(ctx, next, revision)
+	}
+	if !p.follow(t.Epoch) {
+		return placeSoon, nil
+	}
+	if t.Phase == placement.Moving {
+		if done, err := p.move(ctx); err != nil || !done {
+			return placeLook, err
+		}
+		p.log.Info("all objects are where they are to be", "placement", t.Epoch+1)
+	}
+	return placeSoon, p.set(ctx, t.Next(), revision)
+}
+
+func (p *placer) set(ctx context.Context, t *placement.Table, revision uint64) error {
+	if err := p.kept.Set(ctx, placementRecord, t.Encode(), revision); err != nil {
+		return fmt.Errorf("agree on placement %d: %w", t.Epoch, err)
+	}
+	return nil
+}
+
+// move makes a pass, and reports whether there was nothing left to move.
+func (p *placer) move(ctx context.Context) (done bool, err error) {
+	tell := func(msg string, m erasure.Moved) {
+		p.log.Info(msg, "names", m.Names, "versions", m.Versions, "bytes", m.Bytes, "failed", m.Failed)
+	}
+	told := time.Now()
+	m, err := p.store.Move(ctx, func(m erasure.Moved) {
+		if time.Since(told) > placeLook {
+			told = time.Now()
+			tell("objects are being moved to other sets of drives", m)
+		}
+	})
+	if err == nil && m.Names > 0 {
+		tell("objects were moved to other sets of drives", m)
+	}
+	return err == nil && m.Names == 0, err //nolint:wrapcheck // it says what it is
+}

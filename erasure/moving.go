@@ -1,0 +1,337 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// Moved is what a pass has found in sets that partitions leave, and done.
+type Moved struct {
+	Names    int64 // of objects and uploads that were there
+	Versions int64 // that were moved
+	Bytes    int64 // of their contents
+	Failed   int64 // names that could not be moved, and will be tried again
+}
+
+// Move goes once through the sets that partitions leave by the Table, which is Moving, and moves
+// what is in those. Nothing is left when it has found no names. seen, if not nil, hears of it
+// now and then. Everybody acts by that Table, and nobody by one before.
+func (s *Store) Move(ctx context.Context, seen func(Moved)) (Moved, error) {
+	e := s.enter()
+	defer e.leave()
+	m := &mover{s: s, seen: seen}
+	if e.table.Phase != placement.Moving {
+		return m.done, nil
+	}
+	var buckets []*bucket
+	err := s.buckets().each(ctx, func(_ string, r *register.Record) (bool, error) {
+		b, err := decodeBucket(r)
+		buckets = append(buckets, b)
+		return err == nil, err
+	})
+	for _, b := range buckets {
+		for _, set := range s.sets {
+			if err == nil && e.sources[set] {
+				err = m.bucket(ctx, b, set)
+			}
+		}
+	}
+	return m.done, fail("move", "", err)
+}
+
+// mover is one such pass.
+type mover struct {
+	s    *Store
+	done Moved
+	seen func(Moved)
+	told int64 // names
+}
+
+// tellNames is after how many names somebody hears of a pass.
+const tellNames = 100
+
+// bucket moves what a set has of a bucket and is to leave it.
+func (m *mover) bucket(ctx context.Context, b *bucket, from *set) error {
+	objects := m.s.listing(b, b.Record.Name, "", "", object.MaxListLimit)
+	objects.q.Versions = true
+	err := m.names(ctx, objects, from, func(ctx context.Context, name string) error {
+		return m.object(ctx, b, object.Ref{Bucket: b.Record.Name, Key: name})
+	})
+	if err != nil {
+		return err
+	}
+	return m.names(ctx, m.s.uploads(b, b.Record.Name, ""), from, func(ctx context.Context, name string) error {
+		key, id := splitUpload(name)
+		return m.upload(ctx, b, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
+	})
+}
+
+// names calls move for the names that a set has of a listing and that are to leave it.
+func (m *mover) names(ctx context.Context, l *listing, from *set, move func(ctx context.Context, name string) error) error {
+	l.sets = []*set{from}
+	for at, more := "", true; more; {
+		entries, further, err := l.scan(ctx, at, register.Token{})
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			name := entries[i].name
+			_, moves := m.s.home(l.keyOf(name))
+			if moves == nil || moves.from != from {
+				continue
+			}
+			if err := move(ctx, name); err != nil {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				m.done.Failed++
+				m.done.Names++ // it is there
+				m.s.cfg.Logger.Warn("an object is not moved to another set of drives yet", "name", name, "error", err)
+			}
+			if m.seen != nil && m.done.Names-m.told >= tellNames {
+				m.told = m.done.Names
+				m.seen(m.done)
+			}
+		}
+		if more = further && len(entries) > 0; more {
+			at = behind(entries[len(entries)-1])
+		}
+	}
+	return nil
+}
+
+// object moves the versions of an object, each by itself: while one is in both sets it is the
+// same.
+func (m *mover) object(ctx context.Context, b *bucket, ref object.Ref) error {
+	return m.s.holding(ctx, m.s.objectPlace(b, ref), func(ctx context.Context, h *hold) error {
+		found := false
+		for below, more := (register.Token{}), true; more; {
+			made, cut, err := h.listed(ctx, h.moves.from, below)
+			if err != nil {
+				return err
+			}
+			for _, version := range slices.Sorted(maps.Keys(made)) {
+				r, err := h.read(ctx, h.moves.from, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, version, made[version]) })
+				if err == nil && r != nil {
+					found = true
+					err = m.version(ctx, h, ref, r)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			below, more = cut, !cut.IsZero()
+		}
+		if found {
+			m.done.Names++
+		}
+		return nil
+	})
+}
+
+// listed returns the registers of the key that any drive of a quorum of a set lists, made before
+// a token; cut is where the next ones begin, if there may be more.
+func (h *hold) listed(ctx context.Context, s *set, below register.Token) (made map[string]register.Token, cut register.Token, err error) {
+	a, need := asking{s, h.token}, register.ReadQuorum(len(s.drives))
+	replies := a.ask(ctx, register.Query{Key: h.key, Below: below}, func(replies []reply[register.View], _ bool) bool { return succeeded(replies) >= need })
+	if succeeded(replies) < need {
+		return nil, cut, a.failure(replies)
+	}
+	e := entry{set: s, name: h.key.Name, views: slices.DeleteFunc(replies, func(r reply[register.View]) bool { return r.err != nil })}
+	made, cut = e.versions()
+	return made, cut, nil
+}
+
+// version moves one version, unless there is a later one where it goes.
+func (m *mover) version(ctx context.Context, h *hold, ref object.Ref, r *register.Record) error {
+	to := h.moves.to
+	there, err := h.read(ctx, to, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, r.Version, r.Made) })
+	if err != nil {
+		return err
+	}
+	if there == nil || !r.Made.Less(there.Made) {
+		if err := m.copy(ctx, h, ref, r, nil); err != nil {
+			return err
+		}
+	}
+	return h.remove(ctx, []copied{{r, h.moves.from}})
+}
+
+// copy commits a record where it goes, with its contents cut anew: as g says, or if it is nil
+// as that set cuts them. ref is the object that it is of, or will be.
+func (m *mover) copy(ctx context.Context, h *hold, ref object.Ref, r *register.Record, g *shard.Geometry) error {
+	next, all, how, err := m.transfer(ctx, h, ref, r, g)
+	if err == nil {
+		err = h.commit(ctx, h.moves.to, next, how)
+	}
+	if err != nil {
+		if !errors.Is(err, object.Unknown) {
+			for _, w := range all {
+				m.s.drop(w)
+			}
+		}
+		return err
+	}
+	m.done.Versions++
+	for _, w := range all {
+		m.done.Bytes += w.size
+	}
+	return nil
+}
+
+// transfer writes the contents of a record to the drives where it goes, and returns it as it is
+// to be there.
+func (m *mover) transfer(ctx context.Context, h *hold, ref object.Ref, r *register.Record, g *shard.Geometry) (next register.Record, all []*written, how commitment, err error) {
+	to := h.moves.to
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return next, nil, how, err
+	}
+	codec, err := m.s.codec(v.geometry)
+	if err != nil {
+		return next, nil, how, err
+	}
+	if g == nil {
+		cut := to.geometry(v.info.Meta.StorageClass, v.single())
+		g = &cut
+	}
+	source := &handle{s: m.s, set: h.moves.from, ctx: ctx, codec: codec, v: v, info: object.Info{Bucket: ref.Bucket, Key: ref.Key}}
+	next = register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: to.majority()}
+	how.targets = slices.Repeat([]bool{true}, len(to.drives))
+	moved := *v
+	moved.geometry, moved.start, moved.contents = *g, to.start(ref.Key), nil
+	for i := range v.contents {
+		c := &v.contents[i]
+		w, err := m.s.writeApart(ctx, to, *g, ref.Key, &carried{source.content(c), c.size}, len(v.contents) > 1)
+		if err != nil {
+			return next, all, how, err
+		}
+		all = append(all, w)
+		next.Data, moved.contents = append(next.Data, w.id), append(moved.contents, w.content)
+		next.Need, next.Quorum, how.strict, how.inline = g.K, register.WriteQuorum(len(to.drives), g.K), true, w.inline
+		for j, has := range w.targets {
+			how.targets[j] = how.targets[j] && has
+		}
+	}
+	next.Value = moved.encode()
+	return next, all, how, nil
+}
+
+// single returns the size of the one content that a version has, -1 if there are several.
+func (v *value) single() int64 {
+	switch len(v.contents) {
+	case 0:
+		return 0
+	case 1:
+		return v.contents[0].size
+	}
+	return -1
+}
+
+// content reads one content to its end.
+func (h *handle) content(c *content) io.Reader {
+	return &rangeReader{h: h, pieces: []rangePiece{{c, 0, c.size}}}
+}
+
+// carried is a content that was stored as a body: what is told of it is known.
+type carried struct {
+	io.Reader
+	size int64
+}
+
+// Size implements object.Body.
+func (c *carried) Size() int64 { return c.size }
+
+// Digest implements object.Body.
+func (c *carried) Digest() object.Digest { return object.Digest{} }
+
+// carry writes a content anew for another set, which nothing refers to yet. If that fails the
+// content is as it was.
+func (s *Store) carry(ctx context.Context, w *written, to *set, g shard.Geometry, ref object.UploadRef) (*written, error) {
+	codec, err := s.codec(w.geometry)
+	if err != nil {
+		return w, err
+	}
+	v := &value{geometry: w.geometry, start: w.start}
+	h := &handle{s: s, set: w.set, ctx: ctx, codec: codec, v: v, info: object.Info{Bucket: ref.Bucket, Key: ref.Key}}
+	source := h.source(w.id)
+	if w.inline != nil {
+		source = w.inMemoryAt
+	}
+	next, err := s.write(ctx, to, g, ref.Key, &carried{codec.NewReader(shard.ID(w.id), w.size, 0, w.size, source, h.failed), w.size})
+	if err != nil {
+		return w, err
+	}
+	next.digest = w.digest
+	s.drop(w)
+	return next, nil
+}
+
+// inMemoryAt reads shards that wait for their record.
+func (w *written) inMemoryAt(i int, offset int64, p []byte) error {
+	if from := w.inline[w.set.drive(w.start, i)]; offset+int64(len(p)) <= int64(len(from)) {
+		copy(p, from[offset:])
+		return nil
+	}
+	return io.ErrUnexpectedEOF
+}
+
+// upload moves an upload: its parts first, and they go when it is found in the other set.
+func (m *mover) upload(ctx context.Context, b *bucket, ref object.UploadRef) error {
+	number, ok := uploadNumber(ref.ID)
+	if !ok {
+		return fmt.Errorf("erasure: %q is no upload's ID", ref.ID)
+	}
+	return m.s.holding(ctx, m.s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error {
+		from, to := h.moves.from, h.moves.to
+		r, err := h.read(ctx, from, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })
+		if err != nil || r == nil {
+			return err
+		}
+		m.done.Names++
+		v, err := decodeValue(r.Value)
+		if err != nil {
+			return err
+		}
+		parts, _, err := m.s.parts(ctx, from, ref, 0, object.MaxPartNumber)
+		if err != nil {
+			return err
+		}
+		v.geometry, v.start = to.geometry(v.info.Meta.StorageClass, -1), to.start(ref.Key)
+		for i := range parts {
+			if err := m.part(ctx, h.moves, ref, number, parts[i].Number, v.geometry); err != nil {
+				return err
+			}
+		}
+		next := register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: to.majority(), Value: v.encode()}
+		if err := h.commit(ctx, to, next, commitment{}); err != nil {
+			return err
+		}
+		if err := h.remove(ctx, []copied{{r, from}}); err != nil {
+			return err
+		}
+		return m.s.dropParts(ctx, from, ref)
+	})
+}
+
+// part copies a part. Whoever holds the upload's lock alone calls it.
+func (m *mover) part(ctx context.Context, moves *move, ref object.UploadRef, number uint64, part int, g shard.Geometry) error {
+	at := partPlace(moves.to, ref, number, part)
+	at.moves = moves
+	return m.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
+		r, err := h.read(ctx, moves.from, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })
+		if err != nil || r == nil {
+			return err
+		}
+		return m.copy(ctx, h, ref.Ref, r, &g)
+	})
+}
