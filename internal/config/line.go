@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // ErrText says that a text is not one of settings.
@@ -160,7 +161,8 @@ func (l Line) String() string {
 
 // Quote is a value as it stands in a line.
 func Quote(value string) string {
-	if strings.ContainsAny(value, " \"\\\t\n") {
+	special := func(c rune) bool { return c == '"' || c == '\\' || unicode.IsSpace(c) || !unicode.IsPrint(c) }
+	if strings.ContainsFunc(value, special) {
 		return strconv.Quote(value)
 	}
 	return value
