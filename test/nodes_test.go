@@ -22,6 +22,7 @@ import (
 type nodes struct {
 	dir     string
 	port    string
+	flags   []string // beside those that all have
 	drives  int      // of each node
 	names   []string // by which nodes reach each other
 	at      []place  // where clients reach them
@@ -62,7 +63,7 @@ func (c *nodes) drive(i, d int) string { return filepath.Join(c.dir, fmt.Sprintf
 // launch starts a node and does not wait for it.
 func (c *nodes) launch(t *testing.T, i int) *server {
 	t.Helper()
-	flags := []string{"--address", net.JoinHostPort(c.at[i].listen(), c.port)}
+	flags := append([]string{"--address", net.JoinHostPort(c.at[i].listen(), c.port)}, c.flags...)
 	var urls []string
 	for n := range c.servers {
 		for d := range c.drives {
