@@ -2,7 +2,11 @@ package test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -248,4 +252,73 @@ func (s *server) threads(t *testing.T) (n int) {
 	_, err = fmt.Sscan(rest, &n)
 	must(t, err)
 	return n
+}
+
+// TestAGatewayThatIsFrozenWhileItWritesIsDoneWithOfOneTree stops one in the middle of a PUT,
+// with a file open on the mount. The others take over what it had; when it goes on, what it
+// was told before is not done.
+func TestAGatewayThatIsFrozenWhileItWritesIsDoneWithOfOneTree(t *testing.T) {
+	fleet := startFleet(t, 3)
+	bucket, key := aws.String("bucket"), aws.String("key")
+	frozen, other := newS3(fleet[0], noRetry), newS3(fleet[1])
+	_, err := frozen.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	_, err = frozen.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader("before")})
+	must(t, err)
+	body, rest := io.Pipe()
+	done := make(chan error, 1)
+	url, err := s3.NewPresignClient(frozen).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key})
+	must(t, err)
+	go func() {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url.URL, body)
+		if err == nil {
+			request.ContentLength = 4 << 20
+			var answer *http.Response
+			if answer, err = http.DefaultClient.Do(request); err == nil {
+				_ = answer.Body.Close()
+				err = fmt.Errorf("it is answered with %s", answer.Status)
+			}
+		}
+		done <- err
+	}()
+	half := make([]byte, 2<<20)
+	_, err = rest.Write(half) // and as much is on the mount, or will soon be
+	must(t, err)
+	session := ""
+	eventually(t, "it is being written", func() bool {
+		files, err := filepath.Glob(filepath.Join(fleet[1].dir, ".shoal.sys", "sessions", "*", "*", "p.*"))
+		if err == nil && len(files) > 0 {
+			session = filepath.Dir(files[0])
+		}
+		return session != ""
+	})
+	must(t, fleet[0].cmd.Process.Signal(syscall.SIGSTOP))
+	began := time.Now()
+	eventually(t, "its session is fenced", func() bool {
+		_, err := os.Stat(session)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	t.Logf("fenced after %.1f s", time.Since(began).Seconds())
+	eventually(t, "another one writes what the frozen one owned", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		_, err := other.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader("after")})
+		return err == nil
+	})
+	t.Logf("taken over after %.1f s", time.Since(began).Seconds())
+	must(t, fleet[0].cmd.Process.Signal(syscall.SIGCONT))
+	_, _ = rest.Write(half) // it may be refused meanwhile
+	_ = rest.Close()
+	if err := <-done; err == nil || strings.Contains(err.Error(), "200 OK") {
+		t.Errorf("the PUT of the one that was frozen: %v", err)
+	}
+	for i, s := range fleet {
+		eventually(t, "all gateways show the one that was acknowledged", func() bool {
+			got, err := readS3(newS3(s).GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: key}))
+			if err == nil && string(got) != "after" {
+				t.Fatalf("gateway %d has %d bytes", i, len(got))
+			}
+			return err == nil
+		})
+	}
 }

@@ -77,7 +77,8 @@ func (m *Mount) Prove(ctx context.Context, number uint32, dir string) error {
 
 // Fence ends a session: it empties its directory and removes it. When it
 // returns nil, no rename or link that has one side in the directory can happen
-// any more, whatever a process has open and whatever is still on its way. It
+// any more, whatever a process has open and whatever is still on its way. On SMB it
+// cannot be removed while files in it are open, and is put away. It
 // can be called again, by any node and by several at once, and goes on until
 // ctx ends while the session makes new files.
 //
@@ -89,7 +90,11 @@ func (m *Mount) Fence(ctx context.Context, number uint32, dir string) error {
 	}
 	err := m.do(ctx, func() error {
 		return within(m.system, sessionsDir, func(sessions vfs.Dir) error {
-			return m.fence(ctx, sessions, hex32(number), dir)
+			if err := m.fence(ctx, sessions, hex32(number), dir); err != nil {
+				return err
+			}
+			m.tidy(ctx)
+			return nil
 		})
 	})
 	if err != nil {
@@ -103,7 +108,7 @@ func (m *Mount) fence(ctx context.Context, sessions vfs.Dir, root, dir string) e
 	if err != nil || !here {
 		return err
 	}
-	err = within(sessions, root, func(root vfs.Dir) error { return kill(ctx, root, dir, m.rescuer(dir)) })
+	err = within(sessions, root, func(root vfs.Dir) error { return kill(ctx, root, dir, func() error { return m.end(ctx, root, dir) }) })
 	if !gone(err) {
 		return err
 	}
@@ -118,11 +123,11 @@ func (m *Mount) fence(ctx context.Context, sessions vfs.Dir, root, dir string) e
 // be removed. It may leave it there, to be called for it again.
 type disposer func(ctx context.Context, dir vfs.Dir, e vfs.Entry) error
 
-// kill removes a directory and all that is in it, over and over until the
-// server says that there is none of the name.
-func kill(ctx context.Context, parent vfs.Dir, name string, dispose disposer) error {
+// kill has a directory removed, over and over until the server says that there is
+// none of the name.
+func kill(ctx context.Context, parent vfs.Dir, name string, remove func() error) error {
 	for {
-		if err := drain(ctx, parent, name, dispose); err != nil {
+		if err := remove(); err != nil {
 			return err
 		}
 		here, err := present(parent, name)
@@ -135,10 +140,70 @@ func kill(ctx context.Context, parent vfs.Dir, name string, dispose disposer) er
 	}
 }
 
+// end empties the directory of a session and removes it. What cannot be removed as
+// somebody has it open it puts away, where that ends a session as well.
+func (m *Mount) end(ctx context.Context, root vfs.Dir, session string) error {
+	for {
+		patience := 0
+		if m.byPath {
+			patience = idlePasses
+		}
+		err := drain(ctx, root, session, m.rescuer(session), patience)
+		if !errors.Is(err, errKept) {
+			return err
+		}
+		if away, err := m.putAway(root, session); away || err != nil {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// putAway gives the directory of a session another name, by which nobody knows it. An SMB
+// server is asked by paths from its share, whatever a client has open, so from then on nothing
+// can be renamed or linked out of the directory or into it. It refuses where this very client has
+// a file in the directory open: to its processes the directory would be the same one.
+func (m *Mount) putAway(root vfs.Dir, session string) (away bool, err error) {
+	if err := makeDir(m.system, awayDir); err != nil {
+		return false, err
+	}
+	err = within(m.system, awayDir, func(to vfs.Dir) error { return root.Rename(session, to, session+"."+random(8)) })
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EBUSY) {
+		return false, nil
+	}
+	if err = ignoreGone(err); err == nil {
+		m.log.Info("a session whose files are still open was put away", "session", session)
+	}
+	return err == nil, err
+}
+
+// tidy removes what was put away, as far as it is not open any more. What it cannot remove
+// is in nobody's way.
+func (m *Mount) tidy(ctx context.Context) {
+	if !m.byPath {
+		return
+	}
+	err := within(m.system, awayDir, func(away vfs.Dir) error {
+		entries, err := away.ReadDir()
+		for _, e := range entries {
+			err = errors.Join(err, drain(ctx, away, e.Name, m.rescuer(e.Name), 1))
+		}
+		return err
+	})
+	if err != nil && !gone(err) && !errors.Is(err, errKept) {
+		m.log.Warn("sessions that were put away could not be removed", "error", err)
+	}
+}
+
+// errKept is returned for a directory that does not become empty.
+var errKept = errors.New("files in it are open")
+
 // drain empties a directory and removes it, until that is done or somebody else
-// has done so. After each pass it tries to remove the directory at once, since
-// others may go on making files in it.
-func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer) error {
+// has done so, or, if patience is not 0, so many passes were in vain. After each pass it
+// tries to remove the directory at once, since others may go on making files in it.
+func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer, patience int) error {
 	dir, err := parent.OpenDir(name)
 	switch {
 	case gone(err):
@@ -149,7 +214,8 @@ func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer) e
 		return err
 	}
 	defer closeDir(dir)
-	for idle := 0; ; {
+	idle := 0
+	for pass := 1; ; pass++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -167,6 +233,9 @@ func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer) e
 			return nil
 		case !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrExist):
 			return err
+		}
+		if pass == patience {
+			return errKept
 		}
 		if idle++; found > 0 {
 			idle = 0
@@ -265,12 +334,12 @@ func (m *Mount) rescue(dir vfs.Dir, name, session string) error {
 
 // disposeSession is the disposer for a root of sessions.
 func (m *Mount) disposeSession(ctx context.Context, root vfs.Dir, e vfs.Entry) error {
-	return drain(ctx, root, e.Name, m.rescuer(e.Name))
+	return m.end(ctx, root, e.Name)
 }
 
 // disposeTree is the disposer for a directory that holds nothing of anybody's.
 func disposeTree(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
-	return drain(ctx, dir, e.Name, disposeTree)
+	return drain(ctx, dir, e.Name, disposeTree, 0)
 }
 
 // unlink removes what is no directory, and may be gone already. What a process

@@ -236,6 +236,7 @@ func (m *Mount) overthrow(ctx context.Context, gens vfs.Dir, number uint32) erro
 	if err != nil {
 		return fmt.Errorf("fence earlier generations: %w", err)
 	}
+	m.tidy(ctx)
 	return nil
 }
 
@@ -261,7 +262,7 @@ func killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose dispose
 		if !ok || n >= uint64(number) {
 			continue
 		}
-		if err := kill(ctx, dir, e.Name, dispose); err != nil {
+		if err := kill(ctx, dir, e.Name, func() error { return drain(ctx, dir, e.Name, dispose, 0) }); err != nil {
 			return err
 		}
 	}
@@ -405,5 +406,5 @@ func end(ctx context.Context, own vfs.Dir) error {
 	if err := syncDir(own); err != nil {
 		return err
 	}
-	return kill(ctx, own, liveDir, disposeTree)
+	return kill(ctx, own, liveDir, func() error { return drain(ctx, own, liveDir, disposeTree, 0) })
 }

@@ -32,6 +32,7 @@ const (
 	settingsDir = fleetDir + "/settings"
 	sessionsDir = "sessions"
 	lostDir     = "lost+found"
+	awayDir     = "away"
 
 	clusterFile = "cluster.json"
 	secretFile  = "secret"
@@ -73,6 +74,7 @@ type Mount struct {
 	log     *slog.Logger
 	calls   *vfs.Limit
 	system  vfs.Dir
+	byPath  bool // the server goes by paths alone, not by what a client has open
 	cluster string
 
 	mu  sync.Mutex
@@ -88,6 +90,12 @@ func Open(ctx context.Context, root vfs.Dir, log *slog.Logger) (*Mount, error) {
 	if m.system, err = vfs.Call(ctx, m.calls, open, closeDir); err != nil {
 		return nil, fmt.Errorf("open fleet directories: %w", err)
 	}
+	usage, err := vfs.Call(ctx, m.calls, root.Usage, nil)
+	if err != nil {
+		closeDir(m.system)
+		return nil, fmt.Errorf("look at the file system: %w", err)
+	}
+	m.byPath = usage.Type == "smb"
 	m.cluster, err = vfs.Call(ctx, m.calls, m.identify, nil)
 	if err != nil {
 		closeDir(m.system)

@@ -1,0 +1,137 @@
+package mount_test
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/raftlock/mount"
+)
+
+// smb is a root that says to be an SMB server's.
+type smb struct{ vfs.Dir }
+
+// Usage implements vfs.Dir.
+func (s smb) Usage() (vfs.Usage, error) {
+	u, err := s.Dir.Usage()
+	u.Type = "smb"
+	return u, err
+}
+
+// share is a tree on an SMB server, with a session whose file is open: what holds it cannot be
+// removed.
+type share struct {
+	*scene
+	tree   vfs.Dir
+	closed bool // the file is
+}
+
+func newShare(t *testing.T) *share {
+	t.Helper()
+	mem := vfs.NewMemory()
+	s := &share{scene: &scene{fault: vfs.NewFault(mem.Root())}, tree: mem.Root()}
+	s.bad = open(t, smb{s.fault.Root()})
+	must(t, s.bad.Claim(t.Context(), 1, "first"))
+	s.old = begin(t, s.bad, mem.Root(), 1, "old")
+	must(t, s.old.stage("file"))
+	s.fault.Inject(func(c vfs.OpCall) error {
+		if !s.closed && c.Op == vfs.OpRmdir && strings.HasPrefix(path.Base(c.Path), "old") {
+			return syscall.ENOTEMPTY
+		}
+		return nil
+	})
+	return s
+}
+
+// away returns the sessions that were put away.
+func (s *share) away(t *testing.T) []string {
+	t.Helper()
+	if _, err := s.tree.Stat(systemDir + "/away"); err != nil {
+		return nil
+	}
+	return names(t, s.tree, systemDir+"/away")
+}
+
+func TestOnSMBASessionWhoseFilesStayOpenIsFencedByItsName(t *testing.T) {
+	for how, fence := range map[string]func(s *share) error{
+		"fence": func(s *share) error { return s.bad.Fence(t.Context(), 1, "old") },
+		"claim": func(s *share) error { return s.bad.Claim(t.Context(), 2, "next") },
+	} {
+		t.Run(how, func(t *testing.T) {
+			s := newShare(t)
+			must(t, fence(s))
+			if _, err := s.tree.Stat(systemDir + "/sessions/00000001/old"); err == nil {
+				t.Error("the session has its name")
+			}
+			wantErr(t, "prove", s.bad.Prove(t.Context(), 1, "old"), mount.ErrOver)
+			if got := s.away(t); len(got) != 1 || !strings.HasPrefix(got[0], "old.") {
+				t.Errorf("put away: %q", got)
+			}
+			must(t, s.bad.Claim(t.Context(), 3, "another"))
+			s.closed = true
+			must(t, s.bad.Claim(t.Context(), 4, "later"))
+			if got := s.away(t); len(got) > 0 {
+				t.Errorf("not removed: %q", got)
+			}
+		})
+	}
+}
+
+func TestOnSMBASessionThatCanBeRemovedIsNotPutAway(t *testing.T) {
+	s := newShare(t)
+	s.closed = true
+	must(t, s.bad.Fence(t.Context(), 1, "old"))
+	s.old.wantDead(t, s.bad)
+	if got := s.away(t); len(got) > 0 {
+		t.Errorf("put away: %q", got)
+	}
+}
+
+// The server refuses where the client that fences has the file open itself.
+func TestWhereASessionCannotBePutAwayAFenceWaits(t *testing.T) {
+	for _, refusal := range []error{syscall.EACCES, syscall.EBUSY} {
+		s := newShare(t)
+		tries := 0
+		s.fault.Inject(func(c vfs.OpCall) error {
+			if c.Op != vfs.OpRename || !strings.Contains(c.Path, "/old") {
+				return nil
+			}
+			if tries++; tries == 3 {
+				s.closed = true
+			}
+			return refusal
+		})
+		must(t, s.bad.Fence(t.Context(), 1, "old"))
+		s.old.wantDead(t, s.bad)
+		if tries < 3 {
+			t.Errorf("%d tries", tries)
+		}
+	}
+}
+
+// On other file systems who has the directory open goes with it when it is renamed.
+func TestElsewhereASessionIsNotPutAway(t *testing.T) {
+	sc := newScene(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	passes := 0
+	sc.fault.Inject(func(c vfs.OpCall) error {
+		if c.Op == vfs.OpRename {
+			t.Errorf("it is renamed: %s", c.Path)
+		}
+		if c.Op == vfs.OpRmdir && strings.HasSuffix(c.Path, "/old") {
+			if passes++; passes == 100 {
+				cancel()
+			}
+			return syscall.ENOTEMPTY
+		}
+		return nil
+	})
+	if err := sc.bad.Fence(ctx, 1, "old"); !errors.Is(err, context.Canceled) && !errors.Is(err, vfs.ErrHung) {
+		t.Errorf("fence: %v", err)
+	}
+}
