@@ -44,7 +44,19 @@ func OpenFiles(root vfs.Dir) (Files, error) {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), t.Close())
 		}
 	}
-	return t, root.Sync()
+	if err := errors.Join(syncDir(root, dataDir), root.Sync()); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(root vfs.Dir, path string) error {
+	dir, err := root.OpenDir(path)
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func makeDir(root vfs.Dir, path string) error {

@@ -5,20 +5,18 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // haltingFS is a file system whose writes do not fail: whoever meets an error in one waits
-// for ever. Pebble panics where it cannot begin a log or end one, in a way that nothing can
-// recover from (v2.1.7, DB.rotateWAL), which would end the process and the other drives
+// for ever. Pebble panics where it cannot begin a log or end one, or sync its directory, in a
+// way that nothing can recover from (v2.1.7, DB.rotateWAL, atomicfs.Marker.Move), which would end the process and the other drives
 // with it. The store has failed then, which failed is told, and nothing begins in it again:
 // once halted, whoever is about to change something waits as well, so that another store
 // can be opened in its place.
 type haltingFS struct {
 	vfs.FS
-	armed  atomic.Bool // before, errors are returned
 	failed func(what string, err error)
 
 	mu     sync.Mutex
@@ -64,8 +62,8 @@ func (h *haltingFS) change(call func() error) error {
 // must is change for a call that must not fail.
 func (h *haltingFS) must(what string, call func() error) error {
 	err := h.change(call)
-	if err == nil || !h.armed.Load() {
-		return err
+	if err == nil {
+		return nil
 	}
 	h.failed(what, err)
 	select {}

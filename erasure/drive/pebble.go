@@ -42,19 +42,29 @@ func OpenPebble(path string, log *slog.Logger) (*Pebble, error) {
 func openPebble(disk vfs.FS, path string, log *slog.Logger) (*Pebble, error) {
 	p := &Pebble{failed: make(chan struct{}), log: log}
 	p.disk = &haltingFS{FS: disk, failed: p.fail}
-	cache := pebble.NewCache(cacheSize)
-	defer cache.Unref()
-	db, err := pebble.Open(path, &pebble.Options{
-		FS: p.disk, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p},
-		FormatMajorVersion: pebble.FormatNewest, MaxOpenFiles: 256,
-	})
+	opened := make(chan error, 1)
+	go func() { opened <- p.open(path) }() // as Apply: that may end where the store fails
+	var err error
+	select {
+	case err = <-opened:
+	case <-p.failed:
+		err = p.cause
+	}
 	if err != nil {
 		p.disk.halt()
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", path, err), p.disk.release())
 	}
-	p.db = db
-	p.disk.armed.Store(true)
 	return p, nil
+}
+
+func (p *Pebble) open(path string) (err error) {
+	cache := pebble.NewCache(cacheSize)
+	defer cache.Unref()
+	p.db, err = pebble.Open(path, &pebble.Options{
+		FS: p.disk, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p},
+		FormatMajorVersion: pebble.FormatNewest, MaxOpenFiles: 256,
+	})
+	return err
 }
 
 // pebbleLog takes what Pebble logs. What it calls fatal, and would end the process for,
@@ -183,10 +193,17 @@ func (p *Pebble) Close() error {
 		return p.disk.release()
 	}
 	p.entrance.drain()
-	if err := p.db.Close(); err != nil {
-		return fmt.Errorf("drive: close: %w", err)
+	done := make(chan error, 1)
+	go func() { done <- p.db.Close() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("drive: close: %w", err)
+		}
+		return nil
+	case <-p.failed:
+		return p.disk.release()
 	}
-	return nil
 }
 
 type pebbleIterator struct {
