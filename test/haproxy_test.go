@@ -137,3 +137,40 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 	group.Wait()
 	t.Logf("%d reads, %d writes", reads.Load(), writes.Load())
 }
+
+// TestGatewaysAreReplacedOneByOneBehindHAProxy stops and starts all of them in turn, as an update
+// does, while clients write, and tells the longest time that a write took.
+func TestGatewaysAreReplacedOneByOneBehindHAProxy(t *testing.T) {
+	dir := t.TempDir()
+	ports := []int{freePort(t), freePort(t), freePort(t)}
+	gateways := make([]*server, len(ports))
+	at := func(i int) *server {
+		return startOn(t, dir, "--address", fmt.Sprintf("127.0.0.1:%d", ports[i]), "--shutdown-delay", "2s")
+	}
+	for i := range ports {
+		gateways[i] = at(i)
+	}
+	c, bucket := newS3(&server{url: startHAProxy(t, ports)}), aws.String("bucket")
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	w := &steady{c: c, bucket: bucket, prefix: "key", stop: make(chan struct{})}
+	for id := range 4 {
+		w.group.Go(func() { w.write(t, id) })
+	}
+	for i := range gateways {
+		gateways[i].stop(t)
+		gateways[i] = at(i)
+		time.Sleep(2 * time.Second) // as long as HAProxy may take to find it
+	}
+	close(w.stop)
+	w.group.Wait()
+	t.Logf("%d writes acknowledged, %d failed, the longest took %v", len(w.written), w.failed, w.longest)
+	if w.failed > 0 || len(w.written) == 0 {
+		t.Errorf("%d writes failed, the last with %v", w.failed, w.last)
+	}
+	for _, key := range w.written {
+		if got, err := readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: &key})); err != nil || string(got) != key {
+			t.Errorf("%s was acknowledged, and is %q, %v", key, got, err)
+		}
+	}
+}
