@@ -50,6 +50,10 @@ func adminCalls() []adminCall {
 		{"GET", "storageinfo", "AdminStorageInfo", "admin:StorageInfo", (*Server).storageInfo},
 		{"POST", "background-heal/status", "AdminHealStatus", "admin:Heal", (*Server).healStatus},
 		{"POST", healCall, "AdminHeal", "admin:Heal", (*Server).heal},
+		{"GET", "pools/list", "AdminListPools", "admin:ServerInfo", (*Server).listPools},
+		{"GET", "pools/status", "AdminPoolStatus", "admin:ServerInfo", (*Server).poolStatus},
+		{"POST", "pools/decommission", "AdminDrainPool", "admin:Decommission", (*Server).drainPool},
+		{"POST", "pools/cancel", "AdminKeepPool", "admin:Decommission", (*Server).keepPool},
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
 		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
@@ -185,8 +189,8 @@ func unknownCall(call string) error {
 		return errNotImplemented.with(noUpdate)
 	case "site-replication":
 		return errNotImplemented.with(noSites)
-	case "pools", "rebalance":
-		return errNotImplemented.with(noPools)
+	case "rebalance":
+		return errNotImplemented.with(selfBalanced)
 	case "tier", "tier-stats":
 		return errNotImplemented.with(noTiers)
 	case "start-job", "list-jobs", "status-job", "describe-job", "cancel-job":

@@ -170,6 +170,7 @@ func TestAdminErrorsHaveTheCodesThatToolsKnow(t *testing.T) {
 		{"POST", "update", "", "", "NotImplemented", 501},
 		{"GET", "site-replication/info", "", "", "NotImplemented", 501},
 		{"GET", "rebalance/status", "", "", "NotImplemented", 501},
+		{"GET", "pools/list", "", "", "NotImplemented", 501},
 		{"DELETE", "remove-user", "accessKey=nobody", "", "XMinioAdminNoSuchUser", 404},
 		{"DELETE", "remove-user", "accessKey=annskey", "", "XMinioAdminNoSuchUser", 404},
 		{"GET", "group", "group=none", "", "XMinioAdminNoSuchGroup", 404},

@@ -62,7 +62,6 @@ const (
 	noLDAPAccounts = "People of an LDAP directory have temporary credentials (AssumeRoleWithLDAPIdentity); service accounts are of users."
 	noUpdate       = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
 	noSites        = "Shoal does not replicate to other sites: all gateways serve what they share."
-	noPools        = "There are no pools: what is stored is one whole."
 	noTiers        = "Objects stay where they are: there are no tiers."
 	noJobs         = "There are no batch jobs."
 )

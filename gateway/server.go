@@ -140,7 +140,9 @@ type Config struct {
 	Parity int
 	// Healing brings these what they lack; nil: they can lack nothing.
 	Healing Healer
-	Version string // of the program
+	// DrivePools are what the drives were named together as; nil: there are none.
+	DrivePools Pools
+	Version    string // of the program
 	// Settings returns those of this gateway that are shown, in an order in which those of
 	// a system and target stand together; nil: there are none.
 	Settings func() []Setting

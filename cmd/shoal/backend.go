@@ -27,6 +27,7 @@ type backend struct {
 	what     string                 // is served, in a word or two
 	drives   func() []gateway.Drive // nil: objects are not spread over drives
 	parity   int
+	pools    gateway.Pools         // of these; nil: there are none
 	healer   gateway.Healer        // of these; nil: they can lack nothing
 	counts   func() erasure.Counts // of these, on this node
 	self     gateway.Node          // what other nodes find this one by
@@ -46,7 +47,7 @@ func (b *backend) close() error {
 
 // show has the gateway show the drives, if objects are spread over some.
 func (b *backend) show(cfg *gateway.Config) error {
-	cfg.Drives, cfg.Parity, cfg.Healing, cfg.Self = b.drives, b.parity, b.healer, b.self
+	cfg.Drives, cfg.Parity, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parity, b.healer, b.pools, b.self
 	if b.counts == nil {
 		return nil
 	}

@@ -86,7 +86,8 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	sets.tellFormed(log)
 	b.parity, b.drives = l.parity(), sets.shown
 	log.Info(l.status(sets.offline()))
-	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, shares: l.sizes()}
+	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, formed: opened[0].Of, drives: l.sizes(), names: l.names(), pools: l.pools()}
+	b.pools = p
 	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
 	if err := p.begin(ctx); err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ const minSet = 4
 
 // driveSet is a set of drives, which are paths or endpoints of nodes.
 type driveSet[T any] struct {
-	pool, number    int // number is its place in the pool
+	name            string // of its pool
+	pool, number    int    // number is its place in the pool
 	drives          []T
 	parity, reduced int
 }
@@ -24,10 +25,16 @@ type driveSet[T any] struct {
 // layout is all sets, in their order.
 type layout[T any] []driveSet[T]
 
+// poolOf is where the sets of a pool are from, as it was named.
+type poolOf[T any] struct {
+	name   string
+	drives []T
+}
+
 // pools returns what each of the arguments stands for: the drives of a pool, if any of them
 // has an ellipsis, and otherwise all of them one pool.
-func pools(args []string) ([][]string, error) {
-	var all [][]string
+func pools(args []string) ([]poolOf[string], error) {
+	var all []poolOf[string]
 	ellipses := slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, "{") })
 	for i, arg := range args {
 		expanded, err := expand(arg)
@@ -35,25 +42,25 @@ func pools(args []string) ([][]string, error) {
 			return nil, err
 		}
 		if i > 0 && !ellipses {
-			all[0] = append(all[0], expanded...)
+			all[0].name, all[0].drives = all[0].name+" "+arg, append(all[0].drives, expanded...)
 		} else {
-			all = append(all, expanded)
+			all = append(all, poolOf[string]{arg, expanded})
 		}
 	}
 	return all, nil
 }
 
 // layoutOf puts the drives of pools into sets, and says how many of each may be lost.
-func layoutOf[T any](f *serverFlags, pools [][]T, node func(T) string) (layout[T], error) {
+func layoutOf[T any](f *serverFlags, pools []poolOf[T], node func(T) string) (layout[T], error) {
 	var all layout[T]
 	drives := 0
 	for i, pool := range pools {
-		sets, err := setsOf(pool, node, f.setSize)
+		sets, err := setsOf(pool.drives, node, f.setSize)
 		if err != nil {
 			return nil, err
 		}
 		for j, set := range sets {
-			s := driveSet[T]{pool: i, number: j, drives: set}
+			s := driveSet[T]{name: pool.name, pool: i, number: j, drives: set}
 			if s.parity, s.reduced, err = f.parities(len(set)); err != nil {
 				return nil, err
 			}
@@ -125,6 +132,23 @@ func setSize(drives, nodes, wanted int) (int, error) {
 func (l layout[T]) each() (all [][]T) {
 	for i := range l {
 		all = append(all, l[i].drives)
+	}
+	return all
+}
+
+// names returns those of the pools, and pools the pool of each set.
+func (l layout[T]) names() (all []string) {
+	for i := range l {
+		if l[i].number == 0 {
+			all = append(all, l[i].name)
+		}
+	}
+	return all
+}
+
+func (l layout[T]) pools() (all []int) {
+	for i := range l {
+		all = append(all, l[i].pool)
 	}
 	return all
 }

@@ -54,9 +54,10 @@ func (f *serverFlags) parseEndpoints(args []string) (*endpoints, error) {
 	}
 	e := &endpoints{}
 	known := make(map[cluster.Endpoint]bool)
-	all := make([][]cluster.Endpoint, len(texts))
+	all := make([]poolOf[cluster.Endpoint], len(texts))
 	for i, pool := range texts {
-		for _, text := range pool {
+		all[i].name = pool.name
+		for _, text := range pool.drives {
 			at, err := parseEndpoint(text, port)
 			switch {
 			case err != nil:
@@ -67,7 +68,7 @@ func (f *serverFlags) parseEndpoints(args []string) (*endpoints, error) {
 				return nil, usage(text+" is named twice", "name each drive once")
 			}
 			known[at], e.scheme = true, at.Scheme
-			all[i] = append(all[i], at)
+			all[i].drives = append(all[i].drives, at)
 		}
 	}
 	e.layout, err = layoutOf(f, all, func(at cluster.Endpoint) string { return at.Node })
@@ -391,11 +392,15 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	}
 	passes := newPasses(b.records, false)
 	b.healer, b.counts = passes, store.Counts
-	p := &placer{store: store, kept: b.records, locker: fl.node, log: log, base: base, shares: n.e.sizes(), follow: n.cluster.Placed}
+	p := &placer{
+		store: store, kept: b.records, locker: fl.node, log: log, base: base, formed: tables[0].Of, drives: n.e.sizes(),
+		names: n.e.names(), pools: n.e.pools(), follow: n.cluster.Placed,
+	}
 	if err := p.begin(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	n.placer.Store(p)
+	b.pools = p
 	k := keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
 	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx), p.run(ctx))
 	return b, nil

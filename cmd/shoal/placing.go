@@ -31,7 +31,10 @@ type placer struct {
 	locker lock.Locker
 	log    *slog.Logger
 	base   *placement.Table // in force without a record
-	shares []int            // of the sets, by which they get objects
+	formed int              // how many sets there were first
+	drives []int            // of each set, by which it gets objects
+	pools  []int            // that each set is of
+	names  []string         // of the pools
 	// follow reports whether every process places by this epoch or a later one, and by none
 	// before it.
 	follow func(epoch uint64) bool
@@ -58,7 +61,10 @@ func (p *placer) table() (*placement.Table, uint64, error) {
 
 // begin places by what is agreed, before anything is served.
 func (p *placer) begin(ctx context.Context) error {
-	t, _, err := p.table()
+	t, revision, err := p.table()
+	if err == nil && revision == 0 && p.formed > len(p.drives) {
+		err = fmt.Errorf("there were %d sets of drives, and %d are named", p.formed, len(p.drives))
+	}
 	if err == nil {
 		err = p.store.Place(ctx, t)
 	}
@@ -125,7 +131,11 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 		return placeLook, err
 	}
 	if t.Phase == placement.Settled {
-		next := t.Rebalanced(p.shares)
+		shares, err := p.shares()
+		if err != nil {
+			return placeLook, err
+		}
+		next := t.Rebalanced(shares)
 		if next == nil {
 			return placeLook, nil
 		}
@@ -154,6 +164,7 @@ func (p *placer) set(ctx context.Context, t *placement.Table, revision uint64) e
 // move makes a pass, and reports whether there was nothing left to move.
 func (p *placer) move(ctx context.Context) (done bool, err error) {
 	tell := func(msg string, m erasure.Moved) {
+		p.note(ctx, m)
 		p.log.Info(msg, "names", m.Names, "versions", m.Versions, "bytes", m.Bytes, "failed", m.Failed)
 	}
 	told := time.Now()

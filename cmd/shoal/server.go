@@ -629,8 +629,8 @@ func (f *serverFlags) served(args []string, env *environment) (what served, err 
 	if err != nil {
 		return what, err
 	}
-	if len(all) == 1 && len(all[0]) == 1 {
-		what.path = all[0][0]
+	if len(all) == 1 && len(all[0].drives) == 1 {
+		what.path = all[0].drives[0]
 		return what, nil
 	}
 	what.drives, err = layoutOf(f, all, func(string) string { return "" })
@@ -638,13 +638,14 @@ func (f *serverFlags) served(args []string, env *environment) (what served, err 
 }
 
 // directories returns those that are named, by pool.
-func directories(args []string) ([][]string, error) {
+func directories(args []string) ([]poolOf[string], error) {
 	all, err := pools(args)
 	if err != nil {
 		return nil, err
 	}
 	known := make(map[string]bool)
-	for _, paths := range all {
+	for _, pool := range all {
+		paths := pool.drives
 		for i := range paths {
 			if paths[i], err = filepath.Abs(paths[i]); err != nil {
 				return nil, failed("cannot find "+paths[i], err, "")

@@ -115,8 +115,12 @@ func TestPathsAreWrittenOut(t *testing.T) {
 		"[/x1 /x2] [/y]":                {"/x{1...2}", "/y"},
 	} {
 		got, err := directories(args)
-		if pools := fmt.Sprint(got); err != nil || pools != "["+want+"]" {
-			t.Errorf("%v are %s, %v", args, pools, err)
+		var texts []string
+		for _, pool := range got {
+			texts = append(texts, fmt.Sprint(pool.drives))
+		}
+		if text := strings.Join(texts, " "); err != nil || text != want {
+			t.Errorf("%v are %s, %v", args, text, err)
 		}
 	}
 	got, err := new(serverFlags).served(nil, readEnvironment([]string{"MINIO_VOLUMES=/mnt/x /mnt/y"}))

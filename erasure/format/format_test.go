@@ -74,7 +74,7 @@ func TestSetsAreFormedTogetherAndFoundAgain(t *testing.T) {
 	if !all[0].Formed || !all[1].Formed || all[0].Deployment != all[1].Deployment || all[1].Of != 2 {
 		t.Errorf("formed were %+v and %+v", all[0], all[1])
 	}
-	for what, sets := range map[string][][]string{"one of two sets": {a}, "the other one": {b}, "in another order": {b, a}, "a drive of the other set": {append(slices.Clone(a[:3]), b[0]), append(slices.Clone(b[1:]), a[3])}} {
+	for what, sets := range map[string][][]string{"the second of two sets": {b}, "in another order": {b, a}, "a drive of the other set": {append(slices.Clone(a[:3]), b[0]), append(slices.Clone(b[1:]), a[3])}} {
 		if _, err := openSets(t, sets...); !errors.Is(err, format.ErrOther) {
 			t.Errorf("%s: %v", what, err)
 		}

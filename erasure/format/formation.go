@@ -78,8 +78,8 @@ func belong(all []*Set) ([]knowledge, error) {
 			switch drives[p.id.Drive] = p; {
 			case p.id.Deployment != first.id.Deployment:
 				return nil, fmt.Errorf("%w: %s is of another than %s", ErrOther, p.path, first.path)
-			case p.id.Number >= len(all) || p.id.Of > len(all):
-				return nil, fmt.Errorf("%w: %s is of one of %d sets, and drives of %d are named", ErrOther, p.path, max(p.id.Of, p.id.Number+1), len(all))
+			case p.id.Number >= len(all):
+				return nil, fmt.Errorf("%w: %s is of set %d, and drives of %d are named", ErrOther, p.path, p.id.Number+1, len(all))
 			case p.id.Number != i:
 				return nil, fmt.Errorf("%w: %s is of set %d, and named for set %d", ErrOther, p.path, p.id.Number+1, i+1)
 			case len(p.id.Set) != len(s.local.places):

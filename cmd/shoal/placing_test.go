@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// openPlacer returns what places fifty objects on two sets in memory, of which the second was
+// added. It is not running.
+func openPlacer(t *testing.T) *placer {
+	t.Helper()
+	var sets []erasure.SetConfig
+	for range 2 {
+		s := erasure.SetConfig{Parity: 1}
+		for range 2 {
+			s.Drives = append(s.Drives, drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil))
+		}
+		sets = append(sets, s)
+	}
+	locker, log, base := lock.NewLocal(1), slog.New(slog.DiscardHandler), baseTable([]int{2, 2}, 1)
+	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: sets, Table: base, Locker: locker, Logger: log, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close(); locker.Close() })
+	kept, err := store.Settings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if _, err := store.Put(t.Context(), object.Ref{Bucket: "bucket", Key: fmt.Sprint(i)}, object.PutInput{Body: objecttest.NewBody([]byte("hello"), object.CRC64NVME)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &placer{store: store, kept: driveRecords{kept}, locker: locker, log: log, base: base, formed: 1, drives: []int{2, 2}, pools: []int{0, 1}, names: []string{"first", "second"}}
+	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
+	if err := p.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// second returns how many partitions the second set has, and fails the test if not all objects
+// are there, or some are still on their way.
+func (p *placer) second(t *testing.T) (n int) {
+	t.Helper()
+	table := p.store.Placement()
+	if table.Phase != placement.Settled {
+		t.Errorf("objects are still on their way: phase %d", table.Phase)
+	}
+	for _, home := range table.Homes {
+		n += int(home)
+	}
+	page, err := p.store.List(t.Context(), object.Query{Bucket: "bucket", Limit: 100})
+	if err != nil || len(page.Objects) != 50 {
+		t.Errorf("%d of 50 objects are there, %v", len(page.Objects), err)
+	}
+	return n
+}
+
+func TestAPoolGetsItsShareAndIsDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPlacer(t)
+		end := p.run(t.Context())
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != placement.Partitions/2 {
+			t.Errorf("the set that was added has %d partitions", n)
+		}
+		if err := p.Drain(t.Context(), 0, true); !errors.Is(err, gateway.ErrFirstPool) {
+			t.Errorf("the first pool is drained: %v", err)
+		}
+		if err := p.Drain(t.Context(), 1, true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != 0 {
+			t.Errorf("the drained set has %d partitions", n)
+		}
+		all, err := p.Pools()
+		if err != nil || len(all) != 2 || all[0].Empty || !all[1].Empty || all[1].Draining.IsZero() || all[1].Moved.Names == 0 {
+			t.Errorf("the pools are %+v, %v", all, err)
+		}
+		if err := p.Drain(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != placement.Partitions/2 {
+			t.Errorf("the set that is kept after all has %d partitions", n)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNothingMovesBeforeEverybodyKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPlacer(t)
+		var known atomic.Uint64
+		p.follow = func(epoch uint64) bool { return known.Load() >= epoch }
+		end := p.run(t.Context())
+		for epoch, want := range []placement.Phase{placement.Announced, placement.Moving, placement.Settled} {
+			time.Sleep(time.Minute)
+			if got := p.store.Placement().Phase; got != want {
+				t.Errorf("while some know no more than epoch %d it is phase %d, want %d", epoch, got, want)
+			}
+			known.Add(1)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSetsThatWereThereFirstMustBeNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPlacer(t)
+		p.formed = 3
+		if err := p.begin(t.Context()); code(t, err) != exitFailed {
+			t.Errorf("%v", err)
+		}
+	})
+}

@@ -1,0 +1,47 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+// twoPools are pools of which the second one can be drained.
+type twoPools struct{ since time.Time }
+
+func (p *twoPools) Pools() ([]Pool, error) {
+	return []Pool{{Name: "/a{1...4}"}, {Name: "/b{1...4}", Draining: p.since, Moved: Progress{Names: 7}}}, nil
+}
+
+func (p *twoPools) Drain(_ context.Context, pool int, drain bool) error {
+	if pool == 0 {
+		return ErrFirstPool
+	}
+	p.since = time.Time{}
+	if drain {
+		p.since = time.Unix(1, 0)
+	}
+	return nil
+}
+
+func TestPoolsAreDrainedAndShown(t *testing.T) {
+	o := serveOfficeWith(t, func(cfg *Config) { cfg.DrivePools = &twoPools{} })
+	for _, step := range []struct{ method, path, query, code, want string }{
+		{"GET", "pools/list", "", "", `"startTime":"0001-01-01T00:00:00Z"`},
+		{"POST", "pools/decommission", "pool=/a{1...4}", "XMinioAdminInvalidArgument", ""},
+		{"POST", "pools/decommission", "pool=/c{1...4}", "XMinioAdminInvalidArgument", ""},
+		{"POST", "pools/decommission", "pool=/b{1...4}", "", ""},
+		{"GET", "pools/status", "pool=1&by-id=true", "", `"objectsDecommissioned":7`},
+		{"POST", "pools/cancel", "pool=/b{1...4}", "", ""},
+		{"GET", "pools/status", "pool=/b{1...4}", "", `"objectsDecommissioned":0`},
+	} {
+		answer, code := o.admin("boss", step.method, step.path, strings.NewReplacer("{", "%7B", "}", "%7D", "/", "%2F").Replace(step.query), "")
+		if code != step.code || !strings.Contains(string(answer.body), step.want) {
+			t.Errorf("%s %s?%s is %s %s", step.method, step.path, step.query, code, answer.body)
+		}
+	}
+	if _, code := o.admin("ann", "GET", "pools/list", "", ""); code != "AccessDenied" {
+		t.Errorf("somebody without rights gets %q", code)
+	}
+}
