@@ -415,11 +415,7 @@ func behindPrefix(prefix string) string {
 func (l *listing) object(ctx context.Context, b *bucket, es []entry) (there bool, info object.Info, err error) {
 	e := &es[0]
 	if e.prefix {
-		for i := range es {
-			if there, err = l.prefix(ctx, &es[i]); there || err != nil {
-				break
-			}
-		}
+		there, err = l.prefix(ctx, es)
 		return there, info, err
 	}
 	r, err := l.current(ctx, es)
@@ -435,13 +431,23 @@ func (l *listing) object(ctx context.Context, b *bucket, es []entry) (there bool
 	return true, info, nil
 }
 
-// prefix reports whether there is anything behind a common prefix in a set.
-func (l *listing) prefix(ctx context.Context, e *entry) (bool, error) {
-	_, j := judgeNewest(len(e.set.drives), e.views, false)
-	if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.keyOf == nil || l.s.homed(e.set, l.keyOf(e.first))) {
-		return true, nil
+// prefix reports whether there is anything behind a common prefix that sets have listed. While
+// names move, what one of them has may be gone by what the other one has.
+func (l *listing) prefix(ctx context.Context, es []entry) (there bool, err error) {
+	if len(l.sets) > 1 && len(l.s.epoch.Load().sources) > 0 {
+		return l.inside(ctx, l.sets, es[0].name)
 	}
-	return l.inside(ctx, e)
+	for i := range es {
+		e := &es[i]
+		_, j := judgeNewest(len(e.set.drives), e.views, false)
+		if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.keyOf == nil || l.s.homed(e.set, l.keyOf(e.first))) {
+			return true, nil
+		}
+		if there, err = l.inside(ctx, []*set{e.set}, e.name); there || err != nil {
+			break
+		}
+	}
+	return there, err
 }
 
 // listed is what a listing tells of a version.
@@ -451,11 +457,11 @@ func listed(b *bucket, key string, r *register.Record, v *value) object.Info {
 	return i
 }
 
-// inside reports whether a set has anything below a common prefix that a drive has listed.
-func (l *listing) inside(ctx context.Context, e *entry) (there bool, err error) {
+// inside reports whether sets have anything below a common prefix that a drive has listed.
+func (l *listing) inside(ctx context.Context, in []*set, prefix string) (there bool, err error) {
 	below := *l
-	below.sets = []*set{e.set}
-	below.q.Prefix, below.q.Delimiter, below.q.Limit = e.name, "", 16
+	below.sets = in
+	below.q.Prefix, below.q.Delimiter, below.q.Limit = prefix, "", 16
 	err = below.each(ctx, func(string, *register.Record) (bool, error) {
 		there = true
 		return false, nil
