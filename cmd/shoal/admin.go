@@ -61,7 +61,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 something is not well.
 	fl.BoolVar(&f.insecure, "insecure", false, "accept any TLS certificate")
 	fl.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
 	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.kmsCommands(),
-		f.iamCommands(), f.bucketCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.healCommand(), f.prometheusCommand())
+		f.iamCommands(), f.bucketCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.healCommand(), f.poolCommands(), f.prometheusCommand())
 	return cmd
 }
 

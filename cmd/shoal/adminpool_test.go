@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/gateway"
+)
+
+// shownPools are pools as they are shown.
+type shownPools []gateway.Pool
+
+func (p shownPools) Pools() ([]gateway.Pool, error) { return slices.Clone(p), nil }
+
+func (p shownPools) Drain(_ context.Context, pool int, drain bool) error {
+	if pool == 0 {
+		return gateway.ErrFirstPool
+	}
+	p[pool].Draining = time.Time{}
+	if drain {
+		p[pool].Draining = time.Now()
+	}
+	return nil
+}
+
+func TestAPoolIsDrainedAndKeptFromTheConsole(t *testing.T) {
+	pools := shownPools{{Name: "/a{1...4}"}, {Name: "/b{1...4}", Moved: gateway.Progress{Names: 7, Bytes: 3 << 20}}}
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.DrivePools = pools })
+	shows := func(want string) {
+		t.Helper()
+		out, said, code := c.run("", "pool", "ls")
+		if code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("exit %d, %s\n%s, want %s", code, said, out, want)
+		}
+	}
+	shows("/b{1...4} active - - - -")
+	c.does("pool", "drain", "/b{1...4}")
+	if out, _, _ := c.run("", "pool", "ls"); !strings.Contains(out, "draining") || !strings.Contains(out, "3 MiB") {
+		t.Errorf("it is not shown that the pool is drained:\n%s", out)
+	}
+	pools[1].Empty = true
+	if out, _, _ := c.run("", "pool", "ls"); !strings.Contains(out, "drained") {
+		t.Errorf("it is not shown that nothing is left:\n%s", out)
+	}
+	c.does("pool", "keep", "/b{1...4}")
+	shows("/b{1...4} active")
+	if _, said, code := c.run("", "pool", "drain", "/a{1...4}"); code == 0 || !strings.Contains(said, "first pool") {
+		t.Errorf("exit %d, %s", code, said)
+	}
+}
