@@ -2,6 +2,7 @@ package erasure_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -12,6 +13,47 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 )
+
+// What is written while a drive is away is as safe as what is written while all are there.
+func TestAWriteWhileADriveIsAwayHasMoreParity(t *testing.T) {
+	all := drives(4)
+	gone := &detached{absent{Drive: all[3]}}
+	all[3] = gone
+	away := 0
+	locker := lock.NewLocal(1)
+	defer locker.Close()
+	over := func(set erasure.SetConfig) *erasure.Store {
+		s, err := erasure.New(t.Context(), erasure.Config{Sets: []erasure.SetConfig{set}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := over(erasure.SetConfig{Drives: all, Parity: 1, Away: func() int { return away }})
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: inBucket}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string) {
+		t.Helper()
+		if _, err := s.Put(t.Context(), at(key, ""), object.PutInput{Body: objecttest.NewBody(make([]byte, 100_000), object.CRC64NVME)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("before")
+	away = 1
+	gone.away.Store(true)
+	put("meanwhile")
+	for key, want := range map[string]bool{"before": false, "meanwhile": true} {
+		left := []erasure.Drive{format.Absent{}, all[1], all[2], format.Absent{}} // one more is lost
+		h, err := over(erasure.SetConfig{Drives: left}).Open(t.Context(), at(key, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, h.Range(0, 100_000)); (err == nil) != want {
+			t.Errorf("%s, with two of four drives: %v", key, err)
+		}
+	}
+}
 
 // TestReducedRedundancyHasLessParity puts objects of two classes, each at once and as an upload,
 // and takes drives away.

@@ -39,6 +39,9 @@ type SetConfig struct {
 	// Reduced is the parity of new contents of the class REDUCED_REDUNDANCY; no more than
 	// Parity counts.
 	Reduced int
+	// Away returns how many of the drives are known not to be there: what is written meanwhile
+	// has as much more parity, so that as many more may be lost as otherwise. nil: none is.
+	Away func() int
 	// Writable returns an error while so few drives can be reached that nothing can be
 	// changed: then nobody waits for locks. nil: that is not known before it is tried.
 	Writable func() error
@@ -166,6 +169,9 @@ func (s *set) geometry(class string, size int64) shard.Geometry {
 	parity := s.parity
 	if class == reducedRedundancy {
 		parity = min(parity, s.reduced)
+	}
+	if s.away != nil {
+		parity = min(parity+s.away(), n/2)
 	}
 	return shard.Geometry{K: n - parity, M: parity}
 }

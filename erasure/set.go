@@ -43,12 +43,13 @@ type set struct {
 	drives          []Drive // guards, each
 	first           int     // the place of its first drive among those of all sets
 	parity, reduced int
+	away            func() int // nil: that is not known
 	writable        func() error
 	wary            atomic.Bool // the last commit did not reach as many drives as it takes
 }
 
 func newSet(cfg SetConfig, first int) *set {
-	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, writable: cfg.Writable}
+	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, away: cfg.Away, writable: cfg.Writable}
 	for _, d := range cfg.Drives {
 		s.drives = append(s.drives, guard(d))
 	}

@@ -68,9 +68,12 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	boot := sets.boot()
 	local := lock.NewLocal(boot)
 	b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
-	base := baseTable(l.sizes(), opened[0].Of)
+	base, configs := baseTable(l.sizes(), opened[0].Of), l.configs(func(i int) []erasure.Drive { return opened[i].Drives })
+	for i := range configs {
+		configs[i].Away = opened[i].Away
+	}
 	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{
-		Sets: l.configs(func(i int) []erasure.Drive { return opened[i].Drives }), Table: base, Seed: placement.Seed(opened[0].Deployment),
+		Sets: configs, Table: base, Seed: placement.Seed(opened[0].Deployment),
 		Locker: local, Logger: log, Now: time.Now,
 	})
 	if err != nil {

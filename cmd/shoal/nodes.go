@@ -379,6 +379,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	cfg.Table, cfg.Seed = base, placement.Seed(tables[0].Deployment)
 	for i := range cfg.Sets {
 		cfg.Sets[i].Writable = func() error { return n.cluster.Writable(i) }
+		cfg.Sets[i].Away = func() int { return n.cluster.Away(i) }
 	}
 	store, err := erasure.New(background, cfg)
 	if err != nil {

@@ -46,6 +46,9 @@ func (c *Cluster) Blank() map[int]string {
 // the next two it asks nobody.
 func (c *Cluster) Writable(set int) error { return c.reaches(set, register.Majority) }
 
+// Away returns how many drives of a set cannot be reached. It asks nobody.
+func (c *Cluster) Away(set int) int { return len(c.sets[set]) - c.reached(set) }
+
 // AllWritable returns an error while that is so of any set.
 func (c *Cluster) AllWritable() error { return c.allReach(register.Majority) }
 
@@ -62,16 +65,20 @@ func (c *Cluster) allReach(quorum func(n int) int) error {
 }
 
 func (c *Cluster) reaches(set int, quorum func(n int) int) error {
-	slots, reached := c.sets[set], 0
-	for _, s := range slots {
-		if t := s.now.Load(); t != nil && (t.peer == nil || t.peer.Online()) {
-			reached++
-		}
-	}
-	if n := quorum(len(slots)); reached < n {
-		return fmt.Errorf("%d of %d drives of set %d can be reached, and %d are needed", reached, len(slots), set+1, n)
+	all, reached := len(c.sets[set]), c.reached(set)
+	if n := quorum(all); reached < n {
+		return fmt.Errorf("%d of %d drives of set %d can be reached, and %d are needed", reached, all, set+1, n)
 	}
 	return nil
+}
+
+func (c *Cluster) reached(set int) (n int) {
+	for _, s := range c.sets[set] {
+		if t := s.now.Load(); t != nil && (t.peer == nil || t.peer.Online()) {
+			n++
+		}
+	}
+	return n
 }
 
 // Missed returns a number that changes when drives may have missed something, by what all

@@ -118,6 +118,16 @@ func (s *Set) Blank() map[int]string {
 	return blank
 }
 
+// Away returns how many drives cannot be used.
+func (s *Set) Away() (n int) {
+	for i := range s.slots {
+		if o := s.slots[i].Load(); o == nil || o.Lost() {
+			n++
+		}
+	}
+	return n
+}
+
 // Joined returns how often a drive has come since Open.
 func (s *Set) Joined() int64 { return s.joined.Load() }
 
