@@ -30,7 +30,9 @@ it the last pass has moved.`,
 
 func (f *adminFlags) poolDrain() *cobra.Command {
 	cmd := f.each(&cobra.Command{Use: "drain POOL...", Short: "Move what pools hold to the others"},
-		func(c *adminclient.Client, ctx context.Context, pool string) error { return c.DrainPool(ctx, pool, true) },
+		func(c *adminclient.Client, ctx context.Context, pool string) error {
+			return c.DrainPool(ctx, pool, true)
+		},
 		func(pool string) (any, string) {
 			return adminclient.Pool{Name: pool, State: adminclient.PoolDraining}, "pool " + pool + " is being drained"
 		})
@@ -43,7 +45,9 @@ only the last one can be left out.`
 
 func (f *adminFlags) poolKeep() *cobra.Command {
 	return f.each(&cobra.Command{Use: "keep POOL...", Short: "Give pools that are drained their share again"},
-		func(c *adminclient.Client, ctx context.Context, pool string) error { return c.DrainPool(ctx, pool, false) },
+		func(c *adminclient.Client, ctx context.Context, pool string) error {
+			return c.DrainPool(ctx, pool, false)
+		},
 		func(pool string) (any, string) {
 			return adminclient.Pool{Name: pool, State: adminclient.PoolActive}, "pool " + pool + " is kept"
 		})
