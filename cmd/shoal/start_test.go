@@ -162,7 +162,7 @@ func TestCommandLinesEndWithTheirCodes(t *testing.T) {
 		{[]string{"completion", "bash"}, exitOK},
 		{[]string{"nonsense"}, exitUsage},
 		{[]string{"server", "--nonsense"}, exitUsage},
-		{[]string{"server", "http://node1/data"}, exitUsage},
+		{[]string{"server", "--address", "127.0.0.1:0", "http://node1/data"}, exitUsage},
 		{[]string{"bench", "--size", "big"}, exitUsage},
 	} {
 		if got := run(t.Context(), newRoot(), tt.args); got != tt.want {
