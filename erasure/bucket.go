@@ -52,20 +52,35 @@ func (b *bucket) record(s *Store) (register.Record, error) {
 	return register.Record{Version: register.Null, Kind: register.Object, Quorum: s.first().majority(), Value: v}, nil
 }
 
-// bucket returns the bucket of a name, or NoSuchBucket.
+// bucket returns the bucket of a name, or NoSuchBucket. The caller must not change it.
 func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, object.E(op, name, object.Unavailable, err)
 	}
-	at := s.bucketPlace(name)
-	r, err := s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
-	if err != nil {
-		return nil, fail(op, name, err)
-	}
-	if r == nil {
-		return nil, object.E(op, name, object.NoSuchBucket, nil)
+	var b *bucket
+	_, err := s.settled(ctx, s.bucketPlace(name), func(asking) (*register.Record, error) {
+		var err error
+		b, err = s.reads.get(ctx, name, s.readBucket)
+		return nil, err
+	})
+	return b, noBucket(op, name, b, err)
+}
+
+// readBucket reads a bucket without a lock; nil: there is none. It may be unsettled.
+func (s *Store) readBucket(ctx context.Context, name string) (*bucket, error) {
+	r, err := asking{s: s.first()}.latest(ctx, bucketKey(name))
+	if err != nil || r == nil {
+		return nil, err
 	}
 	return decodeBucket(r)
+}
+
+// noBucket returns the error of a read, or NoSuchBucket if it gave none.
+func noBucket(op, name string, b *bucket, err error) error {
+	if err == nil && b == nil {
+		return object.E(op, name, object.NoSuchBucket, nil)
+	}
+	return fail(op, name, err)
 }
 
 // settled reads without a lock, and takes it to settle what is not settled.
@@ -123,7 +138,7 @@ func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, err
 	if err != nil {
 		return object.Bucket{}, err
 	}
-	return b.Record, nil
+	return b.Record.Clone(), nil
 }
 
 // ListBuckets implements object.Buckets.
@@ -225,15 +240,9 @@ func (s *Store) within(ctx context.Context, op string, ref object.Ref, do func(c
 // bucketShared is bucket for who shares its lock, and so cannot settle it: whoever left it
 // unsettled is settled by those who have no lock.
 func (s *Store) bucketShared(ctx context.Context, op, name string) (*bucket, error) {
-	r, err := asking{s: s.first()}.latest(ctx, bucketKey(name))
+	b, err := s.reads.get(ctx, name, s.readBucket)
 	if _, not := errors.AsType[*unsettled](err); not {
 		err = object.E(op, name, object.Unavailable, err)
 	}
-	if err != nil {
-		return nil, fail(op, name, err)
-	}
-	if r == nil {
-		return nil, object.E(op, name, object.NoSuchBucket, nil)
-	}
-	return decodeBucket(r)
+	return b, noBucket(op, name, b, err)
 }

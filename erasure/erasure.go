@@ -106,6 +106,7 @@ type Store struct {
 	sets    []*set
 	epoch   atomic.Pointer[epoch]
 	decider *decider
+	reads   sharedReads // of buckets
 
 	suspects chan object.Ref
 	missed   atomic.Int64 // how often a drive has missed something
@@ -122,7 +123,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, decider: newDecider(ctx), codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
+	s := &Store{cfg: cfg, decider: newDecider(ctx), reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
 	first := 0
 	for i := range cfg.Sets {
 		s.sets = append(s.sets, newSet(cfg.Sets[i], first))
