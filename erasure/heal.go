@@ -180,7 +180,7 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 		}
 		ref := object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
 		for _, set := range l.sets {
-			if p.s.homed(set, key) {
+			if p.s.homed(p.s.epoch.Load(), set, key) {
 				if err := p.space(ctx, p.s.partsOf(set, ref, number)); err != nil {
 					return false, err
 				}

@@ -20,6 +20,7 @@ type listing struct {
 	markers  bool                     // delete markers count, too
 	lockName func(name string) string // under which what is not settled is settled
 	keyOf    func(name string) string // the key that says which sets may have a name; nil: those that are asked
+	by       *epoch                   // in which the last page was read: what it shows is to be understood by that
 }
 
 // entry is one name of a listing, or a common prefix.
@@ -37,6 +38,7 @@ type entry struct {
 // name, in order. more says that there is more, behind the last one.
 func (l *listing) scan(ctx context.Context, from string, below register.Token) (entries []entry, more bool, err error) {
 	q := l.q
+	l.by = l.s.epoch.Load()
 	q.From, q.Below = from, below
 	if q.Limit == 0 {
 		q.Limit = object.MaxListLimit
@@ -46,7 +48,7 @@ func (l *listing) scan(ctx context.Context, from string, below register.Token) (
 		return p.entries, p.more, p.err
 	}
 	q.Limit = share(q.Limit, len(l.sets))
-	sources := l.s.epoch.Load().sources
+	sources := l.by.sources
 	var pages []setPage
 	for _, round := range l.rounds(sources) {
 		read := make([]setPage, len(round))
@@ -90,7 +92,7 @@ func (l *listing) rounds(sources map[*set]bool) [][]*set {
 
 // stray reports whether an entry is of a name that its set does not have to have.
 func (l *listing) stray(e *entry) bool {
-	return l.keyOf != nil && !e.prefix && !l.s.homed(e.set, l.keyOf(e.name))
+	return l.keyOf != nil && !e.prefix && !l.s.homed(l.by, e.set, l.keyOf(e.name))
 }
 
 // share is how many names of a page are asked of each of n sets: what one is likely to have of
@@ -237,7 +239,7 @@ func (l *listing) current(ctx context.Context, es []entry) (*register.Record, er
 	last := &es[len(es)-1]
 	var moves *move
 	if l.keyOf != nil {
-		_, moves = l.s.home(l.keyOf(last.name))
+		_, moves = l.s.homeBy(l.by, l.keyOf(last.name))
 	}
 	if moves == nil {
 		return l.newest(ctx, last)
@@ -434,13 +436,13 @@ func (l *listing) object(ctx context.Context, b *bucket, es []entry) (there bool
 // prefix reports whether there is anything behind a common prefix that sets have listed. While
 // names move, what one of them has may be gone by what the other one has.
 func (l *listing) prefix(ctx context.Context, es []entry) (there bool, err error) {
-	if len(l.sets) > 1 && len(l.s.epoch.Load().sources) > 0 {
+	if len(l.sets) > 1 && len(l.by.sources) > 0 {
 		return l.inside(ctx, l.sets, es[0].name)
 	}
 	for i := range es {
 		e := &es[i]
 		_, j := judgeNewest(len(e.set.drives), e.views, false)
-		if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.keyOf == nil || l.s.homed(e.set, l.keyOf(e.first))) {
+		if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.keyOf == nil || l.s.homed(l.by, e.set, l.keyOf(e.first))) {
 			return true, nil
 		}
 		if there, err = l.inside(ctx, []*set{e.set}, e.name); there || err != nil {

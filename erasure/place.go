@@ -96,11 +96,14 @@ func (s *Store) Placement() *placement.Table { return s.epoch.Load().table }
 
 // home returns the set that new objects and uploads of a key are put into, and how those are
 // on their way that there are; nil: they are all in it.
-func (s *Store) home(key string) (*set, *move) {
+func (s *Store) home(key string) (*set, *move) { return s.homeBy(s.epoch.Load(), key) }
+
+// homeBy is home as it was in some epoch.
+func (s *Store) homeBy(e *epoch, key string) (*set, *move) {
 	if len(s.sets) == 1 {
 		return s.first(), nil
 	}
-	t := s.epoch.Load().table
+	t := e.table
 	p := placement.Partition(s.cfg.Seed, key)
 	from, to := s.sets[t.From[p]], s.sets[t.Homes[p]]
 	switch {
@@ -112,10 +115,10 @@ func (s *Store) home(key string) (*set, *move) {
 	return to, &move{from, to}
 }
 
-// homed reports whether a set may have objects of a key. What it has of others was left there by
-// somebody who was late, and does not count.
-func (s *Store) homed(set *set, key string) bool {
-	home, moves := s.home(key)
+// homed reports whether a set may have objects of a key in some epoch. What it has of others was
+// left there by somebody who was late, and does not count.
+func (s *Store) homed(e *epoch, set *set, key string) bool {
+	home, moves := s.homeBy(e, key)
 	return set == home || moves != nil && (set == moves.from || set == moves.to)
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -339,7 +340,8 @@ func (c *client) get(ctx context.Context, key object.Ref) (string, error) {
 
 // TestNoHistoryBreaksTheOrderOfAKey has clients of two gateways read and change one key,
 // while messages get lost, late and doubled, drives go away and come back, and locks are
-// held by two. Each history must be one of a single register.
+// held by two. With every other seed the key moves to another set of drives, and back. Each
+// history must be one of a single register.
 func TestNoHistoryBreaksTheOrderOfAKey(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -348,17 +350,65 @@ func TestNoHistoryBreaksTheOrderOfAKey(t *testing.T) {
 	}
 }
 
+// toAndFro has everything move from the first set to the second, and back, until stop is closed.
+func toAndFro(t *testing.T, gateways []*erasure.Store, stop <-chan struct{}) {
+	for to := 1; ; to = 1 - to {
+		shares := []int{0, 0}
+		shares[to] = 1
+		next := gateways[0].Placement().Rebalanced(shares)
+		for ; ; next = next.Next() {
+			for _, g := range gateways { // all of them, before the next phase
+				if err := g.Place(t.Context(), next); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if next.Phase == placement.Settled {
+				break
+			}
+			for next.Phase == placement.Moving {
+				m, err := gateways[to].Move(t.Context(), nil)
+				if err == nil && m.Names == 0 {
+					break
+				}
+				if paused(stop) {
+					return // it stays as it is, and must be read as it was
+				}
+			}
+		}
+		if paused(stop) {
+			return
+		}
+	}
+}
+
+// paused waits for a moment, and reports whether stop is closed.
+func paused(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	case <-time.After(50 * time.Millisecond):
+		return false
+	}
+}
+
 func simulate(t *testing.T, seed uint64) {
 	n := []int{3, 4, 5, 6}[seed%4]
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}}
-	links := make([]erasure.Drive, n)
+	links := make([][]erasure.Drive, 1+seed%2)
 	for i := range links {
-		links[i] = &link{w: w, i: i, d: drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)}
+		for j := range n {
+			links[i] = append(links[i], &link{w: w, i: i*n + j, d: drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)})
+		}
 	}
 	locks := &locker{w: w, held: map[string]chan struct{}{}}
 	var gateways []*erasure.Store
 	for range 2 {
-		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: slices.Clone(links), Parity: n / 2}}, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		var sets []erasure.SetConfig
+		for _, set := range links {
+			sets = append(sets, erasure.SetConfig{Drives: slices.Clone(set), Parity: n / 2})
+		}
+		s, err := erasure.New(context.Background(), erasure.Config{Sets: sets, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,12 +444,17 @@ func simulate(t *testing.T, seed uint64) {
 			}
 			w.mu.Lock()
 			clear(w.down)
-			for range w.r.IntN(n/2 + 1) {
-				w.down[w.r.IntN(n)] = true
+			for set := range links {
+				for range w.r.IntN(n/2 + 1) {
+					w.down[set*n+w.r.IntN(n)] = true
+				}
 			}
 			w.mu.Unlock()
 		}
 	})
+	if len(links) > 1 {
+		weather.Go(func() { toAndFro(t, gateways, stop) })
+	}
 	clients.Wait()
 	close(stop)
 	weather.Wait()

@@ -337,7 +337,11 @@ func TestNothingIsOverBeforeItIsInEverySet(t *testing.T) {
 		if err := errors.Join(a.Claim(t.Context(), 1, "a"), a.Begin(t.Context(), 1, "s")); err != nil {
 			t.Fatal(err)
 		}
-		w.sets[1][0].down, w.sets[1][1].down = true, true
+		for _, l := range w.sets[1][:2] {
+			l.mu.Lock()
+			l.down = true
+			l.mu.Unlock()
+		}
 		for what, try := range map[string]func(context.Context) error{
 			"a fence": func(ctx context.Context) error { return a.Fence(ctx, 1, "s") },
 			"a claim": func(ctx context.Context) error { return a.Claim(ctx, 2, "b") },
