@@ -209,10 +209,16 @@ func (h *hold) put(ctx context.Context, s *set, r register.Record, how commitmen
 			err = h.remove(ctx, []copied{c})
 		}
 	}
-	if err != nil {
-		return object.E("commit", h.key.Name, object.Unknown, err)
+	return h.partly(err)
+}
+
+// partly is the error of an operation of which a part is done: whoever holds the lock next must
+// not begin it anew, as after errStale.
+func (h *hold) partly(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return object.E("commit", h.key.Name, object.Unknown, errors.New(err.Error()))
 }
 
 // settle makes an end of a state that somebody began to commit in a set: it is committed, or

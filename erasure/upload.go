@@ -342,7 +342,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 		if info, err = s.assemble(ctx, set, up, parts, in); err != nil {
 			return err
 		}
-		return s.endUpload(ctx, h, ref)
+		return h.partly(s.endUpload(ctx, h, ref))
 	})
 	return info, fail(op, ref.Bucket+"/"+ref.Key, err)
 }
