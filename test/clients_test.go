@@ -241,6 +241,21 @@ func TestBoto3(t *testing.T) {
 	client(t, "/usr/bin/python3", env).run(t, "clients/boto3_test.py")
 }
 
+// TestTerraformAndBackupsFindWhatTheyNeed has every setting of a bucket be put again as it is, and
+// locked objects be kept from everybody, on files as on drives.
+func TestTerraformAndBackupsFindWhatTheyNeed(t *testing.T) {
+	drives := t.TempDir()
+	for i := range 4 {
+		must(t, os.Mkdir(filepath.Join(drives, fmt.Sprint("d", i+1)), 0o700))
+	}
+	for name, dir := range map[string]string{"files": t.TempDir(), "drives": filepath.Join(drives, "d{1...4}")} {
+		t.Run(name, func(t *testing.T) {
+			s := startOn(t, dir)
+			client(t, "/usr/bin/python3", append(awsEnv(), "ENDPOINT="+s.url)).run(t, "clients/features_test.py")
+		})
+	}
+}
+
 // TestNewerBoto3 runs on machines that have a boto3 beside Debian's: since 1.36
 // it sends checksums in trailers, as the SDKs for Go and JavaScript do.
 func TestNewerBoto3(t *testing.T) {
