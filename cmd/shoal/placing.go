@@ -21,6 +21,7 @@ const placementRecord = "placement"
 const (
 	placeLook = 5 * time.Second
 	placeSoon = time.Second
+	waitsTold = 60 // waits between two lines that say so
 )
 
 // placer has this process place objects as is agreed, and one of all processes move those that
@@ -39,6 +40,7 @@ type placer struct {
 	// before it.
 	follow func(epoch uint64) bool
 	placed atomic.Uint64 // the epoch by which this process does
+	waits  int           // how often in turn the others have not followed
 }
 
 // baseTable is the Table of sets of which those that were formed first have everything, by how
@@ -143,8 +145,12 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 		return placeSoon, p.set(ctx, next, revision)
 	}
 	if !p.follow(t.Epoch) {
+		if p.waits++; p.waits%waitsTold == 0 {
+			p.log.Warn("objects wait to be moved: not all nodes are there, or an operation that began before does not end", "placement", t.Epoch)
+		}
 		return placeSoon, nil
 	}
+	p.waits = 0
 	if t.Phase == placement.Moving {
 		if done, err := p.move(ctx); err != nil || !done {
 			return placeLook, err
