@@ -72,8 +72,8 @@ func freePort(t *testing.T) int {
 }
 
 // TestGatewaysDieBehindHAProxy lets clients read and write through HAProxy while
-// the gateways behind it are killed and stopped one after the other. A read, and
-// a write that the SDK may repeat, never fails.
+// the gateways behind it are killed and stopped one after the other, each when the
+// one before is made up for. A read, and a write that the SDK may repeat, never fails.
 func TestGatewaysDieBehindHAProxy(t *testing.T) {
 	dir := t.TempDir()
 	ports := []int{freePort(t), freePort(t), freePort(t)}
@@ -124,6 +124,7 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 	}
 	for i := range gateways {
 		time.Sleep(2 * time.Second)
+		awaitVotes(t, gateways[(i+1)%len(gateways)])
 		if i == 1 {
 			gateways[i].stop(t)
 		} else {

@@ -108,16 +108,7 @@ func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
 	w := gather(t, fleet, rand.Uint64())
 	for i := range fleet {
 		// With one voter that one would go on alone: the storage is in its reach.
-		eventually(t, "all three vote", func() bool {
-			st, _ := fleet[0].status(t)
-			votes := 0
-			for _, m := range st.Members {
-				if m.Role != "follower" {
-					votes++
-				}
-			}
-			return votes == 3
-		})
+		awaitVotes(t, fleet[0])
 		l.cut(t, i, true)
 		eventually(t, "who is cut off is not ready", func() bool { return fleet[i].probe("/minio/health/ready") == http.StatusServiceUnavailable })
 		other := newS3(fleet[(i+1)%3], noRetry)
