@@ -29,6 +29,13 @@ type Target struct {
 	Limit int // events that may wait for it at one gateway; 0: DefaultLimit
 }
 
+func (t Target) limit() int {
+	if t.Limit <= 0 {
+		return DefaultLimit
+	}
+	return t.Limit
+}
+
 // How events are delivered.
 const (
 	lanes        = 16  // events that are sent at a time, of different keys
@@ -57,12 +64,12 @@ type outcome struct {
 	err error
 }
 
-// work delivers until ctx ends. A pass sends what is in the window, each key's events
+// work delivers until ctx ends, or the queue is over. A pass sends what is in the window, each key's events
 // one after the other. What fails stays in the window, and the pause before the next
 // pass grows for as long as nothing gets through.
 func (q *queue) work(ctx context.Context) {
 	pause := firstPause
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !q.end() {
 		window, whole := q.window(ctx)
 		left, err := q.pass(ctx, window)
 		whole = q.settle(ctx) && whole
@@ -84,7 +91,7 @@ func (q *queue) work(ctx context.Context) {
 	}
 }
 
-// rest waits for a time; for 0, until there is something to do.
+// rest waits for a time, or until there is another way; for 0, until there is something to do.
 func (q *queue) rest(ctx context.Context, d time.Duration) {
 	if d == 0 {
 		select {
@@ -97,6 +104,7 @@ func (q *queue) rest(ctx context.Context, d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-q.turned:
 	case <-ctx.Done():
 	}
 }
@@ -168,7 +176,12 @@ func (q *queue) try(ctx context.Context, d *delivery) error {
 	defer cancel()
 	q.inFlight.Add(1)
 	defer q.inFlight.Add(-1)
-	return q.Send(ctx, &d.Message)
+	q.mu.Lock()
+	w := q.way
+	w.users.Add(1)
+	q.mu.Unlock()
+	defer w.users.Done()
+	return w.Send(ctx, &d.Message)
 }
 
 // judge notes what became of an event, and reports whether that is all. It gives one

@@ -48,13 +48,19 @@ const (
 //
 // Events that come at once go into one batch: while one is written, the next gathers.
 type queue struct {
-	Target
+	Destination
 	journal Journal
 	log     *slog.Logger
 	in      chan *addition
 	wake    chan struct{} // has room for one
+	turned  chan struct{} // the same: there is another way
+	over    chan struct{} // closed when nothing is taken any more
 
 	mu      sync.Mutex
+	way     *way
+	limit   int
+	leaving bool     // it ends when nothing waits
+	keeping bool     // a batch is becoming durable
 	entries []*entry // oldest first
 	names   map[string]bool
 	waiting int // events of entries that were kept here
@@ -80,17 +86,84 @@ type entry struct {
 	inherited bool        // it is of a gateway that is gone
 }
 
+// way is a Sender and how many use it.
+type way struct {
+	Sender
+	users sync.WaitGroup
+}
+
 func newQueue(t Target, journal Journal, log *slog.Logger) *queue {
-	if t.Limit <= 0 {
-		t.Limit = DefaultLimit
-	}
 	return &queue{
-		Target: t, journal: journal, log: log.With("target", t.String()),
-		in: make(chan *addition), wake: make(chan struct{}, 1), names: make(map[string]bool),
+		Destination: t.Destination, journal: journal, log: log.With("target", t.String()),
+		in: make(chan *addition), wake: make(chan struct{}, 1), turned: make(chan struct{}, 1), over: make(chan struct{}),
+		names: make(map[string]bool), way: &way{Sender: t.Sender}, limit: t.limit(),
 	}
 }
 
-// add returns when messages are durable, or were dropped because too many wait.
+// turn has what waits go another way from now on, and returns the one until now. It reports
+// false if the queue is over.
+func (q *queue) turn(t Target) (before *way, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended() {
+		return nil, false
+	}
+	before, q.way, q.limit, q.leaving = q.way, &way{Sender: t.Sender}, t.limit(), false
+	select {
+	case q.turned <- struct{}{}:
+	default:
+	}
+	return before, true
+}
+
+// leave has the queue end when nothing waits.
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.leaving = true
+	q.wakeUp()
+}
+
+// stays reports whether the queue is that of a target that there is.
+func (q *queue) stays() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.leaving
+}
+
+// end ends a queue that is left, once nothing waits. It reports whether it is over.
+func (q *queue) end() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.leaving && !q.keeping && len(q.entries) == 0 && !q.ended() {
+		close(q.over)
+	}
+	return q.ended()
+}
+
+func (q *queue) ended() bool {
+	select {
+	case <-q.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// close closes the way, when nobody uses it.
+func (w *way) close() error {
+	w.users.Wait()
+	return w.Close()
+}
+
+// Why a queue takes nothing: its target has left for good, or too many wait.
+var (
+	errOver = errors.New("the target has left")
+	errFull = errors.New("too many wait")
+)
+
+// add returns when messages are durable, or were dropped because too many wait. The error is
+// errOver if the queue is over.
 func (q *queue) add(ctx context.Context, messages []Message) error {
 	a := &addition{events: len(messages), done: make(chan error, 1)}
 	for i := range messages {
@@ -102,6 +175,8 @@ func (q *queue) add(ctx context.Context, messages []Message) error {
 	}
 	select {
 	case q.in <- a:
+	case <-q.over:
+		return errOver
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -113,12 +188,14 @@ func (q *queue) add(ctx context.Context, messages []Message) error {
 	}
 }
 
-// gather makes batches of additions until ctx ends.
+// gather makes batches of additions until ctx ends, or the queue is over.
 func (q *queue) gather(ctx context.Context) {
 	for {
 		select {
 		case a := <-q.in:
 			q.keep(ctx, q.more(a))
+		case <-q.over:
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -154,29 +231,46 @@ func (q *queue) keep(ctx context.Context, all []*addition) {
 }
 
 func (q *queue) keepBatch(ctx context.Context, content []byte, events int) error {
-	q.mu.Lock()
-	full := q.waiting+events > q.Limit
-	q.mu.Unlock()
-	if full {
+	switch err := q.reserve(events); {
+	case errors.Is(err, errFull):
 		q.dropped.Add(int64(events))
-		q.log.Error("events are lost: too many wait for the target", "events", events, "limit", q.Limit)
+		q.log.Error("events are lost: too many wait for the target", "events", events, "limit", q.capacity())
 		return nil
+	case err != nil:
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, keepTime)
 	defer cancel()
 	name, err := q.journal.Keep(ctx, q.label(events), content)
-	if err != nil {
-		return fmt.Errorf("keep events for %s: %w", q, err)
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.keeping = false
+	if err != nil {
+		q.waiting -= events
+		q.wakeUp()
+		return fmt.Errorf("keep events for %s: %w", q, err)
+	}
 	e := &entry{name: name, events: events}
 	if q.memory+len(content) <= memoryBytes {
 		e.content = content
 		q.memory += len(content)
 	}
-	q.waiting += events
 	q.push(e)
+	return nil
+}
+
+// reserve takes the room for a batch. The errors are errOver and errFull.
+func (q *queue) reserve(events int) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.ended():
+		return errOver
+	case q.waiting+events > q.limit:
+		return errFull
+	}
+	q.waiting += events
+	q.keeping = true
 	return nil
 }
 
@@ -212,7 +306,7 @@ func (q *queue) wakeUp() {
 func (q *queue) inherit(name string, events int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.names[name] {
+	if !q.names[name] && !q.ended() {
 		q.push(&entry{name: name, events: events, inherited: true})
 	}
 }
@@ -227,6 +321,13 @@ func (q *queue) disinherit() {
 		}
 		return e.inherited
 	})
+}
+
+// capacity returns how many events may wait.
+func (q *queue) capacity() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.limit
 }
 
 // length returns how many events wait.

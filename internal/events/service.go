@@ -32,7 +32,7 @@ type Config struct {
 // concurrently.
 type Service struct {
 	cfg     Config
-	mu      sync.Mutex // held by Join
+	mu      sync.Mutex // held while there come to be others of them
 	queues  atomic.Pointer[map[Destination]*queue]
 	begin   sync.Once       // to inherit, once there is a target
 	serving context.Context //nolint:containedctx // of delivering, until Close
@@ -64,23 +64,67 @@ func New(ctx context.Context, cfg Config) *Service {
 	return s
 }
 
-// Join adds a target, which there must not be yet. Not after Close.
+// Join adds a target. If there is one already, or has been and still gets what waited for
+// it, the new one takes its place, and gets that. Not after Close.
 func (s *Service) Join(t Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if q := s.all()[t.Destination]; q != nil {
+		if before, ok := q.turn(t); ok {
+			s.group.Go(func() { s.closeWay(t.Destination, before) })
+			return
+		}
+	}
+	q := newQueue(t, s.cfg.Journal, s.cfg.Log)
+	s.edit(func(queues map[Destination]*queue) { queues[t.Destination] = q })
+	s.group.Go(func() { q.gather(s.serving) })
+	s.group.Go(func() {
+		q.work(s.serving)
+		if q.ended() {
+			s.forget(q)
+		}
+	})
+	s.begin.Do(func() { s.group.Go(func() { s.inherit(s.serving) }) })
+}
+
+// Leave takes a target away. What waits for it is delivered still, for as long as this
+// Service lives; what happens from now on is not.
+func (s *Service) Leave(to Destination) {
+	if q := s.all()[to]; q != nil {
+		q.leave()
+	}
+}
+
+// forget drops a queue that is over.
+func (s *Service) forget(q *queue) {
+	s.mu.Lock()
+	s.edit(func(queues map[Destination]*queue) {
+		if queues[q.Destination] == q {
+			delete(queues, q.Destination)
+		}
+	})
+	s.mu.Unlock()
+	s.closeWay(q.Destination, q.way) // which no other takes the place of any more
+}
+
+// edit changes the queues; s.mu is held.
+func (s *Service) edit(change func(map[Destination]*queue)) {
 	queues := maps.Clone(s.all())
 	if queues == nil {
 		queues = make(map[Destination]*queue)
 	}
-	q := newQueue(t, s.cfg.Journal, s.cfg.Log)
-	queues[t.Destination] = q
-	s.group.Go(func() { q.gather(s.serving) })
-	s.group.Go(func() { q.work(s.serving) })
+	change(queues)
 	s.queues.Store(&queues)
-	s.begin.Do(func() { s.group.Go(func() { s.inherit(s.serving) }) })
 }
 
-// all returns the queues of all targets. They are not to be changed.
+func (s *Service) closeWay(to Destination, w *way) {
+	if err := w.close(); err != nil {
+		s.cfg.Log.Warn("the former way to a target of events does not close", "target", to.String(), "error", err)
+	}
+}
+
+// all returns the queues of all targets, and of those that have left and get what waited for
+// them. They are not to be changed.
 func (s *Service) all() map[Destination]*queue { return *s.queues.Load() }
 
 // Close stops delivering. What waits is left to the other gateways, or to the next
@@ -91,7 +135,7 @@ func (s *Service) Close() error {
 	s.group.Wait()
 	var errs []error
 	for to, q := range s.all() {
-		if err := q.Close(); err != nil {
+		if err := q.way.close(); err != nil {
 			errs = append(errs, fmt.Errorf("close %s: %w", to, err))
 		}
 	}
@@ -106,18 +150,20 @@ func (s *Service) Has(to Destination) bool {
 
 // queue returns the queue of a target, if there is one, or is now.
 func (s *Service) queue(to Destination) (q *queue, ok bool) {
-	if q, ok = s.all()[to]; !ok && s.cfg.Seek != nil {
+	if q = s.all()[to]; (q == nil || !q.stays()) && s.cfg.Seek != nil {
 		s.cfg.Seek()
-		q, ok = s.all()[to]
+		q = s.all()[to]
 	}
-	return q, ok
+	return q, q != nil && q.stays()
 }
 
 // ARNs returns the names of all targets, sorted.
 func (s *Service) ARNs() []string {
 	all := make([]string, 0, len(s.all()))
-	for to := range s.all() {
-		all = append(all, to.ARN())
+	for to, q := range s.all() {
+		if q.stays() {
+			all = append(all, to.ARN())
+		}
 	}
 	slices.Sort(all)
 	return all
@@ -166,21 +212,29 @@ func (s *Service) Test(ctx context.Context, rules *Configuration, bucket, reques
 func (s *Service) add(ctx context.Context, messages map[Destination][]Message) error {
 	errs := make(chan error, len(messages))
 	for to, list := range messages {
-		q, ok := s.queue(to)
-		if !ok {
-			if _, again := s.strange.LoadOrStore(to, true); !again {
-				s.cfg.Log.Error("events are lost: this gateway has no such target, and rules of a bucket name it", "target", to.String(), "bucket", list[0].Bucket)
-			}
-			errs <- nil
-			continue
-		}
-		go func() { errs <- q.add(ctx, list) }()
+		go func() { errs <- s.addTo(ctx, to, list) }()
 	}
 	var all []error
 	for range messages {
 		all = append(all, <-errs)
 	}
 	return errors.Join(all...)
+}
+
+// addTo adds messages to the queue of a target, if there is one.
+func (s *Service) addTo(ctx context.Context, to Destination, list []Message) error {
+	for {
+		q, ok := s.queue(to)
+		if !ok {
+			if _, again := s.strange.LoadOrStore(to, true); !again {
+				s.cfg.Log.Error("events are lost: this gateway has no such target, and rules of a bucket name it", "target", to.String(), "bucket", list[0].Bucket)
+			}
+			return nil
+		}
+		if err := q.add(ctx, list); !errors.Is(err, errOver) {
+			return err
+		}
+	}
 }
 
 // inherit has one gateway of all deliver what those have left that are gone.
@@ -237,7 +291,7 @@ func (s *Service) Measures() []Measure {
 	for to, q := range s.all() {
 		all = append(all, Measure{
 			Destination: to, Waiting: q.length(), Sending: q.inFlight.Load(), Sent: q.sent.Load(), Failed: q.failed.Load(),
-			Refused: q.refused.Load(), Dropped: q.dropped.Load(), Capacity: q.Limit,
+			Refused: q.refused.Load(), Dropped: q.dropped.Load(), Capacity: q.capacity(),
 		})
 	}
 	return all

@@ -105,6 +105,7 @@ type sink struct {
 	mu     sync.Mutex
 	answer func(m *events.Message) error // nil: it takes all
 	got    []string                      // keys
+	closed int
 }
 
 func (s *sink) Send(_ context.Context, m *events.Message) error {
@@ -119,7 +120,18 @@ func (s *sink) Send(_ context.Context, m *events.Message) error {
 	return nil
 }
 
-func (s *sink) Close() error { return nil }
+func (s *sink) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed++
+	return nil
+}
+
+func (s *sink) closings() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
 
 // look runs f while nothing is being sent.
 func (s *sink) look(f func()) {
@@ -249,6 +261,95 @@ func TestATargetThatIsMissingIsSoughtBeforeItsEventsAreLost(t *testing.T) {
 		w.is("the target that has joined has", "b", "c")
 		if len(s.ARNs()) != 1 || len(s.Measures()) != 1 || sought != 2 {
 			t.Errorf("%q, sought %d times", s.ARNs(), sought)
+		}
+	})
+}
+
+func TestATargetThatIsChangedGetsWhatWaitedForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, other := newWorld(t), &sink{}
+		w.sink.answers(dead)
+		s := w.gateway("one")
+		w.put(s, "a", "b")
+		time.Sleep(time.Minute)
+		changed := time.Now()
+		s.Join(events.Target{Destination: events.Destination{Type: "webhook", ID: "A"}, Sender: other, Limit: 7})
+		synctest.Wait()
+		w.put(s, "c")
+		synctest.Wait()
+		if got := other.has(); !slices.Equal(slices.Sorted(slices.Values(got)), []string{"a", "b", "c"}) || time.Since(changed) > time.Second {
+			t.Errorf("the one in its place has %q, %v later", got, time.Since(changed))
+		}
+		if m := s.Measures(); len(m) != 1 || m[0].Capacity != 7 || m[0].Sent != 3 {
+			t.Errorf("measured %+v", m)
+		}
+		if w.sink.closings() != 1 || other.closings() != 0 {
+			t.Errorf("the former one is closed %d times, the one in its place %d", w.sink.closings(), other.closings())
+		}
+		w.close(s)
+		if w.sink.closings() != 1 || other.closings() != 1 {
+			t.Errorf("at the end they are closed %d and %d times", w.sink.closings(), other.closings())
+		}
+	})
+}
+
+func TestATargetThatLeavesGetsWhatWaitedForItAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sink.answers(dead)
+		s := w.gateway("one")
+		a := events.Destination{Type: "webhook", ID: "A"}
+		w.put(s, "a")
+		s.Leave(a)
+		synctest.Wait()
+		w.put(s, "b") // lost
+		if s.Has(a) || len(s.ARNs()) != 0 {
+			t.Errorf("it is there still: %q", s.ARNs())
+		}
+		if m := s.Measures(); len(m) != 1 || m[0].Waiting != 1 {
+			t.Errorf("what waits is measured as %+v", m)
+		}
+		w.sink.answers(nil)
+		time.Sleep(time.Minute)
+		w.is("the target that has left has", "a")
+		if m := s.Measures(); len(m) != 0 || w.sink.closings() != 1 {
+			t.Errorf("after that: %+v, closed %d times", m, w.sink.closings())
+		}
+		s.Leave(a)
+		s.Join(events.Target{Destination: a, Sender: w.sink})
+		w.put(s, "c")
+		synctest.Wait()
+		w.is("the target that has come again has", "a", "c")
+		w.close(s)
+		if n := w.shelf.length(); n != 0 || w.sink.closings() != 2 {
+			t.Errorf("%d batches are left, closed %d times", n, w.sink.closings())
+		}
+	})
+}
+
+func TestATargetThatComesBackInTimeGetsWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, again := newWorld(t), &sink{}
+		w.shelf.hold = make(chan struct{})
+		s := w.gateway("one")
+		defer w.close(s)
+		a := events.Destination{Type: "webhook", ID: "A"}
+		kept := make(chan error)
+		go func() { kept <- s.Notify(t.Context(), w.rules, puts("a")...) }()
+		synctest.Wait()
+		w.sink.answers(dead)
+		s.Leave(a) // while a batch becomes durable
+		synctest.Wait()
+		close(w.shelf.hold)
+		if err := <-kept; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		s.Join(events.Target{Destination: a, Sender: again})
+		w.put(s, "b")
+		synctest.Wait()
+		if got := again.has(); !slices.Equal(slices.Sorted(slices.Values(got)), []string{"a", "b"}) {
+			t.Errorf("it has %q", got)
 		}
 	})
 }
