@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/config"
@@ -118,6 +119,9 @@ func (s *Server) changeable(lines []config.Line) error {
 		if err != nil {
 			return err
 		}
+		if l.Target.Name != "" && !isMultiple(l.Target.System) {
+			return errAdminSetting.with("There is one " + l.Target.System + ", which has no name.")
+		}
 		for key := range l.Values {
 			if !slices.ContainsFunc(settings, func(c Setting) bool { return c.Key == key }) {
 				return errAdminSetting.with("Shoal has no setting " + strconv.Quote(key) + " of " + strconv.Quote(l.Target.System) + ".")
@@ -162,7 +166,7 @@ func (r *request) changed(restart bool, err error) error {
 func fromConfig(err error) error {
 	switch {
 	case errors.Is(err, config.ErrText), errors.Is(err, config.ErrTooMany):
-		return errAdminSetting.with("Nothing was changed: " + err.Error() + ".")
+		return errAdminSetting.with("Nothing was changed: " + strings.TrimPrefix(err.Error(), config.ErrText.Error()+": ") + ".")
 	case errors.Is(err, config.ErrNoEntry):
 		return errAdminSetting.with("There is no such entry in the history.")
 	}

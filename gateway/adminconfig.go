@@ -125,7 +125,7 @@ func (s *Server) helpConfig(_ context.Context, r *request) error {
 	for _, c := range settings {
 		h := settingHelp{Key: c.Key, Type: "string", Description: c.Help + " (" + c.From + ")", Optional: true}
 		if name == "" {
-			h = settingHelp{Key: c.System, Description: "settings of " + c.System, MultipleTargets: isMultiple(c.System)}
+			h = settingHelp{Key: c.System, Description: about(c.System), MultipleTargets: isMultiple(c.System)}
 		}
 		known := slices.ContainsFunc(help, func(has settingHelp) bool { return has.Key == h.Key })
 		if !known && (key == "" || c.Key == key) {
@@ -133,10 +133,26 @@ func (s *Server) helpConfig(_ context.Context, r *request) error {
 		}
 	}
 	system, _, _ := strings.Cut(name, ":")
-	return r.answerJSON(map[string]any{"subSys": system, "description": "settings of each gateway", "multipleTargets": isMultiple(system), "keysHelp": help})
+	return r.answerJSON(map[string]any{"subSys": system, "description": about(system), "multipleTargets": isMultiple(system), "keysHelp": help})
+}
+
+// about says what the settings of a system are about.
+func about(system string) string {
+	if kind, is := strings.CutPrefix(system, "notify_"); is {
+		return "targets of events: " + kind
+	}
+	if kind, is := strings.CutPrefix(system, "audit_"); is {
+		return "targets of records of all requests: " + kind
+	}
+	return map[string]string{
+		"": "settings of gateways", "region": "the region that clients sign for, as site has it", "site": "the region that clients sign for",
+		"api": "how many requests are served at once, and which pages may use buckets", "storage_class": "how many drives may be lost; each node has it for itself",
+		"identity_openid": "OpenID Connect providers, whose tokens are taken", "identity_ldap": "an LDAP directory, whose people get credentials",
+		"identity_tls": "client certificates, which are taken for credentials",
+	}[system]
 }
 
 // isMultiple reports whether a system can have several targets.
 func isMultiple(system string) bool {
-	return strings.HasPrefix(system, "notify_") || strings.HasPrefix(system, "audit_")
+	return strings.HasPrefix(system, "notify_") || strings.HasPrefix(system, "audit_") || system == "identity_openid"
 }

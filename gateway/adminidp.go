@@ -110,6 +110,9 @@ func (s *Server) identityProviders(_ context.Context, r *request) error {
 	}
 	i := slices.IndexFunc(all, func(p identityProvider) bool { return p.Name == name })
 	if i < 0 {
+		if at.Shared && s.Changes != nil {
+			return errAdminSetting.with("There is no such provider. \"mc idp " + kind + " add\" sets one up.")
+		}
 		return errAdminSetting.with("There is no such provider. One is set by " + at.From + " of each gateway, when it starts.")
 	}
 	p := all[i]

@@ -99,11 +99,12 @@ func (s *Server) corsOf(r *request, bucket string) (*corsConfiguration, error) {
 			return &c, parseXML([]byte(text), &c)
 		})
 	}
-	if len(s.CORSOrigins) == 0 || bucket == "" {
+	origins := s.tuned.Load().origins
+	if len(origins) == 0 || bucket == "" {
 		return nil, nil
 	}
 	return &corsConfiguration{Rules: []corsRule{{
-		AllowedOrigins: s.CORSOrigins, AllowedMethods: []string{"GET", "PUT", "HEAD", "POST", "DELETE"}, AllowedHeaders: []string{"*"},
+		AllowedOrigins: origins, AllowedMethods: []string{"GET", "PUT", "HEAD", "POST", "DELETE"}, AllowedHeaders: []string{"*"},
 		ExposeHeaders: []string{"ETag", "Content-Range", "Last-Modified", "x-amz-request-id", "x-amz-version-id", "x-amz-delete-marker"}, MaxAgeSeconds: 3600,
 	}}}, nil
 }

@@ -45,8 +45,8 @@ type Authority interface {
 // People knows who has a name and a password; ldap.Directory is one. It may be asked
 // concurrently.
 type People interface {
-	// Identify returns who has them. The errors are ldap.ErrCredentials and
-	// ldap.ErrUnavailable.
+	// Identify returns who has them. The errors are ldap.ErrCredentials,
+	// ldap.ErrUnavailable and ldap.ErrNone.
 	Identify(ctx context.Context, name, password string) (ldap.Person, error)
 }
 
@@ -115,6 +115,9 @@ type Config struct {
 	InsecureCustomerKeys bool
 	Metrics              *Metrics    // nil: none are kept
 	TLS                  *tls.Config // nil: plain HTTP
+	// ClientCertificates reports whether who has shown a certificate gets temporary
+	// credentials, now; nil: who TLS has verified does.
+	ClientCertificates func() bool
 	// ConsoleURL is where browsers that come to / are sent, or "".
 	ConsoleURL string
 	// PublicMetrics serves metrics without a token.
@@ -222,7 +225,7 @@ type Server struct {
 	admin    map[string]*operation // of the admin API, by method and path
 	sts      map[string]stsCall    // of the security token service, by action
 	http     *fasthttp.Server
-	slots    chan struct{} // one for each request being served
+	tuned    atomic.Pointer[tuned]
 	ids      *requestIDs
 	verifier sigv4.Verifier
 	parsed   parsedDocuments
@@ -239,10 +242,10 @@ type Server struct {
 // presigned URLs and proxies want more.
 const maxHeaderBytes = 32 << 10
 
-// connectionsPerRequest is how many connections are kept open for each request
-// that may be served. It also bounds the threads that sendfile can leave inside
+// ConnectionsPerRequest is how many connections are kept open for each request
+// that may be served, as Config has it. It also bounds the threads that sendfile can leave inside
 // a file system that hangs, well below the 10,000 at which Go gives up.
-const connectionsPerRequest = 4
+const ConnectionsPerRequest = 4
 
 // bucketKeyLife is how long a bucket key is used.
 const bucketKeyLife = 5 * time.Minute
@@ -265,7 +268,14 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.Peers == nil {
 		cfg.Peers = func() int { return 1 }
 	}
-	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), slots: make(chan struct{}, cfg.MaxRequests), ids: ids, started: cfg.Now()}
+	if cfg.LDAP == nil {
+		cfg.LDAP = noPeople{}
+	}
+	if cfg.ClientCertificates == nil {
+		cfg.ClientCertificates = func() bool { return true }
+	}
+	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), ids: ids, started: cfg.Now()}
+	s.Tune(Tuning{MaxRequests: cfg.MaxRequests, CORSOrigins: cfg.CORSOrigins})
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
 	s.limiter, s.failures, s.minio = limits.New(cfg.Now, cfg.Peers), throttle.New(cfg.Now), newMinIOCounts()
 	s.delayed = make(chan struct{}, max(1, min(maxDelayed, cfg.MaxRequests/4)))
@@ -288,7 +298,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		CloseOnShutdown:              true,
-		Concurrency:                  connectionsPerRequest * cfg.MaxRequests,
+		Concurrency:                  ConnectionsPerRequest * cfg.MaxRequests,
 		Logger:                       quietLogger{cfg.Logger},
 	}
 	return s, nil
@@ -446,25 +456,6 @@ func (s *Server) unlessDenied(r *request, err error) error {
 		return errAccessDenied
 	}
 	return err
-}
-
-// admit takes a slot; what it took is given back by finish.
-func (s *Server) admit(r *request) error {
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		timer := time.NewTimer(s.AdmissionWait)
-		defer timer.Stop()
-		select {
-		case s.slots <- struct{}{}:
-		case <-timer.C:
-			return errSlowDown
-		case <-s.root.Done():
-			return errUnavailable
-		}
-	}
-	r.release = func() { <-s.slots }
-	return nil
 }
 
 // run carries out the operation within its time.

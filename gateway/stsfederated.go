@@ -79,12 +79,11 @@ func (s *Server) webIdentity(ctx context.Context, r *request, token string) (ope
 // assumeRoleWithLDAPIdentity makes temporary credentials of who has a name and a password
 // in the LDAP directory.
 func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) error {
-	if s.LDAP == nil {
-		return errSTSInvalidAction.with("No LDAP directory is configured.")
-	}
 	name := r.query.get("LDAPUsername")
 	p, err := s.LDAP.Identify(ctx, name, r.query.get("LDAPPassword"))
 	switch {
+	case errors.Is(err, ldap.ErrNone):
+		return errSTSInvalidAction.with("No LDAP directory is configured.")
 	case errors.Is(err, ldap.ErrUnavailable):
 		s.Logger.Error("the LDAP directory cannot be asked", "request", r.id, "error", err)
 		return errSTSProvider.because(err)
@@ -109,11 +108,19 @@ func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) err
 	return nil
 }
 
+// noPeople is People where there are none.
+type noPeople struct{}
+
+// Identify implements People.
+func (noPeople) Identify(context.Context, string, string) (ldap.Person, error) {
+	return ldap.Person{}, ldap.ErrNone
+}
+
 // assumeRoleWithCertificate makes temporary credentials of who has shown a certificate
 // when the connection was made. It names the policy, and outlives them.
 func (s *Server) assumeRoleWithCertificate(ctx context.Context, r *request) error {
 	state := r.ctx.TLSConnectionState()
-	if state == nil || len(state.VerifiedChains) == 0 {
+	if state == nil || len(state.VerifiedChains) == 0 || !s.ClientCertificates() {
 		return errAccessDenied.with("The connection was not made with a client certificate that this server trusts.")
 	}
 	cert := state.VerifiedChains[0][0]

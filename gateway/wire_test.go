@@ -290,7 +290,7 @@ func TestRequestsBeyondTheLimitGetSlowDown(t *testing.T) {
 	f := serve(t, func(c *Config) { c.MaxRequests, c.AdmissionWait = 1, 50*time.Millisecond })
 	f.ok(call{method: "PUT", path: "/bucket"})
 	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 20_000) + strings.Repeat("x", 10_000))
-	for deadline := time.Now().Add(10 * time.Second); len(f.server.slots) == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); len(f.server.tuned.Load().slots) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the upload is not served")
 		}

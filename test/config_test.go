@@ -23,13 +23,16 @@ func TestSettingsOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"set @ api requests_max=5":    "--max-requests",
-		"set @ api request_max=5":     "no setting",
-		"set @ nonsense a=b":          "no settings",
-		"get @ nonsense":              "no settings",
-		"reset @ region":              "--region",
-		"reset @ notify_webhook:MAIN": "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN",
-		"restore @ 1":                 "no such entry",
+		"set @ api requests_max=5":     "--max-requests",
+		"set @ api request_max=5":      "no setting",
+		"set @ nonsense a=b":           "no settings",
+		"get @ nonsense":               "no settings",
+		"reset @ api":                  "--max-requests",
+		"set @ storage_class rrs=EC:1": "--reduced-parity",
+		"set @ api:B requests_max=5":   "has no name",
+		"set @ identity_tls enable=on": "identity_tls enable needs --certs-dir",
+		"reset @ notify_webhook:MAIN":  "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN",
+		"restore @ 1":                  "no such entry",
 	} {
 		if out, err := a.mc.try(t, a.args(0, append([]string{"admin", "config"}, strings.Fields(query)...)[1:])...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("config %s: %v: %s", query, err, out)
@@ -61,9 +64,9 @@ func TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"openid add g0 other client_id=x": "CONFIG_URL", "openid add g0 other client_id=x config_url=http://x scopes=a": "scopes",
-		"openid update g0 client_id=x": "--identity-openid-client-id", "openid rm g0": "--identity-openid-", "openid update g0 other client_id=x": "no such provider", "ldap add g0 server_addr=x": "--identity-ldap-server-addr",
-		"ldap update g0 server_addr=x": "--identity-ldap-server-addr", "ldap rm g0": "--identity-ldap-server-addr", "ldap accesskey ls g0": "temporary credentials",
+		"openid add g0 other client_id=x": "identity_openid:other config_url is not right", "openid add g0 other client_id=x config_url=http://x scopes=a": "scopes",
+		"openid update g0 client_id=x": "--identity-openid-client-id", "openid rm g0": "--identity-openid-", "openid update g0 other client_id=x": "no such provider", "ldap add g0 server_addr=x": "already",
+		"ldap update g0 server_addr=x": "--identity-ldap-server-addr", "ldap rm g0": "--identity-ldap-", "ldap accesskey ls g0": "temporary credentials",
 	} {
 		if out, err := mc.try(t, append([]string{"idp"}, strings.Fields(line)...)...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("idp %s: %v: %s", line, err, out)

@@ -70,16 +70,16 @@ member: uid=adam,ou=people,dc=example,dc=com
 // startSlapd starts an LDAP server with those people, and returns its address.
 func startSlapd(t *testing.T) string {
 	t.Helper()
-	const program = "/usr/sbin/slapd"
-	if _, err := os.Stat(program); err != nil && !full() {
-		t.Skip("no slapd; test/run full installs it")
-	}
 	dir := t.TempDir()
+	program := filepath.Join(dir, "slapd") // a copy: AppArmor may keep the one that is installed to its own directories
+	binary, err := os.ReadFile("/usr/sbin/slapd")
+	must(t, err)
+	must(t, os.WriteFile(program, binary, 0o700))
 	settings, content := filepath.Join(dir, "slapd.conf"), filepath.Join(dir, "people.ldif")
 	must(t, os.Mkdir(filepath.Join(dir, "db"), 0o700))
 	must(t, os.WriteFile(settings, fmt.Appendf(nil, slapdSettings, filepath.Join(dir, "db")), 0o600))
 	must(t, os.WriteFile(content, []byte(people), 0o600))
-	if out, err := exec.Command("/usr/sbin/slapadd", "-f", settings, "-l", content).CombinedOutput(); err != nil {
+	if out, err := exec.Command(program, "-T", "add", "-f", settings, "-l", content).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	address := "127.0.0.1:" + free(t)
@@ -95,13 +95,29 @@ func (a *administration) ldapCredentials(t *testing.T, gateway int, name, passwo
 	return c.GetWithContext(nil)
 }
 
+// TestPeopleOfAnLDAPDirectoryGetTemporaryCredentials has gateways asked that were started with
+// nothing, and one that was told of the directory when it was started.
 func TestPeopleOfAnLDAPDirectoryGetTemporaryCredentials(t *testing.T) {
 	address := startSlapd(t)
-	env := []string{"SHOAL_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD=admins-secret"}
-	a := administerFleet(t, startFleetWith(t, env, 3, "--identity-ldap-server-addr", address, "--identity-ldap-server-insecure", "on",
-		"--identity-ldap-lookup-bind-dn", "cn=admin,dc=example,dc=com",
-		"--identity-ldap-user-dn-search-base-dn", "ou=people,dc=example,dc=com", "--identity-ldap-user-dn-search-filter", "(uid=%s)",
-		"--identity-ldap-group-search-base-dn", "dc=example,dc=com", "--identity-ldap-group-search-filter", "(&(objectClass=groupOfNames)(member=%d))"))
+	settings := map[string]string{
+		"server_addr": address, "server_insecure": "on", "lookup_bind_dn": "cn=admin,dc=example,dc=com", "lookup_bind_password": "admins-secret",
+		"user_dn_search_base_dn": "ou=people,dc=example,dc=com", "user_dn_search_filter": "(uid=%s)",
+		"group_search_base_dn": "dc=example,dc=com", "group_search_filter": "(&(objectClass=groupOfNames)(member=%d))",
+	}
+	var env []string
+	add := []string{"idp", "ldap", "add", "g1"}
+	for key, value := range settings {
+		env, add = append(env, "MINIO_IDENTITY_LDAP_"+strings.ToUpper(key)+"="+value), append(add, key+"="+value)
+	}
+	a := administerFleet(t, startFleet(t, 2))
+	if _, err := a.ldapCredentials(t, 0, "eve", "eves-secret"); err == nil || !strings.Contains(err.Error(), "No LDAP directory") {
+		t.Errorf("without a directory: %v", err)
+	}
+	a.mc.run(t, add...)
+	if out := a.mc.run(t, "idp", "ldap", "info", "g0"); !strings.Contains(out, address) || strings.Contains(out, "admins-secret") {
+		t.Error(out)
+	}
+	a = administerFleet(t, append(a.fleet, startWith(t, env, a.fleet[0].at, a.fleet[0].dir)))
 	a.mc.run(t, "mb", "g0/bucket")
 	_, err := newS3(a.fleet[0]).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: strings.NewReader("content")})
 	must(t, err)
@@ -130,4 +146,11 @@ func TestPeopleOfAnLDAPDirectoryGetTemporaryCredentials(t *testing.T) {
 	if out := a.mc.run(t, "idp", "ldap", "policy", "entities", "g0"); !strings.Contains(out, "uid=eve") || !strings.Contains(out, "cn=devs") {
 		t.Error(out)
 	}
+	a.mc.run(t, "idp", "ldap", "disable", "g1")
+	if _, err := a.ldapCredentials(t, 0, "eve", "eves-secret"); err == nil || !strings.Contains(err.Error(), "No LDAP directory") {
+		t.Errorf("a directory that is left out: %v", err)
+	}
+	a.mc.run(t, "idp", "ldap", "enable", "g2")
+	_, err = a.ldapCredentials(t, 0, "eve", "eves-secret")
+	must(t, err)
 }

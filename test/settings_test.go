@@ -66,9 +66,19 @@ func TestSettingsThatAreSetByMCAreInForceOnAllGateways(t *testing.T) {
 	a.mc.run(t, "event", "add", "g2/bucket", "arn:minio:sqs::ONE:webhook", "--event", "put")
 	put("an-event")
 	told.wait(t, "an-event")
+	another := startListener(t)
+	if out := a.admin(t, "config", "set", "@", "notify_webhook:ONE", "endpoint="+another.url); strings.Contains(out, "restart") {
+		t.Error(out)
+	}
+	eventually(t, "events go to where the target is now", func() bool { // it comes into force a moment later
+		put("an-event")
+		another.mu.Lock()
+		defer another.mu.Unlock()
+		return strings.Contains(strings.Join(another.all, ""), "an-event")
+	})
 	for range a.fleet {
 		out := a.admin(t, "config", "get", "@", "notify_webhook:ONE")
-		if !strings.Contains(out, "endpoint="+told.url) || !strings.Contains(out, "enable=on") || strings.Contains(out, password) {
+		if !strings.Contains(out, "endpoint="+another.url) || !strings.Contains(out, "enable=on") || strings.Contains(out, password) {
 			t.Error(out)
 		}
 	}

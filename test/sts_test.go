@@ -277,7 +277,10 @@ func TestCertificatesAreTakenForTemporaryCredentials(t *testing.T) {
 	c, trusted, stranger := newCerts(t, "s3.example.com"), newAuthority(t), newAuthority(t)
 	must(t, os.Mkdir(filepath.Join(c.dir, "CAs"), 0o755))
 	must(t, os.WriteFile(filepath.Join(c.dir, "CAs", "ca.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.cert.Raw}), 0o600))
-	s := start(t, "--certs-dir", c.dir, "--identity-tls-enable", "on")
+	s := start(t, "--certs-dir", c.dir)
+	mc := client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager", "--insecure")
+	mc.run(t, "alias", "set", "s", s.url, user, password)
+	mc.run(t, "admin", "config", "set", "s", "identity_tls", "enable=on")
 	assume := func(certificate tls.Certificate) (credentials.Value, time.Time, error) {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.roots, Certificates: []tls.Certificate{certificate}}}
 		defer transport.CloseIdleConnections()
@@ -306,5 +309,9 @@ func TestCertificatesAreTakenForTemporaryCredentials(t *testing.T) {
 		if v, _, err := assume(certificate); err == nil {
 			t.Errorf("a certificate %s gets %+v", what, v)
 		}
+	}
+	mc.run(t, "admin", "config", "set", "s", "identity_tls", "enable=off")
+	if v, _, err := assume(trusted.client(t, "readwrite", time.Hour)); err == nil {
+		t.Errorf("where certificates are taken no more one gets %+v", v)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/events"
+	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
@@ -62,12 +64,17 @@ func commonOf(t *testing.T, plane *onePlane, environ ...string) *common {
 	if err := env.apply(flags); err != nil {
 		t.Fatal(err)
 	}
-	providers, err := openidProviders(nil, env)
+	own := serverFlags{certsDir: env.values["SHOAL_CERTS_DIR"]}
+	pairs, err := own.certificates(log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCommon(env, flags, providers, log)
-	c.store = &config.Store{Records: plane, Now: time.Now}
+	t.Cleanup(pairs.Close)
+	c, err := newCommon(env, flags, pairs, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sharedWith(plane, new(gateway.Config))
 	locker := lock.NewLocal(1)
 	t.Cleanup(locker.Close)
 	told := events.New(t.Context(), events.Config{Log: log, Now: time.Now, Targets: c.targets(t.Context(), nil), Journal: noJournal{}, Locker: locker})
@@ -145,35 +152,120 @@ func TestWhatCannotBeUsedIsNotSet(t *testing.T) {
 	}
 }
 
-func TestANewTargetBeginsAtOnceAndAChangedOneWithTheNextStart(t *testing.T) {
+func TestTargetsBeginChangeAndEndAtOnce(t *testing.T) {
 	plane := &onePlane{changed: make(chan struct{})}
 	one, other := commonOf(t, plane), commonOf(t, plane)
 	a := events.Destination{Type: "webhook", ID: "A"}
-	if one.set(t, "notify_webhook:A endpoint=http://a") {
-		t.Error("a new target wants a new start")
+	limits := func() (all []int) {
+		for _, c := range []*common{one, other} {
+			c.refresh()
+			for _, m := range c.events.Measures() {
+				all = append(all, m.Capacity)
+			}
+		}
+		return all
 	}
-	other.refresh()
-	if !one.events.Has(a) || !other.events.Has(a) {
-		t.Error("a new target has not begun")
+	for _, step := range []struct {
+		text string
+		want []int
+	}{
+		{"notify_webhook:A endpoint=http://a queue_limit=5", []int{5, 5}},
+		{"notify_webhook:A queue_limit=6", []int{6, 6}},
+		{"audit_webhook endpoint=http://b", []int{6, 6}},
+		{"notify_webhook:A queue_limit=7", []int{7, 7}},
+	} {
+		if one.set(t, step.text) {
+			t.Errorf("%s wants a new start", step.text)
+		}
+		if got := limits(); !slices.Equal(got, step.want) || !other.events.Has(a) {
+			t.Errorf("%s: %v, want %v", step.text, got, step.want)
+		}
 	}
-	if one.set(t, "audit_webhook endpoint=http://b") || !one.audit.Enabled() {
+	if !one.audit.Enabled() || !other.audit.Enabled() {
 		t.Error("a target of the audit has not begun")
 	}
-	if !one.set(t, "notify_webhook:A endpoint=http://b") {
-		t.Error("a changed target wants no new start")
-	}
-	if one.set(t, "audit_webhook queue_size=5") {
-		t.Error("what was changed before is told again")
-	}
-	if c := commonOf(t, plane); !c.events.Has(a) || c.set(t, "notify_webhook:A endpoint=http://b") {
-		t.Error("after a new start it is not as it was set")
-	}
-	lines, err := config.Parse("audit_webhook")
+	lines, err := config.Parse("audit_webhook\nnotify_webhook:A")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.Reset(t.Context(), lines); err != nil || one.audit.Enabled() {
-		t.Errorf("taken back: %v", err)
+	if restart, err := one.Reset(t.Context(), lines); err != nil || restart || one.audit.Enabled() || one.events.Has(a) {
+		t.Errorf("taken back: %v, %v", restart, err)
+	}
+	if other.refresh(); other.events.Has(a) {
+		t.Error("taken back, and another gateway has it")
+	}
+}
+
+// TestWhatFlagsSetIsSetForAllWhereNoneWasGiven has a gateway with flags of its own beside one
+// without.
+func TestWhatFlagsSetIsSetForAllWhereNoneWasGiven(t *testing.T) {
+	plane := &onePlane{changed: make(chan struct{})}
+	one, other := commonOf(t, plane), commonOf(t, plane, "MINIO_API_REQUESTS_MAX=9", "SHOAL_IDENTITY_LDAP_SERVER_ADDR=127.0.0.1:9", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN=dc=other",
+		"SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_FILTER=(cn=%s)")
+	if one.set(t, "api requests_max=7 cors_allow_origin=https://a,https://b") {
+		t.Error("limits want a new start")
+	}
+	if !one.set(t, "region name=eu-1") || one.set(t, "api requests_max=8") || !one.set(t, "api requests_max=5000") {
+		t.Error("a region, and more requests than connections are kept for, want no new start, or what comes after does")
+	}
+	one.set(t, "identity_ldap server_addr=127.0.0.1:9 user_dn_search_base_dn=dc=example user_dn_search_filter=(uid=%s) lookup_bind_dn=cn=x lookup_bind_password=hunter2")
+	for c, want := range map[*common][2]string{one: {"5000", "(uid=%s)"}, other: {"9", "(cn=%s)"}} {
+		requests, filter := c.setting("api", "requests_max"), c.setting("identity_ldap", "user_dn_search_filter")
+		if got := [2]string{requests.Value, filter.Value}; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if own := c == other; requests.Own != own || filter.Own != own || !requests.Shared {
+			t.Errorf("%+v, %+v", requests, filter)
+		}
+		for _, setting := range []gateway.Setting{c.setting("region", "name"), c.setting("site", "region")} {
+			if setting.Value != "eu-1" || setting.Own {
+				t.Errorf("%+v", setting)
+			}
+		}
+		if s := c.setting("identity_ldap", "lookup_bind_password"); s.Value != hiddenValue || s.Own {
+			t.Errorf("%+v", s)
+		}
+		if !slices.Equal(c.tuning.CORSOrigins, []string{"https://a", "https://b"}) {
+			t.Errorf("%+v", c.tuning)
+		}
+		if _, err := (people{c}).Identify(t.Context(), "ann", "x"); !errors.Is(err, ldap.ErrUnavailable) {
+			t.Errorf("the directory that is not there: %v", err)
+		}
+	}
+	one.set(t, "identity_ldap enable=off")
+	for _, c := range []*common{one, other} {
+		if _, err := (people{c}).Identify(t.Context(), "ann", "x"); !errors.Is(err, ldap.ErrNone) {
+			t.Errorf("a directory that is left out: %v", err)
+		}
+	}
+	if c := commonOf(t, plane); c.begun.region != "eu-1" || c.begun.maxRequests != 5000 || c.set(t, "api requests_max=6000") {
+		t.Errorf("after a new start: %s, %d", c.begun.region, c.begun.maxRequests)
+	}
+}
+
+func TestWhatIsWrongIsToldByTheNamesOfSettings(t *testing.T) {
+	c := commonOf(t, &onePlane{changed: make(chan struct{})})
+	for text, want := range map[string]string{
+		"api requests_max=0":                                "api requests_max 0 is less than 1",
+		"api requests_max=many":                             `api requests_max="many" is not valid`,
+		"identity_ldap server_addr=x":                       "identity_ldap server_addr x is not host:port",
+		"identity_ldap server_insecure=ja":                  "identity_ldap server_insecure ja is neither on nor off",
+		"identity_ldap server_addr=a:1 lookup_bind_dn=cn=x": "of identity_ldap lookup_bind_dn and identity_ldap lookup_bind_password one is missing",
+		"identity_tls enable=on":                            "identity_tls enable needs --certs-dir",
+		"identity_openid config_url=ftp://x client_id=x":    "identity_openid config_url",
+		"identity_openid:DEX client_id=x":                   "identity_openid:DEX config_url is not right: it is missing",
+		"region name=a\nsite region=b":                      "are one setting",
+	} {
+		lines, err := config.Parse(text)
+		if err == nil {
+			_, err = c.Set(t.Context(), lines)
+		}
+		if !errors.Is(err, config.ErrText) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if past, err := c.History(); err != nil || len(past) != 0 {
+		t.Errorf("%+v, %v", past, err)
 	}
 }
 

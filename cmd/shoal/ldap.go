@@ -15,6 +15,17 @@ import (
 // behind it.
 const ldapPassword = "SHOAL_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD"
 
+// MinIO's names for the settings of the LDAP directory, and for that secret.
+const (
+	ldapSystem      = "identity_ldap"
+	ldapPasswordKey = "lookup_bind_password"
+)
+
+// ldapPasswords are the variables that it comes from.
+func ldapPasswords() []string {
+	return []string{ldapPassword, "MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD"}
+}
+
 // ldapTimeout bounds one step of asking an LDAP directory.
 const ldapTimeout = 5 * time.Second
 
@@ -51,7 +62,7 @@ func (f *ldapFlags) validate() error {
 
 // directory returns the LDAP directory, nil if there is none.
 func (f *ldapFlags) directory(env *environment) (*ldap.Directory, error) {
-	password, _, err := env.secret([]string{ldapPassword, "MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD"})
+	password, _, err := env.secret(ldapPasswords())
 	if err != nil {
 		return nil, err
 	}

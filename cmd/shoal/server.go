@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/audit"
-	"github.com/shoal-storage/shoal/internal/certs"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -289,7 +287,12 @@ func (f *serverFlags) warn(log *slog.Logger, env *environment) {
 
 // start opens everything, serves, and closes everything in turn.
 func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, what served, state *state, env *environment, creds credentials) (err error) {
-	cfg, err := f.configure(ctx, env, log)
+	pairs, err := f.certificates(log)
+	if err != nil {
+		return err
+	}
+	defer pairs.Close()
+	cfg, err := f.configure(ctx, env, pairs, log)
 	if err != nil {
 		return err
 	}
@@ -300,11 +303,6 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	defer func() { _ = ln.Close() }() // closed already if it was served
 	cfg.Node = ln.Addr().String()
 	f.watched.Name(cfg.Node)
-	pairs, err := f.certificates(log)
-	if err != nil {
-		return err
-	}
-	defer pairs.Close()
 	cfg.TLS = pairs.config
 	front := &front{ln: ln, tls: pairs.config, log: log}
 	b, err := f.openBackend(ctx, what, front, state, env, creds, log)
@@ -321,7 +319,8 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	cfg.Authority = cfg.Directory
 	if b.records != nil {
-		f.common.sharedWith(cfg.Directory.Sealed(), &cfg)
+		begun := f.common.sharedWith(cfg.Directory.Sealed(), &cfg)
+		f.region, cfg.Region, cfg.MaxRequests = begun.region, begun.region, begun.maxRequests
 	}
 	if cfg.Permissions, err = f.permissions(ctx, b.store); err != nil {
 		return err
@@ -352,6 +351,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if err != nil {
 		return usage(err.Error(), "shoal server --help says what the flags take")
 	}
+	f.common.serves(server)
 	if !f.quiet {
 		f.banner(out, ln.Addr(), b.what, creds)
 	}
@@ -360,38 +360,6 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	log.Info("serving", "address", ln.Addr().String(), "path", b.what, "version", version)
 	return f.serveUntilDone(ctx, log, server, ln)
-}
-
-// pairs are the certificates of --certs-dir, if there is one.
-type pairs struct {
-	*certs.Certs
-	config *tls.Config // nil: no HTTPS
-}
-
-// Close ends the watch over them.
-func (p pairs) Close() {
-	if p.Certs != nil {
-		p.Certs.Close()
-	}
-}
-
-func (f *serverFlags) certificates(log *slog.Logger) (p pairs, err error) {
-	if f.certsDir == "" {
-		return p, nil
-	}
-	if p.Certs, err = certs.Load(f.certsDir, log); err != nil {
-		return p, failed("cannot use --certs-dir "+f.certsDir, err, "put public.crt and private.key (PEM) into it")
-	}
-	p.config = p.Config()
-	if f.clientCerts != "on" {
-		return p, nil
-	}
-	p.config.ClientAuth = tls.VerifyClientCertIfGiven
-	if p.config.ClientCAs, err = certs.Authorities(f.certsDir); err != nil {
-		p.Close()
-		return pairs{}, failed("cannot use --identity-tls-enable", err, "put the certificates (PEM) of the authorities into "+filepath.Join(f.certsDir, "CAs"))
-	}
-	return p, nil
 }
 
 // permissions returns what knows the permissions on the file system, if they count.
@@ -410,7 +378,7 @@ func (f *serverFlags) permissions(ctx context.Context, store object.Store) (obje
 }
 
 // configure returns what flags and variables alone say of how to serve.
-func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog.Logger) (cfg gateway.Config, err error) {
+func (f *serverFlags) configure(ctx context.Context, env *environment, pairs *pairs, log *slog.Logger) (cfg gateway.Config, err error) {
 	cfg = gateway.DefaultConfig()
 	cfg.Logger, cfg.Metrics, cfg.Sealer = log, gateway.NewMetrics(), sealing.New(derivations)
 	cfg.AccessLog, cfg.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
@@ -425,19 +393,10 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, log *slog
 	}
 	cfg.PublicMetrics = f.metricsAuth == "public"
 	cfg.EncryptAll, cfg.InsecureCustomerKeys = f.kms.auto == "on", f.kms.overHTTP
-	providers, err := f.openid.providers(env)
-	if err != nil {
+	if f.common, err = newCommon(env, f.flags, pairs, log); err != nil {
 		return cfg, err
 	}
-	f.common = newCommon(env, f.flags, providers, log)
-	cfg.OpenID, cfg.Settings = f.common, f.common.Settings
-	people, err := f.ldap.directory(env)
-	if err != nil {
-		return cfg, err
-	}
-	if people != nil {
-		cfg.LDAP = people
-	}
+	cfg.OpenID, cfg.LDAP, cfg.ClientCertificates, cfg.Settings = f.common, people{f.common}, f.common.ClientCertificates, f.common.Settings
 	cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log)
 	return cfg, err
 }

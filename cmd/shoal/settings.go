@@ -83,6 +83,9 @@ func (e *environment) apply(flags *pflag.FlagSet) error {
 			}
 			e.used[name] = true
 			if err := flags.Set(f.Name, value); err != nil {
+				if cause := errors.Unwrap(err); cause != nil { // without the names that pflag has for it
+					err = cause
+				}
 				errs = append(errs, usage(fmt.Sprintf("%s=%q is not valid: %v", name, value, err), "shoal server --help says what --"+f.Name+" takes"))
 			}
 			return

@@ -1,43 +1,81 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/config"
 )
 
 // shownSystems are the systems that MinIO's settings are of, as far as flags have them.
 func shownSystems() []string {
-	return []string{"region", "site", "api", openidSystem, "identity_ldap", "identity_tls"}
+	return []string{regionSystem, siteSystem, "api", storageSystem, openidSystem, ldapSystem, "identity_tls"}
 }
 
-// shownSettings returns the settings that administrators are shown, by MinIO's names.
-// Nothing secret is in them.
-func (e *environment) shownSettings(flags *pflag.FlagSet) []gateway.Setting {
+// MinIO's names of systems: of the region two, and of what each gateway has for itself, since
+// it says how drives are laid out.
+const (
+	regionSystem  = "region"
+	siteSystem    = "site"
+	storageSystem = "storage_class"
+)
+
+// shownSettings returns the settings that administrators are shown, by MinIO's names: those that
+// are in force, and own are the flags that this gateway was started with. Nothing secret is in them.
+func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setting {
 	var all []gateway.Setting
 	for _, system := range shownSystems() {
-		flags.VisitAll(func(f *pflag.Flag) {
+		inForce.VisitAll(func(f *pflag.Flag) {
 			if key := keyOf(system, f.Name); key != "" {
 				all = append(all, gateway.Setting{
 					System: system, Key: key, Value: f.Value.String(), From: "--" + f.Name + " or " + variable(f.Name), Help: f.Usage,
-					Shared: system == openidSystem, Own: system == openidSystem && f.Changed,
+					Shared: system != storageSystem, Own: system != storageSystem && own.Changed(f.Name),
 				})
 			}
 		})
-		if f := identityFamily(); system == openidSystem {
-			all = append(all, gateway.Setting{System: system, Key: enableKey, Shared: true, From: "mc idp openid disable", Help: "off: the provider without a name that is set for all gateways is left out"})
-			for _, group := range e.targetSettings(f) {
-				all = append(all, e.shownTarget(f, system, f.kinds[0].Settings, group)...)
-			}
+		switch system {
+		case ldapSystem:
+			all = append(all, e.shownLDAP()...)
+		case openidSystem:
+			all = append(all, e.shownOpenID()...)
 		}
 	}
 	for _, f := range []family{eventFamily(), auditFamily()} {
 		all = append(all, e.shownTargets(f)...)
 	}
 	return all
+}
+
+// shownOpenID returns what of OpenID providers is no flag.
+func (e *environment) shownOpenID() []gateway.Setting {
+	f := identityFamily()
+	all := []gateway.Setting{e.shownEnable(openidSystem, "mc idp openid disable", "off: the provider without a name that is set for all gateways is left out")}
+	for _, group := range e.targetSettings(f) {
+		all = append(all, e.shownTarget(f, openidSystem, f.kinds[0].Settings, group)...)
+	}
+	return all
+}
+
+// shownLDAP returns what of the LDAP directory is no flag.
+func (e *environment) shownLDAP() []gateway.Setting {
+	value, from, err := e.secret(ldapPasswords())
+	if err != nil || value != "" {
+		value = hiddenValue
+	}
+	return []gateway.Setting{
+		{System: ldapSystem, Key: ldapPasswordKey, Value: value, From: ldapPassword, Help: "password of lookup_bind_dn", Shared: true, Own: from != "" && !e.shared[from]},
+		e.shownEnable(ldapSystem, "mc idp ldap disable", "off: nobody gets credentials for a password"),
+	}
+}
+
+// shownEnable returns the setting that leaves out what is set for all gateways.
+func (e *environment) shownEnable(system, from, help string) gateway.Setting {
+	value := cmp.Or(e.values[variableOf(config.Target{System: system}, enableKey)], "on")
+	return gateway.Setting{System: system, Key: enableKey, Value: value, Shared: true, From: from, Help: help}
 }
 
 // keyOf returns the key that a flag is in a system, "" if it is none of it: the last of

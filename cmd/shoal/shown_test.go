@@ -15,7 +15,7 @@ func shown(t *testing.T, environ ...string) map[string]gateway.Setting {
 	if err := env.apply(flags); err != nil {
 		t.Fatal(err)
 	}
-	all := env.shownSettings(flags)
+	all := env.shownSettings(flags, flags)
 	found := make(map[string]gateway.Setting)
 	for _, c := range all {
 		name := strings.TrimSuffix(c.System+":"+c.Target, ":") + " " + c.Key
@@ -57,8 +57,9 @@ func TestNoSecretIsAmongTheSettingsThatAreShown(t *testing.T) {
 		"SHOAL_NOTIFY_WEBHOOK_AUTH_TOKEN_A=hunter2", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://x/?key=hunter2", "SHOAL_NOTIFY_AMQP_URL_A=amqp://u:hunter2@host",
 		"SHOAL_NOTIFY_POSTGRES_CONNECTION_STRING_A=password=hunter2", "SHOAL_NOTIFY_REDIS_PASSWORD_A=hunter2", "MINIO_NOTIFY_KAFKA_SASL_PASSWORD_A=hunter2",
 		"SHOAL_NOTIFY_NATS_TOKEN_A=hunter2", "SHOAL_NOTIFY_NATS_NKEY_SEED_A=hunter2", "SHOAL_AUDIT_WEBHOOK_AUTH_TOKEN=hunter2",
+		"SHOAL_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD=hunter2",
 	}
-	got := shown(t, slices.Concat(secrets, []string{"SHOAL_ROOT_PASSWORD=hunter2", "SHOAL_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD=hunter2"})...)
+	got := shown(t, slices.Concat(secrets, []string{"SHOAL_ROOT_PASSWORD=hunter2"})...)
 	hidden := 0
 	for name, c := range got {
 		if strings.Contains(c.Value+c.From+c.Help, "hunter2") {

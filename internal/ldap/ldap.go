@@ -14,8 +14,9 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// The errors of Identify.
+// The errors of Identify, and of who has no directory to ask.
 var (
+	ErrNone        = errors.New("ldap: there is no directory")
 	ErrCredentials = errors.New("ldap: no such name, or another password")
 	ErrUnavailable = errors.New("ldap: the directory cannot be asked")
 )
