@@ -61,7 +61,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 something is not well.
 	fl.BoolVar(&f.insecure, "insecure", false, "accept any TLS certificate")
 	fl.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
 	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.kmsCommands(),
-		f.iamCommands(), f.bucketCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.healCommand(), f.poolCommands(), f.prometheusCommand())
+		f.iamCommands(), f.bucketCommands(), f.configCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.healCommand(), f.poolCommands(), f.prometheusCommand())
 	return cmd
 }
 
@@ -148,6 +148,7 @@ func adminRemedies() map[string]string {
 		"XMinioAdminPolicyInUse":                "shoal admin policy entities --policy NAME shows whose it is",
 		"XMinioAdminPolicyChangeAlreadyApplied": "there is nothing to do",
 		"XMinioHealAlreadyRunning":              "wait for its end, which shoal admin heal shows, or add --instead",
+		"XMinioConfigError":                     "shoal admin config get shows which settings there are",
 		"XMinioHealNoSuchProcess":               "shoal admin heal shows the passes",
 		"NoSuchBucket":                          "shoal admin usage shows the buckets that were counted",
 	}

@@ -32,7 +32,7 @@ func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setti
 		inForce.VisitAll(func(f *pflag.Flag) {
 			if key := keyOf(system, f.Name); key != "" {
 				all = append(all, gateway.Setting{
-					System: system, Key: key, Value: f.Value.String(), From: "--" + f.Name + " or " + variable(f.Name), Help: f.Usage,
+					System: system, Key: key, Value: f.Value.String(), From: setBy(config.Target{System: system}, key), Help: f.Usage,
 					Shared: system != storageSystem, Own: system != storageSystem && own.Changed(f.Name),
 				})
 			}
@@ -78,6 +78,16 @@ func (e *environment) shownEnable(system, from, help string) gateway.Setting {
 	return gateway.Setting{System: system, Key: enableKey, Value: value, Shared: true, From: from, Help: help}
 }
 
+// setBy returns what sets a value of a gateway: its flag, or variable.
+func setBy(to config.Target, key string) string {
+	for flag := range minioNames() {
+		if to.Name == "" && keyOf(to.System, flag) == key {
+			return "--" + flag + " or " + variable(flag)
+		}
+	}
+	return variableOf(to, key)
+}
+
 // keyOf returns the key that a flag is in a system, "" if it is none of it: the last of
 // MinIO's names for it counts.
 func keyOf(system, flag string) (key string) {
@@ -116,7 +126,7 @@ func (e *environment) shownTarget(f family, system string, keys []string, group 
 		target = group[0].id
 	}
 	for _, key := range keys {
-		c := gateway.Setting{System: system, Target: target, Key: key, From: "SHOAL_" + strings.ToUpper(system+"_"+key), Help: "see " + f.manual}
+		c := gateway.Setting{System: system, Target: target, Key: key, From: setBy(config.Target{System: system, Name: target}, key), Help: "see " + f.manual}
 		c.Shared = true
 		if i := slices.IndexFunc(group, func(s targetSetting) bool { return s.setting == key }); i >= 0 {
 			c.From, c.Value = f.shoal+group[i].rest, e.shownValue(f, group[i])

@@ -93,8 +93,9 @@ const maxAnswer = 64 << 20
 type call struct {
 	method, path string // below adminPath, or in full
 	query        url.Values
-	body         any // is sent as JSON, or as it is if it is []byte; nil: nothing is
-	answer       any // the answer is decoded into it, or kept if it is *[]byte; nil: it has none
+	body         any          // is sent as JSON, or as it is if it is []byte; nil: nothing is
+	answer       any          // the answer is decoded into it, or kept if it is *[]byte; nil: it has none
+	header       *http.Header // the header of the answer is kept there; nil: it is of no interest
 	sealed       sealed
 	patient      bool // it may take longer than the timeout
 }
@@ -123,6 +124,9 @@ func (c *Client) call(ctx context.Context, k call) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it is of interest
+	if k.header != nil {
+		*k.header = resp.Header
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(text) > maxAnswer {
 		err = fmt.Errorf("it has more than %d MiB", maxAnswer>>20)
@@ -134,10 +138,14 @@ func (c *Client) call(ctx context.Context, k call) error {
 }
 
 func (c *Client) encode(k call) ([]byte, error) {
-	if raw, ok := k.body.([]byte); ok || k.body == nil {
-		return raw, nil
+	body, raw := k.body.([]byte)
+	if k.body == nil {
+		return nil, nil
 	}
-	body, err := json.Marshal(k.body)
+	var err error
+	if !raw {
+		body, err = json.Marshal(k.body)
+	}
 	if err == nil && k.sealed&sealedBody != 0 {
 		body, err = c.sealer.Seal(c.signer.Secret, body)
 	}
@@ -151,14 +159,12 @@ func (c *Client) decode(k call, text []byte) (err error) {
 	if k.answer == nil {
 		return nil
 	}
-	if raw, ok := k.answer.(*[]byte); ok {
-		*raw = text
-		return nil
-	}
 	if k.sealed&sealedAnswer != 0 {
 		text, err = c.sealer.Open(c.signer.Secret, text)
 	}
-	if err == nil {
+	if raw, ok := k.answer.(*[]byte); ok {
+		*raw = text
+	} else if err == nil {
 		err = json.Unmarshal(text, k.answer)
 	}
 	if err != nil {
