@@ -62,10 +62,33 @@ func judgeNewest(n int, replies []reply[register.View], all bool) (top *register
 type asking struct {
 	s     *set
 	token register.Token // of the promise; zero: none
+	small *smallShards   // where those go that come with the answers; nil: none are asked for
+}
+
+// smallShards are those shards of a content that drives keep with its record.
+type smallShards struct {
+	set *set
+	of  register.DataID
+	by  [][]byte // drive; nil: it has not answered, or keeps it elsewhere
+}
+
+// found takes what came with the answers on a record.
+func (a asking) found(replies []reply[register.View], r *register.Record) {
+	if a.small == nil || len(r.Data) != 1 {
+		return
+	}
+	*a.small = smallShards{set: a.s, of: r.Data[0], by: make([][]byte, len(a.s.drives))}
+	for i := range replies {
+		es := replies[i].value.Entries
+		if n := len(es); replies[i].err == nil && n > 0 && es[n-1].Version == r.Version && es[n-1].Changed == r.Changed {
+			a.small.by[replies[i].drive] = replies[i].value.Inline
+		}
+	}
 }
 
 func (a asking) ask(ctx context.Context, q register.Query, enough func([]reply[register.View], bool) bool) []reply[register.View] {
 	first := register.ReadQuorum(len(a.s.drives))
+	q.Inline = a.small != nil
 	return gather(ctx, a.s, first, func(ctx context.Context, d Drive) (register.View, error) {
 		if a.token.IsZero() {
 			return d.Read(ctx, q)
@@ -96,6 +119,7 @@ func (a asking) latest(ctx context.Context, key register.Key) (*register.Record,
 		case j.Verdict != register.Committed:
 			return nil, &unsettled{top.Version, top.Made}
 		case j.Record.Kind != register.Tombstone:
+			a.found(replies, &j.Record)
 			return &j.Record, nil
 		}
 		// The others were made once. This one may be older, and alive, where a drive has
@@ -116,6 +140,7 @@ func (a asking) exact(ctx context.Context, key register.Key, version string, mad
 		if j.Record.Kind == register.Tombstone {
 			return nil, nil
 		}
+		a.found(replies, &j.Record)
 		return &j.Record, nil
 	case register.Forward, register.Back, register.Unreadable:
 	}

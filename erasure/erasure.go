@@ -39,6 +39,9 @@ type SetConfig struct {
 	// Reduced is the parity of new contents of the class REDUCED_REDUNDANCY; no more than
 	// Parity counts.
 	Reduced int
+	// Near reports whether a drive is in this process: those are asked before others. nil: all
+	// are, or it is not known.
+	Near func(i int) bool
 	// Away returns how many of the drives are known not to be there: what is written meanwhile
 	// has as much more parity, so that as many more may be lost as otherwise. nil: none is.
 	Away func() int

@@ -346,19 +346,19 @@ func (e *entry) differs(version string) bool {
 
 // version heals one register, under the lock of its key.
 func (p *healing) version(ctx context.Context, h *hold, version string, made register.Token) error {
-	j, replies := asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
+	j, replies := asking{s: h.set, token: h.token}.judge(ctx, h.key, version, made, true)
 	if j.Verdict == register.Forward || j.Verdict == register.Back {
 		if err := h.settle(ctx, h.set, version, made); err != nil {
 			return err
 		}
-		j, replies = asking{h.set, h.token}.judge(ctx, h.key, version, made, true)
+		j, replies = asking{s: h.set, token: h.token}.judge(ctx, h.key, version, made, true)
 	}
 	switch j.Verdict {
 	case register.Absent:
 		return nil
 	case register.Committed:
 	case register.AskMore, register.Forward, register.Back, register.Unreadable:
-		return asking{h.set, h.token}.failure(replies)
+		return asking{s: h.set, token: h.token}.failure(replies)
 	}
 	var errs []error
 	reached := 0

@@ -126,7 +126,7 @@ func lockFailure(name string, err error) error {
 // settles what is not settled. ask reads what it needs.
 func (h *hold) read(ctx context.Context, s *set, ask func(asking) (*register.Record, error)) (*register.Record, error) {
 	for try := 1; ; try++ {
-		r, err := ask(asking{s, h.token})
+		r, err := ask(asking{s: s, token: h.token})
 		u, not := errors.AsType[*unsettled](err)
 		switch {
 		case !not:
@@ -224,11 +224,11 @@ func (h *hold) partly(err error) error {
 // settle makes an end of a state that somebody began to commit in a set: it is committed, or
 // what was before it is, under a token of this lock.
 func (h *hold) settle(ctx context.Context, s *set, version string, made register.Token) error {
-	j, replies := asking{s, h.token}.judge(ctx, h.key, version, made, true)
+	j, replies := asking{s: s, token: h.token}.judge(ctx, h.key, version, made, true)
 	r := j.Record
 	switch j.Verdict {
 	case register.AskMore:
-		return asking{s, h.token}.failure(replies)
+		return asking{s: s, token: h.token}.failure(replies)
 	case register.Absent:
 		return nil
 	case register.Committed:
@@ -310,7 +310,7 @@ func (h *hold) probe(ctx context.Context, s *set, r *register.Record) error {
 	if succeeded(replies) >= r.Quorum {
 		return nil
 	}
-	return asking{s, h.token}.failure(replies)
+	return asking{s: s, token: h.token}.failure(replies)
 }
 
 // fullOr is the Kind of a failure to write: that drives are full, or another one.

@@ -141,7 +141,7 @@ func (m *mover) object(ctx context.Context, b *bucket, ref object.Ref) error {
 // listed returns the registers of the key that any drive of a quorum of a set lists, made before
 // a token; cut is where the next ones begin, if there may be more.
 func (h *hold) listed(ctx context.Context, s *set, below register.Token) (made map[string]register.Token, cut register.Token, err error) {
-	a, need := asking{s, h.token}, register.ReadQuorum(len(s.drives))
+	a, need := asking{s: s, token: h.token}, register.ReadQuorum(len(s.drives))
 	replies := a.ask(ctx, register.Query{Key: h.key, Below: below}, func(replies []reply[register.View], _ bool) bool { return succeeded(replies) >= need })
 	if succeeded(replies) < need {
 		return nil, cut, a.failure(replies)

@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -20,7 +21,8 @@ type found struct {
 }
 
 // find returns what ref names.
-func (s *Store) find(ctx context.Context, op string, ref object.Ref) (*found, error) {
+// small, if not nil, takes the shards of its content that come with the answers.
+func (s *Store) find(ctx context.Context, op string, ref object.Ref, small *smallShards) (*found, error) {
 	b, err := s.bucket(ctx, op, ref.Bucket)
 	if err != nil {
 		return nil, err
@@ -34,6 +36,7 @@ func (s *Store) find(ctx context.Context, op string, ref object.Ref) (*found, er
 	}
 	at := s.objectPlace(b, ref)
 	r, set, err := s.located(ctx, at, func(a asking) (*register.Record, error) {
+		a.small = small
 		if ref.Version != "" {
 			return a.exact(ctx, at.key, version, made)
 		}
@@ -75,7 +78,7 @@ func missing(op, name string, ref object.Ref, r *register.Record) error {
 // Stat implements object.Objects.
 func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
 	defer s.enter().leave()
-	f, err := s.find(ctx, "stat", ref)
+	f, err := s.find(ctx, "stat", ref, nil)
 	if err != nil {
 		return object.Info{}, err
 	}
@@ -85,7 +88,8 @@ func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
 // Open implements object.Objects.
 func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
 	defer s.enter().leave()
-	f, err := s.find(ctx, "open", ref)
+	var small smallShards
+	f, err := s.find(ctx, "open", ref, &small)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +97,9 @@ func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error)
 	if err != nil {
 		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
 	}
-	return &handle{s: s, set: f.set, ctx: context.WithoutCancel(ctx), codec: codec, v: f.v, info: f.b.info(ref, f.r, f.v)}, nil
+	h := &handle{s: s, set: f.set, ctx: context.WithoutCancel(ctx), codec: codec, v: f.v, info: f.b.info(ref, f.r, f.v)}
+	h.whole = h.join(&small)
+	return h, nil
 }
 
 // handle is an open version.
@@ -104,6 +110,24 @@ type handle struct {
 	codec *shard.Codec
 	v     *value
 	info  object.Info
+	whole []byte // the content, if its shards came with the record
+}
+
+// join returns the content, or nil if enough of its shards are not there, or not whole: then they
+// are read, and what is wrong with them is found.
+func (h *handle) join(small *smallShards) []byte {
+	if len(h.v.contents) != 1 || small.set != h.set || small.of != h.v.contents[0].id {
+		return nil
+	}
+	var shards [shard.MaxShards][]byte
+	for i := range h.codec.N() {
+		shards[i] = small.by[h.set.drive(h.v.start, i)]
+	}
+	content, err := h.codec.Join(shard.ID(small.of), h.v.contents[0].size, shards[:h.codec.N()])
+	if err != nil {
+		return nil
+	}
+	return content
 }
 
 // Info implements object.Handle.
@@ -114,6 +138,9 @@ func (h *handle) Close() error { return nil }
 
 // Range implements object.Handle.
 func (h *handle) Range(offset, length int64) io.Reader {
+	if h.whole != nil {
+		return bytes.NewReader(h.whole[min(offset, int64(len(h.whole))):min(offset+length, int64(len(h.whole)))])
+	}
 	r := &rangeReader{h: h}
 	for i := range h.v.contents {
 		c := &h.v.contents[i]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
 )
 
 // Drive is one drive of a set, on this node or another; drive.Drive is one. Its methods
@@ -43,17 +44,38 @@ type set struct {
 	drives          []Drive // guards, each
 	first           int     // the place of its first drive among those of all sets
 	parity, reduced int
-	away            func() int // nil: that is not known
+	near            func(i int) bool // nil: that is not known
+	away            func() int       // the same
 	writable        func() error
 	wary            atomic.Bool // the last commit did not reach as many drives as it takes
 }
 
 func newSet(cfg SetConfig, first int) *set {
-	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, away: cfg.Away, writable: cfg.Writable}
+	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
 	for _, d := range cfg.Drives {
 		s.drives = append(s.drives, guard(d))
 	}
 	return s
+}
+
+// nearest returns the drives in the order in which they are asked: those first that are near, and
+// then the others, beginning behind the last of these, so that not all nodes ask the same ones.
+func (s *set) nearest() (order [shard.MaxShards]int) {
+	var near [shard.MaxShards]bool
+	n, after := 0, 0
+	for i := range s.drives {
+		if near[i] = s.near != nil && s.near(i); near[i] {
+			order[n], after = i, i+1
+			n++
+		}
+	}
+	for i := range s.drives {
+		if d := (after + i) % len(s.drives); !near[d] {
+			order[n] = d
+			n++
+		}
+	}
+	return order
 }
 
 // reply is what a drive answered.
@@ -63,17 +85,17 @@ type reply[T any] struct {
 	err   error
 }
 
-// gather asks drives, of them first as many as it takes, and more if those do not
+// gather asks drives, of them first as many as it takes, the nearest ones, and more if those do not
 // suffice, do not answer, or take long. It returns when enough says so of the replies so
 // far, or all have come. all tells enough that no more will come.
 func gather[T any](ctx context.Context, s *set, first int, call func(ctx context.Context, d Drive) (T, error), enough func(replies []reply[T], all bool) bool) []reply[T] {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	come := make(chan reply[T], len(s.drives))
-	asked := 0
+	order, asked := s.nearest(), 0
 	ask := func(n int) {
 		for ; asked < min(n, len(s.drives)); asked++ {
-			i := asked
+			i := order[asked]
 			go func() {
 				v, err := call(ctx, s.drives[i])
 				come <- reply[T]{i, v, err}

@@ -388,7 +388,7 @@ func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []store
 
 // completedBefore returns the current object if it was made by the same Complete.
 func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in object.CompleteInput, not error) (object.Info, error) {
-	f, err := s.find(ctx, "complete upload", ref.Ref)
+	f, err := s.find(ctx, "complete upload", ref.Ref, nil)
 	if err != nil {
 		return object.Info{}, not //nolint:nilerror // there is no such upload, whatever else is the matter
 	}

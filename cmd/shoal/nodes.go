@@ -356,6 +356,9 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl, log := n.fl, n.fl.log
 	background := context.WithoutCancel(ctx)
 	cfg := erasure.Config{Sets: n.e.configs(n.cluster.Drives), Logger: log, Now: time.Now}
+	for i := range cfg.Sets {
+		cfg.Sets[i].Near = func(drive int) bool { return n.cluster.Near(i, drive) }
+	}
 	ledger, err := erasure.NewLedger(background, cfg)
 	if err != nil {
 		return nil, failed("cannot open the drives", err, "")

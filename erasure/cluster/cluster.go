@@ -109,6 +109,12 @@ func (c *Cluster) Drives(set int) []erasure.Drive {
 	return all
 }
 
+// Near reports whether the drive in a slot of a set is of this node.
+func (c *Cluster) Near(set, i int) bool {
+	t := c.sets[set][i].now.Load()
+	return t != nil && t.peer == nil
+}
+
 // Orders returns the slots of all sets, as the Arbiter uses them.
 func (c *Cluster) Orders() [][]arbiter.Drive {
 	all := make([][]arbiter.Drive, len(c.sets))

@@ -288,7 +288,23 @@ func (d *Drive) Read(_ context.Context, q register.Query) (register.View, error)
 			return register.View{}, err
 		}
 	}
-	return d.view(&k, q)
+	v, err := d.view(&k, q)
+	if err == nil && q.Inline && live(v.Entries) {
+		v.Inline, err = d.inline(&v.Entries[len(v.Entries)-1])
+	}
+	return v, err
+}
+
+// inline returns the shard of a register's only content, if it is in the store.
+func (d *Drive) inline(e *register.Entry) ([]byte, error) {
+	if !e.Shard || len(e.Data) != 1 {
+		return nil, nil
+	}
+	note, found, err := d.kv.Get(dataName(e.Data[0]))
+	if err != nil || !found || len(note) == 0 || note[0] != isInline {
+		return nil, err
+	}
+	return note[1:], nil
 }
 
 func (d *Drive) view(k *keyed, q register.Query) (register.View, error) {

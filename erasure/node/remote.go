@@ -44,7 +44,7 @@ func (r *Remote) Promise(ctx context.Context, t register.Token, q register.Query
 
 // Read implements erasure.Drive.
 func (r *Remote) Read(ctx context.Context, q register.Query) (register.View, error) {
-	return r.view(ctx, opRead, q.Append(nil))
+	return r.view(ctx, opRead, q.AppendRead(nil))
 }
 
 func (r *Remote) view(ctx context.Context, op byte, content []byte) (register.View, error) {

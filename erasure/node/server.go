@@ -222,23 +222,35 @@ func look(ctx context.Context, d Drive, q request) ([]byte, error) {
 		}
 		return page.AppendMost(nil, maxPage), nil
 	}
-	query, token, err := register.DecodeQuery(q.rest)
-	if err != nil {
-		return nil, err
+	view := read
+	if q.op == opPromise {
+		view = promise
 	}
-	var v register.View
-	if q.op == opRead {
-		v, err = d.Read(ctx, query)
-	} else {
-		var t register.Token
-		if t, err = register.ParseToken(token); err == nil {
-			v, err = d.Promise(ctx, t, query)
-		}
-	}
+	v, err := view(ctx, d, q.rest)
 	if err != nil {
 		return nil, err
 	}
 	return v.Append(nil), nil
+}
+
+func read(ctx context.Context, d Drive, content []byte) (register.View, error) {
+	query, err := register.DecodeRead(content)
+	if err != nil {
+		return register.View{}, err
+	}
+	return d.Read(ctx, query)
+}
+
+func promise(ctx context.Context, d Drive, content []byte) (register.View, error) {
+	query, token, err := register.DecodeQuery(content)
+	if err != nil {
+		return register.View{}, err
+	}
+	t, err := register.ParseToken(token)
+	if err != nil {
+		return register.View{}, err
+	}
+	return d.Promise(ctx, t, query)
 }
 
 // told is the State of a drive as nodes tell it each other: with its pulse.

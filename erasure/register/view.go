@@ -21,6 +21,7 @@ type Query struct {
 	Made    Token  // of Version, unless that is Null
 	Below   Token  // if not zero, only those made before
 	NotNull bool   // without that one
+	Inline  bool   // with the shard of the last one, if that is a small one
 }
 
 // View is what a drive holds of a key: the newest registers, down to one that is no
@@ -28,6 +29,7 @@ type Query struct {
 type View struct {
 	Entries []Entry // newest first
 	More    bool    // there are older ones
+	Inline  []byte  // the shard of the only Data of the last one, if it was asked for and is in the store; else nil
 }
 
 // ShardWriter writes the shard of a content on a drive. It is used by one goroutine, but for

@@ -38,12 +38,28 @@ func DecodeRecord(b []byte) (Key, Record, error) {
 	return key, r, d.end()
 }
 
-// Append appends the query.
+// Append appends the query, but for Inline.
 func (q *Query) Append(b []byte) []byte {
 	b = q.Key.appendWire(b)
 	b = appendBytes(b, []byte(q.Version))
 	b = q.Below.Append(q.Made.Append(b))
 	return appendBool(b, q.NotNull)
+}
+
+// AppendRead appends a query that nothing follows. Who does not know of Inline ignores it.
+func (q *Query) AppendRead(b []byte) []byte {
+	if b = q.Append(b); q.Inline {
+		b = appendBool(b, true)
+	}
+	return b
+}
+
+// DecodeRead is the inverse of AppendRead.
+func DecodeRead(b []byte) (Query, error) {
+	q, rest, err := DecodeQuery(b)
+	d := decoder{rest: rest}
+	q.Inline = len(rest) > 0 && d.bool()
+	return q, err
 }
 
 // DecodeQuery is the inverse of Append, and returns what follows.
@@ -54,8 +70,16 @@ func DecodeQuery(b []byte) (q Query, rest []byte, err error) {
 	return q, rest, d.end()
 }
 
-// Append appends the view.
+// Append appends the view. Inline is there only if it is: who has not asked for it does not
+// know of it.
 func (v *View) Append(b []byte) []byte {
+	if b = v.append(b); len(v.Inline) > 0 {
+		b = appendBytes(b, v.Inline)
+	}
+	return b
+}
+
+func (v *View) append(b []byte) []byte {
 	b = appendBool(b, v.More)
 	b = binary.AppendUvarint(b, uint64(len(v.Entries)))
 	for i := range v.Entries {
@@ -84,6 +108,9 @@ func (d *decoder) view() View {
 func DecodeView(b []byte) (View, error) {
 	d := decoder{rest: b}
 	v := d.view()
+	if len(d.rest) > 0 {
+		v.Inline = d.bytes()
+	}
 	return v, d.end()
 }
 
@@ -141,7 +168,7 @@ func (p *ScanPage) AppendMost(b []byte, room int) []byte {
 	for ; n < len(p.Items) && (n == 0 || len(items) < room); n++ {
 		items = appendBytes(items, []byte(p.Items[n].Name))
 		items = appendBytes(items, []byte(p.Items[n].First))
-		items = p.Items[n].Append(items)
+		items = p.Items[n].append(items)
 	}
 	b = appendBool(b, p.More || n < len(p.Items))
 	return append(binary.AppendUvarint(b, uint64(n)), items...)

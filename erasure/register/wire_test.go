@@ -26,6 +26,19 @@ func TestWhatNodesSayComesBackAsItWas(t *testing.T) {
 	if got, err := register.DecodeView(view.Append(nil)); err != nil || !reflect.DeepEqual(got, view) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	view.Inline = []byte("shard")
+	if got, err := register.DecodeView(view.Append(nil)); err != nil || !reflect.DeepEqual(got, view) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	view.Inline = nil
+	for _, query.Inline = range []bool{false, true} {
+		if got, err := register.DecodeRead(query.AppendRead(nil)); err != nil || got != query {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	if _, _, err := register.DecodeQuery(query.AppendRead(nil)); err != nil {
+		t.Errorf("who does not know that a shard can be asked for as well: %v", err)
+	}
 	decisions := []register.Decision{{Key: key, Version: "v", Made: at(1), Changed: at(2), Forget: true}, {}}
 	if got, err := register.DecodeDecisions(register.AppendDecisions(nil, decisions)); err != nil || !reflect.DeepEqual(got, decisions) {
 		t.Errorf("%+v, %v", got, err)
@@ -52,6 +65,7 @@ func FuzzWhatNodesSay(f *testing.F) {
 		_, _ = register.DecodeChange(b)
 		_, _, _ = register.DecodeRecord(b)
 		_, _, _ = register.DecodeQuery(b)
+		_, _ = register.DecodeRead(b)
 		_, _ = register.DecodeView(b)
 		_, _ = register.DecodeDecisions(b)
 		_, _ = register.DecodeScanQuery(b)

@@ -24,6 +24,8 @@ type Reader struct {
 	spare  memory          // of those that others are made up from
 	bad    [MaxShards]bool // shards that failed and are not asked again
 	failed func(shard int, err error)
+
+	inOrder bool // the shards are in memory: one is read after the other
 }
 
 // ErrTooMany says that too many shards are missing or damaged.
@@ -127,8 +129,10 @@ func (p *piece) wanted() []byte { return p.content[p.skip : p.skip+p.take] }
 
 // readAll reads the pieces, and makes up for those that cannot be read.
 func (r *Reader) readAll(s *stripe, pieces []piece) error {
-	if len(pieces) == 1 {
-		r.read(s, &pieces[0], &r.raw)
+	if r.inOrder || len(pieces) == 1 {
+		for i := range pieces {
+			r.read(s, &pieces[i], &r.raw)
+		}
 	} else {
 		var all sync.WaitGroup
 		for i := range pieces {
@@ -227,4 +231,22 @@ func (r *Reader) rebuild(s *stripe, p *piece, have []piece) error {
 	}
 	p.content, p.err = shards[p.shard], nil
 	return nil
+}
+
+// errNotGiven is the error of a shard that Join was not given.
+var errNotGiven = errors.New("shard: it is not there")
+
+// Join returns a content of size bytes from k or more of its shards; those that are not there are nil.
+func (c *Codec) Join(id ID, size int64, shards [][]byte) ([]byte, error) {
+	r := c.NewReader(id, size, 0, size, func(i int, offset int64, p []byte) error {
+		if int64(len(shards[i])) < offset+int64(len(p)) {
+			return errNotGiven
+		}
+		copy(p, shards[i][offset:])
+		return nil
+	}, nil)
+	r.inOrder = true
+	content := make([]byte, size)
+	_, err := io.ReadFull(r, content)
+	return content, err
 }
