@@ -52,10 +52,14 @@ func (b *bucket) record(s *Store) (register.Record, error) {
 	return register.Record{Version: register.Null, Kind: register.Object, Quorum: s.first().majority(), Value: v}, nil
 }
 
-// bucket returns the bucket of a name, or NoSuchBucket. The caller must not change it.
+// bucket returns the bucket of a name, or NoSuchBucket: as it is, or was when the request began
+// that this is done for. The caller must not change it.
 func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, object.E(op, name, object.Unavailable, err)
+	}
+	if known, ok := object.BucketOf(ctx, name); ok && known.ID != 0 {
+		return &bucket{ID: known.ID, Record: known}, nil
 	}
 	var b *bucket
 	_, err := s.settled(ctx, s.bucketPlace(name), func(asking) (*register.Record, error) {
@@ -138,7 +142,9 @@ func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, err
 	if err != nil {
 		return object.Bucket{}, err
 	}
-	return b.Record.Clone(), nil
+	record := b.Record.Clone()
+	record.ID = b.ID
+	return record, nil
 }
 
 // ListBuckets implements object.Buckets.

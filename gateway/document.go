@@ -80,6 +80,7 @@ func encodeDocument(v any) (string, error) {
 type bucketDocuments struct {
 	bucket    string
 	documents map[string]string
+	record    object.Bucket // as it was read for the request; without a name if it was not
 }
 
 // documents returns the documents of a bucket: none if it has none, is not there,
@@ -88,32 +89,44 @@ func (s *Server) documents(r *request, bucket string) (map[string]string, error)
 	if r.known.bucket == bucket {
 		return r.known.documents, nil
 	}
-	documents, err := s.readDocuments(bucket)
+	known, err := s.readDocuments(bucket)
 	if err == nil {
-		r.known = bucketDocuments{bucket: bucket, documents: documents}
+		r.known = known
 	}
-	return documents, err
+	return known.documents, err
 }
 
-func (s *Server) readDocuments(bucket string) (map[string]string, error) {
+// knowing returns a context for a call that reads what the request is about, or begins to change
+// it: with the record of its bucket, if that was read for the request.
+func (r *request) knowing(ctx context.Context) context.Context {
+	if r.known.record.Name == "" {
+		return ctx
+	}
+	return object.WithBucket(ctx, r.known.record)
+}
+
+func (s *Server) readDocuments(bucket string) (known bucketDocuments, err error) {
+	known.bucket = bucket
 	if bucket == "" {
-		return nil, nil
+		return known, nil
 	}
 	if c, ok := s.Store.(object.Configured); ok {
 		if !c.Configured() {
-			return nil, nil
+			return known, nil
 		}
-		if b, known := c.Known(bucket); known {
-			return b.Documents, nil
+		if b, fresh := c.Known(bucket); fresh {
+			known.documents = b.Documents
+			return known, nil
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(s.root, s.QuickTimeout, errStalled)
 	defer cancel()
 	b, err := s.Store.StatBucket(ctx, bucket)
 	if errors.Is(err, object.NoSuchBucket) {
-		return nil, nil
+		return known, nil
 	}
-	return b.Documents, err
+	known.documents, known.record = b.Documents, b
+	return known, err
 }
 
 // maxParsed is how many documents are kept as they were parsed.

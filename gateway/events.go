@@ -97,7 +97,8 @@ func (s *Server) tellOf(ctx context.Context, r *request, happened ...events.Even
 
 // tell is tellOf for work that must not touch its request.
 func (s *Server) tell(ctx context.Context, from events.Origin, bucket string, happened ...events.Event) error {
-	rules, wanted, err := s.toBeTold(s.readDocuments(bucket))
+	known, err := s.readDocuments(bucket)
+	rules, wanted, err := s.toBeTold(known.documents, err)
 	if err != nil || !wanted {
 		return err
 	}

@@ -28,7 +28,7 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	h, e, err := s.openDecrypted(ctx, r.identity, ref, customer)
+	h, e, err := s.openDecrypted(r.knowing(ctx), r.identity, ref, customer)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.Store.Stat(ctx, ref)
+	info, err := s.Store.Stat(r.knowing(ctx), ref)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (s *Server) putOrAppend(ctx context.Context, r *request, b *body, meta obje
 	if r.hasHeader(writeOffset) {
 		return s.appendObject(ctx, r, b, appended{meta: meta, check: check, wish: w, stated: stated})
 	}
-	return s.putEncrypted(ctx, r.ref(), object.PutInput{Body: b, Meta: meta, Check: check, Files: r.files()}, w)
+	return s.putEncrypted(r.knowing(ctx), r.ref(), object.PutInput{Body: b, Meta: meta, Check: check, Files: r.files()}, w)
 }
 
 // deleteObject serves DeleteObject

@@ -41,6 +41,7 @@ type Tag struct {
 // Bucket is a bucket's own record.
 type Bucket struct {
 	Name       string
+	ID         uint64 `json:"-"` // which of all buckets that had the name it is, as StatBucket says; 0: the Store does not know
 	Created    time.Time
 	Region     string
 	Tags       []Tag

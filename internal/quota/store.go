@@ -28,9 +28,9 @@ func NewStore(store object.Store, accounts *Accounts) *Store { return &Store{sto
 
 // limited returns the record of a bucket and its limit; none if there is no such bucket,
 // which its Store will say.
-func (s *Store) limited(ctx context.Context, bucket string) (b object.Bucket, limit Limit, err error) {
-	known := false
-	if c, ok := s.Store.(object.Configured); ok {
+func (s *Store) limited(ctx context.Context, bucket string) (_ object.Bucket, limit Limit, err error) {
+	b, known := object.BucketOf(ctx, bucket)
+	if c, ok := s.Store.(object.Configured); ok && !known {
 		if !c.Configured() {
 			return b, limit, nil
 		}
