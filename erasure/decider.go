@@ -63,12 +63,17 @@ func (d *decider) all(s *set, tell func(ctx context.Context, drive Drive) error)
 	ctx, cancel := context.WithTimeout(d.ctx, callTime)
 	defer cancel()
 	heard := make(chan bool, len(s.drives))
-	for _, drive := range s.drives {
+	for _, drive := range s.staying {
 		go func() { heard <- tell(ctx, drive) == nil }()
 	}
 	all := true
-	for range s.drives {
-		all = <-heard && all
+	for range s.staying {
+		select {
+		case ok := <-heard:
+			all = ok && all
+		case <-ctx.Done():
+			return false
+		}
 	}
 	return all
 }

@@ -24,32 +24,36 @@ type guarded struct {
 	d      Drive
 	inside chan struct{}
 	calls  *calls
+	stays  bool // calls are not left
 }
 
 // Guard returns a drive whose calls are left when their context ends, though what they do may
 // never end, and which refuses further ones when too many do not.
 func Guard(d Drive) Drive { return guard(d) }
 
+// Bound is Guard for who can wait for a call that never ends: it is not left.
+func Bound(d Drive) Drive { return guard(d).staying() }
+
 func guard(d Drive) *guarded {
 	return &guarded{d: d, inside: make(chan struct{}, maxInside), calls: new(calls)}
+}
+
+// staying returns the drive for those who make each call in a goroutine that nobody waits for, so
+// that it takes no other one.
+func (g *guarded) staying() *guarded {
+	s := *g
+	s.stays = true
+	return &s
 }
 
 // enter makes a call.
 func enter[T any](ctx context.Context, g *guarded, o op, call func() (T, error)) (T, error) {
 	var none T
-	select {
-	case g.inside <- struct{}{}:
-	default:
-		timer := time.NewTimer(admission)
-		defer timer.Stop()
-		select {
-		case g.inside <- struct{}{}:
-		case <-timer.C:
-			g.calls.refused[reasonHung].Add(1)
-			return none, errHung
-		case <-ctx.Done():
-			return none, context.Cause(ctx)
-		}
+	if err := g.admit(ctx); err != nil {
+		return none, err
+	}
+	if g.stays {
+		return within(g, o, call)
 	}
 	type result struct {
 		value T
@@ -57,10 +61,7 @@ func enter[T any](ctx context.Context, g *guarded, o op, call func() (T, error))
 	}
 	done := make(chan result, 1)
 	go func() {
-		defer func() { <-g.inside }()
-		begun := time.Now()
-		v, err := call()
-		g.calls.note(o, time.Since(begun), err)
+		v, err := within(g, o, call)
 		done <- result{v, err}
 	}()
 	select {
@@ -71,6 +72,35 @@ func enter[T any](ctx context.Context, g *guarded, o op, call func() (T, error))
 	}
 }
 
+// admit waits until there is room for a call, but not long.
+func (g *guarded) admit(ctx context.Context) error {
+	select {
+	case g.inside <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(admission)
+	defer timer.Stop()
+	select {
+	case g.inside <- struct{}{}:
+		return nil
+	case <-timer.C:
+		g.calls.refused[reasonHung].Add(1)
+		return errHung
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// within makes a call that was admitted.
+func within[T any](g *guarded, o op, call func() (T, error)) (T, error) {
+	defer func() { <-g.inside }()
+	begun := time.Now()
+	v, err := call()
+	g.calls.note(o, time.Since(begun), err)
+	return v, err
+}
+
 func enterErr(ctx context.Context, g *guarded, o op, call func() error) error {
 	_, err := enter(ctx, g, o, func() (struct{}, error) { return struct{}{}, call() })
 	return err
@@ -79,7 +109,7 @@ func enterErr(ctx context.Context, g *guarded, o op, call func() error) error {
 // Inner returns the drive to heal: one that is new as it is, but guarded.
 func (g *guarded) Inner() Drive {
 	if w, ok := g.d.(wrapped); ok {
-		return &guarded{d: w.Inner(), inside: g.inside, calls: g.calls}
+		return &guarded{d: w.Inner(), inside: g.inside, calls: g.calls, stays: g.stays}
 	}
 	return g
 }

@@ -42,6 +42,7 @@ const (
 // set is the drives that hold the shards of one content, and the states of its key.
 type set struct {
 	drives          []Drive // guards, each
+	staying         []Drive // the same, for calls that are left with their goroutines
 	first           int     // the place of its first drive among those of all sets
 	parity, reduced int
 	near            func(i int) bool // nil: that is not known
@@ -53,7 +54,8 @@ type set struct {
 func newSet(cfg SetConfig, first int) *set {
 	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
 	for _, d := range cfg.Drives {
-		s.drives = append(s.drives, guard(d))
+		g := guard(d)
+		s.drives, s.staying = append(s.drives, g), append(s.staying, g.staying())
 	}
 	return s
 }
@@ -97,7 +99,7 @@ func gather[T any](ctx context.Context, s *set, first int, call func(ctx context
 		for ; asked < min(n, len(s.drives)); asked++ {
 			i := order[asked]
 			go func() {
-				v, err := call(ctx, s.drives[i])
+				v, err := call(ctx, s.staying[i])
 				come <- reply[T]{i, v, err}
 			}()
 		}
@@ -166,11 +168,11 @@ func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inl
 		if inline != nil {
 			own.Inline = inline[i]
 		}
-		go func() { come <- reply[struct{}]{drive: i, err: s.drives[i].Commit(ctx, own)} }()
+		go func() { come <- reply[struct{}]{drive: i, err: s.staying[i].Commit(ctx, own)} }()
 	}
 	o := outcome{took: make([]bool, len(s.drives)), refused: len(s.drives) - asked}
 	answered := 0
-	defer func() { go finish(come, asked-answered, cancel) }()
+	defer func() { go finish(ctx, come, asked-answered, cancel) }()
 	var late <-chan time.Time
 	for ; answered < asked; answered++ {
 		select {
@@ -189,12 +191,16 @@ func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inl
 	return o
 }
 
-// finish lets the calls end that nobody waits for.
-func finish[T any](come <-chan reply[T], n int, done func()) {
+// finish lets the calls end that nobody waits for, until their time is over.
+func finish[T any](ctx context.Context, come <-chan reply[T], n int, done func()) {
+	defer done()
 	for range n {
-		<-come
+		select {
+		case <-come:
+		case <-ctx.Done():
+			return
+		}
 	}
-	done()
 }
 
 func (o *outcome) note(r reply[struct{}]) {

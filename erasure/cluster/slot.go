@@ -66,7 +66,7 @@ func newOwnDrive(d *format.Opened) *ownDrive {
 	return &ownDrive{Opened: d, orders: make(chan struct{}, maxOrders)}
 }
 
-// offered is an ownDrive as other nodes use it: their calls are left when their time is over.
+// offered is an ownDrive as other nodes use it, which leave a call when its time is over.
 type offered struct {
 	erasure.Drive
 	own   *ownDrive
@@ -74,7 +74,7 @@ type offered struct {
 }
 
 func offer(o *ownDrive) *offered {
-	return &offered{Drive: erasure.Guard(o), own: o, inner: erasure.Guard(o.Inner())}
+	return &offered{Drive: erasure.Bound(o), own: o, inner: erasure.Bound(o.Inner())}
 }
 
 // Inner returns the drive as it is, also if it is new.

@@ -79,8 +79,9 @@ func (w whole) Order(ctx context.Context, o fence.Order) (fence.State, error) {
 	return w.guarded.Order(ctx, o)
 }
 
-// maxCalls is how many calls of one connection are under way at a time.
-const maxCalls = 512
+// maxCalls is how many calls of one connection are under way at a time: more than those that
+// drives which hang can take with them.
+const maxCalls = 4096
 
 // ServeCalls answers the calls on a connection until it ends.
 func (s *Server) ServeCalls(c net.Conn) {
@@ -153,21 +154,23 @@ func (s *Server) answer(ctx context.Context, f frame) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.patient)
-	defer cancel()
 	if q.op == opAsk {
+		ctx, cancel := context.WithTimeout(ctx, q.patient)
+		defer cancel()
 		return s.ask(ctx, q.drive, q.rest)
 	}
 	d, err := s.drive(q.drive, q.inner)
 	if err != nil {
 		return nil, err
 	}
-	switch q.op {
+	switch q.op { // what a drive is doing ends when it does: who has asked for it may be gone
 	case opCommit, opDecide, opDrop, opInstall:
 		return change(ctx, d, q)
 	case opPromise, opRead, opScan:
 		return look(ctx, d, q)
 	case opOrder:
+		ctx, cancel := context.WithTimeout(ctx, q.patient)
+		defer cancel()
 		return order(ctx, d, q)
 	}
 	return nil, fmt.Errorf("node: the call %d is not known here", q.op)
