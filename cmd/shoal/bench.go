@@ -55,7 +55,7 @@ here. The run removes what it has made, and nothing else.`,
 	fl.StringVar(&f.cfg.Region, "region", "us-east-1", "region to sign for")
 	fl.BoolVar(&f.cfg.SignPayload, "signed-payload", false, "sign the SHA-256 of what is put")
 	fl.BoolVar(&f.cfg.Insecure, "insecure", false, "accept any TLS certificate")
-	fl.IntVar(&f.cfg.ServerPID, "pid", 0, "process of the server (default: the one that listens on URL's port of this host, if it can be found)")
+	fl.IntSliceVar(&f.cfg.ServerPIDs, "pid", nil, "processes of the server, such as those of all its nodes (default: the one that listens on URL's port of this host, if it can be found)")
 	fl.BoolVar(&f.json, "json", false, "print one JSON document instead of a table")
 	return cmd
 }
@@ -75,8 +75,8 @@ func (f *benchFlags) run(cmd *cobra.Command, args []string) error {
 	if f.cfg.AccessKey, f.cfg.SecretKey, err = clientCredentials(readEnvironment(os.Environ())); err != nil {
 		return err
 	}
-	if f.cfg.ServerPID == 0 {
-		f.cfg.ServerPID = localServer(f.cfg.Endpoint)
+	if pid := localServer(f.cfg.Endpoint); len(f.cfg.ServerPIDs) == 0 && pid != 0 {
+		f.cfg.ServerPIDs = []int{pid}
 	}
 	if err := f.cfg.Validate(); err != nil {
 		return usage(err.Error(), "shoal bench --help shows the flags")

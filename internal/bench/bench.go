@@ -40,10 +40,10 @@ type Config struct {
 	Objects     int    // objects that GET, HEAD, LIST and DELETE work on
 	Concurrency int    // requests at a time
 	Duration    time.Duration
-	Count       int  // end a phase after so many operations; 0: only Duration ends it
-	SignPayload bool // send and sign the SHA-256 of what is put
-	Insecure    bool // accept any TLS certificate
-	ServerPID   int  // of the server process to measure; 0: none
+	Count       int   // end a phase after so many operations; 0: only Duration ends it
+	SignPayload bool  // send and sign the SHA-256 of what is put
+	Insecure    bool  // accept any TLS certificate
+	ServerPIDs  []int // of the processes of the server to measure
 	Progress    func(Progress)
 }
 
@@ -236,7 +236,7 @@ func (r *runner) phase(ctx context.Context, op Op) (Result, error) {
 	defer stopStarting()
 	under, abandon := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Duration+patience)
 	defer abandon()
-	before, err := measure(r.cfg.ServerPID)
+	before, err := measureAll(r.cfg.ServerPIDs)
 	if err != nil {
 		return Result{}, err
 	}
@@ -254,7 +254,7 @@ func (r *runner) phase(ctx context.Context, op Op) (Result, error) {
 	workers.Wait()
 	took := time.Since(start)
 	stop()
-	after, err := measure(r.cfg.ServerPID)
+	after, err := measureAll(r.cfg.ServerPIDs)
 	if err != nil {
 		return Result{}, err
 	}

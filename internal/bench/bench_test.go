@@ -296,12 +296,12 @@ func TestTheServersProcessIsMeasured(t *testing.T) {
 	}
 	s := newServer(t)
 	cfg := config(s, bench.Put)
-	cfg.ServerPID = os.Getpid() // it serves the requests
-	cfg.Count = 1000            // so that a clock of 10 ms ticks
+	cfg.ServerPIDs = []int{os.Getpid()} // it serves the requests
+	cfg.Count = 1000                    // so that a clock of 10 ms ticks
 	if r := run(t, cfg)[0]; r.ServerCPU <= 0 || r.ServerPeakMiB <= 0 || r.ServerCPUPer1k <= 0 || r.ServerCPUPerGiB <= 0 {
 		t.Errorf("%+v", r)
 	}
-	cfg.ServerPID = 1 << 30 // no process has such a number
+	cfg.ServerPIDs = []int{os.Getpid(), 1 << 30} // no process has such a number
 	if _, err := bench.Run(t.Context(), cfg); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of a process that there is not: %v", err)
 	}

@@ -8,21 +8,31 @@ import (
 	"strings"
 )
 
-// usage is what a process has used.
+// usage is what processes have used.
 type usage struct {
 	cpu  float64 // seconds, user and system
-	peak int64   // bytes of memory at most resident
+	peak int64   // bytes of memory at most resident, of all together
 }
 
 // clockTicks is how many ticks of /proc/PID/stat are a second: USER_HZ, which
 // is 100 on every Linux that Go runs on (proc(5)).
 const clockTicks = 100
 
-// measure reads what the process has used; pid 0 is no process.
-func measure(pid int) (usage, error) {
-	if pid == 0 {
-		return usage{}, nil
+// measureAll reads what processes have used together.
+func measureAll(pids []int) (all usage, err error) {
+	for _, pid := range pids {
+		u, err := measure(pid)
+		if err != nil {
+			return usage{}, err
+		}
+		all.cpu += u.cpu
+		all.peak += u.peak
 	}
+	return all, nil
+}
+
+// measure reads what a process has used.
+func measure(pid int) (usage, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return usage{}, fmt.Errorf("measure process %d: %w", pid, err)
