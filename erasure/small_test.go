@@ -1,0 +1,115 @@
+package erasure_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"testing"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+)
+
+// asked counts what a drive is asked.
+type asked struct {
+	erasure.Drive
+	records, shards atomic.Int32
+	spoil           bool // the shards that come with records
+}
+
+func (a *asked) Read(ctx context.Context, q register.Query) (register.View, error) {
+	a.records.Add(1)
+	v, err := a.Drive.Read(ctx, q)
+	if a.spoil && len(v.Inline) > 0 {
+		v.Inline[len(v.Inline)/2] ^= 1
+	}
+	return v, err
+}
+
+func (a *asked) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	a.shards.Add(1)
+	return a.Drive.ReadShard(ctx, id, offset, p)
+}
+
+// askedDrives returns a Store over four drives of which one is near, with a bucket.
+func askedDrives(t *testing.T, near int) (*erasure.Store, []*asked) {
+	t.Helper()
+	all, counted := drives(4), make([]*asked, 4)
+	for i := range all {
+		counted[i] = &asked{Drive: all[i]}
+		all[i] = counted[i]
+	}
+	s := openSets(t, erasure.SetConfig{Drives: all, Parity: 2, Near: func(i int) bool { return i == near }})
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	return s, counted
+}
+
+func put(t *testing.T, s *erasure.Store, key string, content []byte) object.Ref {
+	t.Helper()
+	ref := object.Ref{Bucket: "bucket", Key: key}
+	if _, err := s.Put(t.Context(), ref, object.PutInput{Body: objecttest.NewBody(content, object.CRC64NVME)}); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func get(t *testing.T, s *erasure.Store, ref object.Ref, offset, length int) []byte {
+	t.Helper()
+	h, err := s.Open(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(h.Range(int64(offset), int64(length)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestASmallObjectIsReadWithItsRecord(t *testing.T) {
+	s, all := askedDrives(t, 2)
+	for i, size := range []int{0, 1, 2048, 4096, 15_000} {
+		content := bytes.Repeat([]byte{byte(i + 1), 7}, size)[:size]
+		ref := put(t, s, fmt.Sprint(size), content)
+		for _, a := range all {
+			a.records.Store(0)
+			a.shards.Store(0)
+		}
+		if b := get(t, s, ref, 0, size); !bytes.Equal(b, content) {
+			t.Errorf("%d bytes came as %d others", size, len(b))
+		}
+		if b := get(t, s, ref, size/2, size); !bytes.Equal(b, content[size/2:]) {
+			t.Errorf("the second half of %d bytes came as %d others", size, len(b))
+		}
+		for d, a := range all {
+			want := int32(0)
+			if d >= 2 { // the near one, and the one behind it
+				want = 4 // of the bucket and of the object, twice
+			}
+			if n := a.records.Load(); n != want {
+				t.Errorf("%d bytes: drive %d was asked for %d records, and should have been for %d", size, d, n, want)
+			}
+			if n := a.shards.Load(); n != 0 {
+				t.Errorf("%d bytes: drive %d was asked for %d shards by themselves", size, d, n)
+			}
+		}
+	}
+}
+
+func TestASmallShardThatIsNotWholeIsNotUsed(t *testing.T) {
+	s, all := askedDrives(t, 0)
+	content := bytes.Repeat([]byte("shoal"), 1000)
+	ref := put(t, s, "k", content)
+	for _, a := range all {
+		a.spoil = true
+	}
+	if b := get(t, s, ref, 0, len(content)); !bytes.Equal(b, content) {
+		t.Error("what was read is not what was written")
+	}
+}
