@@ -28,7 +28,7 @@ func (s *Store) CanJudge(ctx context.Context) error {
 		case !errors.Is(err, vfs.ErrUnsupported):
 			return err
 		}
-		return object.E(opPermit, "", object.InvalidRequest, fmt.Errorf("%w: gateways must run as root, on Linux 5.8 or later, and on a mount that has owners and does not squash root", err))
+		return object.E(opPermit, "", object.InvalidRequest, fmt.Errorf("%w: gateways must run as root, or with CAP_SETUID and CAP_SETGID, on Linux 5.8 or later, and on a mount that has owners and does not squash root", err))
 	}, nil)
 	return fail(opPermit, "", err)
 }

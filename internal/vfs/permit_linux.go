@@ -56,7 +56,8 @@ func permitted(fd int, wanted Permission) error {
 
 // do runs ask on a thread that is somebody else to the file system meanwhile: of the
 // thread alone, which runs nothing else (setfsuid(2)). It is for questions only. Who is not
-// the root user there has none of the capabilities that pass over permissions.
+// the root user there has none of the capabilities that pass over permissions: the kernel
+// takes them from a thread that was root, and we from one that was not.
 func (p Person) do(ask func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -64,15 +65,63 @@ func (p Person) do(ask func() error) error {
 	if err != nil {
 		return err
 	}
+	var powers capabilities
+	if own.UID != 0 {
+		if powers, err = ownCapabilities(); err != nil {
+			return err
+		}
+	}
+	if err := p.join(); err != nil { // and nothing is other than it was
+		return err
+	}
 	defer func() {
-		if err := own.become(); err != nil {
+		err := errors.Join(own.join(), own.become())
+		if own.UID != 0 {
+			err = errors.Join(err, powers.take()) // of who was root meanwhile the kernel has taken some
+		}
+		if err != nil {
 			panic(err) // nothing may run on this thread any more
 		}
 	}()
 	if err := p.become(); err != nil {
 		return err
 	}
+	if own.UID != 0 && p.UID != 0 {
+		if err := powers.ordinary().take(); err != nil {
+			return err
+		}
+	}
 	return ask()
+}
+
+// capabilities are those of a thread (capabilities(7)), as the calls have them.
+type capabilities [2]unix.CapUserData
+
+func ownCapabilities() (c capabilities, err error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &c[0]); err != nil {
+		return c, fmt.Errorf("find out capabilities: %w", err)
+	}
+	return c, nil
+}
+
+// take has them be those of the thread.
+func (c capabilities) take() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capset(&header, &c[0]); err != nil {
+		return fmt.Errorf("take capabilities: %w", err)
+	}
+	return nil
+}
+
+// ordinary returns them without those in force that pass over permissions of files: what the
+// kernel takes from who is root no more.
+func (c capabilities) ordinary() capabilities {
+	const passing = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID |
+		1<<unix.CAP_LINUX_IMMUTABLE | 1<<unix.CAP_MKNOD
+	c[0].Effective &^= passing
+	c[1].Effective &^= 1 << (unix.CAP_MAC_OVERRIDE - 32)
+	return c
 }
 
 // noID changes nothing: the calls return who one is.
@@ -90,9 +139,8 @@ func oneself() (Person, error) {
 	return p, errors.Join(uidErr, gidErr, err)
 }
 
-// become makes the thread somebody to the file system. Who the calls do not make one of
-// is found out by asking, since two of them do not tell.
-func (p Person) become() error {
+// join makes the thread a member of somebody's groups, and no others.
+func (p Person) join() error {
 	groups := make([]int, len(p.Groups))
 	for i, g := range p.Groups {
 		groups[i] = int(g)
@@ -100,6 +148,12 @@ func (p Person) become() error {
 	if err := unix.Setgroups(groups); err != nil {
 		return fmt.Errorf("%w: become a member of groups: %w", ErrUnsupported, err)
 	}
+	return nil
+}
+
+// become makes the thread somebody to the file system, but for his groups. Whether the calls
+// have done so is found out by asking, since they do not tell.
+func (p Person) become() error {
 	if err := errors.Join(unix.Setfsgid(int(p.GID)), unix.Setfsuid(int(p.UID))); err != nil {
 		return fmt.Errorf("%w: become another user: %w", ErrUnsupported, err)
 	}
