@@ -63,7 +63,7 @@ func (s *Store) linkAlias(ref object.Ref, dir vfs.Dir, leaf string, st vfs.Stat)
 	}
 	defer closeDir(to)
 	temp := s.tempName("a")
-	err = s.ofSession(dir.Link(leaf, s.session, temp))
+	err = s.linkIn(dir, leaf, temp)
 	if noLinks(err) {
 		// Straight from the one slot to the other: a crash must not find the
 		// only name of the file in a session. A reader looks at both slots.
@@ -81,7 +81,7 @@ func (s *Store) linkAlias(ref object.Ref, dir vfs.Dir, leaf string, st vfs.Stat)
 		err = errAgain // somebody has just replaced it
 	}
 	if err == nil {
-		err = s.ofSession(s.session.Rename(temp, to, name))
+		err = s.moveOut(temp, moved, to, name)
 	}
 	s.removeTemp(temp) // there still if it failed, or if the alias is this file already
 	if err != nil {

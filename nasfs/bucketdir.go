@@ -21,7 +21,7 @@ func (s *Store) makeBucketDir(name string, files object.Files) error {
 		return giveDir(s.root, name, files)
 	}
 	temp := s.tempName("b")
-	if err := s.ofSession(s.session.Mkdir(temp, s.cfg.DirMode)); err != nil {
+	if err := s.mkdirIn(temp, s.cfg.DirMode); err != nil {
 		return err
 	}
 	own, err := s.statTemp(temp)
@@ -69,13 +69,22 @@ func (s *Store) inheritRoot(name string, own vfs.Stat) error {
 	return nil
 }
 
+// mkBucketDir makes a bucket's directory of which it was just found that it is not
+// there: if it is now, an answer was lost, or a user of the share has made it, and is
+// content with a bucket of the name.
 func (s *Store) mkBucketDir(name string) error {
 	err := s.root.Mkdir(name, s.cfg.DirMode)
+	if err == nil {
+		return nil
+	}
+	there := s.bucketThere(name) == nil
 	switch {
-	case errors.Is(err, fs.ErrExist):
-		return object.BucketExists
-	case err != nil && s.bucketThere(name) == nil:
+	case there && errors.Is(err, fs.ErrExist):
+		return nil
+	case there:
 		return unknown{err}
+	case errors.Is(err, fs.ErrExist):
+		return object.BucketExists // it is no directory
 	}
 	return err
 }

@@ -125,7 +125,7 @@ func everything(t *testing.T, s object.Store) map[string]string {
 // before one of the renames and links that an operation makes.
 func TestAFencedGatewayCommitsNothing(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"os", "memory"} {
+	for kind := range withMounted(map[string]func(*testing.T) func() nasfs.Config{"os": nil, "memory": nil}, sharedTree) {
 		for name, change := range changes() {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -171,6 +171,49 @@ func fencedAt(t *testing.T, kind, name string, change func(context.Context, *sta
 		return true
 	}
 	return false
+}
+
+// TestWhatOthersDoAfterAFenceStands has another gateway delete and make anew all keys
+// that a change is about, once the one that makes it is fenced before its n-th rename or
+// link: whatever that goes on to do, or to undo, is too late.
+func TestWhatOthersDoAfterAFenceStands(t *testing.T) {
+	t.Parallel()
+	for name, change := range changes() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for n := 1; overtakenAt(t, change, n); n++ {
+			}
+		})
+	}
+}
+
+// overtakenAt reports whether a change came to its n-th rename or link.
+func overtakenAt(t *testing.T, change func(context.Context, *stage) error, n int) bool {
+	t.Helper()
+	w := threeOn(t, "memory")
+	s, other := setStage(t, w), w.gateways[1]
+	w.swept() // as in fencedAt
+	keys := []string{"old", "old/below", "new", "new/key", "copy", "renamed", "up"}
+	stop, tell := w.overtakeBefore(n, func() {
+		for _, key := range keys {
+			must(t, drop(t.Context(), other, ref(key), nil))
+			must(t, putIn(t.Context(), other, key, "of another gateway", nil))
+		}
+	})
+	err := change(t.Context(), s)
+	reached := stop()
+	tell()
+	if !reached {
+		return false
+	}
+	w.members[0].begin()
+	nasfs.Swept(s.Fleet, w.members[0].current().id)
+	for _, key := range keys {
+		if got, _, readErr := read(t.Context(), other, key); readErr != nil || got != "of another gateway" {
+			t.Errorf("overtaken before rename %d, answered %v: %s has %q, %v", n, err, key, got, readErr)
+		}
+	}
+	return true
 }
 
 // hooked is a body that calls a function when it ends.

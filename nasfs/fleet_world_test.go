@@ -96,6 +96,11 @@ func (f *facts) lose(lost bool) {
 // fenceBefore fences the first gateway behind its back, just before its n-th rename
 // or link until stop, which returns whether it came so far. tell tells the gateway.
 func (w *world) fenceBefore(n int) (stop func() (reached bool), tell func()) {
+	return w.overtakeBefore(n, func() {})
+}
+
+// overtakeBefore is fenceBefore, and has others do something before the call is made.
+func (w *world) overtakeBefore(n int, others func()) (stop func() (reached bool), tell func()) {
 	made, expired := 0, func() {}
 	remove := w.faults[0].Inject(func(c vfs.OpCall) error {
 		if c.Op != vfs.OpRename && c.Op != vfs.OpLink {
@@ -103,6 +108,7 @@ func (w *world) fenceBefore(n int) (stop func() (reached bool), tell func()) {
 		}
 		if made++; made == n {
 			expired = w.members[0].expire()
+			others()
 		}
 		return nil
 	})
@@ -192,7 +198,7 @@ func fleetKinds() map[string]func(t *testing.T) func() nasfs.Config {
 			return cfg
 		}
 	}
-	return map[string]func(t *testing.T) func() nasfs.Config{
+	return withMounted(map[string]func(t *testing.T) func() nasfs.Config{
 		"os": shared,
 		"os with sidecars, detached": func(t *testing.T) func() nasfs.Config {
 			make := shared(t)
@@ -206,7 +212,7 @@ func fleetKinds() map[string]func(t *testing.T) func() nasfs.Config {
 			m := vfs.NewMemory()
 			return func() nasfs.Config { return config(t, m.Root()) }
 		},
-	}
+	}, sharedTree)
 }
 
 // lifetime is a session of the fake lock service.

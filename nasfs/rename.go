@@ -113,7 +113,7 @@ func (s *Store) linkFile(st *staged, dir vfs.Dir, leaf string, o *opened) error 
 		return errNoKey
 	}
 	st.name, st.stat, st.linked, st.published = s.tempName("r"), there, true, true
-	if err := s.ofSession(dir.Link(leaf, s.session, st.name)); err != nil {
+	if err := s.linkIn(dir, leaf, st.name); err != nil {
 		s.removeTemp(st.name) // there is one if only the answer was lost
 		if noLinks(err) {
 			return fmt.Errorf("the file system has no hard links: %w", object.NotImplemented)

@@ -224,13 +224,13 @@ func (s *Store) makeSegment(path string) error {
 	m.Lock()
 	defer m.Unlock()
 	temp := s.tempName("b")
-	if err := s.ofSession(s.session.Mkdir(temp, systemMode)); err != nil {
+	if err := s.mkdirIn(temp, systemMode); err != nil {
 		return err
 	}
 	dir, leaf, err := s.openParent(path)
 	if err == nil {
 		defer closeDir(dir)
-		err = s.ofSession(s.session.Rename(temp, dir, leaf))
+		err = s.moveSegment(temp, dir, leaf)
 	}
 	if err != nil {
 		s.nowOrLater("directory of a segment", func() error { return s.dropTempDir(temp) })
@@ -238,6 +238,14 @@ func (s *Store) makeSegment(path string) error {
 	}
 	s.noteHistoryDir(path, true)
 	return s.syncDir(dir)
+}
+
+func (s *Store) moveSegment(temp string, dir vfs.Dir, leaf string) error {
+	own, err := s.statTemp(temp)
+	if err != nil {
+		return err
+	}
+	return s.moveOut(temp, own, dir, leaf)
 }
 
 // settle makes the segment of a version durable, if somebody else has made it and

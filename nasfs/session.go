@@ -364,3 +364,39 @@ func (s *Store) dropTemp(name string) error {
 	}
 	return err
 }
+
+// A client of a file server that has lost an answer asks again, and a server that was
+// restarted carries the call out once more. What is answered then is that the name is
+// taken, or that there is nothing to be moved, though all has been done.
+
+// linkIn links a file into the session, under a temporary name. Names are given once:
+// who finds it taken has made the link himself.
+func (s *Store) linkIn(dir vfs.Dir, leaf, temp string) error {
+	return ownName(s.ofSession(dir.Link(leaf, s.session, temp)))
+}
+
+// mkdirIn is linkIn for a directory.
+func (s *Store) mkdirIn(temp string, perm fs.FileMode) error {
+	return ownName(s.ofSession(s.session.Mkdir(temp, perm)))
+}
+
+// ownName returns the error of a call that made a name which nobody else has ever had.
+func ownName(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// moveOut moves what lies in the session to its place.
+func (s *Store) moveOut(temp string, own vfs.Stat, dir vfs.Dir, leaf string) error {
+	err := s.ofSession(s.session.Rename(temp, dir, leaf))
+	if !errors.Is(err, fs.ErrNotExist) || s.askFor(dir) != nil {
+		return err
+	}
+	// The inode may be another file's once the session is over.
+	if there, lost := dir.Stat(leaf); lost == nil && there.Ino == own.Ino && !(s.fleet && s.fenced()) {
+		return nil
+	}
+	return err
+}

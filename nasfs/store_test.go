@@ -94,7 +94,7 @@ func osRoot(t testing.TB) vfs.Dir {
 // each way to keep metadata, and with calls made in either way. Real disks are
 // not waited for, which TestOperationsWaitForARealDisk does.
 func kinds() map[string]func(t *testing.T) nasfs.Config {
-	return map[string]func(t *testing.T) nasfs.Config{
+	return withMounted(map[string]func(t *testing.T) nasfs.Config{
 		"os": func(t *testing.T) nasfs.Config {
 			cfg := config(t, osRoot(t))
 			cfg.Durability = nasfs.Relaxed
@@ -109,7 +109,7 @@ func kinds() map[string]func(t *testing.T) nasfs.Config {
 		"memory without attributes and clones": func(t *testing.T) nasfs.Config {
 			return config(t, vfs.NewMemory(vfs.WithoutXattr(), vfs.WithoutClone()).Root())
 		},
-	}
+	}, func(t *testing.T) nasfs.Config { return mountedTree(t)() })
 }
 
 func TestStoreKeepsItsPromises(t *testing.T) {

@@ -433,7 +433,7 @@ func (s *Store) publishFile(dirPath, name string, content []byte) error {
 
 // publishTemp moves a file of the session to its place, durably.
 func (s *Store) publishTemp(f ownFile, dir vfs.Dir, name string) error {
-	if err := s.ofSession(s.session.Rename(f.temp, dir, name)); err != nil {
+	if err := s.moveOut(f.temp, f.stat, dir, name); err != nil {
 		return s.notPublished(f, dir, name, err)
 	}
 	if err := s.syncDir(dir); err != nil {

@@ -142,14 +142,14 @@ func (s *Store) createUpload(up object.Upload) error {
 func (s *Store) makeUploadDir(ref object.UploadRef) error {
 	bucket := uploadsDir + "/" + ref.Bucket
 	if !s.unsettled(bucket) {
-		if err := s.root.Mkdir(uploadPath(ref), systemMode); !errors.Is(err, fs.ErrNotExist) {
+		if err := ownName(s.root.Mkdir(uploadPath(ref), systemMode)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	if err := s.makeOwnDir(bucket); err != nil {
 		return err
 	}
-	return s.root.Mkdir(uploadPath(ref), systemMode)
+	return ownName(s.root.Mkdir(uploadPath(ref), systemMode))
 }
 
 // loadUploads reads all uploads of the tree. The ones of buckets that are

@@ -340,3 +340,38 @@ func fencedEdit(t *testing.T, w *world, prepare, change func(context.Context, *e
 	tell()
 	return reached
 }
+
+// TestAHoldThatIsPutOnAVersionAfterAFenceKeepsIt: a gateway that is fenced in the middle
+// of deleting a version finds it held when it goes on.
+func TestAHoldThatIsPutOnAVersionAfterAFenceKeepsIt(t *testing.T) {
+	t.Parallel()
+	for which, of := range map[string]func(e *edition) object.Ref{
+		"an older one": func(e *edition) object.Ref { return named("dir/k", e.first.Version) },
+		"the current":  func(e *edition) object.Ref { return named("dir/k", e.last.Version) },
+	} {
+		t.Run(which, func(t *testing.T) {
+			t.Parallel()
+			for n, reached := 1, true; reached; n++ {
+				w := threeSplit(t, "memory", whole)
+				e := edit(t, w.gateways[0], nil)
+				version, other := of(e), w.gateways[1]
+				content, err := readVersion(t.Context(), other, version)
+				must(t, err)
+				var held error
+				stop, tell := w.overtakeBefore(n, func() {
+					_, held = other.Update(t.Context(), version, func(m *object.Meta) error { m.LegalHold = true; return nil })
+				})
+				err = drop(t.Context(), e, version, nil)
+				reached = stop()
+				tell()
+				if !reached || errors.Is(held, object.NoSuchVersion) && (err == nil || errors.Is(err, object.Unknown)) {
+					continue // it was deleted before the fence
+				}
+				must(t, held)
+				if got, lost := readVersion(t.Context(), other, version); lost != nil || got != content {
+					t.Errorf("held before rename %d, answered %v: it is %q, %v", n, err, got, lost)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,52 @@
+package nasfs_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
+)
+
+// mounted is the kind of trees on a file server. There are some if
+// SHOAL_TEST_MOUNTS names directories, separated by ':', where clients of one
+// have mounted it.
+const mounted = "mounted"
+
+// mountedTree makes a directory on the file server, and returns what configures a
+// gateway on it, at each of its clients in turn.
+func mountedTree(t *testing.T) func() nasfs.Config {
+	t.Helper()
+	clients := strings.Split(os.Getenv("SHOAL_TEST_MOUNTS"), ":")
+	first, err := os.MkdirTemp(clients[0], "tree-")
+	must(t, err)
+	turn := 0
+	return func() nasfs.Config {
+		path := filepath.Join(clients[turn%len(clients)], filepath.Base(first))
+		turn++
+		root, err := vfs.OpenShared(path, vfs.Sharing{})
+		must(t, err)
+		t.Cleanup(func() { _ = root.Close() }) // it has nothing to lose
+		return config(t, root)
+	}
+}
+
+// sharedTree is mountedTree for a fleet, which no test has where gateways route.
+func sharedTree(t *testing.T) func() nasfs.Config {
+	t.Helper()
+	next := mountedTree(t)
+	if _, routed := vfs.IsRouted(next().Root); routed {
+		t.Skip("gateways route here")
+	}
+	return next
+}
+
+// withMounted adds that kind of tree, where there are such.
+func withMounted[T any](kinds map[string]func(t *testing.T) T, kind func(t *testing.T) T) map[string]func(t *testing.T) T {
+	if os.Getenv("SHOAL_TEST_MOUNTS") != "" {
+		kinds[mounted] = kind
+	}
+	return kinds
+}
