@@ -228,11 +228,13 @@ func (f *fleetClient) operate(c *s3.Client, bucket string) {
 	f.note(counter, op)
 }
 
-// crowd is clients that count through whichever gateway, and what they saw.
+// crowd is clients that count, and change objects, through whichever gateway, and
+// what they saw.
 type crowd struct {
 	mu         sync.Mutex
 	gateways   []*s3.Client
-	operations map[string][]porcupine.Operation
+	operations map[string][]porcupine.Operation // on counters
+	objects    map[string][]porcupine.Operation // on objects
 	accepted   int
 	stop       chan struct{}
 	group      sync.WaitGroup
@@ -248,7 +250,7 @@ const turn = time.Minute
 // gather makes the buckets and sets clients to work.
 func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
 	t.Helper()
-	w := &crowd{operations: make(map[string][]porcupine.Operation), stop: make(chan struct{})}
+	w := &crowd{operations: make(map[string][]porcupine.Operation), objects: make(map[string][]porcupine.Operation), stop: make(chan struct{})}
 	for _, s := range fleet {
 		w.gateways = append(w.gateways, newS3(s, noRetry))
 	}
@@ -256,37 +258,61 @@ func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
 		_, err := w.gateways[0].CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(fmt.Sprintf("counter-%d", i))})
 		must(t, err)
 	}
+	makeObjectBuckets(t, w.gateways[0])
 	began := time.Now()
-	for id := range 6 {
+	for id := range 10 {
 		random := rand.New(rand.NewPCG(seed, uint64(id)+1)) //nolint:gosec // a test's
-		f := &fleetClient{t: t, id: id, began: began, note: w.note}
-		w.group.Go(func() {
-			for {
-				select {
-				case <-w.stop:
-					return
-				default:
-				}
-				w.mu.Lock()
-				c := w.gateways[random.IntN(len(w.gateways))]
-				w.mu.Unlock()
+		f := &fleetClient{t: t, id: id, began: began, note: w.noteCounter}
+		o := &objectClient{t: t, id: id, began: began, random: random, note: w.noteObject}
+		w.everlasting(random, func(c *s3.Client) {
+			if id < 6 {
 				f.operate(c, fmt.Sprintf("counter-%d", random.IntN(counters)))
+			} else {
+				o.operate(c)
 			}
 		})
 	}
 	return w
 }
 
-func (w *crowd) note(key string, op porcupine.Operation) {
+// everlasting has a client operate, until the crowd is sent home.
+func (w *crowd) everlasting(random *rand.Rand, operate func(c *s3.Client)) {
+	w.group.Go(func() {
+		for {
+			select {
+			case <-w.stop:
+				return
+			default:
+			}
+			w.mu.Lock()
+			c := w.gateways[random.IntN(len(w.gateways))]
+			w.mu.Unlock()
+			operate(c)
+		}
+	})
+}
+
+func (w *crowd) noteCounter(key string, op porcupine.Operation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if op.Return == math.MaxInt64 {
-		op.ClientId = 1000 + len(w.operations[key]) // it never returns, and its client goes on
-	}
 	if op.Output.(answer).accepted {
 		w.accepted++
 	}
-	w.operations[key] = append(w.operations[key], op)
+	noteIn(w.operations, key, op)
+}
+
+func (w *crowd) noteObject(key string, op porcupine.Operation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	noteIn(w.objects, key, op)
+}
+
+// noteIn adds an operation to the history of a key.
+func noteIn(histories map[string][]porcupine.Operation, key string, op porcupine.Operation) {
+	if op.Return == math.MaxInt64 {
+		op.ClientId = 1000 + len(histories[key]) // it never returns, and its client goes on
+	}
+	histories[key] = append(histories[key], op)
 }
 
 // replace has clients use another gateway.
@@ -301,13 +327,24 @@ func (w *crowd) check(t *testing.T) {
 	t.Helper()
 	close(w.stop)
 	w.group.Wait()
-	t.Logf("%d accepted writes", w.accepted)
+	seen := 0
+	for _, history := range w.objects {
+		seen += len(history)
+	}
+	t.Logf("%d accepted writes, %d operations on objects", w.accepted, seen)
 	if w.accepted == 0 {
 		t.Error("nothing was accepted")
 	}
-	for key, list := range w.operations {
-		if result := porcupine.CheckOperationsTimeout(counting(), list, time.Minute); result != porcupine.Ok {
-			t.Errorf("the history of %d operations on %s is %s\n%s", len(list), key, result, tell(list, counting()))
+	checkHistories(t, w.operations, counting())
+	checkHistories(t, w.objects, beingAnObject())
+}
+
+// checkHistories looks whether what was seen of each key could have been so.
+func checkHistories(t *testing.T, histories map[string][]porcupine.Operation, of porcupine.Model) {
+	t.Helper()
+	for key, list := range histories {
+		if result := porcupine.CheckOperationsTimeout(of, list, time.Minute); result != porcupine.Ok {
+			t.Errorf("the history of %d operations on %s is %s\n%s", len(list), key, result, tell(list, of))
 		}
 	}
 }
@@ -322,8 +359,8 @@ func tell(history []porcupine.Operation, of porcupine.Model) string {
 	return text.String()
 }
 
-// TestFleetIsLinearizable counts by compare-and-swap through three gateways,
-// while they are killed, frozen beyond their leases, and replaced, and checks
+// TestFleetIsLinearizable counts by compare-and-swap through three gateways, and does all
+// else that can be done to objects, with and without versions, while they are killed, frozen beyond their leases, and replaced, and checks
 // the history of what the clients saw. SHOAL_TEST_SPAN is for how long, such as 1h.
 func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second, startFleet(t, 3)) }
 
