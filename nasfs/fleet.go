@@ -119,7 +119,7 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	if s.session, err = s.openSession(b.session.ID()); err != nil {
 		return err
 	}
-	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files)); err != nil {
+	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files), s.proveNames()); err != nil {
 		return err
 	}
 	if err := s.loadFacts(); err != nil {
@@ -132,6 +132,7 @@ func (s *Store) joinIn(ctx context.Context, b bound) (err error) {
 	if err := s.chooseMetadata(&f); err != nil {
 		return err
 	}
+	s.useNames(f)
 	s.deployment, s.base = f.Deployment, f.Generation
 	s.shareBeliefs()
 	if err := s.loadStamped(); err != nil {

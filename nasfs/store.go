@@ -52,6 +52,7 @@ type tree struct {
 	strict     bool // Durability is Strict
 	localDisk  bool
 	fleet      bool   // others serve the tree at the same time
+	smb        bool   // the file system is an SMB server's
 	gaps       bool   // a key may be missing for a moment while its file is replaced
 	base       uint32 // what the generations of the fleet's tokens are counted from
 

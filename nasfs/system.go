@@ -47,6 +47,7 @@ var (
 	ErrOtherTree  = errors.New("the mount for reading does not show the tree")
 	ErrSameMount  = errors.New("the mount for reading is the one for changes")
 	ErrStaleReads = errors.New("the mount for reading goes on showing what was replaced")
+	ErrFoldsCase  = errors.New("it takes names for one that differ in upper and lower case only")
 	ErrMinIODrive = errors.New("it is a drive of MinIO, whose objects are not plain files")
 	ErrMinIOFiles = errors.New("MinIO serves it as files, with their metadata in .minio.sys")
 )
@@ -58,9 +59,13 @@ type haveBins = [256]atomic.Bool
 type format struct {
 	Version    int    `json:"version"`
 	Deployment string `json:"deployment_id"`
-	Generation uint32 `json:"generation"` // raised by each Open; of the tokens of its locks
-	Metadata   string `json:"metadata"`   // "xattr" or "sidecar"
+	Generation uint32 `json:"generation"`      // raised by each Open; of the tokens of its locks
+	Metadata   string `json:"metadata"`        // "xattr" or "sidecar"
+	Names      string `json:"names,omitempty"` // namesSMB, or "" for what other file systems take
 }
+
+// namesSMB says that names are held to what SMB servers and Windows take as it is.
+const namesSMB = "smb"
 
 // Identity returns the deployment ID of the tree below root, or "" if no Store
 // was ever opened on it. It serves to notice that a path is not mounted.
@@ -89,8 +94,8 @@ func readFormat(root vfs.Dir) (format, error) {
 
 // Open makes the tree ready and returns its Store. It refuses a tree that
 // another process serves (ErrInUse), that MinIO has formatted (ErrMinIODrive,
-// ErrMinIOFiles), that ReadRoot is no other mount of (ErrOtherTree, ErrSameMount, ErrStaleReads), or that was made with other
-// metadata than cfg wants. What a process that died left half done is removed before Open returns.
+// ErrMinIOFiles), that ReadRoot is no other mount of (ErrOtherTree, ErrSameMount, ErrStaleReads), on which two keys would be
+// one file (ErrFoldsCase), or that was made with other metadata than cfg wants. What a process that died left half done is removed before Open returns.
 func Open(cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
@@ -153,12 +158,13 @@ func (s *Store) open() error {
 	if err := s.beginSession(&f); err != nil {
 		return err
 	}
-	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files)); err != nil {
+	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files), s.proveNames()); err != nil {
 		return err
 	}
 	if err := s.chooseMetadata(&f); err != nil {
 		return err
 	}
+	s.useNames(f)
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("encode format: %w", err)
@@ -189,6 +195,7 @@ func (s *Store) begin() error {
 	// An NFS client that has a file open moves it out of the way before it renames
 	// another one to its name, instead of letting the server do both in one step.
 	s.gaps = s.fleet && usage.Type == "nfs"
+	s.smb = usage.Type == "smb"
 	s.codec = keypath.Codec{NameMax: min(max(usage.NameMax, 64), keypath.DefaultNameMax)}
 	s.prepare()
 	if err := s.layOut(); err != nil {
@@ -281,6 +288,11 @@ func (t *tree) prepare() {
 	t.calls, t.data = newLimit(t.cfg.Slots, detach), newLimit(t.cfg.DataSlots, detach)
 	t.streams = make(chan struct{}, t.cfg.DataSlots)
 	t.etags = newETagCache(t.cfg.CacheEntries)
+}
+
+// useNames has names be as the tree was made.
+func (t *tree) useNames(f format) {
+	t.codec.SMB = f.Names == namesSMB
 	snaps := dirsnap.Config{Codec: t.codec, MaxBytes: t.cfg.SnapshotBytes, Shared: t.fleet}
 	t.snaps = dirsnap.NewCache(snaps)
 	snaps.AliasDirs, snaps.Large = true, 100 // nobody else changes them
@@ -349,8 +361,28 @@ func (s *Store) takeClaim() error {
 	return nil
 }
 
-// chooseMetadata settles where records are kept: as the tree was made, or for
-// a new one as the file system allows.
+// proveNames proves that the file system tells upper from lower case: where it does not,
+// an object would be overwritten by another one.
+func (s *Store) proveNames() error {
+	own, err := s.writeTemp("case", nil)
+	if err != nil {
+		return err
+	}
+	defer s.removeTemp(own.temp)
+	_, err = s.statTemp(strings.ToUpper(own.temp))
+	switch {
+	case err == nil && !s.cfg.FoldedCase:
+		return ErrFoldsCase
+	case err == nil:
+		s.log.Warn("keys that differ in upper and lower case only are one object here")
+	case !isAbsent(err):
+		return fmt.Errorf("look whether upper and lower case are told apart: %w", err)
+	}
+	return nil
+}
+
+// chooseMetadata settles where records are kept and what names are held to: as the tree
+// was made, or for a new one as the file system allows.
 func (s *Store) chooseMetadata(f *format) error {
 	has := false
 	if s.cfg.Metadata != Sidecar {
@@ -372,6 +404,9 @@ func (s *Store) chooseMetadata(f *format) error {
 	}
 	if f.Metadata == "" {
 		f.Metadata = want.String()
+		if s.smb {
+			f.Names = namesSMB
+		}
 	}
 	if f.Metadata != want.String() {
 		return fmt.Errorf("the tree keeps its metadata by %s, and %s is what can be had now: mount it as it was, or change --metadata", f.Metadata, want)

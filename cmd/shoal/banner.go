@@ -81,6 +81,9 @@ func openFailure(path string, err error) error {
 	switch {
 	case errors.Is(err, nasfs.ErrInUse):
 		return unsafe("cannot serve "+path+": another shoal serves it", "stop it first: one gateway serves a directory")
+	case errors.Is(err, nasfs.ErrFoldsCase):
+		return unsafe("cannot serve "+path+": its file system does not tell upper from lower case, so an object would overwrite another one",
+			`set "case sensitive = yes" for the share on a Samba server (ZFS: a dataset with casesensitivity=sensitive), or accept it with --folded-case`)
 	case errors.Is(err, nasfs.ErrMinIODrive):
 		return unsafe("cannot serve "+path+": it is a drive of MinIO, whose objects are not plain files",
 			"serve an empty directory and copy from the running MinIO: mc mirror OLD NEW")

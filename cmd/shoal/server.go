@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ type serverFlags struct {
 	advertise         string
 	peers             string
 	singleGateway     bool
+	foldedCase        bool
 	mountMode         string
 	mountStale        time.Duration
 	readMount         string
@@ -131,6 +133,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.advertise, "advertise", "", "`host[:port]` at which other gateways reach --cluster-address, or a network such as 10.1.0.0/16 in which this host's address is taken (default: this host's address towards them)")
 	fl.StringVar(&f.peers, "peers", "", "comma-separated `hosts` where other gateways may be, beside those that the tree names; tasks.NAME finds those of a Swarm service")
 	fl.BoolVar(&f.singleGateway, "single-gateway", false, "promise that no other gateway serves PATH, and join none")
+	fl.BoolVar(&f.foldedCase, "folded-case", runtime.GOOS != "linux", "serve a file system that does not tell upper from lower case, where an object overwrites another whose key differs in that only")
 	fl.StringVar(&f.mountMode, "mount-mode", "auto", "how gateways share PATH: direct, routed (each bucket is served by one gateway at a time), or auto: routed on SMB and GlusterFS")
 	fl.DurationVar(&f.mountStale, "mount-stale", 0, "for how long after a change another gateway's mount may show what was before, where gateways route (default: as is known of the mount)")
 	fl.StringVar(&f.readMount, "read-mount", "", "`directory` where the export of PATH is mounted a second time (NFS: nosharecache), to read through")
@@ -440,7 +443,7 @@ type store interface {
 
 func (f *serverFlags) openStore(ctx context.Context, path string, state *state, fleet *fleet, log *slog.Logger) (store, error) {
 	cfg := nasfs.DefaultConfig()
-	cfg.Path, cfg.Logger, cfg.Files = path, log, f.given
+	cfg.Path, cfg.Logger, cfg.Files, cfg.FoldedCase = path, log, f.given, f.foldedCase
 	var ok bool
 	if cfg.Metadata, ok = map[string]nasfs.MetadataMode{"auto": nasfs.Auto, "xattr": nasfs.Xattr, "sidecar": nasfs.Sidecar}[f.metadata]; !ok {
 		return nil, usage("--metadata "+f.metadata+" is none of auto, xattr and sidecar", "take auto")
