@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,9 +11,9 @@ import (
 )
 
 // diagnosis is a report of shoal doctor.
-type diagnosis struct {
-	Findings []struct{ Check, Severity, Found, Effect, Cure string }
-}
+type diagnosis struct{ Findings []finding }
+
+type finding struct{ Check, Severity, Found, Effect, Cure string }
 
 // says returns the severity of what a check has found, "" if it was not made.
 func (d diagnosis) says(check string) (severity, found string) {
@@ -65,6 +66,69 @@ func TestTwoDoctorsMeasureWhatOneCannot(t *testing.T) {
 			}
 			t.Logf("doctor %d, %s: %s %s", i, check, severity, found)
 		}
+	}
+}
+
+// diagnosed is of what severity a check is to find something, what that says, and what
+// would cure it.
+type diagnosed struct{ severity, found, cure string }
+
+// diagnoses are what the doctor is to find on the mounts of file servers with default
+// options.
+func diagnoses() map[string]map[string]diagnosed {
+	common := map[string]diagnosed{
+		"write": {"ok", "uid 0", ""}, "exclusive create": {"ok", "mkdir, O_EXCL: one winner", ""}, "hard links": {"ok", "one winner", ""}, "inode numbers": {"ok", "", ""},
+		"file locks": {"ok", "", ""}, "upper and lower case": {"ok", "", ""}, "clock": {"ok", "", ""}, "space": {"ok", "free", ""},
+	}
+	of := func(own map[string]diagnosed) map[string]diagnosed {
+		all := maps.Clone(common)
+		maps.Copy(all, own)
+		return all
+	}
+	return map[string]map[string]diagnosed{
+		"nfs4": of(map[string]diagnosed{
+			"mount": {"ok", "nfs4 from", ""}, "several gateways": {"ok", "asked before each look", ""}, "extended attributes": {"ok", "2048", ""}, "names": {"ok", "", ""},
+		}),
+		"nfs": of(map[string]diagnosed{
+			"mount": {"info", "NFS version 3", "mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime 10.99.0.1:/mnt/export /mnt/"}, "several gateways": {"ok", "clock", ""},
+			"extended attributes": {"info", "there are none", "vers=4.2"}, "names": {"ok", "", ""},
+		}),
+		"cifs": of(map[string]diagnosed{
+			"mount": {"warn", "SMB", "mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime 10.99.0.1:/PATH-OF-SHARE /mnt/"}, "several gateways": {"info", "waits 2s", ""},
+			"names": {"info", "names with", ""},
+		}),
+		"fuse.glusterfs": of(map[string]diagnosed{
+			"mount": {"info", "GlusterFS", "--mount-stale"}, "several gateways": {"info", "waits 3s", ""}, "extended attributes": {"ok", "2048", ""}, "names": {"ok", "", ""},
+		}),
+	}
+}
+
+// TestDoctorsKnowTheMountsOfFileServers looks at one of a bed.
+func TestDoctorsKnowTheMountsOfFileServers(t *testing.T) {
+	if len(list("SHOAL_TEST_MOUNTS")) == 0 {
+		t.Skip("needs mounts of a file server: make e2e-mounts")
+	}
+	m := mountsOfOneTree(t)[0]
+	kind, _ := kindOf(t, list("SHOAL_TEST_MOUNTS")[0])
+	d, code := doctorAt(t, m)
+	for _, f := range d.Findings {
+		t.Logf("%+v", f)
+		if f.Severity == "bad" || f.Severity != "ok" && f.Effect == "" {
+			t.Errorf("on %s, %s: %s, without an effect or bad", kind, f.Check, f.Found)
+		}
+	}
+	for check, want := range diagnoses()[kind] {
+		i := slices.IndexFunc(d.Findings, func(f finding) bool { return f.Check == check })
+		if i < 0 {
+			t.Errorf("on %s nothing is said of %s", kind, check)
+			continue
+		}
+		if f := d.Findings[i]; f.Severity != want.severity || !strings.Contains(f.Found, want.found) || !strings.Contains(f.Cure, want.cure) {
+			t.Errorf("on %s, %s: %+v, not %+v", kind, check, f, want)
+		}
+	}
+	if warns := slices.ContainsFunc(d.Findings, func(f finding) bool { return f.Severity == "warn" }); (code == 3) != warns {
+		t.Errorf("exit %d", code)
 	}
 }
 

@@ -75,7 +75,10 @@ func (f *doctorFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		mountinfo = nil // not Linux: the report says so
 	}
-	e := doctor.Examination{Path: path, Root: root, Mountinfo: string(mountinfo), Rounds: doctorRounds}
+	e := doctor.Examination{
+		Path: path, Root: root, Mountinfo: string(mountinfo), Rounds: doctorRounds, Exclusive: exclusiveIn(path),
+		Shared: func() (vfs.Dir, error) { return vfs.OpenShared(path, vfs.Sharing{}) },
+	}
 	if f.quick {
 		e.Rounds = doctorQuickRounds
 	}
@@ -112,6 +115,17 @@ func (f *doctorFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
+// exclusiveIn makes files below dir that must not be there.
+func exclusiveIn(dir string) func(path string) error {
+	return func(path string) error {
+		f, err := os.OpenFile(filepath.Join(dir, path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the directory that is looked at
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+}
+
 // pairUp returns the findings of a report, and what was found with another doctor.
 func (f *doctorFlags) pairUp(cmd *cobra.Command, path string, progress func(string), report doctor.Report) ([]doctor.Finding, error) {
 	p := pairing{path: path, wait: f.wait, patience: f.patience, rounds: pairRounds, progress: progress}
@@ -136,7 +150,7 @@ func writeReport(w io.Writer, r doctor.Report) error {
 		if f.Effect != "" {
 			fmt.Fprintf(&b, "        %-20s %s\n", "", f.Effect)
 		}
-		if f.Cure != "" && f.Severity != doctor.Info {
+		if f.Cure != "" {
 			fmt.Fprintf(&b, "        %-20s cure: %s\n", "", f.Cure)
 		}
 	}

@@ -9,7 +9,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -61,8 +63,15 @@ type Examination struct {
 	Mountinfo string  // content of /proc/self/mountinfo, "" where there is none
 	Rounds    int     // of what is tried more than once
 	Progress  func(check string)
-	mount     Mount
-	dir       vfs.Dir // for what is tried
+	// Shared opens Path as gateways do that share it; nil: that is not looked at.
+	Shared func() (vfs.Dir, error)
+	// Exclusive makes a file that must not be there, at a path below Path; nil: that is
+	// not tried.
+	Exclusive func(path string) error
+
+	mount Mount
+	name  string  // of the directory for what is tried
+	dir   vfs.Dir // that directory
 }
 
 // check is one check. What it returns is in the order in which it is shown.
@@ -71,16 +80,28 @@ type check struct {
 	run  func(ctx context.Context, e *Examination) ([]Finding, error)
 }
 
-func checks() []check {
+// looks are the checks that change nothing.
+func looks() []check {
 	return []check{
 		{"mount", mountOptions},
-		{"write", canWrite},
+		{"several gateways", severalGateways},
 		{"space", space},
+	}
+}
+
+// trials are those that need a directory to work in. Where the first one finds
+// something bad there is no point in the others.
+func trials() []check {
+	return []check{
+		{"write", canWrite},
 		{"exclusive create", exclusiveCreate},
 		{"atomic replace", atomicReplace},
 		{"hard links", hardLinks},
+		{"inode numbers", inodeNumbers},
+		{"file locks", fileLocks},
 		{"extended attributes", attributes},
 		{"names", names},
+		{"upper and lower case", letters},
 		{"clock", clock},
 		{"commit latency", latency},
 	}
@@ -89,32 +110,41 @@ func checks() []check {
 // NewDir returns a name for a directory to work in.
 func NewDir() string { return DirPrefix + strings.ToLower(rand.Text()[:10]) }
 
-// Run makes all checks in a directory of their own below Path, which is removed
-// again. A check that cannot be made is a finding too. The error is that of ctx,
-// or says that the directory for the checks could not be made.
-func (e *Examination) Run(ctx context.Context) (Report, error) {
-	report := Report{Path: e.Path}
+// Run makes all checks, those that need it in a directory of their own below Path, which
+// is removed again. A check that cannot be made is a finding too. The error is that of
+// ctx, or says that the directory for the checks could not be opened.
+func (e *Examination) Run(ctx context.Context) (report Report, err error) {
 	e.mount = FindMount(e.Mountinfo, e.Path)
-	report.Mount = e.mount
-	name := NewDir()
-	if err := e.Root.Mkdir(name, 0o700); err != nil {
-		report.Findings = []Finding{notWritable(err)}
+	report = Report{Path: e.Path, Mount: e.mount}
+	if err := e.make(ctx, &report, looks()); err != nil {
+		return report, err
+	}
+	e.name = NewDir()
+	if err := e.Root.Mkdir(e.name, 0o700); err != nil {
+		report.Findings = append(report.Findings, e.notWritable(err))
 		return report, nil //nolint:nilerr // it is the finding
 	}
-	dir, err := e.Root.OpenDir(name)
-	if err != nil {
+	if e.dir, err = e.Root.OpenDir(e.name); err != nil {
 		return report, fmt.Errorf("open the directory of the checks: %w", err)
 	}
-	e.dir = dir
-	defer func() { _ = errors.Join(empty(dir), dir.Close(), e.Root.Rmdir(name)) }() // a rest is seen by its name
-	for _, c := range checks() {
+	defer func() { _ = errors.Join(empty(e.dir), e.dir.Close(), e.Root.Rmdir(e.name)) }() // a rest is seen by its name
+	return report, e.make(ctx, &report, trials())
+}
+
+// make makes checks.
+func (e *Examination) make(ctx context.Context, report *Report, checks []check) error {
+	for _, c := range checks {
 		if ctx.Err() != nil {
-			return report, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		if e.Progress != nil {
 			e.Progress(c.name)
 		}
 		found, err := c.run(ctx, e)
+		if isFull(err) {
+			report.Findings = append(report.Findings, e.notWritable(err))
+			return nil
+		}
 		if err != nil {
 			found = append(found, Finding{
 				Check: c.name, Severity: Bad, Found: err.Error(), Effect: "What Shoal does all the time fails here.",
@@ -122,15 +152,33 @@ func (e *Examination) Run(ctx context.Context) (Report, error) {
 			})
 		}
 		report.Findings = append(report.Findings, found...)
+		if c.name == "write" && (Report{Findings: found}).Worst() == Bad {
+			return nil
+		}
 	}
-	return report, nil
+	return nil
 }
 
-func notWritable(err error) Finding {
-	return Finding{
-		Check: "write", Severity: Bad, Found: err.Error(), Effect: "Nothing can be written.",
-		Cure: "Mount it read-write, and give the directory to the user that shoal runs as (on the server, where the export squashes root).",
+// notWritable is the finding that err keeps everything from being written.
+func (e *Examination) notWritable(err error) Finding {
+	f := Finding{Check: "write", Severity: Bad, Found: err.Error(), Effect: "Nothing can be written."}
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		f.Cure = e.mount.remount("rw") + "   (and on a file server, export it with rw)"
+	case isFull(err) && !errors.Is(err, syscall.EDQUOT):
+		f.Cure = "Make room: df -h " + e.Path + " and df -i " + e.Path + " say of what."
+	case errors.Is(err, syscall.EDQUOT):
+		f.Cure = "Raise the quota of the user that shoal runs as, or make room."
+	case errors.Is(err, fs.ErrPermission):
+		f.Cure = "chown SHOAL-USER " + e.Path + "   (where the file server maps root to nobody, there; or " + e.mount.export("rw,sync,no_subtree_check,no_root_squash") + ")"
+	default:
+		f.Cure = "See what the log of this host, and of the file server, say of it."
 	}
+	return f
+}
+
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // empty removes what checks have left.

@@ -17,7 +17,7 @@ import (
 
 func canWrite(_ context.Context, e *Examination) ([]Finding, error) {
 	if err := e.write("write", "x"); err != nil {
-		return []Finding{notWritable(err)}, nil
+		return []Finding{e.notWritable(err)}, nil
 	}
 	st, err := e.dir.Stat("write")
 	if err != nil {
@@ -26,7 +26,8 @@ func canWrite(_ context.Context, e *Examination) ([]Finding, error) {
 	f := Finding{Check: "write", Severity: OK, Found: fmt.Sprintf("files belong to uid %d, gid %d", st.UID, st.GID)}
 	if own := os.Getuid(); own >= 0 && int(st.UID) != own {
 		f.Severity, f.Found = Info, fmt.Sprintf("uid %d writes, and files belong to uid %d", own, st.UID)
-		f.Effect = "The server maps users (squash): permissions are those of that user."
+		f.Effect = "The server maps users (squash): permissions are those of that user, and files cannot be given to others (--uid, --posix-enforce)."
+		f.Cure = "Where they are to be given to others, " + e.mount.export("rw,sync,no_subtree_check,no_root_squash")
 	}
 	return []Finding{f}, nil
 }
@@ -37,24 +38,48 @@ const (
 	lastRest = 0.03
 )
 
+// fewFiles is how many files are too few, whatever part of the whole they are.
+const fewFiles = 1000
+
 func space(_ context.Context, e *Examination) ([]Finding, error) {
 	u, err := e.Root.Usage()
 	if err != nil {
 		return nil, err
 	}
-	f := Finding{Check: "space", Severity: OK, Found: fmt.Sprintf("%.1f GiB of %.1f GiB are free", gib(u.Free), gib(u.Total))}
-	switch free := float64(u.Free) / float64(max(u.Total, 1)); {
-	case u.Total == 0:
-		f.Severity, f.Found = Info, "the file system does not tell how much is free"
-	case free < lastRest:
-		f.Severity, f.Effect, f.Cure = Bad, "Uploads will soon fail with 507.", "Make room."
-	case free < scarce:
-		f.Severity, f.Effect, f.Cure = Warn, "Uploads will fail with 507 before long.", "Make room."
+	bytes := Finding{Check: "space", Severity: OK, Found: fmt.Sprintf("%s of %s are free", amount(u.Free), amount(u.Total))}
+	if u.Total == 0 {
+		bytes.Severity, bytes.Found = Info, "the file system does not tell how much is free"
+		return []Finding{bytes}, nil
 	}
-	return []Finding{f}, nil
+	found := []Finding{bytes.rest(u.Free, u.Total)}
+	if u.Inodes > 0 {
+		nodes := Finding{Check: "files", Severity: OK, Found: fmt.Sprintf("%d of %d can still be made", u.FreeNodes, u.Inodes)}
+		if u.FreeNodes < fewFiles {
+			nodes = nodes.rest(0, 1)
+		}
+		found = append(found, nodes.rest(u.FreeNodes, u.Inodes))
+	}
+	return found, nil
 }
 
-func gib(bytes uint64) float64 { return float64(bytes) / (1 << 30) }
+// rest judges how much of something is left.
+func (f Finding) rest(free, total uint64) Finding {
+	switch left := float64(free) / float64(total); {
+	case left < lastRest:
+		f.Severity, f.Effect, f.Cure = Bad, "Uploads will soon fail with 507.", "Make room."
+	case left < scarce:
+		f.Severity, f.Effect, f.Cure = Warn, "Uploads will fail with 507 before long.", "Make room."
+	}
+	return f
+}
+
+// amount is a number of bytes as people read it.
+func amount(bytes uint64) string {
+	if bytes < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+}
 
 // contenders is how many try the same thing at once.
 const contenders = 8
@@ -83,15 +108,29 @@ func race(ctx context.Context, rounds int, try func(round, contender int) error)
 	return wrong
 }
 
+// exclusiveCreate has several make the same directory, as fleets do with generations, and
+// the same file with O_EXCL, as other programs do.
 func exclusiveCreate(ctx context.Context, e *Examination) ([]Finding, error) {
+	const check = "exclusive create"
+	ways := "mkdir"
 	wrong := race(ctx, e.Rounds, func(round, _ int) error { return e.dir.Mkdir(fmt.Sprintf("race-%d", round), 0o700) })
 	if wrong > 0 {
 		return []Finding{{
-			Check: "exclusive create", Severity: Bad, Found: fmt.Sprintf("mkdir had not exactly one winner in %d of %d rounds", wrong, e.Rounds),
+			Check: check, Severity: Bad, Found: fmt.Sprintf("mkdir had not exactly one winner in %d of %d rounds", wrong, e.Rounds),
 			Effect: "Two fleets could believe to be the one.", Cure: "Serve this tree with one gateway only, or move it to NFS or a local disk.",
 		}}, nil
 	}
-	return []Finding{{Check: "exclusive create", Severity: OK, Found: fmt.Sprintf("one winner in each of %d rounds", e.Rounds)}}, nil
+	if e.Exclusive != nil {
+		ways += ", O_EXCL"
+		wrong = race(ctx, e.Rounds, func(round, _ int) error { return e.Exclusive(fmt.Sprintf("%s/exclusive-%d", e.name, round)) })
+	}
+	if wrong > 0 {
+		return []Finding{{
+			Check: check, Severity: Warn, Found: fmt.Sprintf("open with O_EXCL had not exactly one winner in %d of %d rounds", wrong, e.Rounds),
+			Effect: "Shoal does not rest on it, other programs on the share do.", Cure: "Use NFS version 3 or later, or a local disk.",
+		}}, nil
+	}
+	return []Finding{{Check: check, Severity: OK, Found: fmt.Sprintf("%s: one winner in each of %d rounds", ways, e.Rounds)}}, nil
 }
 
 // atomicReplace replaces a file again and again, while others read it, and while
@@ -138,12 +177,13 @@ func atomicReplace(ctx context.Context, e *Examination) ([]Finding, error) {
 	case err != nil:
 		return []Finding{{
 			Check: check, Severity: Bad, Found: fmt.Sprintf("a file that is open cannot be replaced: %v", err), Effect: "A PUT of an object that is being read fails, and may lose it.",
-			Cure: "On SMB, use NFS to the same server instead.",
+			Cure: "Let no other program keep files open through this mount; or use NFS: " + e.mount.line(),
 		}}, nil
 	case missing.Load() > 0:
 		return []Finding{{
 			Check: check, Severity: Warn, Found: fmt.Sprintf("while it was replaced the file was missing %d times", missing.Load()),
-			Effect: "Readers can get a false 404 for a moment; Shoal looks again before it answers one.", Cure: "Mount the export a second time with nosharecache, where it is NFS.",
+			Effect: "Users of the share can miss a file for a moment; Shoal looks again before it answers 404.",
+			Cure:   "Where it is NFS, mount it a second time and read through that (--read-mount): mount -t nfs -o " + nfsOptions + ",nosharecache " + e.mount.Source + " " + e.mount.Point + "-read",
 		}}, nil
 	}
 	return []Finding{{Check: check, Severity: OK, Found: fmt.Sprintf("replaced %d times while it was read", e.Rounds)}}, nil
@@ -177,61 +217,50 @@ func hardLinks(ctx context.Context, e *Examination) ([]Finding, error) {
 // recordSize is the greatest record that Shoal puts into an attribute, in bytes.
 const recordSize = 2 << 10
 
+// sizes are those that are tried for an attribute, in bytes.
+func sizes() []int { return []int{64 << 10, 32 << 10, 16 << 10, 8000, 4000, recordSize, 1 << 10, 256} }
+
+// attributes looks how large an attribute can be.
 func attributes(_ context.Context, e *Examination) ([]Finding, error) {
 	const check = "extended attributes"
-	f, err := e.dir.Create("attributes", 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	value := []byte(strings.Repeat("x", recordSize))
-	err = f.Setxattr("user.shoal.doctor", value)
-	if err == nil {
-		var got []byte
-		if got, err = f.Getxattr("user.shoal.doctor"); err == nil && !slices.Equal(got, value) {
-			err = errors.New("what was set is not what is there")
-		}
-	}
-	if err != nil {
-		return []Finding{{
-			Check: check, Severity: Info, Found: "there are none: " + err.Error(), Effect: "Metadata goes into files of its own, which costs a few more calls for each object.",
-			Cure: "NFS has them from version 4.2 on, ext4 and XFS always.",
-		}}, nil
-	}
-	return []Finding{{Check: check, Severity: OK, Found: fmt.Sprintf("a record of %d bytes fits", recordSize)}}, nil
-}
-
-func names(_ context.Context, e *Examination) ([]Finding, error) {
-	const check = "names"
-	var found []Finding
-	for what, name := range map[string]string{
-		"255 bytes": strings.Repeat("n", 255), "non-UTF-8 bytes": "n\xff\xfe", "any characters": `n:*?"<>|\`, "a space or dot at the end": "n. ", "a name that Windows reserves": "nul.txt",
-	} {
-		if err := e.write(name, what); err != nil {
-			found = append(found, Finding{
-				Check: check, Severity: Warn, Found: "names with " + what + " are refused: " + err.Error(), Effect: "Keys with such names are answered with an error.",
-				Cure: "On SMB, mount with iocharset=utf8,mapposix.",
-			})
+	var err error
+	for i, size := range sizes() {
+		// Of an attribute that is too large ext4 says that there is no space.
+		if err = e.attribute(size); err != nil {
 			continue
 		}
-		if got, err := e.read(name); err != nil || got != what {
-			found = append(found, Finding{Check: check, Severity: Bad, Found: "a name with " + what + " became another one", Effect: "Two keys can become one file.", Cure: "On SMB, mount with iocharset=utf8,mapposix."})
+		f := Finding{Check: check, Severity: OK, Found: fmt.Sprintf("of %d bytes and more, of which records take up to %d", size, recordSize)}
+		if size < recordSize {
+			f = Finding{Check: check, Severity: Info, Found: fmt.Sprintf("end between %d and %d bytes", size, sizes()[i-1]), Effect: "Metadata that is larger goes into files of its own, which costs a few more calls for each object."}
 		}
+		return []Finding{f}, nil
 	}
-	if err := e.write("Case", "upper"); err != nil {
-		return nil, err
+	f := Finding{
+		Check: check, Severity: Info, Found: "there are none: " + err.Error(), Effect: "Metadata goes into files of its own, which costs a few more calls for each object.",
+		Cure: "Local file systems such as ext4 and XFS have them, and NFS from version 4.2 on.",
 	}
-	if _, err := e.dir.Stat("case"); err == nil {
-		found = append(found, Finding{
-			Check: check, Severity: Bad, Found: "Case and case are one name", Effect: "Two keys become one file: an object can be overwritten by another one.",
-			Cure: "Use a file system that tells them apart (on SMB: case sensitive = yes on the server).",
-		})
+	if slices.Contains(nfs(), e.mount.Type) {
+		f.Cure = e.mount.line()
 	}
-	if found == nil {
-		found = []Finding{{Check: check, Severity: OK, Found: "any name of 255 bytes, upper and lower case apart"}}
+	return []Finding{f}, nil
+}
+
+// attribute gives a file an attribute of so many bytes.
+func (e *Examination) attribute(size int) error {
+	f, err := e.dir.Create("attributes", 0o600)
+	if err != nil {
+		return err
 	}
-	slices.SortFunc(found, func(a, b Finding) int { return strings.Compare(a.Found, b.Found) })
-	return found, nil
+	defer f.Close() //nolint:errcheck // nothing was written
+	value := []byte(strings.Repeat("x", size))
+	if err := f.Setxattr("user.shoal.doctor", value); err != nil {
+		return err
+	}
+	got, err := f.Getxattr("user.shoal.doctor")
+	if err == nil && !slices.Equal(got, value) {
+		err = errors.New("what was set is not what is there")
+	}
+	return err
 }
 
 // Bounds of how far the server's clock may be off.
@@ -274,7 +303,7 @@ const (
 func latency(ctx context.Context, e *Examination) ([]Finding, error) {
 	const check = "commit latency"
 	content := strings.Repeat("x", 4<<10)
-	var times []time.Duration
+	var times, writes []time.Duration
 	for round := range e.Rounds {
 		if ctx.Err() != nil {
 			break
@@ -283,6 +312,7 @@ func latency(ctx context.Context, e *Examination) ([]Finding, error) {
 		if err := e.write("staged", content); err != nil {
 			return nil, err
 		}
+		writes = append(writes, time.Since(begun))
 		if err := e.dir.Rename("staged", e.dir, fmt.Sprint("object-", round)); err != nil {
 			return nil, err
 		}
@@ -295,16 +325,17 @@ func latency(ctx context.Context, e *Examination) ([]Finding, error) {
 		return nil, context.Cause(ctx)
 	}
 	slices.Sort(times)
+	slices.Sort(writes)
 	half, most := times[len(times)/2], times[len(times)*99/100]
-	f := Finding{Check: check, Severity: OK, Found: fmt.Sprintf("4 KiB durable and in place: median %s, 99 of 100 within %s", since(half), since(most))}
+	f := Finding{Check: check, Severity: OK, Found: fmt.Sprintf("4 KiB written with fsync: median %s; and in place: median %s, 99 of 100 within %s", since(writes[len(writes)/2]), since(half), since(most))}
 	switch {
 	case half > verySlowCommit:
 		f.Severity, f.Effect, f.Cure = Bad, "Every PUT takes so long.", "Look at the server's disks and the network."
 	case half > slowCommit:
-		f.Severity, f.Effect, f.Cure = Warn, "Every PUT takes so long.", "Look at the server's disks and the network; an export with sync needs a disk with a safe cache."
+		f.Severity, f.Effect, f.Cure = Warn, "Every PUT takes so long.", "Look at the server's disks and the network; an export with sync needs disks that are quick to make writes durable."
 	case e.mount.network() && half < tooQuick:
 		f.Severity, f.Effect = Warn, "That is quicker than a disk over a network: the server may acknowledge what it has not stored, and lose it in a power cut."
-		f.Cure = "Export with sync, not async."
+		f.Cure = "Where it is NFS, " + e.mount.export("rw,sync,no_subtree_check")
 	}
 	return []Finding{f}, nil
 }

@@ -158,7 +158,7 @@ func usage(st *unix.Statfs_t) Usage {
 	if block == 0 {
 		block = uint64(st.Bsize) //nolint:gosec // never negative
 	}
-	u := Usage{Total: st.Blocks * block, Free: st.Bavail * block, NameMax: int(st.Namelen)}
+	u := Usage{Total: st.Blocks * block, Free: st.Bavail * block, Inodes: st.Files, FreeNodes: st.Ffree, NameMax: int(st.Namelen)}
 	u.Type, u.LocalDisk = fileSystem(uint32(st.Type)) //nolint:gosec // magic numbers have 32 bits
 	return u
 }

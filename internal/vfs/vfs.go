@@ -78,6 +78,8 @@ type Usage struct {
 	Type      string // "ext4", "nfs", "fuse", ... or the magic number in hex
 	Total     uint64 // bytes
 	Free      uint64 // bytes available to this process
+	Inodes    uint64 // files that there can be; 0 where that is not told
+	FreeNodes uint64 // of them, those that can still be made
 	NameMax   int    // bytes of one name
 	LocalDisk bool   // the file system is known to be a local one
 }
