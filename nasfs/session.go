@@ -395,7 +395,7 @@ func (s *Store) moveOut(temp string, own vfs.Stat, dir vfs.Dir, leaf string) err
 		return err
 	}
 	// The inode may be another file's once the session is over.
-	if there, lost := dir.Stat(leaf); lost == nil && there.Ino == own.Ino && !(s.fleet && s.fenced()) {
+	if there, lost := dir.Stat(leaf); lost == nil && there.Ino == own.Ino && (!s.fleet || !s.fenced()) {
 		return nil
 	}
 	return err
