@@ -118,7 +118,10 @@ type treeFile struct {
 	f    vfs.File
 }
 
-func (f *treeFile) Write(p []byte) (int, error) { return f.f.Write(p) }
+func (f *treeFile) Write(p []byte) (int, error) {
+	n, err := vfs.Append(f.f, p)
+	return int(n), err
+}
 
 // Finish implements File. On ext4, XFS, btrfs and f2fs the name of a new file is durable with
 // the content that is synced, so the directory need not be: measured, that would double

@@ -43,12 +43,10 @@ func segmentNumber(name string) (number uint32, ok bool) {
 // an attempt that fails has written stays, and nothing refers to it.
 func (g *segment) append(entry [][]byte) (offset int64, err error) {
 	offset = g.size.Load()
-	for _, b := range entry {
-		n, err := g.file.Write(b)
-		g.size.Add(int64(n))
-		if err != nil {
-			return 0, fmt.Errorf("append to segment %d: %w", g.number, err)
-		}
+	n, err := vfs.Append(g.file, entry...)
+	g.size.Add(n)
+	if err != nil {
+		return 0, fmt.Errorf("append to segment %d: %w", g.number, err)
 	}
 	return offset, nil
 }

@@ -19,7 +19,8 @@ type osFile struct {
 	sent    bool // sendfile has moved the descriptor's position
 	name    string
 	guarded *guarded // nil where files that are open can be replaced
-	unsure  bool     // an SMB server may still change the time of its last change
+	direct  direct
+	unsure  bool // an SMB server may still change the time of its last change
 }
 
 func (f *osFile) fail(op string, err error) error { return pathError(op, f.name, err) }
@@ -63,6 +64,9 @@ func (f *osFile) Write(p []byte) (int, error) {
 		return 0, f.fail("write", err)
 	}
 	defer release()
+	if err := f.setBuffered(); err != nil {
+		return 0, err
+	}
 	done := 0
 	for done < len(p) {
 		n, err := retry(func() (int, error) { return unix.Pwrite(f.fd, p[done:], f.written) })
