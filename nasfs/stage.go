@@ -16,6 +16,7 @@ import (
 type staged struct {
 	bucket string       // that it is to become an object of; empty for a part
 	asked  object.Files // what it is to be given, before what the bucket says
+	direct bool         // it is written past the page cache
 
 	name  string
 	file  vfs.File     // nil once it is closed
@@ -36,6 +37,10 @@ const (
 	bufferMedium = 128 << 10
 	bufferLarge  = 1 << 20
 )
+
+// minDirect is the size, in bytes, from which on an object is written past the page cache of a
+// local disk: it is made durable at once, and would push out of the cache what is read.
+const minDirect = 8 << 20
 
 // buffers are the pools of buffers, by size.
 type buffers struct{ small, medium, large sync.Pool }
@@ -97,6 +102,7 @@ func fill(body io.Reader, buf []byte) (n int, end bool, err error) {
 //
 // st says what the file is to become, and has nothing yet; it is returned.
 func (s *Store) stage(ctx context.Context, st *staged, body object.Body, describe func(object.Digest) record) (*staged, error) {
+	st.direct = s.localDisk && s.strict && st.bucket != "" && body.Size() >= minDirect
 	buf := s.buffers.get(body.Size())
 	keep := true
 	defer func() {
@@ -151,6 +157,11 @@ func (s *Store) extend(st *staged, chunk []byte) error {
 	}
 	if len(chunk) == 0 {
 		return nil
+	}
+	if st.direct {
+		n, err := vfs.Append(st.file, chunk)
+		st.size += n
+		return err
 	}
 	n, err := st.file.Write(chunk)
 	st.size += int64(n)
