@@ -115,6 +115,7 @@ func adminCalls() []adminCall {
 		{"POST", "update-service-account", "AdminUpdateServiceAccount", own, (*Server).updateAccount},
 		{"GET", "info-service-account", "AdminServiceAccountInfo", own, (*Server).serviceAccountInfo},
 		{"GET", "info-access-key", "AdminAccessKeyInfo", own, (*Server).serviceAccountInfo},
+		{"POST", revokeCall, "AdminRevokeTokens", own, (*Server).revokeTokens},
 		{"GET", "temporary-account-info", "AdminTemporaryAccountInfo", own, (*Server).noListedSessions},
 		{"GET", "list-service-accounts", "AdminListServiceAccounts", own, (*Server).listAccounts},
 		{"GET", "list-access-keys-bulk", "AdminListAccessKeys", own, (*Server).listAccessKeys},
@@ -151,7 +152,7 @@ func (r *request) isAdmin() bool {
 func (s *Server) prepareAdmin(r *request) error {
 	r.admin = true
 	call := strings.TrimPrefix(r.key, adminPrefix)
-	for _, prefix := range []string{healCall, idpCall} { // of whatever bucket, and provider
+	for _, prefix := range []string{healCall, idpCall, revokeCall} { // of whatever bucket, and provider
 		if below, ok := strings.CutPrefix(call, prefix); ok {
 			call, r.below = prefix, below
 		}

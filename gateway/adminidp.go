@@ -171,9 +171,3 @@ func (s *Server) providerLine(r *request) (line config.Line, there bool, err err
 	there = slices.ContainsFunc(all, func(p identityProvider) bool { return p.Name == name })
 	return line, there, fromConfig(err)
 }
-
-// noListedSessions serves temporary-account-info, which tools ask where there is no
-// service account of a key.
-func (s *Server) noListedSessions(context.Context, *request) error {
-	return errAdminNoAccount.with("There is no service account with this access key; temporary credentials are not kept.")
-}

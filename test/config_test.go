@@ -46,6 +46,8 @@ func TestSettingsOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 			t.Errorf("mc %s: %v: %s", line, err, out)
 		}
 	}
+	a.admin(t, "config", "set", "@", "subnet", "api_key=none", "license=none")
+	eventually(t, "the locks are shown by mc", func() bool { return strings.Contains(a.mc.run(t, "support", "top", "locks", "g0"), "lifecycle") })
 }
 
 // TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC has one of each kind.

@@ -151,6 +151,10 @@ func TestPeopleOfAnLDAPDirectoryGetTemporaryCredentials(t *testing.T) {
 		t.Errorf("a directory that is left out: %v", err)
 	}
 	a.mc.run(t, "idp", "ldap", "enable", "g2")
-	_, err = a.ldapCredentials(t, 0, "eve", "eves-secret")
+	v, err := a.ldapCredentials(t, 0, "eve", "eves-secret")
 	must(t, err)
+	if _, errOut, code := shoal(t, append(serverEnv(t.TempDir()), "SHOAL_URL="+a.fleet[1].url), "admin", "user", "revoke", "uid=eve,ou=people,dc=example,dc=com"); code != 0 {
+		t.Fatal(errOut)
+	}
+	a.readEverywhere(t, v, "ExpiredToken")
 }

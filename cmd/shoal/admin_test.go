@@ -86,6 +86,8 @@ func TestAdminShowsTablesToPeopleAndDocumentsToPrograms(t *testing.T) {
 		{"user limits bob --reset --json", `{"name":"bob"}` + "\n"},
 		{"user disable bob", "user bob is disabled\n"},
 		{"user enable ann bob --json", `{"name":"ann","enabled":true}` + "\n" + `{"name":"bob","enabled":true}` + "\n"},
+		{"user revoke bob", "temporary credentials of bob are ended\n"},
+		{"user revoke uid=eve,dc=example --json", `{"revoked":"uid=eve,dc=example"}` + "\n"},
 		{"group add devs ann bob", "in group devs are ann, bob\n"},
 		{"group add ops", "there is a group ops\n"},
 		{"group disable ops", "group ops is disabled\n"},

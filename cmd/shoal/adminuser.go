@@ -19,8 +19,26 @@ func (f *adminFlags) userCommands() *cobra.Command {
 		f.userList(), f.userAdd(), f.userSecret(), f.userInfo(),
 		f.enabling("enable NAME...", "Have users count again", "user", true, (*adminclient.Client).EnableUser),
 		f.enabling("disable NAME...", "Have users refused by every gateway, and their access keys too", "user", false, (*adminclient.Client).EnableUser),
-		f.userLimits(), f.userPOSIX(),
+		f.userLimits(), f.userPOSIX(), f.userRevoke(),
 		f.removing("rm NAME...", "Remove users, and their access keys", "user", (*adminclient.Client).RemoveUser))
+}
+
+// revokedDocument is whose temporary credentials have ended.
+type revokedDocument struct {
+	Revoked string `json:"revoked"`
+}
+
+func (f *adminFlags) userRevoke() *cobra.Command {
+	return f.each(&cobra.Command{
+		Use: "revoke NAME...", Short: "End all temporary credentials of users, and of people of identity providers",
+		Long: `End all temporary credentials that there are of users and their access keys, or of people of
+identity providers: of an LDAP directory by their distinguished names, of OpenID providers
+by names such as openid=SUBJECT, of client certificates by tls=NAME. They can have others
+made: to disable a user, or to detach policies, sees to that.`,
+		Example: "  shoal admin user revoke ann\n  shoal admin user revoke uid=eve,ou=people,dc=example,dc=com openid=1234",
+	}, (*adminclient.Client).RevokeSessions, func(name string) (any, string) {
+		return revokedDocument{name}, "temporary credentials of " + name + " are ended"
+	})
 }
 
 func (f *adminFlags) userList() *cobra.Command {

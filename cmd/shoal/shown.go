@@ -47,8 +47,16 @@ func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setti
 	for _, f := range []family{eventFamily(), auditFamily()} {
 		all = append(all, e.shownTargets(f)...)
 	}
+	for _, key := range []string{"api_key", "license", "proxy"} { // in the order of MinIO
+		value := e.values[variableOf(config.Target{System: subnetSystem}, key)]
+		all = append(all, gateway.Setting{System: subnetSystem, Key: key, Value: shownAs(key, value), Shared: true, From: "mc admin config set", Help: "for mc support, which asks for it; nothing else does"})
+	}
 	return all
 }
+
+// subnetSystem is MinIO's name for a registration with its makers, without which mc support does
+// nothing.
+const subnetSystem = "subnet"
 
 // shownOpenID returns what of OpenID providers is no flag.
 func (e *environment) shownOpenID() []gateway.Setting {
@@ -157,7 +165,7 @@ func shownAs(key, value string) string {
 	if value == "" {
 		return ""
 	}
-	for _, word := range []string{"password", "token", "secret", "seed", "credentials", "connection_string"} {
+	for _, word := range []string{"password", "token", "secret", "seed", "credentials", "connection_string", "api_key", "license"} {
 		if strings.Contains(key, word) {
 			return hiddenValue
 		}

@@ -23,6 +23,7 @@ const (
 	groupRecords  = "iam/group/"
 	policyRecords = "iam/policy/"
 	entryRecords  = "iam/entry/"
+	roundRecords  = "iam/round/"
 )
 
 // key is what an access key stands for: a user, or a service account.
@@ -78,6 +79,14 @@ type entry struct {
 }
 
 func (*entry) parse() error { return nil }
+
+// round tells sessions of somebody from those that were revoked; where none ever were there
+// is none.
+type round struct {
+	ID string `json:"id"` // random
+}
+
+func (*round) parse() error { return nil }
 
 type policy struct {
 	Text    string    `json:"text"`

@@ -64,14 +64,8 @@ func (d *Directory) AddSession(ctx context.Context, n NewSession) (Session, erro
 		AccessKey: "ASIA" + rand.Text()[:16], Secret: rand.Text() + rand.Text()[:14], Parent: n.Parent, Person: n.Person, Name: n.Name,
 		Issued: now, Expires: now.Add(n.Life), Policy: n.Policy,
 	}
-	if n.Person == nil {
-		_, secret, err := d.Lookup(n.Parent)
-		if err != nil {
-			return Session{}, err
-		}
-		if c.Mark, err = d.mark(n.Parent, secret); err != nil {
-			return Session{}, err
-		}
+	if err := d.claim(&c); err != nil {
+		return Session{}, err
 	}
 	known, err := d.vault.ensureKey(ctx)
 	if err != nil {
@@ -82,6 +76,47 @@ func (d *Directory) AddSession(ctx context.Context, n NewSession) (Session, erro
 		return Session{}, err
 	}
 	return Session{AccessKey: c.AccessKey, Secret: c.Secret, Token: token, Expires: c.Expires}, nil
+}
+
+// claim completes what a session says of who makes it.
+func (d *Directory) claim(c *claims) (err error) {
+	if c.Person != nil {
+		c.Round, err = d.round(c.Person.Name)
+		return err
+	}
+	id, secret, err := d.Lookup(c.Parent)
+	if err != nil {
+		return err
+	}
+	if c.Mark, err = d.mark(c.Parent, secret); err != nil {
+		return err
+	}
+	c.Round, err = d.round(id.User())
+	return err
+}
+
+// RevokeSessions ends all sessions that there are of a user and his service accounts, or of a
+// person, on every gateway; they can make others. It is no matter whether there are any.
+func (d *Directory) RevokeSessions(ctx context.Context, name string) error {
+	return edit(ctx, d, roundRecord(name), func(*round) (*round, error) { return &round{ID: rand.Text()}, nil })
+}
+
+// round returns the round of somebody's sessions that counts.
+func (d *Directory) round(name string) (string, error) {
+	if d.cfg.Records == nil {
+		return "", nil
+	}
+	r, _, err := get[round](d, roundRecord(name))
+	if r == nil {
+		return "", err
+	}
+	return r.ID, err
+}
+
+// roundRecord is the name of a record. Names of persons can have any characters.
+func roundRecord(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return roundRecords + hex.EncodeToString(sum[:])
 }
 
 // check refuses what a session cannot have.
@@ -122,7 +157,7 @@ func (d *Directory) mark(accessKey, secret string) (string, error) {
 }
 
 // LookupSession returns the identity and the secret of temporary credentials. The error
-// is ErrToken, ErrExpired, iam.ErrNoSuchKey if those that they were made with do not
+// is ErrToken, ErrExpired (also if it was revoked), iam.ErrNoSuchKey if those that they were made with do not
 // count now, or says why that cannot be known.
 func (d *Directory) LookupSession(accessKey, token string) (iam.Identity, string, error) {
 	c, err := d.openToken(token)
@@ -138,6 +173,12 @@ func (d *Directory) LookupSession(accessKey, token string) (iam.Identity, string
 	id, err := d.bearer(c)
 	if err != nil {
 		return iam.Identity{}, "", err
+	}
+	switch now, err := d.round(id.User()); {
+	case err != nil:
+		return iam.Identity{}, "", err
+	case now != c.Round:
+		return iam.Identity{}, "", ErrExpired // so that clients make others
 	}
 	id.Parent, id.AccessKey = id.User(), accessKey
 	id.Session = &iam.Session{Name: c.Name, Issued: c.Issued}

@@ -86,6 +86,39 @@ func TestSessionsOfAServiceAccountEndWithItsSecret(t *testing.T) {
 	counts(t, d, s, iam.ErrNoSuchKey)
 }
 
+func TestRevokedSessionsEndOnEveryGatewayAndOthersCanBeMade(t *testing.T) {
+	r, ctx := &directorytest.Records{}, t.Context()
+	one, other := open(t, r), open(t, r)
+	must(t, errors.Join(one.SetUser(ctx, "ann", "secret of ann", true), one.SetUser(ctx, "bob", "secret of bob", true)))
+	_, _, err := one.AddAccount(ctx, directory.NewAccount{Parent: "ann", AccessKey: "annskey", Secret: "the key's secret"})
+	must(t, err)
+	person := func() directory.Session {
+		s, err := one.AddSession(ctx, directory.NewSession{Life: time.Hour, Person: &directory.Person{Name: "uid=eve,ou=people"}})
+		must(t, err)
+		return s
+	}
+	byRoot, byAnn, byKey, byBob, byEve := session(t, one, "root", ""), session(t, one, "ann", ""), session(t, one, "annskey", ""), session(t, one, "bob", ""), person()
+	for range 2 {
+		must(t, other.RevokeSessions(ctx, "ann"))
+		for _, s := range []directory.Session{byAnn, byKey} {
+			counts(t, one, s, directory.ErrExpired)
+		}
+		byAnn, byKey = session(t, one, "ann", ""), session(t, other, "annskey", "")
+		for _, s := range []directory.Session{byRoot, byAnn, byKey, byBob, byEve} {
+			counts(t, one, s, nil)
+			counts(t, other, s, nil)
+		}
+	}
+	must(t, errors.Join(one.RevokeSessions(ctx, "uid=eve,ou=people"), one.RevokeSessions(ctx, "root")))
+	counts(t, other, byEve, directory.ErrExpired)
+	counts(t, other, byRoot, directory.ErrExpired)
+	counts(t, other, person(), nil)
+	counts(t, other, byBob, nil)
+	if _, _, err := other.Lookup("annskey"); err != nil {
+		t.Errorf("the key that made them: %v", err)
+	}
+}
+
 func TestASessionEndsWhenItExpires(t *testing.T) {
 	var now atomic.Pointer[time.Time]
 	now.Store(&noon)

@@ -24,6 +24,7 @@ type claims struct {
 	Parent    string    `json:"p,omitempty"` // access key that it was made with; "": of Person
 	Mark      string    `json:"m,omitempty"` // of who had that key then
 	Person    *Person   `json:"o,omitempty"`
+	Round     string    `json:"r,omitempty"` // of the user or person then
 	Name      string    `json:"n,omitempty"`
 	Issued    time.Time `json:"i"`
 	Expires   time.Time `json:"e"`

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/ldap"
+)
+
+// revokeCall is the path below which temporary credentials are ended: revokeCall+"builtin" of
+// users, "ldap" and "openid" of people of these.
+const revokeCall = "revoke-tokens/"
+
+// noListedSessions serves temporary-account-info, which tools ask where there is no
+// service account of a key.
+func (s *Server) noListedSessions(context.Context, *request) error {
+	return errAdminNoAccount.with("There is no service account with this access key; temporary credentials are not kept.")
+}
+
+// revokeTokens serves revoke-tokens: all temporary credentials of somebody end, those of the
+// sender if nobody is named.
+func (s *Server) revokeTokens(ctx context.Context, r *request) error {
+	name, err := bearerName(r.below, r.query.get("user"))
+	if err != nil {
+		return err
+	}
+	name = cmp.Or(name, r.identity.User())
+	if err := s.allowOn(r, "admin:RemoveServiceAccount", name); err != nil {
+		return err
+	}
+	if r.query.get("tokenRevokeType") != "" {
+		return errNotImplemented.with("Temporary credentials have no types here: all of a user are ended, or none.")
+	}
+	if !isPerson(name) && name != s.Directory.Root() {
+		if _, err := s.Directory.User(name); err != nil {
+			return err
+		}
+	}
+	if err := s.Directory.RevokeSessions(ctx, name); err != nil {
+		return err
+	}
+	r.answerEmpty(fasthttp.StatusNoContent)
+	return nil
+}
+
+// What the names of people begin with who are not of an LDAP directory.
+func otherPeople() []string { return []string{"openid=", "openid.", "tls="} }
+
+// isPerson reports whether a name is that of somebody who is no user here.
+func isPerson(name string) bool { return strings.Contains(name, "=") }
+
+// bearerName returns whom temporary credentials are of, as the directory has the name: of an
+// LDAP directory in the one form in which it is compared.
+func bearerName(provider, name string) (string, error) {
+	if provider == "openid" && name != "" && !isPerson(name) {
+		return "openid=" + name, nil
+	}
+	if !isPerson(name) {
+		return name, nil
+	}
+	for _, begin := range otherPeople() {
+		if strings.HasPrefix(name, begin) {
+			return name, nil
+		}
+	}
+	dn, err := ldap.Canonical(name)
+	if err != nil {
+		return "", errAdminInvalid.with("The person must be a distinguished name, or one such as openid=SUBJECT.").because(err)
+	}
+	return dn, nil
+}
