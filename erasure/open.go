@@ -120,8 +120,14 @@ func (h *handle) join(small *smallShards) []byte {
 		return nil
 	}
 	var shards [shard.MaxShards][]byte
+	come := 0
 	for i := range h.codec.N() {
-		shards[i] = small.by[h.set.drive(h.v.start, i)]
+		if shards[i] = small.by[h.set.drive(h.v.start, i)]; shards[i] != nil {
+			come++
+		}
+	}
+	if come < h.codec.K {
+		return nil
 	}
 	content, err := h.codec.Join(shard.ID(small.of), h.v.contents[0].size, shards[:h.codec.N()])
 	if err != nil {
@@ -210,7 +216,7 @@ func (r *rangeReader) Read(p []byte) (int, error) {
 			return n, unreadable(err)
 		}
 		if err != nil {
-			r.now = nil
+			r.end()
 		}
 	}
 }
@@ -226,8 +232,14 @@ func (r *rangeReader) WriteTo(w io.Writer) (written int64, err error) {
 		if err != nil {
 			return written, unreadable(err)
 		}
-		r.now = nil
+		r.end()
 	}
+}
+
+// end is called when all that is wanted of a content was given.
+func (r *rangeReader) end() {
+	r.now.Free()
+	r.now = nil
 }
 
 // unreadable gives the Kind to a content that cannot be read as things are.

@@ -37,6 +37,19 @@ func (c *Codec) NewReader(id ID, size, offset, length int64, source Source, fail
 	return &Reader{codec: c, id: id, size: size, source: source, next: offset, end: min(offset+length, size), failed: failed}
 }
 
+// Free gives the memory back of a Reader whose content is not looked at any more. It can be called
+// twice; the Reader can be used no more.
+func (r *Reader) Free() {
+	for _, m := range []*memory{&r.raw, &r.spare} {
+		for i, b := range m {
+			if cap(b) == cellSize {
+				r.codec.cells.Put((*[cellSize]byte)(b[:cellSize]))
+			}
+			m[i] = nil
+		}
+	}
+}
+
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	if len(r.out) == 0 {
@@ -169,7 +182,7 @@ func (r *Reader) read(s *stripe, p *piece, to *memory) {
 		return
 	}
 	length := min((p.last+1)*UnitData, s.cell) - p.first*UnitData
-	raw := to.space(p.shard, int(length+(p.last-p.first+1)*trailerSize))
+	raw := r.space(to, p.shard, int(length+(p.last-p.first+1)*trailerSize))
 	if err := r.source(p.shard, (s.unit+p.first)*UnitSize, raw); err != nil {
 		p.err, to[p.shard] = err, nil
 		return
@@ -187,13 +200,21 @@ func (r *Reader) read(s *stripe, p *piece, to *memory) {
 	}
 }
 
-// memory is where units are read to, by shard.
+// memory is where units are read to, by shard: cells of the codec's, or less. What somebody may
+// still write to is forgotten.
 type memory [MaxShards][]byte
 
+// smallCell is how much is not worth a cell of the codec's, in bytes.
+const smallCell = cellSize / 8
+
 // space returns n bytes for a shard.
-func (m *memory) space(shard, n int) []byte {
-	if cap(m[shard]) < n {
+func (r *Reader) space(m *memory, shard, n int) []byte {
+	switch {
+	case cap(m[shard]) >= n:
+	case n <= smallCell:
 		m[shard] = make([]byte, n)
+	default:
+		m[shard] = r.codec.cell()
 	}
 	return m[shard][:n]
 }

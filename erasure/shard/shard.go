@@ -111,6 +111,17 @@ type Codec struct {
 	Geometry
 	rs      reedsolomon.Encoder // nil without redundancy
 	buffers sync.Pool           // of *buffers, for whole stripes
+	cells   sync.Pool           // of *[cellSize]byte, for Readers
+}
+
+// cellSize is the length of a cell with its trailers, in bytes.
+const cellSize = cellUnits * UnitSize
+
+func (c *Codec) cell() []byte {
+	if b, ok := c.cells.Get().(*[cellSize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, cellSize)
 }
 
 // buffers are what a Writer fills: a stripe and the units that become of it.
