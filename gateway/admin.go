@@ -185,19 +185,15 @@ func (s *Server) prepareAdmin(r *request) error {
 // administrators look for.
 func unknownCall(call string) error {
 	system, _, _ := strings.Cut(call, "/")
-	switch system {
-	case "update":
-		return errNotImplemented.with(noUpdate)
-	case "site-replication":
-		return errNotImplemented.with(noSites)
-	case "rebalance":
-		return errNotImplemented.with(selfBalanced)
-	case "tier", "tier-stats":
-		return errNotImplemented.with(noTiers)
-	case "start-job", "list-jobs", "status-job", "describe-job", "cancel-job":
-		return errNotImplemented.with(noJobs)
+	why, known := map[string]string{
+		"update": noUpdate, "site-replication": noSites, "rebalance": selfBalanced, "tier": noTiers, "tier-stats": noTiers,
+		"start-job": noJobs, "list-jobs": noJobs, "status-job": noJobs, "describe-job": noJobs, "cancel-job": noJobs,
+		"speedtest": noSpeedTest, "metrics": noLiveMetrics, "healthinfo": noDiagnosis, "obdinfo": noDiagnosis, "profile": noDiagnosis, "inspect-data": noDiagnosis,
+	}[system]
+	if !known {
+		return errAdminUnknown
 	}
-	return errAdminUnknown
+	return errNotImplemented.with(why)
 }
 
 // allowOn returns nil if the sender may do an action to what is a user's: to what is

@@ -165,10 +165,12 @@ func TestAdminErrorsHaveTheCodesThatToolsKnow(t *testing.T) {
 		method, path, query, document, want string
 		status                              int
 	}{
-		{"GET", "speedtest", "", "", "XMinioAdminVersionMismatch", 426},
+		{"GET", "nonsense", "", "", "XMinioAdminVersionMismatch", 426},
 		{"POST", "info", "", "", "XMinioAdminVersionMismatch", 426},
 		{"POST", "update", "", "", "NotImplemented", 501},
 		{"GET", "site-replication/info", "", "", "NotImplemented", 501},
+		{"POST", "speedtest/object", "", "", "NotImplemented", 501},
+		{"GET", "metrics", "", "", "NotImplemented", 501},
 		{"GET", "rebalance/status", "", "", "NotImplemented", 501},
 		{"GET", "pools/list", "", "", "NotImplemented", 501},
 		{"DELETE", "remove-user", "accessKey=nobody", "", "XMinioAdminNoSuchUser", 404},
