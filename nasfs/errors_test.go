@@ -128,6 +128,43 @@ func TestStaleHandlesAreTriedAgain(t *testing.T) {
 	}
 }
 
+// TestStaleHandlesAreTriedAgainInAFleet is that for a gateway of several.
+func TestStaleHandlesAreTriedAgainInAFleet(t *testing.T) {
+	t.Parallel()
+	for name, change := range changes() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := threeOn(t, "memory")
+			must(t, change(t.Context(), setStage(t, w)))
+			after := everything(t, w.gateways[1])
+			for n, made := 1, 1; made >= n; n++ {
+				w := threeOn(t, "memory")
+				s := setStage(t, w)
+				w.swept() // or a sweep meets it
+				var failed vfs.OpCall
+				made = 0
+				remove := w.faults[0].Inject(func(c vfs.OpCall) error {
+					if !stales(c) {
+						return nil
+					}
+					if made++; made == n {
+						failed = c
+						return &injected{syscall.ESTALE}
+					}
+					return nil
+				})
+				err := change(t.Context(), s)
+				remove()
+				if err != nil {
+					t.Errorf("call %d, %v %q: %v", n, failed.Op, failed.Path, err)
+				} else if seen := everything(t, w.gateways[1]); !maps.Equal(seen, after) {
+					t.Errorf("call %d, %v %q: %s", n, failed.Op, failed.Path, difference(seen, after, after))
+				}
+			}
+		})
+	}
+}
+
 // stales reports whether a call is one that may be tried again: it looks up a
 // name below the bucket.
 func stales(c vfs.OpCall) bool {

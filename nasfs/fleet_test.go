@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -435,4 +436,65 @@ func TestABucketOfAFleetIsDeletedWholeOrNotAtAll(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAnUploadOfAnyPartsIsWhole sends parts of different sizes through three gateways, with
+// gaps, out of order, one of them again with another size, and one too many.
+func TestAnUploadOfAnyPartsIsWhole(t *testing.T) {
+	t.Parallel()
+	w := threeOn(t, "memory")
+	up := createUpload(t, w.gateways[0], "k")
+	const large = object.MinPartSize
+	parts, contents := map[int]object.CompletedPart{}, map[int]string{}
+	for i, p := range []struct{ number, size int }{{10_000, 10}, {7, large + 1}, {4, large + 3}, {9, large}, {4, large}} {
+		content := strings.Repeat(fmt.Sprint(i), p.size)
+		part, err := w.gateways[i%3].PutPart(t.Context(), up.UploadRef, p.number, body(content))
+		must(t, err)
+		parts[p.number], contents[p.number] = object.CompletedPart{Number: p.number, ETag: part.ETag}, content
+	}
+	for g := range w.gateways {
+		listed, _, err := w.gateways[g].ListParts(t.Context(), up.UploadRef, 4, 10)
+		if err != nil || len(listed) != 3 || listed[2].Number != 10_000 {
+			t.Errorf("gateway %d lists %+v, %v", g, listed, err)
+		}
+	}
+	in := object.CompleteInput{Size: -1, Parts: []object.CompletedPart{parts[4], parts[7], parts[10_000]}}
+	_, err := w.gateways[1].CompleteUpload(t.Context(), up.UploadRef, in)
+	must(t, err)
+	want := contents[4] + contents[7] + contents[10_000]
+	if got, _, err := read(t.Context(), w.gateways[2], "k"); err != nil || got != want {
+		t.Errorf("%d bytes and not %d, %v", len(got), len(want), err)
+	}
+}
+
+// TestACopyThatIsRefusedHalfWayGoesOnThroughABuffer has the file system copy some parts of
+// an object and not the others.
+func TestACopyThatIsRefusedHalfWayGoesOnThroughABuffer(t *testing.T) {
+	t.Parallel()
+	for n := range 4 {
+		w := threeOn(t, "memory")
+		up := createUpload(t, w.gateways[0], "k")
+		in, want := object.CompleteInput{Size: -1}, ""
+		for i := range 3 {
+			content := strings.Repeat(fmt.Sprint(i), object.MinPartSize+i)
+			part, err := w.gateways[0].PutPart(t.Context(), up.UploadRef, i+1, body(content))
+			must(t, err)
+			in.Parts, want = append(in.Parts, object.CompletedPart{Number: i + 1, ETag: part.ETag}), want+content
+		}
+		copies := 0
+		w.faults[0].Inject(func(c vfs.OpCall) error {
+			if c.Op != vfs.OpCopy {
+				return nil
+			}
+			if copies++; copies > n {
+				return vfs.ErrUnsupported
+			}
+			return nil
+		})
+		_, err := w.gateways[0].CompleteUpload(t.Context(), up.UploadRef, in)
+		must(t, err)
+		if got, _, err := read(t.Context(), w.gateways[1], "k"); err != nil || got != want || copies == 0 {
+			t.Errorf("refused after %d copies: %d bytes and not %d, %v", n, len(got), len(want), err)
+		}
+	}
 }

@@ -215,7 +215,10 @@ func (s *Store) syncParent(path string) error {
 	if !s.syncsDirs() {
 		return nil
 	}
-	dir, _, err := s.openParent(path)
+	dir, err := retryStale(func() (vfs.Dir, error) {
+		dir, _, err := s.openParent(path)
+		return dir, err
+	})
 	if err != nil {
 		return err
 	}

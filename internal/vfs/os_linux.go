@@ -246,7 +246,7 @@ func (d *osDir) Rename(oldname string, to Dir, newname string) error {
 		if g := d.tree.guard; g != nil {
 			return g.replace(into, newname, rename)
 		}
-		return rename()
+		return d.pinned(from, oldname, rename)
 	})
 }
 
@@ -435,7 +435,7 @@ func (d *osDir) Sync() error {
 	}
 	switch {
 	case err == nil && d.tree.tells():
-		if err = d.tell(); err == nil {
+		if err = tell(d.fd); err == nil {
 			return nil
 		}
 	case err == nil:

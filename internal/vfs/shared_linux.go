@@ -344,19 +344,32 @@ const tellWait = time.Millisecond
 // tellTries bounds how long tell waits: for a server without a clock.
 const tellTries = 1000
 
-// tell gives the directory a time of change that no client has seen together
-// with an earlier state of it. Each look is behind what was changed here before.
-func (d *osDir) tell() error {
-	first, err := statAt(d.fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+// pinned is rename for a client of a file server, which is told that there is nothing if
+// the directory is gone that the file was to be moved to. One of NFS takes that for the
+// file, and does not ask for its name again before the directory changes that it is in;
+// but a name that is held open it forgets instead.
+func (d *osDir) pinned(from int, oldname string, rename func() error) error {
+	if d.tree.sharing != sharedKernel {
+		if fd, err := unix.Openat(from, oldname, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
+			defer closePath(fd)
+		}
+	}
+	return rename()
+}
+
+// tell gives a directory a time of change that no client has seen together with an
+// earlier state of it. Each look is behind what was changed here before.
+func tell(fd int) error {
+	first, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
 	if err != nil {
 		return err
 	}
 	for range tellTries {
 		now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
-		if err := retryErr(func() error { return unix.UtimesNanoAt(d.fd, "", now, unix.AT_EMPTY_PATH) }); err != nil {
+		if err := retryErr(func() error { return unix.UtimesNanoAt(fd, "", now, unix.AT_EMPTY_PATH) }); err != nil {
 			return err
 		}
-		st, err := statAt(d.fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+		st, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
 		if err != nil {
 			return err
 		}

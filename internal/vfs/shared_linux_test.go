@@ -383,3 +383,45 @@ func isListed(t *testing.T, d Dir, path, name string) bool {
 	}
 	return false
 }
+
+// TestWhatARenameInVainIntoWhatAnotherClientRemovedWasAboutIsStillThere: a client that is
+// told that there is nothing takes it for the file, and not for the directory that it was to
+// be moved to.
+func TestWhatARenameInVainIntoWhatAnotherClientRemovedWasAboutIsStillThere(t *testing.T) {
+	a, b := clients(t)
+	for _, dir := range []string{"top", "top/dir", "top/stage"} {
+		must(t, a.Mkdir(dir, 0o700))
+	}
+	must(t, a.Sync())
+	synced(t, a, "top")
+	stage, err := a.OpenDir("top/stage")
+	must(t, err)
+	defer stage.Close()
+	dir, err := a.OpenDir("top/dir")
+	must(t, err)
+	defer dir.Close()
+	want := create(t, dir, "name").Ino
+	must(t, dir.Sync())
+	// A server that has the directory in use finds it, dead, and says that there is nothing.
+	if trees, _ := filepath.Glob("/mnt/export/shared-*/top/stage"); os.Getenv("SHOAL_TEST_MOUNTS") != "" && len(trees) == 1 {
+		inUse, err := os.Open(trees[0])
+		must(t, err)
+		defer inUse.Close()
+	}
+	other, err := b.OpenDir("top")
+	must(t, err)
+	must(t, other.Rmdir("stage"))
+	must(t, errors.Join(other.Sync(), other.Close()))
+	if err := dir.Rename("name", stage, "taken"); err == nil {
+		t.Fatal("it was moved into a directory that is gone")
+	}
+	st, err := dir.Stat("name")
+	if err != nil || st.Ino != want {
+		t.Errorf("by the directory's handle: inode %d, %v and not %d", st.Ino, err, want)
+	}
+	for who, client := range map[string]Dir{"who tried": a, "another one": b} {
+		if got := inode(t, client, "top/dir/name"); got != want {
+			t.Errorf("%s finds inode %d and not %d", who, got, want)
+		}
+	}
+}
