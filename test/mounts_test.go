@@ -158,6 +158,65 @@ func TestWhatIsBeingReadIsReplacedInOneStep(t *testing.T) {
 	}
 }
 
+// TestSlowReadersOfOneTreeKeepNobodyWaiting has each gateway send an object to a client
+// that does not read on, while it is replaced through each of them and deleted: others see
+// each change at once, and the slow ones get what they were sent to the end, or are cut.
+func TestSlowReadersOfOneTreeKeepNobodyWaiting(t *testing.T) {
+	fleet := startFleet(t, 3)
+	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("key")
+	var c []*s3.Client
+	for _, s := range fleet {
+		c = append(c, newS3(s, noRetry))
+	}
+	_, err := c[0].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	old := random(24 << 20) // more than connections hold
+	_, err = c[0].PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: bytes.NewReader(old)})
+	must(t, err)
+	var slow []*s3.GetObjectOutput
+	for g := range c {
+		sending, err := c[g].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})
+		must(t, err)
+		slow = append(slow, sending)
+	}
+	for i := range 6 {
+		content := fmt.Sprint("new ", i)
+		_, err := c[i%3].PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader(content)})
+		must(t, err)
+		for g := range c {
+			got, err := readS3(c[g].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key}))
+			if err != nil || string(got) != content {
+				t.Errorf("gateway %d reads %d bytes after %q was written, %v", g, len(got), content, err)
+			}
+			if listed := keys(t, c[g], *bucket); len(listed) != 1 {
+				t.Errorf("gateway %d lists %q", g, listed)
+			}
+		}
+	}
+	_, err = c[1].DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key})
+	must(t, err)
+	for g := range c {
+		_, err := c[g].HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: key})
+		wantCode(t, err, "NotFound")
+		got, err := readS3(slow[g], nil)
+		if cut := err != nil && cutsReaders(t) && bytes.HasPrefix(old, got); !cut && (err != nil || !bytes.Equal(got, old)) {
+			t.Errorf("gateway %d has sent %d bytes of what was replaced, %v", g, len(got), err)
+		}
+	}
+}
+
+// cutsReaders reports whether an object that is replaced cannot be read to its end: such a
+// file server knows nobody who has a file open, or lets nobody replace one that is.
+func cutsReaders(t *testing.T) bool {
+	t.Helper()
+	mounts := list("SHOAL_TEST_MOUNTS")
+	if len(mounts) == 0 {
+		return false
+	}
+	kind, _ := kindOf(t, mounts[0])
+	return kind != "nfs4"
+}
+
 func TestAMountForReadingMustShowTheTree(t *testing.T) {
 	dir, state := t.TempDir(), t.TempDir()
 	for name, flags := range map[string][]string{

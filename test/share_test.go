@@ -37,6 +37,9 @@ func TestFilesOfTheShareAreObjects(t *testing.T) {
 		t.Errorf("the ETag is still %s", after)
 	}
 
+	_, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: aws.String("2026/summer/beach.jpg"), Range: aws.String("bytes=1-"), IfMatch: &before})
+	wantCode(t, err, "PreconditionFailed") // who loads it in parts notices the edit between two of them
+
 	must(t, os.Rename(filepath.Join(album, "beach.jpg"), filepath.Join(album, "sea.jpg")))
 	must(t, os.Symlink("/etc/passwd", filepath.Join(album, "link.jpg")))
 	must(t, syscall.Mkfifo(filepath.Join(album, "pipe.jpg"), 0o644))
@@ -49,7 +52,7 @@ func TestFilesOfTheShareAreObjects(t *testing.T) {
 	}
 
 	// And the other way round: what S3 writes is a file.
-	_, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copies/sea.jpg"), CopySource: aws.String("photos/2026/summer/sea.jpg")})
+	_, err = c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copies/sea.jpg"), CopySource: aws.String("photos/2026/summer/sea.jpg")})
 	must(t, err)
 	if got := readFile(t, filepath.Join(s.dir, "photos", "copies", "sea.jpg")); string(got) != "two" {
 		t.Errorf("the copy's file holds %q", got)
