@@ -202,7 +202,7 @@ func testEveryAcknowledgedPut(t *testing.T, flags ...string) {
 		rounds = 20
 	}
 	for round := range rounds {
-		eventually(t, "objects are written", func() bool { return w.count() > 20*(round+1) })
+		comesBack(t, "objects are written", func() bool { return w.count() > 20*(round+1) })
 		i := random.IntN(len(fleet))
 		if random.IntN(3) == 0 {
 			must(t, fleet[i].cmd.Process.Signal(syscall.SIGSTOP))

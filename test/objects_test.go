@@ -69,8 +69,8 @@ func TestTheModelOfAnObjectRefusesWhatCannotBe(t *testing.T) {
 		"a stale read": {[]porcupine.Operation{
 			{Input: deed{writing, "a", ""}, Output: done}, {Input: deed{writing, "b", ""}, Output: done}, {Input: deed{reading, "", ""}, Output: result{seen: "a"}},
 		}, porcupine.Illegal},
-		"a write that is lost": {[]porcupine.Operation{{Input: deed{writing, "a", ""}, Output: done}, {Input: deed{reading, "", ""}, Output: result{}}}, porcupine.Illegal},
-		"two who create it":    {[]porcupine.Operation{{Input: deed{comparing, "a", ""}, Output: done}, {Input: deed{comparing, "b", ""}, Output: done}}, porcupine.Illegal},
+		"a write that is lost":                 {[]porcupine.Operation{{Input: deed{writing, "a", ""}, Output: done}, {Input: deed{reading, "", ""}, Output: result{}}}, porcupine.Illegal},
+		"two who create it":                    {[]porcupine.Operation{{Input: deed{comparing, "a", ""}, Output: done}, {Input: deed{comparing, "b", ""}, Output: done}}, porcupine.Illegal},
 		"a creator who is refused for nothing": {[]porcupine.Operation{{Input: deed{comparing, "a", ""}, Output: result{refused: true}}}, porcupine.Illegal},
 		"what is removed comes back": {[]porcupine.Operation{
 			{Input: deed{writing, "a", ""}, Output: done}, {Input: deed{writing, "", ""}, Output: done}, {Input: deed{reading, "", ""}, Output: result{seen: "a"}},

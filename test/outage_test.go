@@ -12,12 +12,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // fileServer is the NFS server of the bed that the tests run in.
@@ -223,6 +226,84 @@ func TestAGatewayWhoseLinkIsDownComesBack(t *testing.T) {
 		if got, err := readS3(c[i].GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("k")})); err != nil || string(got) != content {
 			t.Errorf("gateway %d reads %q, %v", i, got, err)
 		}
+	}
+}
+
+// TestWhatTheFileServerHasForgottenDoingIsDone loses the answers of the file server to a
+// gateway that makes, tags and deletes objects, and has the server start anew: it then
+// carries out once more what the client asks again. No client is told that an object of his
+// is there already, or is not there.
+func TestWhatTheFileServerHasForgottenDoingIsDone(t *testing.T) {
+	nfsd := theFileServer(t)
+	fleet := startFleet(t, 2)
+	ctx, bucket := t.Context(), aws.String("bucket")
+	c := newS3(fleet[0], noRetry)
+	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	var done, unknown atomic.Int64
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for worker := range 12 {
+		group.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				key := aws.String(fmt.Sprintf("%d/%d", worker, n))
+				if err := makeAndRemove(ctx, c, bucket, key); err == nil {
+					done.Add(1)
+				} else if code := errorCode(err); code == "PreconditionFailed" || strings.HasPrefix(code, "NoSuch") || code == "NotFound" {
+					t.Errorf("%s: %v", *key, err)
+				} else {
+					unknown.Add(1)
+				}
+			}
+		})
+	}
+	for range 6 {
+		before := done.Load()
+		comesBack(t, "objects come and go", func() bool { return done.Load() > before+10 })
+		answers(t, "A", "lost")
+		time.Sleep(300 * time.Millisecond) // so that some are
+		nfsd.stop(t)
+		nfsd.start(t)
+		answers(t, "A", "heard")
+	}
+	comesBack(t, "objects come and go at last", func() bool { return fleet[0].probe("/minio/health/ready") == http.StatusOK })
+	close(stop)
+	group.Wait()
+	t.Logf("%d objects came and went, of %d the outcome is not known", done.Load(), unknown.Load())
+	if done.Load() == 0 {
+		t.Error("nothing was done")
+	}
+}
+
+// makeAndRemove makes an object that is not there, tags it and deletes it.
+func makeAndRemove(ctx context.Context, c *s3.Client, bucket, key *string) error {
+	made, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader(*key), IfNoneMatch: aws.String("*")})
+	if err != nil {
+		return err
+	}
+	tags := &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}}
+	if _, err := c.PutObjectTagging(ctx, &s3.PutObjectTaggingInput{Bucket: bucket, Key: key, Tagging: tags}); err != nil {
+		return err
+	}
+	_, err = c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key, IfMatch: made.ETag})
+	return err
+}
+
+// answers has those of the file server to a client of the bed be lost, or heard again.
+func answers(t *testing.T, client, how string) {
+	t.Helper()
+	what := map[string]string{"lost": "add", "heard": "del"}[how]
+	args := []string{"qdisc", what, "dev", "v" + client, "root"}
+	if how == "lost" {
+		args = append(args, "netem", "loss", "100%")
+	}
+	if out, err := exec.Command("tc", args...).CombinedOutput(); err != nil { //nolint:gosec // in the bed
+		t.Fatalf("answers are to be %s: %v: %s", how, err, out)
 	}
 }
 

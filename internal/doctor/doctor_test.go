@@ -126,3 +126,110 @@ func TestAnExaminationEndsWithItsContext(t *testing.T) {
 		t.Error("it went on")
 	}
 }
+
+// TestCuresAreTheMountsOwnLines looks for what can be pasted.
+func TestCuresAreTheMountsOwnLines(t *testing.T) {
+	nas := Mount{Point: "/mnt/nas", Type: "nfs4", Source: "nas:/export/data", Options: []string{"rw", "vers=4.1", "soft"}}
+	share := Mount{Point: "/mnt/share", Type: "cifs", Source: "//nas/data", Options: []string{"rw", "noserverino"}}
+	line := "umount /mnt/nas; mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime nas:/export/data /mnt/nas"
+	for name, c := range map[string]struct {
+		found Finding
+		cure  string
+	}{
+		"soft":               {ofMount(t, nas, "soft"), line},
+		"version 4.1":        {ofMount(t, nas, "NFS version 4.1"), line},
+		"SMB":                {ofMount(t, share, "SMB"), "mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime nas:/PATH-OF-DATA /mnt/share"},
+		"made-up inodes":     {ofMount(t, share, "noserverino"), "umount /mnt/share; mount -t cifs -o vers=3.1.1,hard,serverino,mapposix,iocharset=utf8,credentials=FILE //nas/data /mnt/share"},
+		"read-only":          {(&Examination{mount: nas}).notWritable(syscall.EROFS), "mount -o remount,rw /mnt/nas"},
+		"full":               {(&Examination{mount: nas, Path: "/mnt/nas/tree"}).notWritable(syscall.ENOSPC), "df -i /mnt/nas/tree"},
+		"over the quota":     {(&Examination{mount: nas}).notWritable(syscall.EDQUOT), "quota"},
+		"somebody else's":    {(&Examination{mount: nas}).notWritable(syscall.EACCES), "/etc/exports: /export/data CLIENTS(rw,sync,no_subtree_check,no_root_squash), then exportfs -ra"},
+		"something is wrong": {(&Examination{mount: nas}).notWritable(syscall.EIO), "log"},
+	} {
+		if c.found.Severity == OK || c.found.Effect == "" || !strings.Contains(c.found.Cure, c.cure) {
+			t.Errorf("%s: %+v, not %q", name, c.found, c.cure)
+		}
+	}
+}
+
+// ofMount returns the finding on a mount that says what is found.
+func ofMount(t *testing.T, m Mount, found string) Finding {
+	t.Helper()
+	all, err := mountOptions(t.Context(), &Examination{mount: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.Found == found {
+			return f
+		}
+	}
+	t.Errorf("nothing is said of %s: %+v", found, all)
+	return Finding{}
+}
+
+// odd is a file system that is odd in some way.
+type odd struct {
+	vfs.Dir
+	usage func(vfs.Usage) vfs.Usage
+	stat  func(name string, st vfs.Stat, err error) (vfs.Stat, error)
+}
+
+func (o odd) Usage() (vfs.Usage, error) {
+	u, err := o.Dir.Usage()
+	return o.usage(u), err
+}
+
+func (o odd) OpenDir(path string) (vfs.Dir, error) {
+	d, err := o.Dir.OpenDir(path)
+	return odd{d, o.usage, o.stat}, err
+}
+
+func (o odd) Stat(path string) (vfs.Stat, error) {
+	st, err := o.Dir.Stat(path)
+	return o.stat(path, st, err)
+}
+
+// Rename has to be told where the other directory is beneath.
+func (o odd) Rename(oldname string, to vfs.Dir, newname string) error {
+	return o.Dir.Rename(oldname, beneath(to), newname)
+}
+
+func (o odd) Link(oldname string, to vfs.Dir, newname string) error {
+	return o.Dir.Link(oldname, beneath(to), newname)
+}
+
+func beneath(d vfs.Dir) vfs.Dir {
+	if o, ok := d.(odd); ok {
+		return o.Dir
+	}
+	return d
+}
+
+func TestWhatAFileSystemDoesInItsOwnWayIsFound(t *testing.T) {
+	asIs := func(u vfs.Usage) vfs.Usage { return u }
+	plain := func(_ string, st vfs.Stat, err error) (vfs.Stat, error) { return st, err }
+	for name, tt := range map[string]struct {
+		usage func(vfs.Usage) vfs.Usage
+		stat  func(name string, st vfs.Stat, err error) (vfs.Stat, error)
+		check string
+		worst Severity
+	}{
+		"nothing is odd":        {asIs, plain, "inode numbers", OK},
+		"hardly a file is left": {func(u vfs.Usage) vfs.Usage { u.Inodes, u.FreeNodes = 1<<20, 10; return u }, plain, "files", Bad},
+		"files become few":      {func(u vfs.Usage) vfs.Usage { u.Inodes, u.FreeNodes = 1<<20, 1<<16; return u }, plain, "files", Warn},
+		"hardly a byte is left": {func(u vfs.Usage) vfs.Usage { u.Free = u.Total / 100; return u }, plain, "space", Bad},
+		"case and Case are one": {asIs, func(_ string, _ vfs.Stat, _ error) (vfs.Stat, error) { return vfs.Stat{Ino: 1}, nil }, "upper and lower case", Bad},
+		"inode numbers are made": {asIs, func(name string, st vfs.Stat, err error) (vfs.Stat, error) {
+			st.Ino += uint64(len(name))
+			return st, err
+		}, "inode numbers", Bad},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report := examine(t, odd{vfs.NewMemory().Root(), tt.usage, tt.stat})
+			if !slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Check == tt.check && f.Severity == tt.worst }) {
+				t.Errorf("%+v", report.Findings)
+			}
+		})
+	}
+}
