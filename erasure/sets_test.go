@@ -66,14 +66,14 @@ func TestNobodySeesThatKeysMove(t *testing.T) {
 
 // While somebody uses the Store, keys move to sets that were added, from there back, and so on.
 func TestTheModelHoldsWhileKeysMove(t *testing.T) {
+	var moves atomic.Int64
+	t.Cleanup(func() {
+		if t.Logf("%d versions were moved", moves.Load()); moves.Load() == 0 {
+			t.Error("nothing has moved")
+		}
+	})
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			var moves atomic.Int64
-			t.Cleanup(func() {
-				if t.Logf("%d versions were moved", moves.Load()); moves.Load() == 0 {
-					t.Error("nothing has moved")
-				}
-			})
 			objecttest.Model(t, func(t *testing.T) object.Store {
 				s := openSets(t, fiveSets()...)
 				ctx, stop := context.WithCancel(context.Background())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -73,33 +74,36 @@ func get(t *testing.T, s *erasure.Store, ref object.Ref, offset, length int) []b
 }
 
 func TestASmallObjectIsReadWithItsRecord(t *testing.T) {
-	s, all := askedDrives(t, 2)
-	for i, size := range []int{0, 1, 2048, 4096, 15_000} {
-		content := bytes.Repeat([]byte{byte(i + 1), 7}, size)[:size]
-		ref := put(t, s, fmt.Sprint(size), content)
-		for _, a := range all {
-			a.records.Store(0)
-			a.shards.Store(0)
-		}
-		if b := get(t, s, ref, 0, size); !bytes.Equal(b, content) {
-			t.Errorf("%d bytes came as %d others", size, len(b))
-		}
-		if b := get(t, s, ref, size/2, size); !bytes.Equal(b, content[size/2:]) {
-			t.Errorf("the second half of %d bytes came as %d others", size, len(b))
-		}
-		for d, a := range all {
-			want := int32(0)
-			if d >= 2 { // the near one, and the one behind it
-				want = 4 // of the bucket and of the object, twice
+	synctest.Test(t, func(t *testing.T) {
+		s, all := askedDrives(t, 2)
+		for i, size := range []int{0, 1, 2048, 4096, 15_000} {
+			content := bytes.Repeat([]byte{byte(i + 1), 7}, size)[:size]
+			ref := put(t, s, fmt.Sprint(size), content)
+			synctest.Wait() // all have been told that it is committed
+			for _, a := range all {
+				a.records.Store(0)
+				a.shards.Store(0)
 			}
-			if n := a.records.Load(); n != want {
-				t.Errorf("%d bytes: drive %d was asked for %d records, and should have been for %d", size, d, n, want)
+			if b := get(t, s, ref, 0, size); !bytes.Equal(b, content) {
+				t.Errorf("%d bytes came as %d others", size, len(b))
 			}
-			if n := a.shards.Load(); n != 0 {
-				t.Errorf("%d bytes: drive %d was asked for %d shards by themselves", size, d, n)
+			if b := get(t, s, ref, size/2, size); !bytes.Equal(b, content[size/2:]) {
+				t.Errorf("the second half of %d bytes came as %d others", size, len(b))
+			}
+			for d, a := range all {
+				want := int32(0)
+				if d >= 2 { // the near one, and the one behind it
+					want = 4 // of the bucket and of the object, twice
+				}
+				if n := a.records.Load(); n != want {
+					t.Errorf("%d bytes: drive %d was asked for %d records, and should have been for %d", size, d, n, want)
+				}
+				if n := a.shards.Load(); n != 0 {
+					t.Errorf("%d bytes: drive %d was asked for %d shards by themselves", size, d, n)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestASmallShardThatIsNotWholeIsNotUsed(t *testing.T) {
