@@ -104,7 +104,7 @@ func (s *Store) settledIn(ctx context.Context, at place, ask func(asking) (*regi
 		if try > maxHolds {
 			return nil, object.E("read", at.key.Name, object.Unavailable, err)
 		}
-		err = s.holding(ctx, at, func(ctx context.Context, h *hold) error { return h.settle(ctx, at.set, u.version, u.made) })
+		err = s.holding(ctx, at, func(ctx context.Context, h *hold) error { return h.settle(ctx, at.set, u.sought) })
 		if err != nil {
 			return nil, err
 		}

@@ -69,11 +69,12 @@ const (
 	opReadShard
 	opDrop
 	opInstall
+	opPending
 	opClose
 )
 
 func opNames() []string {
-	return []string{"commit", "promise", "read", "decide", "scan", "create", "read_shard", "drop", "install", "close"}
+	return []string{"commit", "promise", "read", "decide", "scan", "create", "read_shard", "drop", "install", "pending", "close"}
 }
 
 // reason is why a drive has not done what it was asked.
@@ -87,12 +88,13 @@ const (
 	reasonFull
 	reasonNotSynced // it is new, or not there
 	reasonMissing   // there is no such shard
+	reasonNoLog     // it cannot tell what others may have missed
 	reasonHung      // so many calls do not end that none begins
 	reasonFailed
 )
 
 func reasonNames() []string {
-	return []string{"stale", "no_shard", "fenced", "crowded", "full", "not_in_sync", "missing", "hung", "failed"}
+	return []string{"stale", "no_shard", "fenced", "crowded", "full", "not_in_sync", "missing", "no_log", "hung", "failed"}
 }
 
 // calls are the DriveCounts of a drive as they grow, in fixed places: counting a call is to
@@ -112,7 +114,7 @@ func (c *calls) note(o op, took time.Duration, err error) {
 }
 
 func reasonOf(err error) reason {
-	for i, cause := range []error{register.ErrStale, register.ErrNoShard, register.ErrFenced, register.ErrCrowded, register.ErrFull, register.ErrUnknown, fs.ErrNotExist, errHung} {
+	for i, cause := range []error{register.ErrStale, register.ErrNoShard, register.ErrFenced, register.ErrCrowded, register.ErrFull, register.ErrUnknown, fs.ErrNotExist, register.ErrNoLog, errHung} {
 		if errors.Is(err, cause) {
 			return reason(i)
 		}

@@ -12,12 +12,16 @@ import (
 
 // unsettled is the error of a read that met a state of which nobody can say whether it was
 // committed, before somebody with the key's lock has settled it.
-type unsettled struct {
-	version string
-	made    register.Token
-}
+type unsettled struct{ sought }
 
 func (u *unsettled) Error() string { return "the version " + u.version + " is not settled" }
+
+// sought is a register that is asked for, with the newest state of it that was seen.
+type sought struct {
+	version string
+	made    register.Token
+	changed register.Token
+}
 
 // views turns replies into the answers on one register. A drive that did not list it does
 // not have it: the newest of all is below no drive's end of the list.
@@ -117,7 +121,7 @@ func (a asking) latest(ctx context.Context, key register.Key) (*register.Record,
 		case j.Verdict == register.Absent:
 			return nil, nil
 		case j.Verdict != register.Committed:
-			return nil, &unsettled{top.Version, top.Made}
+			return nil, &unsettled{sought{top.Version, top.Made, top.Changed}}
 		case j.Record.Kind != register.Tombstone:
 			a.found(replies, &j.Record)
 			return &j.Record, nil
@@ -130,7 +134,7 @@ func (a asking) latest(ctx context.Context, key register.Key) (*register.Record,
 
 // exact returns the record of a register, or nil if there is none.
 func (a asking) exact(ctx context.Context, key register.Key, version string, made register.Token) (*register.Record, error) {
-	j, replies := a.judge(ctx, key, version, made, false)
+	j, replies := a.judge(ctx, key, sought{version: version, made: made}, false)
 	switch j.Verdict {
 	case register.AskMore:
 		return nil, a.failure(replies)
@@ -144,18 +148,20 @@ func (a asking) exact(ctx context.Context, key register.Key, version string, mad
 		return &j.Record, nil
 	case register.Forward, register.Back, register.Unreadable:
 	}
-	return nil, &unsettled{version, made}
+	return nil, &unsettled{sought{version, made, newest(replies).Changed}}
 }
 
-// judge asks for one register; everybody, if all is set.
-func (a asking) judge(ctx context.Context, key register.Key, version string, made register.Token, everybody bool) (j register.Judgement, replies []reply[register.View]) {
+// judge asks for one register; everybody, if that is wanted, unless what was seen of it turns
+// out to be decided: the first to answer may know something older.
+func (a asking) judge(ctx context.Context, key register.Key, what sought, everybody bool) (j register.Judgement, replies []reply[register.View]) {
 	n := len(a.s.drives)
-	replies = a.ask(ctx, register.Query{Key: key, Version: version, Made: made}, func(replies []reply[register.View], all bool) bool {
-		j = register.Judge(views(n, replies, version), all)
-		return j.Verdict != register.AskMore && (!everybody || j.Decided || all)
+	replies = a.ask(ctx, register.Query{Key: key, Version: what.version, Made: what.made}, func(replies []reply[register.View], all bool) bool {
+		j = register.Judge(views(n, replies, what.version), all)
+		seen := j.Decided && !j.Record.Changed.Less(what.changed)
+		return j.Verdict != register.AskMore && (!everybody || seen || all)
 	})
 	if j.Verdict == register.AskMore {
-		j = register.Judge(views(n, replies, version), true)
+		j = register.Judge(views(n, replies, what.version), true)
 	}
 	return j, replies
 }

@@ -8,35 +8,53 @@ import (
 )
 
 // decider tells drives what is committed, in the background. What it cannot tell is found
-// out by who reads.
+// out by who reads, or by who goes through what is pending.
 type decider struct {
-	ctx     context.Context
-	cancel  context.CancelFunc
+	ctx    context.Context
+	cancel context.CancelFunc
+	lost   func() // hears that drives may not have been told something
+	slots  chan struct{}
+
+	mu      sync.Mutex
+	closed  bool
 	running sync.WaitGroup
-	slots   chan struct{}
 }
 
 // maxDeciding is how many things drives are told at the same time; beyond it they are not
 // told.
 const maxDeciding = 256
 
-func newDecider(ctx context.Context) *decider {
+func newDecider(ctx context.Context, lost func()) *decider {
 	ctx, cancel := context.WithCancel(ctx)
-	return &decider{ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxDeciding)}
+	return &decider{ctx: ctx, cancel: cancel, lost: lost, slots: make(chan struct{}, maxDeciding)}
 }
 
-// tell tells all drives that a state is committed. With forget they are told to forget it
-// once all of them know: one that has it and does not know would take it for unsettled.
-func (d *decider) tell(s *set, what register.Decision, forget bool) {
-	d.start(func() {
+// tell tells all drives that a state is committed. A tombstone that all of them hold they are
+// told to forget once all of them know: one that has it and does not know would take it for
+// unsettled.
+func (d *decider) tell(s *set, what register.Decision, tombstone bool) {
+	told := d.start(func() {
 		decide := func(ctx context.Context, drive Drive) error {
 			return drive.Decide(ctx, []register.Decision{what})
 		}
-		if all := d.all(s, decide); all && forget {
-			what.Forget = true
-			d.all(s, decide)
+		all := d.all(s, decide)
+		if all && tombstone && what.Everywhere {
+			what = forgotten(what)
+			all = d.all(s, decide)
+		}
+		if !all {
+			d.lost()
 		}
 	})
+	if !told {
+		d.lost()
+	}
+}
+
+// forgotten is what drives are told of a tombstone that all of them know to be committed.
+func forgotten(what register.Decision) register.Decision {
+	what.Everywhere, what.Forget = false, true
+	return what
 }
 
 // drop tells drives that nothing will refer to a content.
@@ -46,16 +64,24 @@ func (d *decider) drop(s *set, id register.DataID) {
 	})
 }
 
-func (d *decider) start(do func()) {
+// start has something be told, and reports whether it will be.
+func (d *decider) start(do func()) bool {
 	select {
 	case d.slots <- struct{}{}:
 	default:
-		return
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		<-d.slots
+		return false
 	}
 	d.running.Go(func() {
 		defer func() { <-d.slots }()
 		do()
 	})
+	return true
 }
 
 // all tells all drives something, and reports whether all of them have heard.
@@ -78,7 +104,11 @@ func (d *decider) all(s *set, tell func(ctx context.Context, drive Drive) error)
 	return all
 }
 
+// close waits for what is being told. Nothing is told any more.
 func (d *decider) close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
 	d.running.Wait()
 	d.cancel()
 }

@@ -43,7 +43,7 @@ func (h *hold) deleteCurrent(ctx context.Context, b *bucket) (object.Deleted, er
 		if err != nil {
 			return object.Deleted{}, err
 		}
-		return object.Deleted{}, h.remove(ctx, all)
+		return object.Deleted{}, h.clear(ctx, register.Null, register.Token{}, all, nil)
 	}
 	return object.Deleted{}, h.commit(ctx, h.set, r, commitment{})
 }
@@ -76,7 +76,7 @@ func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, che
 			return done, err
 		}
 	}
-	return done, h.remove(ctx, all)
+	return done, h.clear(ctx, version, made, all, nil)
 }
 
 // Update implements object.Objects.

@@ -126,7 +126,8 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, decider: newDecider(ctx), reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
+	s := &Store{cfg: cfg, reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
+	s.decider = newDecider(ctx, func() { s.missed.Add(1) })
 	first := 0
 	for i := range cfg.Sets {
 		s.sets = append(s.sets, newSet(cfg.Sets[i], first))

@@ -24,6 +24,9 @@ func drives(n int) []erasure.Drive {
 		if err := d.UseSegments(vfs.NewMemory().Root(), slog.New(slog.DiscardHandler)); err != nil {
 			panic(err) // in memory
 		}
+		if err := d.StartLog(); err != nil {
+			panic(err) // the same
+		}
 		all[i] = d
 	}
 	return all

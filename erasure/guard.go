@@ -139,6 +139,11 @@ func (g *guarded) Scan(ctx context.Context, q register.ScanQuery) (register.Scan
 	return enter(ctx, g, opScan, func() (register.ScanPage, error) { return g.d.Scan(ctx, q) })
 }
 
+// Pending implements Drive.
+func (g *guarded) Pending(ctx context.Context, q register.PendingQuery) (register.ScanPage, error) {
+	return enter(ctx, g, opPending, func() (register.ScanPage, error) { return g.d.Pending(ctx, q) })
+}
+
 // Create implements Drive. The writer is left by who waits for it (shard.Writer).
 func (g *guarded) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
 	return enter(ctx, g, opCreate, func() (register.ShardWriter, error) { return g.d.Create(ctx, id) })

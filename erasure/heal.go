@@ -22,6 +22,7 @@ type Healed struct {
 	Bytes   int64    // of those
 	Damaged int64    // shards that were there and not whole
 	Failed  int64    // names that could not be healed, and will be tried again
+	Pending int64    // states that are not on every drive yet, of those that were looked at
 	Absent  Slots    // drives that were not there at some time: they may lack what others have
 	Mended  []Mended // the first objects that were healed
 	Left    []Left   // the first names that were not
@@ -127,7 +128,10 @@ type healing struct {
 	done Healed
 	told time.Time
 	seen func(Healed)
+	log  bool  // only what is pending is looked at
 	rate int64 // in bytes a second, at which shards are read; 0: they are not
+
+	agreed []agreement // of set: what its drives have to be told
 
 	bucket string   // that is being looked at
 	now    struct { // the name that is
@@ -135,6 +139,12 @@ type healing struct {
 		bytes  int64 // of its contents that shards were made of
 		lacked Slots
 	}
+}
+
+// agreement is a state that drives hold and do not know to be committed, or everywhere.
+type agreement struct {
+	register.Decision
+	tombstone bool
 }
 
 // tellEvery is how often somebody hears of a pass.
@@ -221,17 +231,42 @@ func (p *healing) names(ctx context.Context, l *listing) error {
 				break
 			}
 		}
+		p.tell()
 	}
 	return nil
+}
+
+// tell tells drives what was agreed on.
+func (p *healing) tell() {
+	var all, gone []register.Decision
+	for _, a := range p.agreed {
+		all = append(all, a.Decision)
+		if a.tombstone && a.Everywhere {
+			gone = append(gone, forgotten(a.Decision))
+		}
+	}
+	p.agreed = p.agreed[:0]
+	heard := func(what []register.Decision) bool {
+		return len(what) == 0 || p.s.decider.all(p.set, func(ctx context.Context, d Drive) error { return d.Decide(ctx, what) })
+	}
+	if !heard(all) || !heard(gone) {
+		p.done.Pending += int64(len(all))
+	}
 }
 
 // scan reads a page from every drive that answers, also from those that are new.
 func (p *healing) scan(ctx context.Context, l *listing, from string, below register.Token) ([]entry, bool, error) {
 	q := l.q
 	q.From, q.Below, q.Limit, q.Versions = from, below, object.MaxListLimit, true
+	return p.pages(ctx, func(ctx context.Context, d Drive) (register.ScanPage, error) { return d.Scan(ctx, q) })
+}
+
+// pages reads a page from every drive that answers, also from those that are new, and puts them
+// side by side.
+func (p *healing) pages(ctx context.Context, read func(ctx context.Context, d Drive) (register.ScanPage, error)) ([]entry, bool, error) {
 	n := len(p.set.drives)
 	replies := gather(ctx, p.set, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
-		return inner(d).Scan(ctx, q)
+		return read(ctx, inner(d))
 	}, func(replies []reply[register.ScanPage], _ bool) bool { return len(replies) == n })
 	heard := make([]bool, n)
 	for i := range replies {
@@ -240,6 +275,11 @@ func (p *healing) scan(ctx context.Context, l *listing, from string, below regis
 	for i := range heard {
 		if !heard[i] {
 			p.done.Absent.add(p.set.first + i)
+		}
+	}
+	for i := range replies {
+		if errors.Is(replies[i].err, register.ErrNoLog) {
+			return nil, false, fmt.Errorf("erasure: drive %d: %w", p.set.first+replies[i].drive, replies[i].err)
 		}
 	}
 	if succeeded(replies) < register.ReadQuorum(n) {
@@ -255,10 +295,12 @@ func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.
 	p.now.name, p.now.bytes, p.now.lacked = e.name, 0, Slots{}
 	made, cut := e.versions()
 	p.done.Names++
+	before := p.done.Pending
 	if err := p.differing(ctx, l, e, made); err != nil {
 		if ctx.Err() != nil {
 			return cut, context.Cause(ctx)
 		}
+		p.done.Pending = max(p.done.Pending, before+1)
 		p.leave("not healed", err)
 	}
 	if p.rate > 0 {
@@ -278,21 +320,36 @@ func (p *healing) name(ctx context.Context, l *listing, e *entry) (cut register.
 
 // differing heals the versions of a name if drives differ in one of them.
 func (p *healing) differing(ctx context.Context, l *listing, e *entry, made map[string]register.Token) error {
-	different := false
+	at, alike := l.place(e.set, e.name), make([]common, 0, len(made))
 	for version := range made {
-		different = different || e.differs(version)
-	}
-	if !different {
-		return nil
-	}
-	return p.s.holding(ctx, l.place(e.set, e.name), func(ctx context.Context, h *hold) error {
-		for _, version := range slices.Sorted(maps.Keys(made)) {
-			if err := p.version(ctx, h, version, made[version]); err != nil {
-				return err
-			}
+		c := e.common(version)
+		if c.record == nil {
+			return p.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
+				for _, version := range slices.Sorted(maps.Keys(made)) {
+					if err := p.version(ctx, h, sought{version, made[version], e.changed(version)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		}
-		return nil
-	})
+		alike = append(alike, c)
+	}
+	for i := range alike {
+		p.same(at.key, &alike[i], len(e.views))
+	}
+	return nil
+}
+
+// same takes note that so many drives hold the same of a register.
+func (p *healing) same(key register.Key, c *common, holders int) {
+	everywhere, tombstone := holders == len(p.set.drives), c.record.Kind == register.Tombstone
+	if c.committed && (everywhere && (p.log || tombstone) || !c.decided) {
+		p.agreed = append(p.agreed, agreement{decision(key, c.record, everywhere), tombstone})
+	}
+	if !everywhere {
+		p.done.Pending++
+	}
 }
 
 // leave takes note that something of the name could not be healed.
@@ -324,34 +381,55 @@ func (e *entry) versions() (made map[string]register.Token, cut register.Token) 
 	return made, cut
 }
 
-// differs reports whether a drive lacks what another one has of a register, or does not
-// know that it is decided.
-func (e *entry) differs(version string) bool {
-	var first *register.Entry
+// changed returns the newest state of a register that any drive lists.
+func (e *entry) changed(version string) (last register.Token) {
 	for i := range e.views {
-		j := slices.IndexFunc(e.views[i].value.Entries, func(x register.Entry) bool { return x.Version == version })
-		if j < 0 {
-			return true
-		}
-		x := &e.views[i].value.Entries[j]
-		if first == nil {
-			first = x
-		}
-		if x.Changed != first.Changed || !x.Decided || !x.Shard && len(x.Data) > 0 || x.Kind == register.Tombstone {
-			return true
+		for _, x := range e.views[i].value.Entries {
+			if x.Version == version && last.Less(x.Changed) {
+				last = x.Changed
+			}
 		}
 	}
-	return false
+	return last
+}
+
+// common is what all drives that answered hold of a register, with its shards.
+type common struct {
+	record    *register.Record // nil: they differ
+	decided   bool             // all of them know that it is committed
+	committed bool             // one of them knows, or so many hold it
+}
+
+func (e *entry) common(version string) common {
+	c := common{decided: true}
+	for i := range e.views {
+		listed := e.views[i].value.Entries
+		j := slices.IndexFunc(listed, func(x register.Entry) bool { return x.Version == version })
+		if j < 0 {
+			return common{}
+		}
+		x := &listed[j]
+		if c.record == nil {
+			c.record = &x.Record
+		}
+		if x.Changed != c.record.Changed || !x.Shard && len(x.Data) > 0 {
+			return common{}
+		}
+		c.decided = c.decided && x.Decided
+		c.committed = c.committed || x.Decided || len(e.views) >= x.Quorum
+	}
+	return c
 }
 
 // version heals one register, under the lock of its key.
-func (p *healing) version(ctx context.Context, h *hold, version string, made register.Token) error {
-	j, replies := asking{s: h.set, token: h.token}.judge(ctx, h.key, version, made, true)
-	if j.Verdict == register.Forward || j.Verdict == register.Back {
-		if err := h.settle(ctx, h.set, version, made); err != nil {
+func (p *healing) version(ctx context.Context, h *hold, what sought) error {
+	j, replies := asking{s: h.set, token: h.token}.judge(ctx, h.key, what, true)
+	for try := 1; (j.Verdict == register.Forward || j.Verdict == register.Back) && try < maxSettled; try++ {
+		if err := h.settle(ctx, h.set, what); err != nil {
 			return err
 		}
-		j, replies = asking{s: h.set, token: h.token}.judge(ctx, h.key, version, made, true)
+		// What it has made an end of may be forgotten just now, by one drive before another.
+		j, replies = asking{s: h.set, token: h.token}.judge(ctx, h.key, what, true)
 	}
 	switch j.Verdict {
 	case register.Absent:
@@ -372,11 +450,16 @@ func (p *healing) version(ctx context.Context, h *hold, version string, made reg
 			errs = append(errs, fmt.Errorf("drive %d: %w", i, err))
 		}
 	}
-	if len(errs) == 0 && reached == len(h.set.drives) {
-		h.decide(h.set, &j.Record, true)
+	if reached == len(h.set.drives) {
+		p.agreed = append(p.agreed, agreement{decision(h.key, &j.Record, true), j.Record.Kind == register.Tombstone})
+	} else {
+		p.done.Pending++
 	}
 	return errors.Join(errs...)
 }
+
+// errNewer says that a drive has something newer than what is to be brought to it.
+var errNewer = errors.New("erasure: the drive has a newer state")
 
 // drive brings a drive the record, and the shards of what it refers to.
 func (p *healing) drive(ctx context.Context, key register.Key, r *register.Record, i int, d Drive) error {
@@ -387,6 +470,9 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 	var has *register.Entry
 	if len(view.Entries) > 0 {
 		has = &view.Entries[0]
+	}
+	if has != nil && r.Changed.Less(has.Changed) {
+		return errNewer
 	}
 	if has != nil && has.Changed == r.Changed && has.Decided && (has.Shard || len(r.Data) == 0) {
 		return nil

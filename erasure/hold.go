@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -134,7 +135,7 @@ func (h *hold) read(ctx context.Context, s *set, ask func(asking) (*register.Rec
 		case try == maxSettled:
 			return nil, object.E("read", h.key.Name, object.Unavailable, err)
 		}
-		if err := h.settle(ctx, s, u.version, u.made); err != nil {
+		if err := h.settle(ctx, s, u.sought); err != nil {
 			return nil, err
 		}
 	}
@@ -197,6 +198,24 @@ func (h *hold) remove(ctx context.Context, all []copied) error {
 	return nil
 }
 
+// clear commits that a version is in no set but one, of which all are the copies that were found.
+// That is committed also where none was: a drive that was not asked may hold a state there that
+// nobody has settled, and that would be taken for the version once it is found.
+func (h *hold) clear(ctx context.Context, version string, made register.Token, all []copied, but *set) error {
+	var gone []copied
+	for _, s := range h.sets() {
+		if s != but && !slices.ContainsFunc(all, func(c copied) bool { return c.set == s }) {
+			gone = append(gone, copied{&register.Record{Version: version, Made: made}, s})
+		}
+	}
+	for _, c := range all {
+		if c.set != but {
+			gone = append(gone, c)
+		}
+	}
+	return h.remove(ctx, gone)
+}
+
 // put commits a new version in a set. A null version takes the place of the one that another
 // set may have.
 func (h *hold) put(ctx context.Context, s *set, r register.Record, how commitment) error {
@@ -204,10 +223,8 @@ func (h *hold) put(ctx context.Context, s *set, r register.Record, how commitmen
 		return err
 	}
 	all, err := h.copies(ctx, register.Null, register.Token{})
-	for _, c := range all {
-		if err == nil && c.set != s {
-			err = h.remove(ctx, []copied{c})
-		}
+	if err == nil {
+		err = h.clear(ctx, register.Null, register.Token{}, all, s)
 	}
 	return h.partly(err)
 }
@@ -223,8 +240,8 @@ func (h *hold) partly(err error) error {
 
 // settle makes an end of a state that somebody began to commit in a set: it is committed, or
 // what was before it is, under a token of this lock.
-func (h *hold) settle(ctx context.Context, s *set, version string, made register.Token) error {
-	j, replies := asking{s: s, token: h.token}.judge(ctx, h.key, version, made, true)
+func (h *hold) settle(ctx context.Context, s *set, what sought) error {
+	j, replies := asking{s: s, token: h.token}.judge(ctx, h.key, what, true)
 	r := j.Record
 	switch j.Verdict {
 	case register.AskMore:
@@ -236,10 +253,10 @@ func (h *hold) settle(ctx context.Context, s *set, version string, made register
 		return nil
 	case register.Unreadable:
 		h.s.counts.blocked.Add(1)
-		return object.E("settle", h.key.Name, object.Unavailable, fmt.Errorf("the version %s may have been stored, and too few of its shards are here", version))
+		return object.E("settle", h.key.Name, object.Unavailable, fmt.Errorf("the version %s may have been stored, and too few of its shards are here", what.version))
 	case register.Back:
 		if r.Kind == 0 {
-			r = register.Record{Version: version, Kind: register.Tombstone, Made: made}
+			r = register.Record{Version: what.version, Kind: register.Tombstone, Made: what.made}
 		}
 	case register.Forward:
 	}
@@ -280,8 +297,8 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 		targets = all(len(s.drives))
 	}
 	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Settles: how.settles, Session: h.lease.Session().ID()}
-	o := s.commit(ctx, c, targets, how.inline)
-	if o.count < len(s.drives) {
+	o := s.commit(ctx, c, targets, how.inline, func(took int) { h.reached(s, &r, took) })
+	if o.open == 0 && o.count < len(s.drives) && o.refused < len(s.drives) {
 		h.s.missed.Add(1)
 	}
 	s.wary.Store(o.count < r.Quorum)
@@ -295,6 +312,15 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 		return object.E("commit", h.key.Name, fullOr(o.err, object.Unavailable), errors.Join(errFew, o.err))
 	}
 	return object.E("commit", h.key.Name, object.Unknown, errors.Join(errFew, o.err))
+}
+
+// reached is what follows when the last drives have answered that nobody has waited for.
+func (h *hold) reached(s *set, r *register.Record, took int) {
+	if took == len(s.drives) {
+		h.decide(s, r, true)
+	} else {
+		h.s.missed.Add(1)
+	}
 }
 
 // probe looks whether as many drives are there as a commit takes, if the last one did not
@@ -341,6 +367,9 @@ func (h *hold) sequence() string {
 // decide tells the drives of a set that a state is committed, without waiting for them;
 // everywhere says that all of them hold it.
 func (h *hold) decide(s *set, r *register.Record, everywhere bool) {
-	what := register.Decision{Key: h.key, Version: r.Version, Made: r.Made, Changed: r.Changed}
-	h.s.decider.tell(s, what, everywhere && r.Kind == register.Tombstone)
+	h.s.decider.tell(s, decision(h.key, r, everywhere), r.Kind == register.Tombstone)
+}
+
+func decision(key register.Key, r *register.Record, everywhere bool) register.Decision {
+	return register.Decision{Key: key, Version: r.Version, Made: r.Made, Changed: r.Changed, Everywhere: everywhere}
 }

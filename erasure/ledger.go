@@ -54,6 +54,21 @@ func (l *Ledger) Heal(ctx context.Context) (Healed, error) {
 	return p.done, err
 }
 
+// HealMissed is Heal, of what drives have pending.
+func (l *Ledger) HealMissed(ctx context.Context) (Healed, error) {
+	p := &healing{s: l.s, log: true}
+	err := p.pending(ctx, l.s.first(), register.Fleet, func() catalog { return ledgerCatalog{l} })
+	return p.done, err
+}
+
+// ledgerCatalog is the catalog of what a Ledger keeps.
+type ledgerCatalog struct{ l *Ledger }
+
+// listing implements catalog.
+func (c ledgerCatalog) listing(context.Context, *set, register.Key) (*listing, string, error) {
+	return c.l.all(), "", nil
+}
+
 // page is the size, in bytes, of the pieces in which a copy of all settings is kept.
 const page = 512 << 10
 

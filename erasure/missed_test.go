@@ -62,6 +62,13 @@ func (a *absent) Scan(ctx context.Context, q register.ScanQuery) (register.ScanP
 	return a.Drive.Scan(ctx, q)
 }
 
+func (a *absent) Pending(ctx context.Context, q register.PendingQuery) (register.ScanPage, error) {
+	if a.away.Load() {
+		return register.ScanPage{}, errAway
+	}
+	return a.Drive.Pending(ctx, q)
+}
+
 // scene is a Store, and what was made in it.
 type scene struct {
 	*testing.T
@@ -279,19 +286,11 @@ func play(t *testing.T, missing int, prepare, change func(s *scene)) (shown stri
 }
 
 func playIn(t *testing.T, missing int, prepare, change func(s *scene)) string {
-	s := &scene{T: t, made: map[string]string{}}
-	all := drives(4)
-	for i := range all {
-		s.drives = append(s.drives, &absent{Drive: all[i]})
-		all[i] = s.drives[i]
-	}
-	s.Store = open(t, 2, all)
-	s.journal = s.Journal(keeping("1"))
-	s.must(s.CreateBucket(t.Context(), object.Bucket{Name: inBucket}))
+	s := newScene(t)
 	prepare(s)
 	s.leave(missing)
 	change(s)
-	s.leave(len(all))
+	s.leave(len(s.drives))
 	return s.shown()
 }
 

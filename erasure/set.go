@@ -20,6 +20,10 @@ type Drive interface {
 	Read(ctx context.Context, q register.Query) (register.View, error)
 	Decide(ctx context.Context, all []register.Decision) error
 	Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error)
+	// Pending returns registers of which the drive does not know that every drive of the set
+	// has them as it does: in the order of their places, each an item that is named by its
+	// place. It fails with register.ErrNoLog where the drive cannot tell.
+	Pending(ctx context.Context, q register.PendingQuery) (register.ScanPage, error)
 	Create(ctx context.Context, id register.DataID) (register.ShardWriter, error)
 	// ReadShard reads a shard from an offset into p, and returns how much: less than that has
 	// room for where the shard ends. After an error p must not be used any more: who was not
@@ -149,13 +153,15 @@ type outcome struct {
 	took    []bool // drives that did
 	count   int
 	refused int // drives that certainly did not
+	open    int // that have not answered yet
 	err     error
 }
 
 // commit has drives take a change, those that targets names, each with its own inline
 // shard if there are any. It returns when so many have taken it as its record needs and
-// the others have had a moment, or all have answered.
-func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inline [][]byte) outcome {
+// the others have had a moment, or all have answered. If some have not, rest is called when
+// they have or the time is over, and hears how many drives have taken it then.
+func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inline [][]byte, rest func(took int)) outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	come := make(chan reply[struct{}], len(s.drives))
 	asked := 0
@@ -170,11 +176,19 @@ func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inl
 		}
 		go func() { come <- reply[struct{}]{drive: i, err: s.staying[i].Commit(ctx, own)} }()
 	}
-	o := outcome{took: make([]bool, len(s.drives)), refused: len(s.drives) - asked}
-	answered := 0
-	defer func() { go finish(ctx, come, asked-answered, cancel) }()
+	o := outcome{took: make([]bool, len(s.drives)), refused: len(s.drives) - asked, open: asked}
+	defer func() {
+		if o.open == 0 {
+			cancel()
+			return
+		}
+		go func(o outcome) {
+			defer cancel()
+			rest(o.count + finish(ctx, come, o.open))
+		}(o)
+	}()
 	var late <-chan time.Time
-	for ; answered < asked; answered++ {
+	for ; o.open > 0; o.open-- {
 		select {
 		case r := <-come:
 			o.note(r)
@@ -191,16 +205,20 @@ func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inl
 	return o
 }
 
-// finish lets the calls end that nobody waits for, until their time is over.
-func finish[T any](ctx context.Context, come <-chan reply[T], n int, done func()) {
-	defer done()
+// finish lets the calls end that nobody waits for, until their time is over, and returns how many
+// have done what was asked.
+func finish[T any](ctx context.Context, come <-chan reply[T], n int) (done int) {
 	for range n {
 		select {
-		case <-come:
+		case r := <-come:
+			if r.err == nil {
+				done++
+			}
 		case <-ctx.Done():
-			return
+			return done
 		}
 	}
+	return done
 }
 
 func (o *outcome) note(r reply[struct{}]) {

@@ -31,6 +31,7 @@ type Drive struct {
 	reads    lane
 	syncs    lane        // what ends when it is durable
 	doubted  atomic.Bool // its store is being asked to write something
+	logging  logging
 }
 
 // New returns a Drive, which owns kv and files. free returns how many bytes the disk has
@@ -58,6 +59,9 @@ const (
 	entryKey = 'r' // key, Made inverted: Entry
 	dataKey  = 'd' // DataID: where the shard is
 	refKey   = 'x' // DataID, key, version: that register refers to the content
+	// pendingKey is with a key and Made inverted behind it: that register is pending; without,
+	// that all which are have such a key.
+	pendingKey = 'p'
 
 	doubtKey = 'w' // written where it is in doubt whether anything can be
 
@@ -80,8 +84,13 @@ type keyed struct {
 
 func headName(key []byte) []byte { return append([]byte{headKey}, key...) }
 
-func entryName(key []byte, made register.Token) []byte {
-	b := append([]byte{entryKey}, key...)
+func entryName(key []byte, made register.Token) []byte { return placed(entryKey, key, made) }
+
+func pendingName(key []byte, made register.Token) []byte { return placed(pendingKey, key, made) }
+
+// placed returns the place of a register (register.Key.Place) behind a first byte.
+func placed(first byte, key []byte, made register.Token) []byte {
+	b := append(append(make([]byte, 0, 1+len(key)+register.TokenSize), first), key...)
 	start := len(b)
 	b = made.Append(b)
 	for i := range b[start:] {
@@ -175,21 +184,34 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	}
 	k.head = head
 	var b Batch
-	if cur != nil && cur.Made != e.Made {
-		b.Remove(entryName(k.name, cur.Made))
-	}
-	if e.Version == register.Null {
-		k.null = e.Made
-	}
-	k.save(&b)
-	b.Set(entryName(k.name, e.Made), e.Append(nil))
-	for _, id := range e.Data {
-		b.Set(refName(id, k.name, e.Version), nil)
+	if err := d.replace(&b, &k, cur, &e); err != nil {
+		return err
 	}
 	if len(c.Inline) > 0 {
 		b.Set(dataName(e.Data[0]), inlineShard(c.Inline))
 	}
 	return d.kv.Apply(&b, true)
+}
+
+// replace has a Batch put a state of a register in the place of another one, if there is one.
+// It is pending from then on.
+func (d *Drive) replace(b *Batch, k *keyed, cur, e *register.Entry) error {
+	if cur != nil && cur.Made != e.Made {
+		b.Remove(entryName(k.name, cur.Made))
+		if err := d.settled(b, k, cur.Made); err != nil {
+			return err
+		}
+	}
+	if e.Version == register.Null {
+		k.null = e.Made
+	}
+	k.save(b)
+	b.Set(entryName(k.name, e.Made), e.Append(nil))
+	b.Set(pendingName(k.name, e.Made), nil)
+	for _, id := range e.Data {
+		b.Set(refName(id, k.name, e.Version), nil)
+	}
+	return nil
 }
 
 // Install takes a state that is known to be committed and that the drive has missed, and
@@ -220,23 +242,15 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 	}
 	k.head = head
 	var b Batch
+	if err := d.replace(&b, &k, cur, &e); err != nil {
+		return false, err
+	}
 	var freed []register.DataID
 	if cur != nil {
 		freed = append(freed, cur.Data...)
 		for _, p := range cur.Before {
 			freed = append(freed, p.Data...)
 		}
-		if cur.Made != e.Made {
-			b.Remove(entryName(k.name, cur.Made))
-		}
-	}
-	if e.Version == register.Null {
-		k.null = e.Made
-	}
-	k.save(&b)
-	b.Set(entryName(k.name, e.Made), e.Append(nil))
-	for _, id := range e.Data {
-		b.Set(refName(id, k.name, e.Version), nil)
 	}
 	unused := except(freed, e.Data)
 	for _, id := range unused {
@@ -388,13 +402,22 @@ func (d *Drive) decide(c *register.Decision) error {
 	switch {
 	case e.Kind == register.Tombstone && c.Forget:
 		b.Remove(entryName(k.name, e.Made))
+		b.Remove(pendingName(k.name, e.Made))
 		if e.Version == register.Null {
 			k.null = register.Token{}
 			k.save(&b)
 		}
+	case changed && len(cur.Before) <= 1: // the one before is read over
+		b.Extend(entryName(k.name, e.Made), register.DecidedMark)
 	case changed:
 		b.Set(entryName(k.name, e.Made), e.Append(nil))
-	default:
+	}
+	if c.Everywhere && e.Kind != register.Tombstone && e.Shard {
+		if err := d.settled(&b, &k, e.Made); err != nil {
+			return err
+		}
+	}
+	if len(b.ops) == 0 {
 		return nil
 	}
 	unused := except(freed, e.Data)

@@ -32,12 +32,24 @@ type Iterator interface {
 type Batch struct{ ops []op }
 
 type op struct {
+	what       what
 	key, value []byte
-	remove     bool
 }
 
+// what is done with a key.
+type what byte
+
+const (
+	set what = iota
+	extend
+	remove
+)
+
 // Set has the key be of the value.
-func (b *Batch) Set(key, value []byte) { b.ops = append(b.ops, op{key: key, value: value}) }
+func (b *Batch) Set(key, value []byte) { b.ops = append(b.ops, op{set, key, value}) }
+
+// Extend appends to the value that the key has.
+func (b *Batch) Extend(key []byte, more ...byte) { b.ops = append(b.ops, op{extend, key, more}) }
 
 // Remove removes the key, if it is there.
-func (b *Batch) Remove(key []byte) { b.ops = append(b.ops, op{key: key, remove: true}) }
+func (b *Batch) Remove(key []byte) { b.ops = append(b.ops, op{what: remove, key: key}) }

@@ -32,16 +32,21 @@ func (m *Memory) Apply(b *Batch, _ bool) error {
 	for _, o := range b.ops {
 		k := string(o.key)
 		i, there := slices.BinarySearch(m.keys, k)
-		switch {
-		case o.remove && there:
-			m.keys = slices.Delete(m.keys, i, i+1)
-			delete(m.m, k)
-		case !o.remove:
-			if !there {
-				m.keys = slices.Insert(m.keys, i, k)
+		if o.what == remove {
+			if there {
+				m.keys = slices.Delete(m.keys, i, i+1)
+				delete(m.m, k)
 			}
-			m.m[k] = slices.Clone(o.value)
+			continue
 		}
+		if !there {
+			m.keys = slices.Insert(m.keys, i, k)
+		}
+		var before []byte
+		if o.what == extend {
+			before = m.m[k]
+		}
+		m.m[k] = slices.Concat(before, o.value)
 	}
 	return nil
 }

@@ -154,10 +154,13 @@ func (p *Pebble) apply(b *Batch, sync bool) error {
 	defer func() { _ = batch.Close() }() // it only gives back memory
 	for _, o := range b.ops {
 		var err error
-		if o.remove {
-			err = batch.Delete(o.key, nil)
-		} else {
+		switch o.what {
+		case set:
 			err = batch.Set(o.key, o.value, nil)
+		case extend:
+			err = batch.Merge(o.key, o.value, nil) // Pebble's own way to merge is to append
+		case remove:
+			err = batch.Delete(o.key, nil)
 		}
 		if err != nil {
 			return fmt.Errorf("drive: batch: %w", err)

@@ -70,7 +70,7 @@ func (m *machine) start(steps int64) error {
 	m.d = New(kv, files, nil)
 	entries, err := m.d.openSegments(fault.Root(), slog.New(slog.DiscardHandler), small)
 	if err == nil {
-		err = m.d.segments.count(entries)
+		err = errors.Join(m.d.segments.count(entries), m.d.StartLog())
 	}
 	if err != nil {
 		return errors.Join(err, m.d.Close())
@@ -114,7 +114,28 @@ func (m *machine) commit(key string, n byte) error {
 	if err := m.d.Commit(m.t.Context(), register.Change{Key: register.Key{Name: key}, Record: r, Strict: true}); err != nil {
 		return err
 	}
-	return m.d.Decide(m.t.Context(), []register.Decision{{Key: register.Key{Name: key}, Version: register.Null, Made: token, Changed: token}})
+	return m.d.Decide(m.t.Context(), []register.Decision{{Key: register.Key{Name: key}, Version: register.Null, Made: token, Changed: token, Everywhere: everywhere(n)}})
+}
+
+// everywhere reports whether it is told of a content that every drive has it.
+func everywhere(n byte) bool { return n%3 == 0 }
+
+// pending returns the keys of registers that are pending.
+func (m *machine) pending() map[string]bool {
+	m.t.Helper()
+	page, err := m.d.Pending(m.t.Context(), register.PendingQuery{Limit: 100})
+	if err != nil {
+		m.t.Error(err)
+	}
+	all := make(map[string]bool)
+	for _, item := range page.Items {
+		key, _, err := register.DecodeKey([]byte(item.Name))
+		if err != nil {
+			m.t.Error(err)
+		}
+		all[key.Name] = true
+	}
+	return all
 }
 
 // run writes, replaces, frees and compacts, and notes the last content that each key was
@@ -142,9 +163,10 @@ func (m *machine) run(acknowledged map[string]byte) error {
 }
 
 // check looks that each key has what it was acknowledged to have, or what came after, and all
-// of it.
+// of it, and that it is noted as pending unless every drive has it.
 func (m *machine) check(acknowledged map[string]byte) {
 	m.t.Helper()
+	pending := m.pending()
 	for k := range 7 {
 		key := string(rune('a' + k))
 		v, err := m.d.Read(m.t.Context(), register.Query{Key: register.Key{Name: key}, Version: register.Null})
@@ -162,6 +184,9 @@ func (m *machine) check(acknowledged map[string]byte) {
 		n := v.Entries[0].Data[0][0]
 		if was && n < last {
 			m.t.Errorf("%s has content %d, and had %d", key, n, last)
+		}
+		if !everywhere(n) && !pending[key] {
+			m.t.Errorf("%s has content %d, which others may lack, and that is not noted", key, n)
 		}
 		size, _ := sizeOf(n)
 		p := make([]byte, size+1)

@@ -35,6 +35,11 @@ func (Absent) Scan(context.Context, register.ScanQuery) (register.ScanPage, erro
 	return register.ScanPage{}, register.ErrUnknown
 }
 
+// Pending implements erasure.Drive.
+func (Absent) Pending(context.Context, register.PendingQuery) (register.ScanPage, error) {
+	return register.ScanPage{}, register.ErrUnknown
+}
+
 // Create implements erasure.Drive.
 func (Absent) Create(context.Context, register.DataID) (register.ShardWriter, error) {
 	return nil, register.ErrUnknown

@@ -12,8 +12,10 @@ import (
 	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
-// identityVersion is the version of the identity and of what is beside it.
-const identityVersion = 1
+// identityVersion is the version of the identity and of what is beside it. A program that knows
+// the one before would leave out the log of what other drives may have missed, and is to refuse
+// the drive: so it is raised before that is written.
+const identityVersion = 2
 
 // Identity says what a drive is.
 type Identity struct {
@@ -71,7 +73,7 @@ func decodeIdentity(b []byte) (*Identity, error) {
 	if err := json.Unmarshal([]byte(line), id); err != nil {
 		return nil, fmt.Errorf("%w: %w", errIdentity, err)
 	}
-	if id.Version != identityVersion || id.Deployment == "" || !slices.Contains(id.Set, id.Drive) || id.Number < 0 {
+	if id.Version < 1 || id.Version > identityVersion || id.Deployment == "" || !slices.Contains(id.Set, id.Drive) || id.Number < 0 {
 		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", errIdentity, id.Version, identityVersion)
 	}
 	return id, nil

@@ -325,7 +325,13 @@ func (l *Local) Open(path string) (*Opened, error) {
 // open opens the drive at a place that is kept busy for that.
 func (l *Local) open(p *place, prepare func(o *Opened, blank bool) error) (*Opened, error) {
 	l.mu.Lock()
-	dir, blank := p.dir, p.id.Blank
+	dir, blank, err := p.dir, p.id.Blank, p.raise()
+	if err != nil {
+		p.busy = false
+		l.fail(p, err)
+		l.mu.Unlock()
+		return nil, fmt.Errorf("%s: %w", p.path, err)
+	}
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), openTime) //nolint:forbidigo // as on
 	defer cancel()

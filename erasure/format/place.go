@@ -267,6 +267,20 @@ func (p *place) form(id Identity) error {
 	return nil
 }
 
+// raise has a drive of an earlier version have the one of this program, durably.
+func (p *place) raise() error {
+	before := p.id.Version
+	if before == identityVersion {
+		return nil
+	}
+	p.id.Version = identityVersion
+	if err := p.save(); err != nil {
+		p.id.Version = before
+		return err
+	}
+	return nil
+}
+
 // save makes the identity durable, in the place of the one before.
 func (p *place) save() error {
 	b, err := p.id.encode()
@@ -326,7 +340,7 @@ func openDrive(path string, dir vfs.Dir, blank bool, log *slog.Logger) (*Opened,
 		u, err := dir.Usage()
 		return u.Free, u.Total, err
 	})
-	if err := d.UseSegments(dir, log); err != nil {
+	if err := errors.Join(d.UseSegments(dir, log), d.StartLog()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	o := &Opened{Drive: d, store: kv}

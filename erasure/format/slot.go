@@ -47,6 +47,11 @@ func (s Slot) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage
 	return s.Drive().Scan(ctx, q)
 }
 
+// Pending implements erasure.Drive.
+func (s Slot) Pending(ctx context.Context, q register.PendingQuery) (register.ScanPage, error) {
+	return s.Drive().Pending(ctx, q)
+}
+
 // Create implements erasure.Drive.
 func (s Slot) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
 	return s.Drive().Create(ctx, id)

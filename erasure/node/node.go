@@ -32,6 +32,7 @@ const (
 	opInstall byte = 7
 	opOrder   byte = 8
 	opAsk     byte = 9 // a question to the node, and not to a drive of it
+	opPending byte = 10
 )
 
 // What an exchange on a connection for shards begins with.
@@ -62,6 +63,7 @@ func errOf() map[outcome]error {
 	return map[outcome]error{
 		2: register.ErrStale, 3: register.ErrNoShard, 4: register.ErrFull, 5: register.ErrUnknown, 6: register.ErrFenced,
 		7: fs.ErrNotExist, 8: fence.ErrTaken, 9: fence.ErrOver, 10: fence.ErrBehind, 11: register.ErrCrowded,
+		12: register.ErrNoLog,
 	}
 }
 
@@ -76,6 +78,10 @@ func outcomeOf(err error) outcome {
 	return failed
 }
 
+// errFailed says that the other end could not do what it was asked, and not why in a way that
+// callers tell apart. It may not know the call.
+var errFailed = errors.New("node: the other end has failed")
+
 // errorOf is the inverse of outcomeOf.
 func errorOf(o outcome, text []byte) error {
 	if o == succeeded {
@@ -84,7 +90,7 @@ func errorOf(o outcome, text []byte) error {
 	if known := errOf()[o]; known != nil {
 		return fmt.Errorf("%s: %w", text, known)
 	}
-	return fmt.Errorf("node: %s", text)
+	return fmt.Errorf("%w: %s", errFailed, text)
 }
 
 // maxText bounds the text of an error, in bytes.

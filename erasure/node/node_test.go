@@ -157,7 +157,7 @@ func (f failing) Create(context.Context, register.DataID) (register.ShardWriter,
 func TestWhatADriveRefusesForComesAsTheSameError(t *testing.T) {
 	s := serve(t)
 	p := meet(t, s)
-	for _, want := range []error{register.ErrStale, register.ErrNoShard, register.ErrFull, register.ErrUnknown, register.ErrFenced, register.ErrCrowded, fs.ErrNotExist, fence.ErrTaken, fence.ErrOver, fence.ErrBehind} {
+	for _, want := range []error{register.ErrStale, register.ErrNoShard, register.ErrFull, register.ErrUnknown, register.ErrFenced, register.ErrCrowded, register.ErrNoLog, fs.ErrNotExist, fence.ErrTaken, fence.ErrOver, fence.ErrBehind} {
 		s.server.Offer("d", failing{newDrive(), fmt.Errorf("drive: %w", want)})
 		if err := p.Drive("d").Commit(t.Context(), register.Change{}); !errors.Is(err, want) {
 			t.Errorf("%v comes as %v", want, err)
@@ -172,6 +172,47 @@ func TestWhatADriveRefusesForComesAsTheSameError(t *testing.T) {
 	}
 	if err := p.Drive("none").Commit(t.Context(), register.Change{}); !errors.Is(err, register.ErrUnknown) {
 		t.Errorf("a drive that is not there: %v", err)
+	}
+}
+
+func (f failing) Pending(context.Context, register.PendingQuery) (register.ScanPage, error) {
+	return register.ScanPage{}, f.err
+}
+
+// A node of an earlier release answers what it answers to any call that it does not know.
+func TestANodeThatDoesNotKnowTheQuestionHasNoLog(t *testing.T) {
+	s := serve(t)
+	p := meet(t, s)
+	for want, err := range map[error]error{
+		register.ErrNoLog:   errors.New("node: the call 10 is not known here"),
+		register.ErrUnknown: fmt.Errorf("drive: %w", register.ErrUnknown), // it is away, and can be asked later
+	} {
+		s.server.Offer("d", failing{newDrive(), err})
+		if _, got := p.Drive("d").Pending(t.Context(), register.PendingQuery{Limit: 1}); !errors.Is(got, want) {
+			t.Errorf("%v comes as %v", err, got)
+		}
+	}
+}
+
+func TestWhatIsPendingComesFromOtherNodes(t *testing.T) {
+	s, d := serve(t), newDrive()
+	if err := d.StartLog(); err != nil {
+		t.Fatal(err)
+	}
+	key := register.Key{Space: register.Objects, Name: "k"}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: 1, Made: register.Token{Minor: 1}, Changed: register.Token{Minor: 1}}
+	if err := d.Commit(t.Context(), register.Change{Key: key, Record: r}); err != nil {
+		t.Fatal(err)
+	}
+	s.server.Offer("d", d)
+	remote := meet(t, s).Drive("d")
+	page, err := remote.Pending(t.Context(), register.PendingQuery{Limit: 10})
+	if err != nil || len(page.Items) != 1 || page.Items[0].Name != key.Place(r.Made) || page.Items[0].Entries[0].Changed != r.Changed {
+		t.Errorf("%+v, %v", page, err)
+	}
+	page, err = remote.Pending(t.Context(), register.PendingQuery{From: key.Place(r.Made) + "\x00", Limit: 10})
+	if err != nil || len(page.Items) != 0 {
+		t.Errorf("behind it %+v, %v", page, err)
 	}
 }
 

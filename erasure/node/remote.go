@@ -70,6 +70,18 @@ func (r *Remote) Scan(ctx context.Context, q register.ScanQuery) (register.ScanP
 	return register.DecodeScanPage(b)
 }
 
+// Pending implements erasure.Drive. A node of an earlier release does not know the call.
+func (r *Remote) Pending(ctx context.Context, q register.PendingQuery) (register.ScanPage, error) {
+	b, err := r.call(ctx, opPending, q.Append(nil))
+	if errors.Is(err, errFailed) {
+		err = fmt.Errorf("%w: %w", register.ErrNoLog, err)
+	}
+	if err != nil {
+		return register.ScanPage{}, err
+	}
+	return register.DecodeScanPage(b)
+}
+
 // Drop implements erasure.Drive.
 func (r *Remote) Drop(ctx context.Context, id register.DataID) error {
 	_, err := r.call(ctx, opDrop, id[:])

@@ -166,8 +166,10 @@ func (s *Server) answer(ctx context.Context, f frame) ([]byte, error) {
 	switch q.op { // what a drive is doing ends when it does: who has asked for it may be gone
 	case opCommit, opDecide, opDrop, opInstall:
 		return change(ctx, d, q)
-	case opPromise, opRead, opScan:
+	case opPromise, opRead:
 		return look(ctx, d, q)
+	case opScan, opPending:
+		return list(ctx, d, q)
 	case opOrder:
 		ctx, cancel := context.WithTimeout(ctx, q.patient)
 		defer cancel()
@@ -212,19 +214,31 @@ func change(ctx context.Context, d Drive, q request) ([]byte, error) {
 // maxPage is how much of a page is sent at once, in bytes; the rest is asked for again.
 const maxPage = 8 << 20
 
-// look has a drive show something.
-func look(ctx context.Context, d Drive, q request) ([]byte, error) {
+// list has a drive show what it holds of several keys.
+func list(ctx context.Context, d Drive, q request) ([]byte, error) {
+	var page register.ScanPage
 	if q.op == opScan {
 		scan, err := register.DecodeScanQuery(q.rest)
 		if err != nil {
 			return nil, err
 		}
-		page, err := d.Scan(ctx, scan)
+		if page, err = d.Scan(ctx, scan); err != nil {
+			return nil, err
+		}
+	} else {
+		pending, err := register.DecodePendingQuery(q.rest)
 		if err != nil {
 			return nil, err
 		}
-		return page.AppendMost(nil, maxPage), nil
+		if page, err = d.Pending(ctx, pending); err != nil {
+			return nil, err
+		}
 	}
+	return page.AppendMost(nil, maxPage), nil
+}
+
+// look has a drive show something.
+func look(ctx context.Context, d Drive, q request) ([]byte, error) {
 	view := read
 	if q.op == opPromise {
 		view = promise

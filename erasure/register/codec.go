@@ -62,16 +62,27 @@ func appendBytes(b, v []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
-// DecodeEntry is the inverse of Append. What it returns does not refer to b.
+// DecidedMark behind an encoded Entry says that its state is decided: then it stands before no
+// other one, and to say so not all of it need be written anew.
+const DecidedMark = 'd'
+
+// DecodeEntry is the inverse of Append, with a DecidedMark behind it or not. What it returns
+// does not refer to b.
 func DecodeEntry(b []byte) (Entry, error) {
-	if len(b) < 5 || b[0] != entryVersion {
+	if n := len(b) - 1; n >= 0 && b[n] == DecidedMark {
+		if d, ok := verified(b[:n]); ok {
+			e := Entry{Past: d.past()}
+			e.Decided = true
+			if d.failed {
+				return Entry{}, errFormat
+			}
+			return e, nil
+		}
+	}
+	d, ok := verified(b)
+	if !ok {
 		return Entry{}, errFormat
 	}
-	body, sum := b[:len(b)-4], b[len(b)-4:]
-	if crc32.Checksum(body, castagnoli()) != binary.LittleEndian.Uint32(sum) {
-		return Entry{}, errFormat
-	}
-	d := decoder{rest: body[1:]}
 	e := Entry{Past: d.past()}
 	if n := d.length(maxBefore); n > 0 {
 		e.Before = make([]Past, 0, n)
@@ -83,6 +94,15 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, errFormat
 	}
 	return e, nil
+}
+
+// verified returns what reads an encoded Entry that is not damaged.
+func verified(b []byte) (d decoder, ok bool) {
+	if len(b) < 5 || b[0] != entryVersion {
+		return d, false
+	}
+	body, sum := b[:len(b)-4], b[len(b)-4:]
+	return decoder{rest: body[1:]}, crc32.Checksum(body, castagnoli()) == binary.LittleEndian.Uint32(sum)
 }
 
 // decoder reads what append wrote. After a failure it gives zeros.

@@ -39,6 +39,18 @@ func (k Key) AppendPrefix(b []byte) []byte {
 	return b
 }
 
+// Place is where a register of the key is in the order of all: those of one key are in that
+// of their making, the newest first.
+func (k Key) Place(made Token) string {
+	b := k.Append(nil)
+	start := len(b)
+	b = made.Append(b)
+	for i := range b[start:] {
+		b[start+i] ^= 0xff
+	}
+	return string(b)
+}
+
 // DecodeKey is the inverse of Append, and returns what follows.
 func DecodeKey(b []byte) (k Key, rest []byte, err error) {
 	if len(b) < 9 {

@@ -118,6 +118,8 @@ var (
 	// ErrUnknown says that the drive cannot vouch for what it does not hold: it is new,
 	// or has forgotten something.
 	ErrUnknown = errors.New("register: the drive is not in sync")
+	// ErrNoLog says that the drive has no log of what others may have missed, or not yet.
+	ErrNoLog = errors.New("register: the drive has no log of what others may have missed")
 )
 
 // Promise is what a drive does before it answers who is about to change a key: nothing

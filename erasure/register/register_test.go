@@ -170,10 +170,29 @@ func TestKeysSortAsTheirNamesDo(t *testing.T) {
 	}
 }
 
+func TestAMarkBehindAnEntrySaysThatItIsDecided(t *testing.T) {
+	// Whatever its checksum ends with, and so also with the byte of the mark.
+	for n := range 1000 {
+		e := state(n+1, 2, false, state(n, 2, true).Past)
+		b := e.Append(nil)
+		if got, err := register.DecodeEntry(b); err != nil || !reflect.DeepEqual(got, *e) {
+			t.Fatalf("without it: %+v, %v", got, err)
+		}
+		want, _, _ := e.Decide(e.Changed)
+		if got, err := register.DecodeEntry(append(b, register.DecidedMark)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("with it: %+v, %v", got, err)
+		}
+		if got, err := register.DecodeEntry(append(b, register.DecidedMark, 0)); err == nil {
+			t.Fatalf("with something else: %+v", got)
+		}
+	}
+}
+
 func FuzzDecodeEntry(f *testing.F) {
 	e := state(3, 2, false, state(2, 2, true).Past, state(1, 1, false).Past)
 	e.Value = []byte("value")
 	f.Add(e.Append(nil))
+	f.Add(append(e.Append(nil), register.DecidedMark))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := register.DecodeEntry(b)
 		if err != nil {

@@ -44,11 +44,20 @@ type ShardWriter interface {
 
 // Decision tells a drive that a state is committed.
 type Decision struct {
-	Key     Key
-	Version string
-	Made    Token
-	Changed Token
-	Forget  bool // every drive of the set knows that: a tombstone is not needed any more
+	Key        Key
+	Version    string
+	Made       Token
+	Changed    Token
+	Everywhere bool // every drive of the set holds the state, or a newer one
+	Forget     bool // every drive of the set knows that: a tombstone is not needed any more
+}
+
+// PendingQuery asks for registers that are pending: another drive of the set may hold an older
+// state of them, or none, as far as the drive knows.
+type PendingQuery struct {
+	Space Space  // only those; 0: all
+	From  string // the first Place that may come
+	Limit int    // registers, at most
 }
 
 // ScanQuery asks for the registers of several keys, in the order of their names.

@@ -114,13 +114,26 @@ func DecodeView(b []byte) (View, error) {
 	return v, d.end()
 }
 
+// The bits of a decision's flags. Programs that know the first alone take others for no flag.
+const (
+	flagForget = 1 << iota
+	flagEverywhere
+)
+
 // AppendDecisions appends decisions.
 func AppendDecisions(b []byte, all []Decision) []byte {
 	b = binary.AppendUvarint(b, uint64(len(all)))
 	for i := range all {
 		c := &all[i]
 		b = appendBytes(c.Key.appendWire(b), []byte(c.Version))
-		b = appendBool(c.Changed.Append(c.Made.Append(b)), c.Forget)
+		var flags byte
+		if c.Forget {
+			flags |= flagForget
+		}
+		if c.Everywhere {
+			flags |= flagEverywhere
+		}
+		b = append(c.Changed.Append(c.Made.Append(b)), flags)
 	}
 	return b
 }
@@ -129,7 +142,11 @@ func AppendDecisions(b []byte, all []Decision) []byte {
 func DecodeDecisions(b []byte) (all []Decision, err error) {
 	d := decoder{rest: b}
 	for n := d.length(len(b)); n > 0 && !d.failed; n-- {
-		all = append(all, Decision{Key: d.key(), Version: string(d.bytes()), Made: d.token(), Changed: d.token(), Forget: d.bool()})
+		c := Decision{Key: d.key(), Version: string(d.bytes()), Made: d.token(), Changed: d.token()}
+		if flags := d.take(1); flags != nil {
+			c.Forget, c.Everywhere = flags[0]&flagForget != 0, flags[0]&flagEverywhere != 0
+		}
+		all = append(all, c)
 	}
 	return all, d.end()
 }
@@ -154,6 +171,22 @@ func DecodeScanQuery(b []byte) (ScanQuery, error) {
 		Space: k.Space, Bucket: k.Bucket, Prefix: k.Name, Delimiter: string(d.bytes()), From: string(d.bytes()),
 		Below: d.token(), Versions: d.bool(), Limit: d.length(maxScan),
 	}
+	return q, d.end()
+}
+
+// Append appends the query.
+func (q *PendingQuery) Append(b []byte) []byte {
+	b = appendBytes(append(b, byte(q.Space)), []byte(q.From))
+	return binary.AppendUvarint(b, uint64(q.Limit)) //nolint:gosec // not negative
+}
+
+// DecodePendingQuery is the inverse of Append.
+func DecodePendingQuery(b []byte) (q PendingQuery, err error) {
+	d := decoder{rest: b}
+	if space := d.take(1); space != nil {
+		q.Space = Space(space[0])
+	}
+	q.From, q.Limit = string(d.bytes()), d.length(maxScan)
 	return q, d.end()
 }
 

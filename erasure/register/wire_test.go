@@ -39,12 +39,16 @@ func TestWhatNodesSayComesBackAsItWas(t *testing.T) {
 	if _, _, err := register.DecodeQuery(query.AppendRead(nil)); err != nil {
 		t.Errorf("who does not know that a shard can be asked for as well: %v", err)
 	}
-	decisions := []register.Decision{{Key: key, Version: "v", Made: at(1), Changed: at(2), Forget: true}, {}}
+	decisions := []register.Decision{{Key: key, Version: "v", Made: at(1), Changed: at(2), Forget: true}, {Everywhere: true}, {}}
 	if got, err := register.DecodeDecisions(register.AppendDecisions(nil, decisions)); err != nil || !reflect.DeepEqual(got, decisions) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	scan := register.ScanQuery{Space: register.Parts, Bucket: 1 << 63, Prefix: "p", Delimiter: "/", From: "f", Below: at(9), Versions: true, Limit: 1000}
 	if got, err := register.DecodeScanQuery(scan.Append(nil)); err != nil || got != scan {
+		t.Errorf("%+v, %v", got, err)
+	}
+	pending := register.PendingQuery{Space: register.Objects, From: key.Place(at(3)), Limit: 1000}
+	if got, err := register.DecodePendingQuery(pending.Append(nil)); err != nil || got != pending {
 		t.Errorf("%+v, %v", got, err)
 	}
 	page := register.ScanPage{Items: []register.ScanItem{{Name: "n/", First: "n/1", View: view}, {Name: "o"}}, More: true}
@@ -53,6 +57,15 @@ func TestWhatNodesSayComesBackAsItWas(t *testing.T) {
 	}
 	if got, err := register.DecodeScanPage(page.AppendMost(nil, 1)); err != nil || len(got.Items) != 1 || !got.More {
 		t.Errorf("a page with room for one: %+v, %v", got, err)
+	}
+}
+
+// A program that knows no more than that a decision may be to forget reads its last byte as a bool.
+func TestAnEarlierReleaseTakesADecisionForAPlainOne(t *testing.T) {
+	for want, d := range map[byte]register.Decision{0: {}, 1: {Forget: true}, 2: {Everywhere: true}} {
+		if b := register.AppendDecisions(nil, []register.Decision{d}); b[len(b)-1] != want {
+			t.Errorf("%+v ends with %d", d, b[len(b)-1])
+		}
 	}
 }
 
@@ -70,5 +83,6 @@ func FuzzWhatNodesSay(f *testing.F) {
 		_, _ = register.DecodeDecisions(b)
 		_, _ = register.DecodeScanQuery(b)
 		_, _ = register.DecodeScanPage(b)
+		_, _ = register.DecodePendingQuery(b)
 	})
 }

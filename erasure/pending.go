@@ -1,0 +1,230 @@
+package erasure
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// HealMissed brings drives what they have missed: it looks only at registers of which some drive
+// does not know that all of them have the same, so that it costs as much as was missed, and not
+// as there is. It fails with register.ErrNoLog if a drive cannot tell which these are. A drive
+// that is new lacks more, and takes Heal.
+func (s *Store) HealMissed(ctx context.Context, seen func(Healed)) (Healed, error) {
+	p := &healing{s: s, seen: seen, log: true, told: s.cfg.Now()}
+	for _, set := range s.sets {
+		if err := p.pending(ctx, set, 0, func() catalog { return &storeCatalog{s: s} }); err != nil {
+			return p.done, err
+		}
+	}
+	return p.done, nil
+}
+
+// catalog says which listings have the names of registers that are pending.
+type catalog interface {
+	// listing returns the one that has a key, and which bucket that is in; nil if there is none
+	// any more, or it is not to be looked at.
+	listing(ctx context.Context, in *set, key register.Key) (l *listing, bucket string, err error)
+}
+
+// pending heals the registers of a space, or of all, that drives of a set have pending.
+// catalogs returns a catalog that is true of what is read before.
+func (p *healing) pending(ctx context.Context, set *set, space register.Space, catalogs func() catalog) error {
+	p.set = set
+	for from, more := "", true; more; {
+		entries, further, err := p.pages(ctx, func(ctx context.Context, d Drive) (register.ScanPage, error) {
+			return d.Pending(ctx, register.PendingQuery{Space: space, From: from, Limit: object.MaxListLimit})
+		})
+		if err != nil {
+			return err
+		}
+		if more = further && len(entries) > 0; more {
+			from = entries[len(entries)-1].name + "\x00"
+		}
+		slices.SortStableFunc(entries, riskier)
+		c := catalogs()
+		for i := range entries {
+			if err := p.register(ctx, c, &entries[i]); err != nil {
+				return err
+			}
+		}
+		p.tell()
+	}
+	return nil
+}
+
+// riskier sorts what fewer drives have before what more have, and the newer before the older.
+func riskier(a, b entry) int {
+	holders := func(e *entry) (n int, last register.Token) {
+		for i := range e.views {
+			for _, x := range e.views[i].value.Entries {
+				n++
+				if last.Less(x.Changed) {
+					last = x.Changed
+				}
+			}
+		}
+		return n, last
+	}
+	n, last := holders(&a)
+	m, latest := holders(&b)
+	return cmp.Or(cmp.Compare(n, m), latest.Compare(last))
+}
+
+// register heals a register that some drive has listed as pending.
+func (p *healing) register(ctx context.Context, c catalog, e *entry) error {
+	key, _, err := register.DecodeKey([]byte(e.name))
+	if err != nil {
+		return err
+	}
+	var l *listing
+	if l, p.bucket, err = c.listing(ctx, e.set, key); err != nil {
+		return err
+	}
+	p.ask(ctx, e, key)
+	if e.name = key.Name; l != nil {
+		_, err = p.name(ctx, l, e)
+		return err
+	}
+	return p.leftover(ctx, key, e)
+}
+
+// ask asks drives that did not list a register what they hold of it.
+func (p *healing) ask(ctx context.Context, e *entry, key register.Key) {
+	made, _ := e.versions()
+	for i := range e.views {
+		v := &e.views[i]
+		for version, at := range made {
+			if len(v.value.Entries) > 0 {
+				break
+			}
+			if view, err := inner(p.set.drives[v.drive]).Read(ctx, register.Query{Key: key, Version: version, Made: at}); err == nil {
+				v.value = view
+			}
+		}
+	}
+}
+
+// leftover heals a register of what is no more: a bucket, or an upload. Nobody can have the
+// lock of its key, and nothing of it is shown; but it is pending until no drive has it. What is
+// no tombstone there is left: it counts for nothing.
+func (p *healing) leftover(ctx context.Context, key register.Key, e *entry) error {
+	var gone *register.Record
+	for i := range e.views {
+		for j := range e.views[i].value.Entries {
+			if x := &e.views[i].value.Entries[j]; x.Decided && x.Kind == register.Tombstone && (gone == nil || gone.Changed.Less(x.Changed)) {
+				gone = &x.Record
+			}
+		}
+	}
+	if gone == nil {
+		return nil
+	}
+	p.done.Names++
+	reached := 0
+	for i, d := range p.set.drives {
+		// It is taken only where it is newer than all that the drive had of the register.
+		switch changed, err := inner(d).Install(ctx, key, *gone); {
+		case err == nil:
+			reached++
+			if changed {
+				p.done.Records++
+				p.s.counts.records.Add(1)
+			}
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, register.ErrUnknown):
+			p.done.Absent.add(p.set.first + i)
+		}
+	}
+	if reached < len(p.set.drives) {
+		p.done.Pending++
+		return nil
+	}
+	p.agreed = append(p.agreed, agreement{decision(key, gone, true), true})
+	return nil
+}
+
+// storeCatalog is the catalog of what a Store keeps, as it is when it is asked first.
+type storeCatalog struct {
+	s       *Store
+	buckets map[uint64]*bucket           // by ID; nil: they are not read yet
+	uploads map[uint64]*object.UploadRef // by number; nil: the same
+}
+
+// listing implements catalog.
+func (c *storeCatalog) listing(ctx context.Context, in *set, key register.Key) (*listing, string, error) {
+	switch key.Space {
+	case register.System:
+		return c.s.system(""), "", nil
+	case register.Buckets:
+		return c.s.buckets(), "", nil
+	case register.Objects, register.Uploads:
+		if err := c.readBuckets(ctx); err != nil {
+			return nil, "", err
+		}
+		b := c.buckets[key.Bucket]
+		switch {
+		case b == nil:
+			return nil, "", nil
+		case key.Space == register.Uploads:
+			return c.s.uploads(b, b.Record.Name, ""), b.Record.Name, nil
+		}
+		return c.s.listing(b, b.Record.Name, "", "", object.MaxListLimit), b.Record.Name, nil
+	case register.Parts:
+		if err := c.readUploads(ctx); err != nil {
+			return nil, "", err
+		}
+		if ref := c.uploads[key.Bucket]; ref != nil {
+			return c.s.partsOf(in, *ref, key.Bucket), ref.Bucket, nil
+		}
+	case register.Fleet: // the Ledger's
+	}
+	return nil, "", nil
+}
+
+func (c *storeCatalog) readBuckets(ctx context.Context) error {
+	if c.buckets != nil {
+		return nil
+	}
+	all := make(map[uint64]*bucket)
+	err := c.s.buckets().each(ctx, func(_ string, r *register.Record) (bool, error) {
+		b, err := decodeBucket(r)
+		if err == nil {
+			all[b.ID] = b
+		}
+		return err == nil, err
+	})
+	if err == nil {
+		c.buckets = all
+	}
+	return err
+}
+
+func (c *storeCatalog) readUploads(ctx context.Context) error {
+	if c.uploads != nil {
+		return nil
+	}
+	if err := c.readBuckets(ctx); err != nil {
+		return err
+	}
+	all := make(map[uint64]*object.UploadRef)
+	for _, b := range c.buckets {
+		err := c.s.uploads(b, b.Record.Name, "").each(ctx, func(name string, _ *register.Record) (bool, error) {
+			key, id := splitUpload(name)
+			if number, ok := uploadNumber(id); ok {
+				all[number] = &object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	c.uploads = all
+	return nil
+}
