@@ -33,7 +33,8 @@ type PassKind string
 
 // The kinds.
 const (
-	Everything PassKind = "everything" // drives may have missed something, or a day has gone by
+	Missed     PassKind = "missed"     // what drives are known to have missed is looked at
+	Everything PassKind = "everything" // a drive is new, or a day has gone by
 	Scrub      PassKind = "scrub"      // all shards are read once in a while
 	Asked      PassKind = "asked"      // somebody wants it
 )
@@ -59,6 +60,7 @@ type Pass struct {
 	Bytes    int64     `json:"bytes"`              // of those
 	Damaged  int64     `json:"damaged"`            // shards that were there and not whole
 	Failed   int64     `json:"failed"`             // names that could not be healed
+	Pending  int64     `json:"pending"`            // states that are not on every drive yet, of what was looked at
 	Away     int       `json:"away"`               // drives that were not there at some time
 	Mended   []Mended  `json:"mended,omitempty"`   // the first objects that were healed
 	Left     []Left    `json:"left,omitempty"`     // the first names that were not

@@ -51,6 +51,7 @@ func (p *shownPass) tell(out chan<- prometheus.Metric) {
 	gauge("names", "Names that the pass has looked at.", float64(p.Names))
 	gauge("expected_names", "Names that the one before has found; 0: not known.", float64(p.Expected))
 	gauge("failed_names", "Names that could not be healed.", float64(p.Failed))
+	gauge("pending", "States that were not on every drive when the pass had looked at them.", float64(p.Pending))
 	gauge("shards", "Shards made anew.", float64(p.Shards))
 	gauge("bytes", "Bytes of those.", float64(p.Bytes))
 	gauge("damaged_shards", "Shards that were there and not whole.", float64(p.Damaged))

@@ -9,11 +9,23 @@ import (
 
 // healingShown is what "shoal admin heal --json" tells.
 type healingShown struct {
-	Passes []struct {
-		Kind, State, Bucket, Token     string
-		Deep                           bool
-		Names, Shards, Damaged, Failed int64
+	Passes []passShown
+}
+
+type passShown struct {
+	Kind, State, Bucket, Token              string
+	Deep                                    bool
+	Names, Shards, Damaged, Failed, Pending int64
+}
+
+// healing returns what a node tells of healing.
+func (c *nodes) healing(t *testing.T, i int) (h healingShown) {
+	t.Helper()
+	out, said, _ := shoal(t, append(clientEnv(t), awsEnv()...), "admin", "heal", "--json", "--url", c.servers[i].url)
+	if err := json.Unmarshal([]byte(out), &h); err != nil {
+		t.Fatalf("node %d: %v, %s%s", i, err, out, said)
 	}
+	return h
 }
 
 // TestHealingIsAskedForAndSeenThroughEveryNode changes bits on the drive of one node, has mc heal
@@ -37,16 +49,11 @@ func TestHealingIsAskedForAndSeenThroughEveryNode(t *testing.T) {
 		t.Errorf("what cannot be read would be removed: %v, %s", err, tail(out))
 	}
 	mc.run(t, "admin", "heal", "x")
-	env := append(clientEnv(t), awsEnv()...)
-	for i, s := range c.servers {
-		out, said, _ := shoal(t, env, "admin", "heal", "--json", "--url", s.url)
-		var h healingShown
-		if err := json.Unmarshal([]byte(out), &h); err != nil {
-			t.Fatalf("node %d: %v, %s%s", i, err, out, said)
-		}
+	for i := range c.servers {
+		h := c.healing(t, i)
 		asked := h.Passes[len(h.Passes)-1]
 		if asked.Kind != "asked" || asked.State != "finished" || asked.Bucket != "bucket" || !asked.Deep || asked.Names != int64(len(all)) || asked.Damaged != 2 || asked.Shards != 2 || asked.Failed != 0 {
-			t.Errorf("node %d tells %s", i, out)
+			t.Errorf("node %d tells %+v", i, h)
 		}
 	}
 	for _, lost := range []int{0, 1} {

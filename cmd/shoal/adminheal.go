@@ -21,7 +21,7 @@ func (f *adminFlags) healCommand() *cobra.Command {
 		Use: "heal [BUCKET[/PREFIX]]", Short: "Show what drives lack and what is done about it, or have it done now", Args: cobra.MaximumNArgs(1),
 		Long: `Show which drives lack what others have, how far the pass is that brings it to them, and
 what could not be healed. Passes are made by themselves: a minute after drives may have
-missed something, and once a day. --start asks for one now, over everything or what is
+missed something over that, and once a day over everything. --start asks for one now, over everything or what is
 named; --deep has it read every shard too. The exit code is 3 while something is lacking.`,
 		Example: "  shoal admin heal\n  shoal admin heal --start photos/2026/ --deep",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
@@ -85,29 +85,34 @@ func lacking(h *adminclient.Healing) string {
 	if n := len(h.Offline); n > 0 {
 		return plural(n, "gateway") + " offline, whose drives miss what is stored now"
 	}
+	var last *adminclient.Pass // what one has left the next one looks at as well
 	for i := range h.Passes {
-		p := &h.Passes[i]
-		switch {
-		case p.Kind != "everything":
-		case p.Failed > 0:
-			return plural(int(p.Failed), "name") + " could not be healed"
-		case p.Away > 0:
-			return plural(p.Away, "drive") + " away when drives were looked through last"
-		case p.State == "stopped":
-			return "the last pass over the drives ended before its end"
+		if p := &h.Passes[i]; (p.Kind == "missed" || p.Kind == "everything") && (last == nil || last.Told.Before(p.Told)) {
+			last = p
 		}
+	}
+	switch {
+	case last == nil:
+	case last.Failed > 0:
+		return plural(int(last.Failed), "name") + " could not be healed"
+	case last.Away > 0:
+		return plural(last.Away, "drive") + " away when drives were looked through last"
+	case last.Pending > 0:
+		return plural(int(last.Pending), "state") + " not on every drive when they were looked through last"
+	case last.State == "stopped":
+		return "the last pass over the drives ended before its end"
 	}
 	return ""
 }
 
 // writeHealing writes what is done about what drives lack, for people.
 func writeHealing(w io.Writer, h *adminclient.Healing) error {
-	rows := [][]string{{"PASS", "STATE", "OVER", "BEGUN", "LOOKED AT", "RECORDS", "SHARDS", "SIZE", "DAMAGED", "FAILED", "TO GO"}}
+	rows := [][]string{{"PASS", "STATE", "OVER", "BEGUN", "LOOKED AT", "RECORDS", "SHARDS", "SIZE", "DAMAGED", "FAILED", "PENDING", "TO GO"}}
 	var notes []string
 	for i := range h.Passes {
 		p := &h.Passes[i]
 		rows = append(rows, []string{
-			p.Kind, p.State, over(p), dated(p.Begun), lookedAt(p), decimal(p.Records), decimal(p.Shards), sizeText(p.Bytes), decimal(p.Damaged), decimal(p.Failed), toGo(p),
+			p.Kind, p.State, over(p), dated(p.Begun), lookedAt(p), decimal(p.Records), decimal(p.Shards), sizeText(p.Bytes), decimal(p.Damaged), decimal(p.Failed), decimal(p.Pending), toGo(p),
 		})
 		if p.Error != "" {
 			notes = append(notes, p.Kind+" ended before its end: "+p.Error)
@@ -135,6 +140,9 @@ func over(p *adminclient.Pass) string {
 	what := "everything"
 	if p.Bucket != "" {
 		what = p.Bucket + "/" + p.Prefix
+	}
+	if p.Kind == "missed" {
+		what = "what drives have missed"
 	}
 	if p.Deep {
 		what += ", every shard"

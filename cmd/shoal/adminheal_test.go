@@ -59,6 +59,7 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 		t.Errorf("exit %d, %s\n%s", code, said, out)
 	}
 	for said, p := range map[string]gateway.Pass{
+		"1 state not on": {Kind: gateway.Missed, Token: "t", Ended: now, Pending: 1},
 		"2 drives away":  {Kind: gateway.Everything, Token: "t", Ended: now, Away: 2},
 		"before its end": {Kind: gateway.Everything, Token: "t", Ended: now, Error: "too few drives"},
 	} {

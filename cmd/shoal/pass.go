@@ -39,7 +39,7 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 			k.log.Warn("it could not be told how far a pass over the drives is", "error", err)
 		}
 	}
-	if p.Kind != gateway.Everything { // that one is mostly over before anybody asks
+	if p.Kind != gateway.Everything && p.Kind != gateway.Missed { // these are mostly over before anybody asks
 		tell()
 	}
 	var telling sync.WaitGroup
@@ -83,6 +83,9 @@ func (k *keeper) begin(p *gateway.Pass) {
 		return
 	}
 	p.Token = uuid.New()
+	if p.Kind == gateway.Missed { // how much that is the one before does not say
+		return
+	}
 	before, err := k.passes.last(p.Kind)
 	switch {
 	case err != nil:
@@ -95,7 +98,7 @@ func (k *keeper) begin(p *gateway.Pass) {
 
 // count sets what a pass has done.
 func count(p *gateway.Pass, h *erasure.Healed) {
-	p.Names, p.Records, p.Shards, p.Bytes, p.Damaged, p.Failed = h.Names, h.Records, h.Shards, h.Bytes, h.Damaged, h.Failed
+	p.Names, p.Records, p.Shards, p.Bytes, p.Damaged, p.Failed, p.Pending = h.Names, h.Records, h.Shards, h.Bytes, h.Damaged, h.Failed, h.Pending
 	p.Away = h.Absent.Count()
 	p.Mended, p.Left = nil, nil
 	for _, m := range h.Mended {

@@ -27,7 +27,7 @@ func newPasses(kept records, alone bool) *passes {
 	return &passes{kept: kept, alone: alone, now: time.Now, own: make(map[gateway.PassKind]gateway.Pass)}
 }
 
-// wholeTold is how often the end of a pass over everything is written by who is alone: while a
+// wholeTold is how often the end of a pass that nobody has asked for is written by who is alone: while a
 // drive is away each write is one more that it misses, which calls for a pass.
 const wholeTold = time.Hour
 
@@ -61,7 +61,7 @@ func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
 
 // Passes implements gateway.Healer.
 func (ps *passes) Passes() (all []gateway.Pass, err error) {
-	for _, kind := range []gateway.PassKind{gateway.Everything, gateway.Scrub, gateway.Asked} {
+	for _, kind := range []gateway.PassKind{gateway.Missed, gateway.Everything, gateway.Scrub, gateway.Asked} {
 		p, err := ps.last(kind)
 		if err != nil {
 			return nil, err
@@ -131,7 +131,8 @@ func (ps *passes) tell(ctx context.Context, p gateway.Pass) error {
 	ps.mu.Lock()
 	ps.own[p.Kind] = p
 	ps.mu.Unlock()
-	if ps.alone && (p.Ended.IsZero() || p.Kind == gateway.Everything && p.Told.Sub(recorded.Told) < wholeTold) {
+	often := p.Kind == gateway.Everything || p.Kind == gateway.Missed
+	if ps.alone && (p.Ended.IsZero() || often && p.Told.Sub(recorded.Told) < wholeTold) {
 		return nil
 	}
 	return ps.write(ctx, &p, revision)

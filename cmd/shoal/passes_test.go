@@ -21,7 +21,11 @@ func openKeeper(t *testing.T, alone bool) *keeper {
 	t.Helper()
 	var drives []erasure.Drive
 	for range 4 {
-		drives = append(drives, drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil))
+		d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
+		if err := d.StartLog(); err != nil {
+			t.Fatal(err)
+		}
+		drives = append(drives, d)
 	}
 	locker, log := lock.NewLocal(1), slog.New(slog.DiscardHandler)
 	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: []erasure.SetConfig{{Drives: drives, Parity: 2}}, Locker: locker, Logger: log, Now: time.Now})
@@ -157,6 +161,28 @@ func TestAPassKnowsWhatTheOneBeforeHasFound(t *testing.T) {
 	if p := k.expect(t, gateway.Asked, "t"); p.Expected != 41 {
 		t.Errorf("one that is asked for expects %d", p.Expected)
 	}
+}
+
+// TestAfterAPassOverEverythingOnlyWhatWasMissedIsLookedAt has a keeper start anew: what was
+// looked through an hour ago need not be again.
+func TestAfterAPassOverEverythingOnlyWhatWasMissedIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := openKeeper(t, false)
+		for _, kind := range []gateway.PassKind{gateway.Everything, gateway.Missed} {
+			begun := time.Now()
+			end := k.keep(t.Context())
+			time.Sleep(time.Hour)
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			for _, other := range []gateway.PassKind{gateway.Everything, gateway.Missed} {
+				p, err := k.passes.last(other)
+				if made := p.Begun.After(begun); err != nil || made != (kind == other) || p.Error != "" || kind == gateway.Missed && p.Names > 1 && made {
+					t.Errorf("%s was to be looked at, and of %s it is %+v, %v", kind, other, p, err)
+				}
+			}
+		}
+	})
 }
 
 func TestWhoIsAloneWritesLittle(t *testing.T) {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -19,7 +21,7 @@ const (
 	wholeLook  = 15 * time.Second
 	wholeAgain = time.Minute    // between two passes, at least, unless a drive has come
 	wholeApart = time.Hour      // the same while a drive is away, and what it misses grows
-	wholeEvery = 24 * time.Hour // in any case
+	wholeEvery = 24 * time.Hour // over everything, in any case
 	scrubEvery = 30 * 24 * time.Hour
 	scrubRate  = 8 << 20  // bytes a second, of all drives together
 	askedRate  = 64 << 20 // the same where somebody waits for it
@@ -37,19 +39,25 @@ type standing struct {
 	left    bool // the pass that was made as they stood so has left something
 }
 
-// due reports whether the drives are to be looked through, which was done last at some time,
-// as they stood then.
-func (s standing) due(before standing, since time.Duration) bool {
+// due returns which pass over the drives is to be made, none if it is empty: one was made last
+// at some time, as they stood then, and one over everything was complete at another.
+func (s standing) due(before standing, since, whole time.Duration) gateway.PassKind {
 	changed := s.missed != before.missed || s.joined != before.joined || len(s.blank) > 0 || before.left
 	switch {
-	case since > wholeEvery:
-		return true
 	case since < wholeAgain && s.joined == before.joined:
-		return false
-	case s.offline > 0 && s.joined == before.joined:
-		return changed && since > wholeApart
+		return ""
+	case before.left && s.offline > 0 && s.joined == before.joined && since <= wholeApart:
+		return ""
+	case whole > wholeEvery:
+		return gateway.Everything
+	case since > wholeEvery: // this process has made none yet
+	case !changed, s.offline > 0 && s.joined == before.joined && since <= wholeApart:
+		return ""
 	}
-	return changed
+	if len(s.blank) > 0 {
+		return gateway.Everything
+	}
+	return gateway.Missed
 }
 
 // keeper brings the drives of a set what they lack.
@@ -115,11 +123,58 @@ const maxMended = 1024
 func (k *keeper) tend(ctx context.Context) {
 	last, before := time.Time{}, standing{}
 	for lock.Pause(ctx, wholeSoon); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
-		if now := k.stands(); now.due(before, time.Since(last)) {
-			now.left = !k.heal(ctx)
-			last, before = time.Now(), now
+		now := k.stands()
+		kind := now.due(before, time.Since(last), time.Since(k.wholeSince()))
+		if kind == "" {
+			continue
 		}
+		if kind == gateway.Everything {
+			now.left = !k.heal(ctx)
+		} else {
+			now.left = !k.catchUp(ctx)
+		}
+		last, before = time.Now(), now
 	}
+}
+
+// wholeSince returns when a pass over everything was complete last. Names that it has left are
+// among what is known to be missed.
+func (k *keeper) wholeSince() time.Time {
+	p, err := k.passes.last(gateway.Everything)
+	switch {
+	case err != nil:
+		return time.Time{}
+	case p.Ended.IsZero() || p.Error != "":
+		return p.Complete
+	}
+	return p.Ended
+}
+
+// catchUp brings drives what is known to be missed, and reports whether they have all of that.
+// Where that is not known of all drives it goes through everything.
+func (k *keeper) catchUp(ctx context.Context) (whole bool) {
+	h, err := k.pass(ctx, gateway.Pass{Kind: gateway.Missed}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+		h, err := k.store.HealMissed(ctx, seen)
+		return k.withLedger(ctx, h, err, (*erasure.Ledger).HealMissed)
+	})
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case errors.Is(err, register.ErrNoLog):
+		k.log.Info("a drive cannot tell what others have missed: everything is looked through", "error", err)
+		return k.heal(ctx)
+	case err != nil:
+		k.log.Error("drives could not be given what they have missed, and will be later", "error", err)
+		return false
+	}
+	if h.Records+h.Shards+h.Failed > 0 {
+		k.told("drives were given what they had missed", &h)
+	}
+	return h.Failed == 0 && h.Pending == 0
+}
+
+func (k *keeper) told(msg string, h *erasure.Healed) {
+	k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed, "pending", h.Pending)
 }
 
 // read reads all shards now and then.
@@ -160,15 +215,12 @@ func (k *keeper) scrub(ctx context.Context) {
 
 // heal goes through the drives once, and reports whether they have all they should.
 func (k *keeper) heal(ctx context.Context) (whole bool) {
-	tell := func(msg string, h erasure.Healed) {
-		k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed)
-	}
 	blank := k.stands().blank // those that come meanwhile are for the next time
 	h, err := k.pass(ctx, gateway.Pass{Kind: gateway.Everything}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
 		return k.everything(ctx, 0, func(h erasure.Healed) {
 			seen(h)
 			if h.Records+h.Shards > 0 {
-				tell("drives are being healed", h)
+				k.told("drives are being healed", &h)
 			}
 		})
 	})
@@ -179,7 +231,7 @@ func (k *keeper) heal(ctx context.Context) (whole bool) {
 		return false
 	}
 	if h.Records+h.Shards+h.Failed > 0 || len(blank) > 0 {
-		tell("drives were healed", h)
+		k.told("drives were healed", &h)
 	}
 	var all []string
 	for i, id := range blank {
@@ -202,10 +254,15 @@ func (k *keeper) everything(ctx context.Context, rate int64, seen func(erasure.H
 	} else {
 		h, err = k.store.Heal(ctx, seen)
 	}
+	return k.withLedger(ctx, h, err, (*erasure.Ledger).Heal)
+}
+
+// withLedger adds what healing the Ledger comes to, if there is one and nothing has failed.
+func (k *keeper) withLedger(ctx context.Context, h erasure.Healed, err error, heal func(*erasure.Ledger, context.Context) (erasure.Healed, error)) (erasure.Healed, error) {
 	if err == nil && k.ledger != nil {
 		var kept erasure.Healed
-		kept, err = k.ledger.Heal(ctx)
-		h.Names, h.Records, h.Failed = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed
+		kept, err = heal(k.ledger, ctx)
+		h.Names, h.Records, h.Failed, h.Pending = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed, h.Pending+kept.Pending
 		h.Absent.Add(&kept.Absent)
 		h.Left = append(h.Left, kept.Left...)
 	}

@@ -3,29 +3,37 @@ package main
 import (
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/gateway"
 )
 
 func TestDrivesAreLookedThroughWhenTheyMayLackSomething(t *testing.T) {
 	blank := map[int]string{1: "new"}
+	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
 		now, before standing
 		since       time.Duration
-		want        bool
+		whole       time.Duration // since a pass over everything
+		want        gateway.PassKind
 	}{
-		"nothing has happened":                      {standing{missed: 3}, standing{missed: 3}, time.Hour, false},
-		"a day has gone":                            {standing{}, standing{}, 25 * time.Hour, true},
-		"something was missed":                      {standing{missed: 4}, standing{missed: 3}, 2 * time.Minute, true},
-		"something was missed just after a pass":    {standing{missed: 4}, standing{missed: 3}, 30 * time.Second, false},
-		"a drive is away, and what it misses grows": {standing{missed: 9, offline: 1}, standing{missed: 3, offline: 1}, 10 * time.Minute, false},
-		"and does so for an hour":                   {standing{missed: 9, offline: 1}, standing{missed: 3, offline: 1}, 2 * time.Hour, true},
-		"a drive is back":                           {standing{joined: 1}, standing{offline: 1}, 2 * time.Minute, true},
-		"one is back while another is away":         {standing{joined: 1, offline: 1}, standing{offline: 2}, 2 * time.Minute, true},
-		"a drive is new":                            {standing{blank: blank}, standing{blank: blank}, 2 * time.Minute, true},
-		"the last pass has left something":          {standing{}, standing{left: true}, 2 * time.Minute, true},
-		"it has, since a drive is away":             {standing{offline: 1}, standing{offline: 1, left: true}, 2 * time.Minute, false},
+		"nothing has happened":                       {standing{missed: 3}, standing{missed: 3}, time.Hour, day, ""},
+		"a day has gone":                             {standing{}, standing{}, time.Hour, 25 * time.Hour, gateway.Everything},
+		"a day has gone, and a pass has just failed": {standing{}, standing{left: true}, 30 * time.Second, 25 * time.Hour, ""},
+		"the process has been started":               {standing{}, standing{}, 1e6 * time.Hour, time.Hour, gateway.Missed},
+		"something was missed":                       {standing{missed: 4}, standing{missed: 3}, 2 * time.Minute, time.Hour, gateway.Missed},
+		"something was missed just after a pass":     {standing{missed: 4}, standing{missed: 3}, 30 * time.Second, time.Hour, ""},
+		"a drive is away, and what it misses grows":  {standing{missed: 9, offline: 1}, standing{missed: 3, offline: 1}, 10 * time.Minute, time.Hour, ""},
+		"and does so for an hour":                    {standing{missed: 9, offline: 1}, standing{missed: 3, offline: 1}, 2 * time.Hour, 3 * time.Hour, gateway.Missed},
+		"a drive is back":                            {standing{joined: 1}, standing{offline: 1}, 2 * time.Minute, time.Hour, gateway.Missed},
+		"a drive is back just after a pass":          {standing{joined: 1}, standing{offline: 1}, time.Second, time.Hour, gateway.Missed},
+		"one is back while another is away":          {standing{joined: 1, offline: 1}, standing{offline: 2}, 2 * time.Minute, time.Hour, gateway.Missed},
+		"a drive is new":                             {standing{blank: blank}, standing{blank: blank}, 2 * time.Minute, time.Hour, gateway.Everything},
+		"the last pass has left something":           {standing{}, standing{left: true}, 2 * time.Minute, time.Hour, gateway.Missed},
+		"it has, since a drive is away":              {standing{offline: 1}, standing{offline: 1, left: true}, 2 * time.Minute, time.Hour, ""},
+		"that is so, and a day has gone":             {standing{offline: 1}, standing{offline: 1, left: true}, 2 * time.Minute, 25 * time.Hour, ""},
 	} {
-		if got := c.now.due(c.before, c.since); got != c.want {
-			t.Errorf("%s: %v", name, got)
+		if got := c.now.due(c.before, c.since, c.whole); got != c.want {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

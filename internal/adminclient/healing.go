@@ -16,7 +16,7 @@ type Healing struct {
 
 // Pass is one pass over the drives, under way or over.
 type Pass struct {
-	Kind     string    `json:"kind"`  // everything, scrub or asked
+	Kind     string    `json:"kind"`  // missed, everything, scrub or asked
 	State    string    `json:"state"` // not started, running, finished or stopped
 	Token    string    `json:"token"`
 	Bucket   string    `json:"bucket,omitempty"` // only what is in it; empty: everything
@@ -35,8 +35,9 @@ type Pass struct {
 	Bytes    int64     `json:"bytes"`
 	Damaged  int64     `json:"damaged"`
 	Failed   int64     `json:"failed"`
-	Away     int       `json:"away"` // drives
-	Rate     float64   `json:"rate"` // bytes a second
+	Pending  int64     `json:"pending"` // states that were not on every drive when it had looked at them
+	Away     int       `json:"away"`    // drives
+	Rate     float64   `json:"rate"`    // bytes a second
 	ETA      float64   `json:"eta_seconds,omitempty"`
 	Left     []Left    `json:"left,omitempty"` // the first names that could not be healed
 	Error    string    `json:"error,omitempty"`
