@@ -98,7 +98,7 @@ func diagnoses() map[string]map[string]diagnosed {
 		}),
 		"cifs": of(map[string]diagnosed{
 			"mount": {"warn", "SMB", "mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime 10.99.0.1:/PATH-OF-SHARE /mnt/"}, "several gateways": {"info", "waits 2s", ""},
-			"names": {"info", "names with", ""},
+			"names": {"info", "", ""},
 		}),
 		"fuse.glusterfs": of(map[string]diagnosed{
 			"mount": {"info", "GlusterFS", "--mount-stale"}, "several gateways": {"info", "waits 3s", ""}, "extended attributes": {"ok", "2048", ""}, "names": {"ok", "", ""},

@@ -30,7 +30,7 @@ func TestKeysOfEveryShapeAreKeysOfOneTree(t *testing.T) {
 	ctx, bucket := t.Context(), aws.String("bucket")
 	var c []*s3.Client
 	for _, s := range fleet {
-		c = append(c, newS3(s, noRetry))
+		c = append(c, newS3(s))
 	}
 	_, err := c[0].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
 	must(t, err)

@@ -67,7 +67,7 @@ func fileLocks(_ context.Context, e *Examination) ([]Finding, error) {
 	}
 	_, nolock := e.mount.option("nolock")
 	f := Finding{
-		Check: check, Severity: Info, Found: "there are none: " + fmt.Sprint(errs[0]),
+		Check: check, Severity: Info, Found: "there are none: " + errors.Join(errs[:]...).Error(),
 		Effect: "A gateway with --single-gateway does not notice another one. Gateways that share the tree need no such locks.",
 	}
 	if nolock {

@@ -17,7 +17,7 @@ func (f *osFile) Flock() error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EACCES): // which SMB says
 		return f.fail("flock", ErrLocked)
 	case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
 		return f.fail("flock", &classed{ErrUnsupported, err})
