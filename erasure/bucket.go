@@ -43,6 +43,16 @@ func decodeBucket(r *register.Record) (*bucket, error) {
 	return &b, nil
 }
 
+// everyBucket returns all buckets.
+func (s *Store) everyBucket(ctx context.Context) (all []*bucket, err error) {
+	err = s.buckets().each(ctx, func(_ string, r *register.Record) (bool, error) {
+		b, err := decodeBucket(r)
+		all = append(all, b)
+		return err == nil, err
+	})
+	return all, err
+}
+
 // record returns the bucket as a state of its register.
 func (b *bucket) record(s *Store) (register.Record, error) {
 	v, err := json.Marshal(b)

@@ -155,17 +155,10 @@ func (s *Store) healBuckets(ctx context.Context, p *healing) ([]*bucket, error) 
 	if err := p.space(ctx, s.system("")); err != nil {
 		return nil, err
 	}
-	var all []*bucket
-	l := s.buckets()
-	if err := p.space(ctx, l); err != nil {
+	if err := p.space(ctx, s.buckets()); err != nil {
 		return nil, err
 	}
-	err := l.each(ctx, func(_ string, r *register.Record) (bool, error) {
-		b, err := decodeBucket(r)
-		all = append(all, b)
-		return err == nil, err
-	})
-	return all, err
+	return s.everyBucket(ctx)
 }
 
 // inside heals what is in a bucket, of keys that begin with prefix.

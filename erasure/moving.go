@@ -32,12 +32,7 @@ func (s *Store) Move(ctx context.Context, seen func(Moved)) (Moved, error) {
 	if e.table.Phase != placement.Moving {
 		return m.done, nil
 	}
-	var buckets []*bucket
-	err := s.buckets().each(ctx, func(_ string, r *register.Record) (bool, error) {
-		b, err := decodeBucket(r)
-		buckets = append(buckets, b)
-		return err == nil, err
-	})
+	buckets, err := s.everyBucket(ctx)
 	for _, b := range buckets {
 		for _, set := range s.sets {
 			if err == nil && e.sources[set] {

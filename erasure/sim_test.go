@@ -1,6 +1,7 @@
 package erasure_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -38,6 +39,7 @@ type world struct {
 	r      *rand.Rand
 	faults bool
 	down   map[int]bool // drives that do not answer
+	rough  int          // of 100 commits, how many get lost besides
 	late   sync.WaitGroup
 }
 
@@ -57,6 +59,32 @@ func (w *world) isDown(i int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.faults && w.down[i]
+}
+
+// turn has the weather turn: other drives of each set are down.
+func (w *world) turn(sets, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.down)
+	for set := range sets {
+		for range w.r.IntN(n/2 + 1) {
+			w.down[set*n+w.r.IntN(n)] = true
+		}
+	}
+}
+
+// be sets how many commits of 100 get lost, and whether there are faults at all.
+func (w *world) be(faults bool, rough int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults, w.rough = faults, rough
+}
+
+// loses reports whether a commit gets lost because it is rough.
+func (w *world) loses() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.r.IntN(100) < w.rough
 }
 
 // link is the way to a drive.
@@ -98,6 +126,9 @@ func overErr(l *link, call func() error) error {
 }
 
 func (l *link) Commit(ctx context.Context, c register.Change) error {
+	if l.w.loses() {
+		return errLost
+	}
 	return overErr(l, func() error { return l.d.Commit(context.WithoutCancel(ctx), c) })
 }
 
@@ -218,6 +249,7 @@ func (k *locker) Acquire(ctx context.Context, mode lock.Mode, names ...string) (
 
 // op is one operation of a history.
 type op struct {
+	key  string
 	kind string // put, get, delete, cas
 	arg  string // what is put
 	old  string // what cas expects
@@ -230,33 +262,74 @@ type result struct {
 	unknown bool
 }
 
-// registerModel is a key that holds a value, or nothing.
+// registerModel is a key that holds a value, or nothing. What is not known to have happened may
+// not have.
 func registerModel() porcupine.Model {
-	return porcupine.Model{
-		Init: func() any { return "" },
-		Step: func(state, input, output any) (bool, any) {
+	model := porcupine.NondeterministicModel{
+		Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+			keys := make(map[string][]porcupine.Operation)
+			for _, o := range history {
+				keys[o.Input.(op).key] = append(keys[o.Input.(op).key], o)
+			}
+			return slices.Collect(maps.Values(keys))
+		},
+		Init: func() []any { return []any{""} },
+		Step: func(state, input, output any) []any {
 			s, in, out := state.(string), input.(op), output.(result)
-			switch in.kind {
-			case "get":
-				return out.value == s, s
-			case "put":
-				return true, in.arg
-			case "delete":
-				return true, ""
-			}
+			after := in.arg
 			switch {
-			case out.unknown && s != in.old:
-				return true, s
-			case out.refused:
-				return s != in.old, s
+			case in.kind == "delete":
+				after = ""
+			case in.kind == "get" && out.value != s, in.kind == "cas" && out.refused == (s == in.old) && !out.unknown:
+				return nil
+			case in.kind == "get", in.kind == "cas" && s != in.old:
+				return []any{s}
 			}
-			return s == in.old, in.arg
+			if out.unknown {
+				return []any{s, after}
+			}
+			return []any{after}
 		},
 		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 	}
+	return model.ToModel()
 }
 
-// client does operations on one key and notes them.
+// bound says until when what is not known to have happened may have: until the first change ends
+// that began after it and has been answered. Tokens forbid it from then on.
+func bound(history []porcupine.Operation) {
+	for i := range history {
+		o := &history[i]
+		if !o.Output.(result).unknown {
+			continue
+		}
+		ended := o.Return
+		o.Return = int64(time.Hour)
+		for _, later := range history {
+			out := later.Output.(result)
+			if changes := later.Input.(op).key == o.Input.(op).key && later.Input.(op).kind != "get" && !out.unknown && !out.refused; changes && later.Call > ended {
+				o.Return = min(o.Return, later.Return)
+			}
+		}
+	}
+}
+
+// legal reports whether a history is one of registers.
+func legal(history []porcupine.Operation) bool {
+	bound(history)
+	return porcupine.CheckOperationsTimeout(registerModel(), history, 5*time.Second) != porcupine.Illegal
+}
+
+// tell logs a history.
+func tell(t *testing.T, history []porcupine.Operation) {
+	t.Helper()
+	slices.SortFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	for _, o := range history {
+		t.Logf("%3d %9d %9d %+v -> %+v", o.ClientId, o.Call/1000, o.Return/1000, o.Input, o.Output)
+	}
+}
+
+// client does operations on keys and notes them.
 type client struct {
 	store *erasure.Store
 	id    int
@@ -265,31 +338,44 @@ type client struct {
 }
 
 func (c *client) run(t *testing.T, steps int) (history []porcupine.Operation) {
-	key := object.Ref{Bucket: "bucket", Key: "k"}
 	last := ""
 	for i := range steps {
-		in := op{kind: []string{"get", "get", "put", "delete", "cas", "cas"}[c.r.IntN(6)], arg: fmt.Sprintf("%d.%d", c.id, i)}
+		in := op{key: "k", kind: []string{"get", "get", "put", "delete", "cas", "cas"}[c.r.IntN(6)], arg: fmt.Sprintf("%d.%d", c.id, i)}
 		if in.kind == "cas" {
 			in.old = last
 		}
-		call := time.Since(c.start)
-		out, happened := c.do(t, key, in)
+		o, happened := c.note(t, in)
 		if !happened {
 			continue
 		}
 		if in.kind == "get" {
-			last = out.value
-		}
-		o := porcupine.Operation{ClientId: c.id, Input: in, Call: int64(call), Output: out, Return: int64(time.Since(c.start))}
-		if out.unknown {
-			o.Return = int64(time.Hour)
-			history = append(history, o)
-			c.id += 100 // a client has one operation at a time
-			continue
+			last = o.Output.(result).value
 		}
 		history = append(history, o)
 	}
 	return history
+}
+
+// note carries out an operation and notes it.
+func (c *client) note(t *testing.T, in op) (o porcupine.Operation, happened bool) {
+	o = porcupine.Operation{ClientId: c.id, Input: in, Call: int64(time.Since(c.start))}
+	out, happened := c.do(t, object.Ref{Bucket: "bucket", Key: in.key}, in)
+	o.Output, o.Return = out, int64(time.Since(c.start))
+	if out.unknown {
+		c.id += 100 // a client has one operation at a time
+	}
+	return o, happened
+}
+
+// sees notes what is there of a key when all is well.
+func (c *client) sees(t *testing.T, key string) porcupine.Operation {
+	t.Helper()
+	call := int64(time.Since(c.start))
+	v, err := c.get(t.Context(), object.Ref{Bucket: "bucket", Key: key})
+	if err != nil {
+		t.Errorf("with all drives there again: %v", err)
+	}
+	return porcupine.Operation{ClientId: c.id, Input: op{key: key, kind: "get"}, Call: call, Output: result{value: v}, Return: int64(time.Since(c.start)) + 1}
 }
 
 // do carries out an operation. One that failed without a trace has not happened.
@@ -391,32 +477,42 @@ func loseNotes(all []*link) {
 
 // toAndFro has everything move from the first set to the second, and back, until stop is closed.
 func toAndFro(t *testing.T, gateways []*erasure.Store, stop <-chan struct{}) {
-	for to := 1; ; to = 1 - to {
-		shares := []int{0, 0}
-		shares[to] = 1
-		next := gateways[0].Placement().Rebalanced(shares)
-		for ; ; next = next.Next() {
-			for _, g := range gateways { // all of them, before the next phase
-				if err := g.Place(t.Context(), next); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-			if next.Phase == placement.Settled {
-				break
-			}
-			for next.Phase == placement.Moving {
-				m, err := gateways[to].Move(t.Context(), nil)
-				if err == nil && m.Names == 0 {
-					break
-				}
-				if paused(stop) {
-					return // it stays as it is, and must be read as it was
-				}
+	for to := 1; !paused(stop); to = 1 - to {
+		if !moveTo(t, gateways, to, gateways[to].Clear, func() bool { return paused(stop) }) {
+			return // it stays as it is, and must be read as it was
+		}
+	}
+}
+
+// moveTo has everything move to a set, for which prepare has it cleared, and reports whether it is
+// there: as long as something fails, wait says whether to give up.
+func moveTo(t *testing.T, gateways []*erasure.Store, to int, prepare func(context.Context, *placement.Table) error, wait func() (over bool)) bool {
+	shares := []int{0, 0}
+	shares[to] = 1
+	next := gateways[0].Placement().Rebalanced(shares)
+	for prepare(t.Context(), next) != nil {
+		if wait() {
+			return false
+		}
+	}
+	for ; ; next = next.Next() {
+		for _, g := range gateways { // all of them, before the next phase
+			if err := g.Place(t.Context(), next); err != nil {
+				t.Error(err)
+				return false
 			}
 		}
-		if paused(stop) {
-			return
+		if next.Phase == placement.Settled {
+			return true
+		}
+		for next.Phase == placement.Moving {
+			m, err := gateways[to].Move(t.Context(), nil)
+			if err == nil && m.Names == 0 {
+				break
+			}
+			if wait() {
+				return false
+			}
 		}
 	}
 }
@@ -431,13 +527,9 @@ func paused(stop <-chan struct{}) bool {
 	}
 }
 
-// simulate runs a history, spoils what the drives hold, heals what they have missed, and returns
-// in what they still differ.
-func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []string) {
-	n := []int{3, 4, 5, 6}[seed%4]
-	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}}
-	links := make([][]erasure.Drive, 1+seed%2)
-	var all []*link
+// build returns drives, n for each set, and two gateways to them, with a bucket.
+func build(t *testing.T, w *world, sets, n int) (links [][]*link, gateways []*erasure.Store) {
+	links = make([][]*link, sets)
 	for i := range links {
 		for j := range n {
 			kv := drive.NewMemory()
@@ -445,17 +537,20 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 			if err := l.d.StartLog(); err != nil {
 				t.Fatal(err)
 			}
-			links[i], all = append(links[i], l), append(all, l)
+			links[i] = append(links[i], l)
 		}
 	}
 	locks := &locker{w: w, held: map[string]chan struct{}{}}
-	var gateways []*erasure.Store
 	for range 2 {
-		var sets []erasure.SetConfig
+		var configs []erasure.SetConfig
 		for _, set := range links {
-			sets = append(sets, erasure.SetConfig{Drives: slices.Clone(set), Parity: n / 2})
+			c := erasure.SetConfig{Parity: n / 2}
+			for _, l := range set {
+				c.Drives = append(c.Drives, l)
+			}
+			configs = append(configs, c)
 		}
-		s, err := erasure.New(context.Background(), erasure.Config{Sets: sets, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		s, err := erasure.New(context.Background(), erasure.Config{Sets: configs, Locker: locks, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -464,9 +559,17 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 	if err := gateways[0].CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
 		t.Fatal(err)
 	}
-	w.mu.Lock()
-	w.faults = true
-	w.mu.Unlock()
+	return links, gateways
+}
+
+// simulate runs a history, spoils what the drives hold, heals what they have missed, and returns
+// in what they still differ.
+func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []string) {
+	n := []int{3, 4, 5, 6}[seed%4]
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}}
+	links, gateways := build(t, w, 1+int(seed%2), n) //nolint:gosec // one or two
+	all := slices.Concat(links...)
+	w.be(true, 0)
 	start := time.Now()
 	var mu sync.Mutex
 	var history []porcupine.Operation
@@ -489,14 +592,7 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 				return
 			case <-time.After(w.delay(100*time.Millisecond) + 10*time.Millisecond):
 			}
-			w.mu.Lock()
-			clear(w.down)
-			for set := range links {
-				for range w.r.IntN(n/2 + 1) {
-					w.down[set*n+w.r.IntN(n)] = true
-				}
-			}
-			w.mu.Unlock()
+			w.turn(len(links), n)
 		}
 	})
 	if len(links) > 1 {
@@ -506,9 +602,7 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 	close(stop)
 	weather.Wait()
 	w.late.Wait()
-	w.mu.Lock()
-	w.faults = false
-	w.mu.Unlock()
+	w.be(false, 0)
 	spoil(all)
 	healed := seed%4 < 2 // before or after somebody reads
 	if healed {
@@ -518,12 +612,7 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 	last := &client{store: gateways[0], id: 9000, r: rand.New(rand.NewPCG(seed, 99)), start: start}
 	for i, g := range gateways {
 		last.store, last.id = g, 9000+i
-		call := int64(time.Since(start))
-		v, err := last.get(t.Context(), object.Ref{Bucket: "bucket", Key: "k"})
-		if err != nil {
-			t.Errorf("seed %d: with all drives there again: %v", seed, err)
-		}
-		history = append(history, porcupine.Operation{ClientId: last.id, Input: op{kind: "get"}, Call: call, Output: result{value: v}, Return: int64(time.Since(start)) + 1})
+		history = append(history, last.sees(t, "k"))
 	}
 	time.Sleep(time.Minute) // calls that nobody waits for come to their end
 	if !healed {
@@ -534,15 +623,12 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 			t.Error(err)
 		}
 	}
-	if got := porcupine.CheckOperationsTimeout(registerModel(), history, 5*time.Second); got == porcupine.Illegal {
-		slices.SortFunc(history, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
-		for _, o := range history {
-			t.Logf("%3d %9d %9d %+v -> %+v", o.ClientId, o.Call/1000, o.Return/1000, o.Input, o.Output)
-		}
+	if !legal(history) {
+		tell(t, history)
 		t.Errorf("seed %d: this is no history of one register", seed)
 	}
 	for i := range links {
-		different = append(different, compare(all[i*n:(i+1)*n])...)
+		different = append(different, compare(links[i])...)
 	}
 	return different
 }

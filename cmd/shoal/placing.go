@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -40,7 +41,7 @@ type placer struct {
 	// before it.
 	follow func(epoch uint64) bool
 	placed atomic.Uint64 // the epoch by which this process does
-	waits  int           // how often in turn the others have not followed
+	waits  int           // how often in turn the next step had to
 }
 
 // baseTable is the Table of sets of which those that were formed first have everything, by how
@@ -132,32 +133,45 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 	if err != nil {
 		return placeLook, err
 	}
+	next := t.Next()
 	if t.Phase == placement.Settled {
 		shares, err := p.shares()
 		if err != nil {
 			return placeLook, err
 		}
-		next := t.Rebalanced(shares)
-		if next == nil {
+		if next = t.Rebalanced(shares); next == nil {
 			return placeLook, nil
 		}
-		p.log.Info("objects are to be moved to other sets of drives", "placement", next.Epoch, "partitions", next.Moves())
-		return placeSoon, p.set(ctx, next, revision)
 	}
 	if !p.follow(t.Epoch) {
-		if p.waits++; p.waits%waitsTold == 0 {
-			p.log.Warn("objects wait to be moved: not all nodes are there, or an operation that began before does not end", "placement", t.Epoch)
-		}
+		p.wait("not all nodes are there, or an operation that began before does not end", t)
 		return placeSoon, nil
 	}
-	p.waits = 0
-	if t.Phase == placement.Moving {
+	switch t.Phase {
+	case placement.Settled:
+		if err := p.store.Clear(ctx, next); errors.Is(err, erasure.ErrAway) {
+			p.wait("a drive of those that they are to go to is not there", t)
+			return placeLook, nil
+		} else if err != nil {
+			return placeLook, fmt.Errorf("prepare placement %d: %w", next.Epoch, err)
+		}
+		p.log.Info("objects are to be moved to other sets of drives", "placement", next.Epoch, "partitions", next.Moves())
+	case placement.Announced:
+	case placement.Moving:
 		if done, err := p.move(ctx); err != nil || !done {
 			return placeLook, err
 		}
-		p.log.Info("all objects are where they are to be", "placement", t.Epoch+1)
+		p.log.Info("all objects are where they are to be", "placement", next.Epoch)
 	}
-	return placeSoon, p.set(ctx, t.Next(), revision)
+	p.waits = 0
+	return placeSoon, p.set(ctx, next, revision)
+}
+
+// wait takes note that the next step has to wait, and says why now and then.
+func (p *placer) wait(why string, t *placement.Table) {
+	if p.waits++; p.waits%waitsTold == 0 {
+		p.log.Warn("objects wait to be moved: "+why, "placement", t.Epoch)
+	}
 }
 
 func (p *placer) set(ctx context.Context, t *placement.Table, revision uint64) error {

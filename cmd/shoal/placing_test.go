@@ -13,15 +13,36 @@ import (
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
 	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 )
 
+// gone is a drive that can be away from scans.
+type gone struct {
+	erasure.Drive
+	away atomic.Bool
+}
+
+func (g *gone) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	if g.away.Load() {
+		return register.ScanPage{}, errors.New("the drive is away")
+	}
+	return g.Drive.Scan(ctx, q) //nolint:wrapcheck // it is the drive
+}
+
 // openPlacer returns what places fifty objects on two sets in memory, of which the second was
 // added. It is not running.
 func openPlacer(t *testing.T) *placer {
+	t.Helper()
+	p, _ := openPlacerWithout(t)
+	return p
+}
+
+// openPlacerWithout is openPlacer, and returns a drive of the second set.
+func openPlacerWithout(t *testing.T) (*placer, *gone) {
 	t.Helper()
 	var sets []erasure.SetConfig
 	for range 2 {
@@ -31,6 +52,8 @@ func openPlacer(t *testing.T) *placer {
 		}
 		sets = append(sets, s)
 	}
+	last := &gone{Drive: sets[1].Drives[1]}
+	sets[1].Drives[1] = last
 	locker, log, base := lock.NewLocal(1), slog.New(slog.DiscardHandler), baseTable([]int{2, 2}, 1)
 	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: sets, Table: base, Locker: locker, Logger: log, Now: time.Now})
 	if err != nil {
@@ -54,7 +77,7 @@ func openPlacer(t *testing.T) *placer {
 	if err := p.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return p, last
 }
 
 // second returns how many partitions the second set has, and fails the test if not all objects
@@ -122,6 +145,26 @@ func TestNothingMovesBeforeEverybodyKnows(t *testing.T) {
 				t.Errorf("while some know no more than epoch %d it is phase %d, want %d", epoch, got, want)
 			}
 			known.Add(1)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNothingMovesWhileADriveIsAwayOfWhereItWouldGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, last := openPlacerWithout(t)
+		last.away.Store(true)
+		end := p.run(t.Context())
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != 0 {
+			t.Errorf("while a drive is away the set gets %d partitions", n)
+		}
+		last.away.Store(false)
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != placement.Partitions/2 {
+			t.Errorf("when it is back the set gets %d partitions", n)
 		}
 		if err := end(); err != nil {
 			t.Error(err)

@@ -145,6 +145,17 @@ func (t *Table) Sources() map[int]bool {
 	return sources
 }
 
+// Destinations returns the sets that partitions go to, by their numbers.
+func (t *Table) Destinations() map[int]bool {
+	destinations := make(map[int]bool)
+	for p := range t.Homes {
+		if t.From[p] != t.Homes[p] {
+			destinations[int(t.Homes[p])] = true
+		}
+	}
+	return destinations
+}
+
 // tableVersion is the first byte of a Table that is kept.
 const tableVersion = 1
 

@@ -1,0 +1,125 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// ErrAway says that a drive is not there of a set that partitions are to go to.
+var ErrAway = errors.New("erasure: a drive of a set that objects are to go to is away")
+
+// errReplaced says that keys are not placed any more by the Table that something is done for.
+var errReplaced = errors.New("erasure: another placement is in force")
+
+// Clear makes sure that no set has anything of the partitions that come to it by a Table, which
+// is the one after that in force and not in force anywhere yet. A write that missed its quorum, or
+// came late, may have left a state there when they were there before; it would come back with them,
+// whatever has become of the key meanwhile. It fails with ErrAway while a drive is not
+// there: nobody knows what that one holds. Everybody acts by the Table in force.
+func (s *Store) Clear(ctx context.Context, next *placement.Table) error {
+	e := s.enter() // the next Table comes into force when this is over
+	defer e.leave()
+	if e.table.Phase != placement.Settled || next.Epoch != e.table.Epoch+1 {
+		return fail("clear", "", errReplaced)
+	}
+	buckets, err := s.everyBucket(ctx)
+	c := &clearing{p: healing{s: s}, by: e, next: next}
+	for i := range next.Destinations() {
+		c.p.set = s.sets[i]
+		for _, b := range buckets {
+			if err == nil {
+				err = c.bucket(ctx, b)
+			}
+		}
+	}
+	return fail("clear", "", err)
+}
+
+// clearing is one such pass.
+type clearing struct {
+	p    healing // by which all drives of a set are read
+	by   *epoch
+	next *placement.Table
+}
+
+// bucket clears what the set has of a bucket, and of its uploads.
+func (c *clearing) bucket(ctx context.Context, b *bucket) error {
+	l := c.p.s.listing(b, b.Record.Name, "", "", object.MaxListLimit)
+	if err := c.names(ctx, l, func(string) error { return nil }); err != nil {
+		return err
+	}
+	return c.names(ctx, c.p.s.uploads(b, b.Record.Name, ""), func(name string) error {
+		key, id := splitUpload(name)
+		return c.p.s.dropParts(ctx, c.p.set, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
+	})
+}
+
+// names clears the names of a listing that come to the set, and calls cleared for each of which
+// something was there.
+func (c *clearing) names(ctx context.Context, l *listing, cleared func(name string) error) error {
+	for from, below, more := "", (register.Token{}), true; more; {
+		entries, further, err := c.p.scan(ctx, l, from, below)
+		switch {
+		case err != nil:
+			return err
+		case c.p.done.Absent.Count() > 0:
+			return ErrAway
+		case c.p.s.epoch.Load() != c.by:
+			return errReplaced
+		}
+		more = further && len(entries) > 0
+		for i := range entries {
+			e := &entries[i]
+			made, cut := e.versions()
+			if c.comes(l.keyOf(e.name)) {
+				found, err := c.name(ctx, l, e, made)
+				if err == nil && found {
+					err = cleared(e.name)
+				}
+				if err != nil {
+					return fmt.Errorf("clear %q: %w", e.name, err)
+				}
+			}
+			from, below = behind(*e), register.Token{}
+			if !cut.IsZero() { // it has more versions
+				from, below, more = e.name, cut, true
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// comes reports whether a key comes to the set.
+func (c *clearing) comes(key string) bool {
+	p := placement.Partition(c.p.s.cfg.Seed, key)
+	return c.next.From[p] != c.next.Homes[p] && c.p.s.sets[c.next.Homes[p]] == c.p.set
+}
+
+// name commits that there are no registers any more of those that drives have listed, and reports
+// whether there were any. All drives have answered.
+func (c *clearing) name(ctx context.Context, l *listing, e *entry, made map[string]register.Token) (found bool, err error) {
+	var left []register.Record
+	for version, at := range made {
+		j := register.Judge(views(len(e.set.drives), e.views, version), true)
+		if j.Verdict != register.Committed || j.Record.Kind != register.Tombstone {
+			left = append(left, register.Record{Version: version, Kind: register.Tombstone, Made: at, Quorum: e.set.majority()})
+		}
+	}
+	if len(left) == 0 {
+		return false, nil
+	}
+	return true, c.p.s.holding(ctx, l.place(e.set, e.name), func(ctx context.Context, h *hold) error {
+		for _, gone := range left {
+			if err := h.commit(ctx, e.set, gone, commitment{settles: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
