@@ -145,7 +145,10 @@ func (s *Store) deleteSlot(ref object.Ref, slot keypath.Slot, want *vfs.Stat) er
 func (s *Store) syncRemoval(ref object.Ref, path string, dir vfs.Dir) error {
 	left := s.prune(ref, path)
 	if left == parentOf(path) {
-		return s.syncDir(dir)
+		if err := s.syncDir(dir); !isGone(err) {
+			return err
+		}
+		// Another gateway has removed it since.
 	}
 	return s.syncLowest(ref, left)
 }
@@ -160,18 +163,22 @@ func (s *Store) syncSlots(ref object.Ref) error {
 	return nil
 }
 
-// syncLowest makes the lowest directory durable that is left of a path.
+// syncLowest makes the lowest directory durable that is left of a path, while
+// other gateways may be removing it.
 func (s *Store) syncLowest(ref object.Ref, path string) error {
 	if !s.syncsDirs() {
 		return nil
 	}
 	for {
-		lowest, err := retryStale(func() (vfs.Dir, error) { return s.root.OpenDir(path) })
-		switch {
-		case err == nil:
+		err := retryStaleErr(func() error {
+			lowest, err := s.root.OpenDir(path)
+			if err != nil {
+				return err
+			}
 			defer closeDir(lowest)
 			return lowest.Sync()
-		case !isAbsent(err) || path == ref.Bucket:
+		})
+		if err == nil || !isAbsent(err) || path == ref.Bucket {
 			return err
 		}
 		path = parentOf(path)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -160,6 +161,35 @@ func TestStaleHandlesAreTriedAgainInAFleet(t *testing.T) {
 				} else if seen := everything(t, w.gateways[1]); !maps.Equal(seen, after) {
 					t.Errorf("call %d, %v %q: %s", n, failed.Op, failed.Path, difference(seen, after, after))
 				}
+			}
+		})
+	}
+}
+
+// TestADeletionIsDoneThoughAnotherGatewayRemovesItsDirectory before it is durable: a server
+// of NFS knows the handle no more.
+func TestADeletionIsDoneThoughAnotherGatewayRemovesItsDirectory(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"where the object was": "p/a", "above what was pruned": "p/q/a"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := threeOn(t, "memory")
+			must(t, putIn(t.Context(), w.gateways[0], key, "text", nil))
+			must(t, putIn(t.Context(), w.gateways[1], "p/b", "text", nil))
+			var once sync.Once
+			remove := w.faults[0].Inject(func(c vfs.OpCall) (err error) {
+				if c.Op == vfs.OpSyncDir && c.Path == bucket+"/p" {
+					once.Do(func() {
+						must(t, drop(t.Context(), w.gateways[1], ref("p/b"), nil))
+						err = &injected{syscall.ESTALE}
+					})
+				}
+				return err
+			})
+			must(t, drop(t.Context(), w.gateways[0], ref(key), nil))
+			remove()
+			if left, err := keys(t.Context(), w.gateways[2], object.Query{}); err != nil || len(left) > 0 {
+				t.Errorf("left are %q, %v", left, err)
 			}
 		})
 	}

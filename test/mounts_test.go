@@ -166,7 +166,7 @@ func TestSlowReadersOfOneTreeKeepNobodyWaiting(t *testing.T) {
 	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("key")
 	var c []*s3.Client
 	for _, s := range fleet {
-		c = append(c, newS3(s, noRetry))
+		c = append(c, newS3(s))
 	}
 	_, err := c[0].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
 	must(t, err)
