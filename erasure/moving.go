@@ -191,6 +191,11 @@ func (m *mover) transfer(ctx context.Context, h *hold, ref object.Ref, r *regist
 	if err != nil {
 		return next, nil, how, err
 	}
+	next = register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: to.majority()}
+	if r.Kind == register.Marker { // it has no contents, and is not cut in any way
+		next.Value = r.Value
+		return next, nil, how, nil
+	}
 	codec, err := m.s.codec(v.geometry)
 	if err != nil {
 		return next, nil, how, err
@@ -200,7 +205,6 @@ func (m *mover) transfer(ctx context.Context, h *hold, ref object.Ref, r *regist
 		g = &cut
 	}
 	source := &handle{s: m.s, set: h.moves.from, ctx: ctx, codec: codec, v: v, info: object.Info{Bucket: ref.Bucket, Key: ref.Key}}
-	next = register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: to.majority()}
 	how.targets = slices.Repeat([]bool{true}, len(to.drives))
 	moved := *v
 	moved.geometry, moved.start, moved.contents = *g, to.start(ref.Key), nil

@@ -1,8 +1,10 @@
 package erasure_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -122,6 +124,51 @@ func shuttle(ctx context.Context, t *testing.T, s *erasure.Store) (versions int6
 		}
 	}
 	return versions
+}
+
+func TestEveryKindOfVersionMoves(t *testing.T) {
+	s := openSets(t, erasure.SetConfig{Drives: drives(4), Parity: 2}, erasure.SetConfig{Drives: drives(4), Parity: 2})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.CreateBucket(t.Context(), object.Bucket{Name: "bucket", Versioning: object.Versioned}))
+	list := func() (all []object.VersionInfo) {
+		page, err := s.ListVersions(t.Context(), object.VersionQuery{Bucket: "bucket", Limit: 1000})
+		must(err)
+		return page.Versions
+	}
+	for i := range 16 {
+		ref := put(t, s, fmt.Sprint("k", i), bytes.Repeat([]byte{byte(i)}, i*2000))
+		if i%2 == 0 {
+			_, err := s.Delete(t.Context(), ref, nil)
+			must(err)
+		}
+		if i%4 == 0 {
+			put(t, s, ref.Key, nil)
+		}
+	}
+	before := list()
+	for _, weights := range [][]int{{1, 9}, {9, 1}} {
+		for next := s.Placement().Rebalanced(weights); ; next = next.Next() {
+			must(s.Place(t.Context(), next))
+			for found := int64(1); next.Phase == placement.Moving && found > 0; {
+				m, err := s.Move(t.Context(), nil)
+				if must(err); m.Failed > 0 {
+					t.Fatalf("%d names could not be moved", m.Failed)
+				}
+				found = m.Names
+			}
+			if next.Phase == placement.Settled {
+				break
+			}
+		}
+		if after := list(); !reflect.DeepEqual(after, before) {
+			t.Errorf("%d versions were there, and now there are %d, or others", len(before), len(after))
+		}
+	}
 }
 
 // A drive of the second set misses objects. Afterwards it is told which they are, and a drive
