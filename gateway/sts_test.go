@@ -179,7 +179,11 @@ func TestTemporaryCredentialsNeedTheirOwnToken(t *testing.T) {
 	}
 	o.refused("InvalidAccessKeyId", with(""))
 	o.refused("InvalidToken", with(other.SessionToken))
-	o.refused("InvalidToken", with("x"+one.SessionToken[1:]))
+	first := "x"
+	if strings.HasPrefix(one.SessionToken, first) {
+		first = "y"
+	}
+	o.refused("InvalidToken", with(first+one.SessionToken[1:]))
 	o.refused("InvalidToken", with(strings.Repeat("A", 16<<10)))
 	o.refused("InvalidToken", call{method: "GET", path: "/bucket/k", token: one.SessionToken})
 	wrong := one.as(read)
