@@ -117,3 +117,34 @@ func TestASmallShardThatIsNotWholeIsNotUsed(t *testing.T) {
 		t.Error("what was read is not what was written")
 	}
 }
+
+// TestARecordThatARequestHasReadIsNotReadAgain: but under a lock it is, so that nothing is written
+// to a bucket that is no more.
+func TestARecordThatARequestHasReadIsNotReadAgain(t *testing.T) {
+	s, all := askedDrives(t, 0)
+	ref := put(t, s, "k", []byte("content"))
+	b, err := s.StatBucket(t.Context(), "bucket")
+	if err != nil || b.ID == 0 {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	ctx := object.WithBucket(t.Context(), b)
+	for _, a := range all {
+		a.records.Store(0)
+	}
+	if _, err := s.Stat(ctx, ref); err != nil || all[0].records.Load() != 1 {
+		t.Errorf("%d records were read, and should have been the object's: %v", all[0].records.Load(), err)
+	}
+	if _, err := s.Stat(ctx, object.Ref{Bucket: "other", Key: "k"}); object.KindOf(err) != object.NoSuchBucket {
+		t.Errorf("another bucket: %v", err)
+	}
+	if _, err := s.Delete(t.Context(), ref, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Put(ctx, ref, object.PutInput{Body: objecttest.NewBody([]byte("late"), object.CRC64NVME)})
+	if kind := object.KindOf(err); kind != object.NoSuchBucket && kind != object.Unavailable { // drives may be forgetting it just now
+		t.Errorf("a bucket that is no more: %v", err)
+	}
+}
