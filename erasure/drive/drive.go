@@ -22,8 +22,8 @@ type Drive struct {
 	// segments is nil where there are none.
 	segments *segments
 	seed     maphash.Seed
-	locks    [256]sync.Mutex // of keys, by their hash
-	notes    sync.Mutex      // while the note of a shard is replaced or removed
+	stripes  [256]stripe // of keys, by their hash
+	notes    sync.Mutex  // while the note of a shard is replaced or removed
 	grave    graveyard
 	room     room
 	guard    guard
@@ -67,13 +67,6 @@ const (
 
 	segmentKey = 's' // number: there is that segment; and offset: DataID and length of the entry in use there
 )
-
-// lock has nobody else change the key until the returned function is called.
-func (d *Drive) lock(key []byte) func() {
-	mu := &d.locks[maphash.Bytes(d.seed, key)%uint64(len(d.locks))]
-	mu.Lock()
-	return mu.Unlock
-}
 
 // keyed is a key of a head, and what was read of it.
 type keyed struct {
@@ -157,7 +150,8 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	}
 	defer admitted()
 	name := c.Key.Append(nil)
-	defer d.lock(name)()
+	st := d.stripe(name)
+	defer st.lock()()
 	k, err := d.load(c.Key)
 	if err != nil {
 		return err
@@ -190,7 +184,7 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	if len(c.Inline) > 0 {
 		b.Set(dataName(e.Data[0]), inlineShard(c.Inline))
 	}
-	return d.kv.Apply(&b, true)
+	return st.apply(d.kv, &b, name)
 }
 
 // replace has a Batch put a state of a register in the place of another one, if there is one.
@@ -223,7 +217,8 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 	}
 	defer d.leave(&d.syncs)
 	name := key.Append(nil)
-	defer d.lock(name)()
+	st := d.stripe(name)
+	defer st.lock()()
 	k, err := d.load(key)
 	if err != nil {
 		return false, err
@@ -256,7 +251,7 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 	for _, id := range unused {
 		b.Remove(refName(id, k.name, e.Version))
 	}
-	if err := d.kv.Apply(&b, true); err != nil {
+	if err := st.apply(d.kv, &b, name); err != nil {
 		return false, err
 	}
 	d.bury(unused)
@@ -271,7 +266,7 @@ func (d *Drive) Promise(_ context.Context, t register.Token, q register.Query) (
 	}
 	defer d.leave(&d.syncs)
 	name := q.Key.Append(nil)
-	defer d.lock(name)()
+	defer d.stripe(name).lock()()
 	k, err := d.load(q.Key)
 	if err != nil {
 		return register.View{}, err
@@ -305,6 +300,10 @@ func (d *Drive) Read(_ context.Context, q register.Query) (register.View, error)
 	v, err := d.view(&k, q)
 	if err == nil && q.Inline && live(v.Entries) {
 		v.Inline, err = d.inline(&v.Entries[len(v.Entries)-1])
+	}
+	if err == nil {
+		st := d.stripe(k.name)
+		err = st.wait(st.seen(k.name, k.name))
 	}
 	return v, err
 }
@@ -388,7 +387,7 @@ func (d *Drive) Decide(_ context.Context, all []register.Decision) error {
 
 func (d *Drive) decide(c *register.Decision) error {
 	name := c.Key.Append(nil)
-	defer d.lock(name)()
+	defer d.stripe(name).lock()()
 	k, err := d.load(c.Key)
 	if err != nil {
 		return err

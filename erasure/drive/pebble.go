@@ -36,10 +36,11 @@ const (
 // its disk fails alone: the process, and the stores of other drives, go on. Once it is closed
 // another one can be opened in its place.
 func OpenPebble(path string, log *slog.Logger) (*Pebble, error) {
-	return openPebble(vfs.Default, path, log)
+	return OpenPebbleIn(vfs.Default, path, log)
 }
 
-func openPebble(disk vfs.FS, path string, log *slog.Logger) (*Pebble, error) {
+// OpenPebbleIn is OpenPebble in another file system than that of the machine.
+func OpenPebbleIn(disk vfs.FS, path string, log *slog.Logger) (*Pebble, error) {
 	p := &Pebble{failed: make(chan struct{}), log: log}
 	p.disk = &haltingFS{FS: disk, failed: p.fail}
 	opened := make(chan error, 1)

@@ -17,7 +17,7 @@ import (
 )
 
 func TestCallsThatComeAfterTheEndOfAStoreFail(t *testing.T) {
-	p, err := openPebble(vfs.NewMem(), "kv", slog.New(slog.DiscardHandler))
+	p, err := OpenPebbleIn(vfs.NewMem(), "kv", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestAStoreWhoseDiskFailsFailsAlone(t *testing.T) {
 				}
 				return nil
 			}))
-			p, err := openPebble(disk, "kv", slog.New(slog.DiscardHandler))
+			p, err := OpenPebbleIn(disk, "kv", slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func TestAStoreWhoseDiskFailsFailsAlone(t *testing.T) {
 				t.Errorf("closing it: %v", err)
 			}
 			broken.Store(false)
-			if p, err = openPebble(disk, "kv", slog.New(slog.DiscardHandler)); err != nil {
+			if p, err = OpenPebbleIn(disk, "kv", slog.New(slog.DiscardHandler)); err != nil {
 				t.Fatal(err)
 			}
 			for i := range 10 {

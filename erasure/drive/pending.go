@@ -62,6 +62,9 @@ func (d *Drive) Pending(ctx context.Context, q register.PendingQuery) (page regi
 			page.Items = append(page.Items, register.ScanItem{Name: string(place), View: register.View{Entries: []register.Entry{e}}})
 		}
 	}
+	if err := d.durable(from[1:], []byte{0xff}); err != nil {
+		return register.ScanPage{}, err
+	}
 	return page, context.Cause(ctx)
 }
 
@@ -159,7 +162,7 @@ func (d *Drive) logOne(place []byte) error {
 	if err != nil {
 		return err
 	}
-	defer d.lock(key.Append(nil))()
+	defer d.stripe(key.Append(nil)).lock()()
 	if _, found, err := d.kv.Get(append([]byte{entryKey}, place...)); err != nil || !found {
 		return err
 	}

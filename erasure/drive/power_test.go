@@ -63,7 +63,7 @@ func (m *machine) start(steps int64) error {
 	if err != nil {
 		return err
 	}
-	kv, err := openPebble(store, "kv", slog.New(slog.DiscardHandler))
+	kv, err := OpenPebbleIn(store, "kv", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}

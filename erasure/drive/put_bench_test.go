@@ -20,7 +20,7 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func benchmarkPut(b *testing.B, keys uint64) {
-	kv, err := openPebble(pebblefs.NewMem(), "kv", slog.New(slog.DiscardHandler))
+	kv, err := OpenPebbleIn(pebblefs.NewMem(), "kv", slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -27,7 +27,19 @@ func (d *Drive) Scan(ctx context.Context, q register.ScanQuery) (page register.S
 	if err := s.run(ctx); err != nil {
 		return register.ScanPage{}, err
 	}
+	if err := d.durable(s.bounds()); err != nil {
+		return register.ScanPage{}, err
+	}
 	return s.page, nil
+}
+
+// bounds returns from where on and up to what keys were looked at.
+func (s *scan) bounds() (from, to []byte) {
+	from, to = s.key(max(s.q.From, s.q.Prefix))[1:], s.past(s.q.Prefix)[1:]
+	if n := len(s.page.Items); s.page.More && n > 0 {
+		to = s.past(s.page.Items[n-1].Name)[1:]
+	}
+	return from, to
 }
 
 // scan is one Scan that is under way.
