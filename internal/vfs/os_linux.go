@@ -24,7 +24,8 @@ const copyBuffer = 256 << 10
 type tree struct {
 	noOpenat2 bool   // resolve with openat(2), name by name
 	dev       uint64 // of the root; what the walk without openat2 compares with
-	guard     *guard // nil unless files that are open must not be replaced
+	guard     guard  // nil unless what is in use must not be replaced
+	smb       bool   // of an SMB server, of which times and attributes are special
 	sharing   sharing
 	byTime    func() bool // whether others see by time; nil: none does
 	mine      bool        // files are opened so that an NFS server does not delegate them
@@ -61,7 +62,8 @@ func openRoot(path string) (*osDir, error) {
 		dirents: sync.Pool{New: func() any { return new([direntBuffer]byte) }},
 		copies:  sync.Pool{New: func() any { return new([copyBuffer]byte) }},
 	}
-	t.noOpenat2, t.guard = !hasOpenat2(fd), newGuard(fd)
+	t.noOpenat2 = !hasOpenat2(fd)
+	t.guard, t.smb = newGuard(fd)
 	return &osDir{tree: t, fd: fd}, nil
 }
 
@@ -109,6 +111,7 @@ func retryErr(call func() error) error {
 type osDir struct {
 	tree  *tree
 	fd    int
+	path  string      // its path from the root when it was opened; "" for the root
 	root  bool        // of a tree that OpenShared opened
 	mere  bool        // a path, which cannot be synced; on NFS nothing has to be
 	asked atomic.Bool // opening it has asked the server, and nothing was asked since
@@ -184,7 +187,7 @@ func (d *osDir) OpenDir(path string) (Dir, error) {
 	if err != nil {
 		return nil, pathError("open directory", path, err)
 	}
-	opened := &osDir{tree: d.tree, fd: fd}
+	opened := &osDir{tree: d.tree, fd: fd, path: d.pathTo(path)}
 	opened.asked.Store(d.tree.sharing != sharedKernel)
 	return opened, nil
 }
@@ -200,7 +203,7 @@ func (d *osDir) openFile(path string, by opener) (File, error) {
 	var f *osFile
 	var err error
 	if g := d.tree.guard; g != nil {
-		f, err = g.open(path, open)
+		f, err = g.open(d.pathTo(path), open)
 	} else {
 		f, err = open()
 	}
@@ -219,7 +222,7 @@ func (d *osDir) Create(name string, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, pathError("create", name, err)
 	}
-	return &osFile{tree: d.tree, fd: fd, name: name, unsure: d.tree.guard != nil}, nil
+	return &osFile{tree: d.tree, fd: fd, name: name, unsure: d.tree.smb}, nil
 }
 
 // Mkdir implements Dir.
@@ -241,20 +244,44 @@ func (d *osDir) Rmdir(name string) error {
 
 // Rename implements Dir.
 func (d *osDir) Rename(oldname string, to Dir, newname string) error {
-	return d.pair("rename", oldname, to, newname, func(from, into int) error {
-		rename := func() error { return unix.Renameat(from, oldname, into, newname) }
-		if g := d.tree.guard; g != nil {
-			return g.replace(into, newname, rename)
+	return d.pair("rename", oldname, to, newname, func(from int, into *osDir) error {
+		rename := func() error {
+			return d.pinned(from, oldname, func() error { return unix.Renameat(from, oldname, into.fd, newname) })
 		}
-		return d.pinned(from, oldname, rename)
+		if g := d.tree.guard; g != nil {
+			return g.replace(&move{from, oldname, into.fd, newname, into.pathTo(newname), rename})
+		}
+		return rename()
 	})
 }
 
 // Link implements Dir.
 func (d *osDir) Link(oldname string, to Dir, newname string) error {
-	return d.pair("link", oldname, to, newname, func(from, into int) error {
-		return unix.Linkat(from, oldname, into, newname, 0)
+	return d.pair("link", oldname, to, newname, func(from int, into *osDir) error {
+		if lock := d.look(oldname); lock != nil {
+			defer lock.RUnlock()
+		}
+		return unix.Linkat(from, oldname, into.fd, newname, 0)
 	})
+}
+
+// pathTo returns the path from the root of what path names in d.
+func (d *osDir) pathTo(path string) string {
+	switch {
+	case d.path == "":
+		return path
+	case path == ".":
+		return d.path
+	}
+	return d.path + "/" + path
+}
+
+// look is guard.look, nil if there is no guard.
+func (d *osDir) look(path string) *sync.RWMutex {
+	if d.tree.guard == nil || path == "." {
+		return nil
+	}
+	return d.tree.guard.look(d.pathTo(path))
 }
 
 // name runs a call on a name in d.
@@ -274,7 +301,7 @@ func (d *osDir) name(op, name string, call func(fd int) error) error {
 }
 
 // pair runs a call on a name in d and one in another directory.
-func (d *osDir) pair(op, oldname string, to Dir, newname string, call func(from, into int) error) error {
+func (d *osDir) pair(op, oldname string, to Dir, newname string, call func(from int, into *osDir) error) error {
 	if err := checkName(newname); err != nil {
 		return pathError(op, newname, err)
 	}
@@ -286,7 +313,7 @@ func (d *osDir) pair(op, oldname string, to Dir, newname string, call func(from,
 		return pathError(op, newname, err)
 	}
 	defer func() { _ = into.leave() }() // as above
-	return d.name(op, oldname, func(fd int) error { return call(fd, into.fd) })
+	return d.name(op, oldname, func(fd int) error { return call(fd, into) })
 }
 
 // at runs a call on the last name of path in the directory that holds it.
@@ -325,6 +352,9 @@ func (d *osDir) at(op, path string, call func(fd int, name string) error) error 
 
 // Stat implements Dir.
 func (d *osDir) Stat(path string) (Stat, error) {
+	if lock := d.look(path); lock != nil {
+		defer lock.RUnlock()
+	}
 	st, err := d.stat(path)
 	if err != nil {
 		return Stat{}, pathError("stat", path, err)

@@ -79,7 +79,7 @@ func (f *osFile) Write(p []byte) (int, error) {
 		done += n
 		f.written += int64(n)
 	}
-	f.unsure = f.tree.guard != nil
+	f.unsure = f.tree.smb
 	return done, nil
 }
 
@@ -89,7 +89,7 @@ func (f *osFile) Send(w io.Writer, off, n int64) (int64, error) {
 		return 0, f.fail("send", unix.EINVAL)
 	}
 	to, ok := w.(io.ReaderFrom)
-	if !ok || f.guarded != nil { // which can be closed between two pieces only
+	if !ok || f.guarded != nil { // whose descriptor can change between two pieces only
 		return f.copyTo(w, off, n)
 	}
 	release, err := f.use()
@@ -203,7 +203,7 @@ func (f *osFile) CopyFrom(src File, off, n int64) (int64, error) {
 	if off < 0 || n < 0 {
 		return 0, f.fail("copy", unix.EINVAL)
 	}
-	f.unsure = f.tree.guard != nil
+	f.unsure = f.tree.smb
 	var copied int64
 	for copied < n {
 		in, out := off+copied, f.written
@@ -253,7 +253,7 @@ func (f *osFile) Stat() (Stat, error) {
 		return Stat{}, f.fail("stat", err)
 	}
 	defer release()
-	if f.tree.guard != nil {
+	if f.tree.smb {
 		st, err := f.statNow()
 		if err != nil {
 			return Stat{}, f.fail("stat", err)
@@ -320,7 +320,7 @@ const xattrMax = 64 << 10
 // then on may show its own clock for the time of the last change.
 func (f *osFile) Setxattr(name string, value []byte) error {
 	return f.do("setxattr", func() error {
-		if f.tree.guard != nil {
+		if f.tree.smb {
 			return ErrUnsupported
 		}
 		return unix.Fsetxattr(f.fd, name, value, 0)

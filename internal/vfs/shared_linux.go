@@ -50,6 +50,9 @@ func OpenShared(path string, how Sharing) (Dir, error) {
 		return nil, pathError("open root", path, err)
 	}
 	d.root, d.tree.byTime, d.tree.mine = true, how.ByTime, how.Beside && d.tree.sharing == sharedAsk
+	if how.Beside {
+		d.tree.guard = nil // nothing is replaced through it
+	}
 	return d, nil
 }
 
@@ -215,6 +218,9 @@ func (d *osDir) statKnown(path string) (Stat, error) {
 	if d.tree.sharing == sharedKernel {
 		return d.Stat(path)
 	}
+	if lock := d.look(path); lock != nil {
+		defer lock.RUnlock()
+	}
 	if err := d.enter(); err != nil {
 		return Stat{}, err
 	}
@@ -245,7 +251,7 @@ func (d *osDir) openTarget(path string) (Dir, Stat, error) {
 		closePath(fd)
 		return nil, Stat{}, pathError("stat", path, err)
 	}
-	return &osDir{tree: d.tree, fd: fd, mere: true}, st, nil
+	return &osDir{tree: d.tree, fd: fd, path: d.pathTo(path), mere: true}, st, nil
 }
 
 // ask makes the kernel ask the server what the directory at fd is now.

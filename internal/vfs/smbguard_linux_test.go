@@ -13,7 +13,7 @@ func guardedRoot(t *testing.T, content string) Dir {
 	t.Helper()
 	d, err := openRoot(t.TempDir())
 	must(t, err)
-	d.tree.guard = makeGuard()
+	d.tree.smb, d.tree.guard = true, newSMBGuard()
 	t.Cleanup(func() { must(t, d.Close()) })
 	fill(t, d, "file", content)
 	return d
@@ -41,7 +41,7 @@ func contentOf(t *testing.T, d Dir, name string) string {
 // unused fails the test if the guard has not forgotten everything.
 func unused(t *testing.T, d Dir) {
 	t.Helper()
-	if g := d.(*osDir).tree.guard; len(g.files) > 0 {
+	if g := d.(*osDir).tree.guard.(*smbGuard); len(g.files) > 0 {
 		t.Errorf("the guard still knows %d files", len(g.files))
 	}
 }
