@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -111,18 +112,25 @@ func noLinks(err error) bool {
 	return errors.Is(err, vfs.ErrUnsupported) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EMLINK)
 }
 
-// staleTries is how often an operation that met a stale handle is tried again.
-const staleTries = 5
+// staleTries is how often an operation that met a stale handle is tried again, and
+// staleWait how long after the first of them. Each further one waits twice as long as
+// the one before, which is half a second in all.
+const (
+	staleTries = 10
+	staleWait  = time.Millisecond
+)
 
 // retryStale runs fn again while it meets handles that the file server no
-// longer knows, as after a rename or restart there. What may have happened is not
+// longer knows, as after a rename or restart there, or because other gateways remove
+// directories and make them again. What may have happened is not
 // tried again: a Check would then see its own change.
 func retryStale[T any](fn func() (T, error)) (T, error) {
-	for try := 1; ; try++ {
+	for try, wait := 1, staleWait; ; try, wait = try+1, 2*wait {
 		v, err := fn()
 		if try == staleTries || isUnknown(err) || !errors.Is(err, syscall.ESTALE) {
 			return v, err
 		}
+		time.Sleep(wait)
 	}
 }
 

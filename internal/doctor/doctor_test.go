@@ -18,6 +18,7 @@ const mountinfo = `21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 44 21 0:44 / /mnt/ro ro shared:4 - xfs /dev/vdb rw
 45 21 0:45 / /mnt/twice rw - tmpfs tmpfs rw
 46 45 0:46 / /mnt/twice rw - nfs4 nas:/x rw,vers=4.1,hard
+47 21 0:47 / /mnt/asks rw - nfs4 nas:/x rw,vers=4.2,hard,lookupcache=pos
 `
 
 func TestMountsAreFoundAndJudged(t *testing.T) {
@@ -25,15 +26,17 @@ func TestMountsAreFoundAndJudged(t *testing.T) {
 		kind  string
 		worst Severity
 		says  string
+		not   string
 	}{
-		"/home/x":            {"ext4", OK, "/dev/vda"},
-		"/mnt/my nas/bucket": {"nfs4", OK, "nas:/export"},
-		"/mnt/my nasty":      {"ext4", OK, ""},
-		"/mnt/old":           {"nfs", Bad, "soft"},
-		"/mnt/none":          {"nfs", Info, "version 3"},
-		"/mnt/smb/x":         {"cifs", Warn, "SMB"},
-		"/mnt/ro":            {"xfs", Bad, "read-only"},
-		"/mnt/twice":         {"nfs4", Info, "4.1"},
+		"/home/x":            {"ext4", OK, "/dev/vda", "mounted"},
+		"/mnt/my nas/bucket": {"nfs4", OK, "nas:/export", "mounted"},
+		"/mnt/my nasty":      {"ext4", OK, "", "nas:/export"},
+		"/mnt/old":           {"nfs", Bad, "soft", "lookupcache"},
+		"/mnt/none":          {"nfs", Info, "version 3", "lookupcache"},
+		"/mnt/asks":          {"nfs4", Info, "lookupcache", "version"},
+		"/mnt/smb/x":         {"cifs", Warn, "SMB", "NFS"},
+		"/mnt/ro":            {"xfs", Bad, "read-only", "NFS"},
+		"/mnt/twice":         {"nfs4", Info, "4.1", "lookupcache"},
 	} {
 		e := &Examination{mount: FindMount(mountinfo, path)}
 		found, err := mountOptions(t.Context(), e)
@@ -47,7 +50,7 @@ func TestMountsAreFoundAndJudged(t *testing.T) {
 				t.Errorf("%s: %q has no effect or no cure", path, f.Found)
 			}
 		}
-		if got := (Report{Findings: found}).Worst(); e.mount.Type != want.kind || got != want.worst || !strings.Contains(text, want.says) {
+		if got := (Report{Findings: found}).Worst(); e.mount.Type != want.kind || got != want.worst || !strings.Contains(text, want.says) || strings.Contains(text, want.not) {
 			t.Errorf("%s: %s, %s: %s", path, e.mount.Type, got, text)
 		}
 	}

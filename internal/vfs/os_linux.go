@@ -333,21 +333,27 @@ func (d *osDir) at(op, path string, call func(fd int, name string) error) error 
 		return pathError(op, path, err)
 	}
 	name := path[i+1:]
-	parent, err := d.open(path[:i], unix.O_PATH|unix.O_DIRECTORY, 0)
+	parent, err := d.openAbove(path[:i])
 	if err != nil {
 		return pathError(op, path, err)
 	}
-	defer func() { _ = unix.Close(parent) }() // a mere path
-	if d.tree.sharing != sharedKernel {
-		err = ask(parent)
-	}
-	if err == nil {
-		err = retryErr(func() error { return call(parent, name) })
-	}
-	if err != nil {
+	defer closePath(parent)
+	if err = retryErr(func() error { return call(parent, name) }); err != nil {
 		return pathError(op, path, err)
 	}
 	return nil
+}
+
+// openAbove opens a directory as a mere path, to look up a name in it or to change one.
+func (d *osDir) openAbove(path string) (int, error) {
+	if d.tree.sharing == sharedKernel {
+		return d.open(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	}
+	if err := d.enter(); err != nil {
+		return -1, err
+	}
+	defer func() { _ = d.leave() }() // a directory open for reading has nothing to lose
+	return d.openAsking(path, d.tree.openAsked)
 }
 
 // Stat implements Dir.

@@ -281,7 +281,7 @@ func (d *osDir) openShared(path string, flags int, perm uint32) (int, error) {
 			return fd, err
 		}
 	}
-	return d.openAsking(path, flags, perm)
+	return d.openAsking(path, func(at int, name string) (int, error) { return d.tree.openRun(at, name, flags, perm) })
 }
 
 // openKnown opens a name in the directory that the client knows parent to be. If it
@@ -306,7 +306,7 @@ func (d *osDir) openKnown(parent, name string, flags int, perm uint32) (fd int, 
 // inodeOf returns the inode of the directory that path leads to at the server now; 0
 // if there is none.
 func (d *osDir) inodeOf(path string) uint64 {
-	fd, err := d.openAsking(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := d.openAsking(path, d.tree.openPath)
 	if err != nil {
 		return 0
 	}
@@ -318,34 +318,69 @@ func (d *osDir) inodeOf(path string) uint64 {
 	return st.Ino
 }
 
-// openAsking opens path with a question before each name.
-func (d *osDir) openAsking(path string, flags int, perm uint32) (int, error) {
-	at, opened, asked := d.fd, -1, !d.root
+// openAsking opens path with a question before each name, the last one by open.
+func (d *osDir) openAsking(path string, open func(at int, name string) (int, error)) (int, error) {
+	if d.root {
+		if err := ask(d.fd); err != nil {
+			return -1, err
+		}
+	}
+	at, opened := d.fd, -1
 	for {
 		name, rest, more := strings.Cut(path, "/")
-		mode := flags
+		step := open
 		if more {
-			mode = unix.O_PATH | unix.O_DIRECTORY
+			step = d.tree.openAsked
 		}
-		var err error
-		if !asked {
-			err = ask(at)
-		}
-		fd := -1
-		if err == nil {
-			fd, err = d.tree.openRun(at, name, mode, perm)
-		}
+		fd, err := step(at, name)
 		closePath(opened)
 		if err != nil || !more {
 			return fd, err
 		}
-		at, opened, asked, path = fd, fd, false, rest
+		at, opened, path = fd, fd, rest
 	}
+}
+
+// openAsked opens a directory as a mere path, and makes the kernel ask the server
+// what it is now.
+//
+// Where that has been removed and another one made under the name, the client may
+// go on taking the name for the first: as long as the time of the last change of the
+// directory above is what it was. If it is asked by the name, it looks it up anew.
+func (t *tree) openAsked(at int, name string) (int, error) {
+	fd, err := t.tryAsked(at, name)
+	if err != unix.ESTALE { //nolint:errorlint // a bare errno
+		return fd, err
+	}
+	if _, err := statAt(at, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_FORCE_SYNC); err != nil {
+		return -1, err
+	}
+	return t.tryAsked(at, name)
+}
+
+func (t *tree) tryAsked(at int, name string) (int, error) {
+	fd, err := t.openPath(at, name)
+	if err != nil {
+		return -1, err
+	}
+	if err := ask(fd); err != nil {
+		closePath(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// openPath opens a directory as a mere path.
+func (t *tree) openPath(at int, name string) (int, error) {
+	return t.openRun(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 }
 
 // tellWait is how long tell waits between two looks. The clocks of file servers
 // go on in steps of 1 to 10 ms.
 const tellWait = time.Millisecond
+
+// tellSteps is in how many steps of that clock tell has to be first.
+const tellSteps = 2
 
 // tellTries bounds how long tell waits: for a server without a clock.
 const tellTries = 1000
@@ -365,26 +400,45 @@ func (d *osDir) pinned(from int, oldname string, rename func() error) error {
 
 // tell gives a directory a time of change that no client has seen together with an
 // earlier state of it. Each look is behind what was changed here before.
+//
+// A client that changes the directory itself takes the time of that for its own, and
+// does not look what else was changed, if the time before is the one that it knows. If
+// it does so first in a step of the server's clock, that step's time tells it nothing.
+// So what counts is a step in which nobody was first, by a look just before; and as
+// somebody may be in between, it takes two.
 func tell(fd int) error {
-	first, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+	seen, err := changeTime(fd)
 	if err != nil {
 		return err
 	}
+	first, steps := true, 0
 	for range tellTries {
 		now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
 		if err := retryErr(func() error { return unix.UtimesNanoAt(fd, "", now, unix.AT_EMPTY_PATH) }); err != nil {
 			return err
 		}
-		st, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+		own, err := changeTime(fd)
 		if err != nil {
 			return err
 		}
-		if !st.Ctime.Equal(first.Ctime) {
-			return nil
+		if first && !own.Equal(seen) {
+			if steps++; steps == tellSteps {
+				return nil
+			}
 		}
 		time.Sleep(tellWait)
+		if seen, err = changeTime(fd); err != nil {
+			return err
+		}
+		first = seen.Equal(own)
 	}
-	return errors.New("the file server's clock stands still")
+	return errors.New("the file server's clock stands still, or the directory changes too often")
+}
+
+// changeTime asks the server when a directory was changed.
+func changeTime(fd int) (time.Time, error) {
+	st, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+	return st.Ctime, err
 }
 
 // mountPoint is a line of /proc/self/mountinfo (proc(5)).
