@@ -71,6 +71,11 @@ func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 	if known, ok := object.BucketOf(ctx, name); ok && known.ID != 0 {
 		return &bucket{ID: known.ID, Record: known}, nil
 	}
+	return s.bucketNow(ctx, op, name)
+}
+
+// bucketNow is bucket, as it is.
+func (s *Store) bucketNow(ctx context.Context, op, name string) (*bucket, error) {
 	var b *bucket
 	_, err := s.settled(ctx, s.bucketPlace(name), func(asking) (*register.Record, error) {
 		var err error
@@ -241,24 +246,35 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 // within runs do under the lock of an object's key, with the bucket as it is then: nobody
 // deletes or changes it meanwhile.
 func (s *Store) within(ctx context.Context, op string, ref object.Ref, do func(ctx context.Context, h *hold, b *bucket) error) error {
-	lease, err := s.acquire(ctx, lock.Shared, s.bucketPlace(ref.Bucket))
+	lease, b, err := s.sharing(ctx, op, ref.Bucket)
 	if err != nil {
 		return err
 	}
 	defer lease.Release()
-	b, err := s.bucketShared(ctx, op, ref.Bucket)
-	if err != nil {
-		return err
-	}
 	return s.holding(ctx, s.objectPlace(b, ref), func(ctx context.Context, h *hold) error { return do(ctx, h, b) })
 }
 
-// bucketShared is bucket for who shares its lock, and so cannot settle it: whoever left it
-// unsettled is settled by those who have no lock.
-func (s *Store) bucketShared(ctx context.Context, op, name string) (*bucket, error) {
-	b, err := s.reads.get(ctx, name, s.readBucket)
-	if _, not := errors.AsType[*unsettled](err); not {
-		err = object.E(op, name, object.Unavailable, err)
+// sharing returns a bucket as it stays until the lease is released. Who shares its lock cannot
+// settle it; so where somebody has left it unsettled, that is done first.
+func (s *Store) sharing(ctx context.Context, op, name string) (lock.Lease, *bucket, error) {
+	for try := 1; ; try++ {
+		lease, err := s.acquire(ctx, lock.Shared, s.bucketPlace(name))
+		if err != nil {
+			return nil, nil, err
+		}
+		b, err := s.reads.get(ctx, name, s.readBucket)
+		if err == nil && b != nil {
+			return lease, b, nil
+		}
+		lease.Release()
+		if _, not := errors.AsType[*unsettled](err); !not {
+			return nil, nil, noBucket(op, name, b, err)
+		}
+		if try == maxHolds {
+			return nil, nil, object.E(op, name, object.Unavailable, err)
+		}
+		if _, err := s.bucketNow(ctx, op, name); err != nil {
+			return nil, nil, err
+		}
 	}
-	return b, noBucket(op, name, b, err)
 }

@@ -200,7 +200,7 @@ func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef,
 		return err
 	}
 	defer lease.Release()
-	b, err := s.bucketShared(ctx, op, ref.Bucket)
+	b, err := s.bucketNow(ctx, op, ref.Bucket)
 	if err != nil {
 		return err
 	}
