@@ -190,10 +190,7 @@ func (v *conditionValues) global(name string) []string {
 
 // claim returns what an identity provider says of the sender.
 func (v *conditionValues) claim(key string) []string {
-	if v.r.identity.Session == nil {
-		return nil
-	}
-	return v.r.identity.Session.Claims[key]
+	return v.r.identity.Claims[key]
 }
 
 func principalType(who iam.Identity) string {

@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -29,6 +33,9 @@ func accountDocumentOf(a directory.Account) accountDocument {
 		ParentUser: a.Parent, AccountStatus: "off", ImpliedPolicy: a.Policy == "", Policy: a.Policy, AccessKey: a.AccessKey,
 		Name: a.Name, Description: a.Description, Expiration: time.Unix(0, 0).UTC(), UserType: "Service Account", UserProvider: "builtin",
 	}
+	if a.Person != nil {
+		d.UserProvider, _, _ = strings.Cut(a.Person.Provider, ".")
+	}
 	if a.Enabled {
 		d.AccountStatus = "on"
 	}
@@ -44,6 +51,16 @@ func unlimited(t time.Time) bool { return t.IsZero() || t.Unix() == 0 }
 
 // addAccount serves add-service-account.
 func (s *Server) addAccount(ctx context.Context, r *request) error {
+	return s.addAccountOf(ctx, r, func(r *request, target string) (string, *directory.Person, error) {
+		if isPerson(target) {
+			return s.ownerOf(ctx, r, target)
+		}
+		return s.userOf(r, target)
+	})
+}
+
+// addAccountOf makes a service account of whom the document and owner name.
+func (s *Server) addAccountOf(ctx context.Context, r *request, owner func(r *request, target string) (string, *directory.Person, error)) error {
 	if r.identity.Bounded() {
 		return errAdminNotAllowed
 	}
@@ -57,14 +74,15 @@ func (s *Server) addAccount(ctx context.Context, r *request) error {
 		Comment     string          `json:"comment"`
 		Expiration  time.Time       `json:"expiration"`
 	}
-	if err := s.readSealed(r, &in); err != nil {
+	err := s.readSealed(r, &in)
+	if err != nil {
 		return err
 	}
 	n := directory.NewAccount{
-		Parent: in.TargetUser, AccessKey: in.AccessKey, Secret: in.SecretKey, Policy: rawPolicy(in.Policy), Name: in.Name, Description: in.Description,
+		AccessKey: in.AccessKey, Secret: in.SecretKey, Policy: rawPolicy(in.Policy), Name: in.Name, Description: in.Description,
 	}
-	if n.Parent == "" {
-		n.Parent = r.identity.User()
+	if n.Parent, n.Person, err = owner(r, in.TargetUser); err != nil {
+		return err
 	}
 	if n.Description == "" {
 		n.Description = in.Comment // as older clients call it
@@ -84,6 +102,19 @@ func (s *Server) addAccount(ctx context.Context, r *request) error {
 		credentials["expiration"] = n.Expires
 	}
 	return s.answerSealed(r, map[string]any{"credentials": credentials})
+}
+
+// userOf returns the owner of a service account that a user is named for: the sender
+// himself, who may be no user, if nobody is.
+func (s *Server) userOf(r *request, target string) (name string, p *directory.Person, err error) {
+	if target != "" && target != r.identity.AccessKey && target != r.identity.User() {
+		return target, nil, nil
+	}
+	p, err = s.Directory.Bearer(r.identity.AccessKey, r.auth.SecurityToken)
+	if p != nil && p.Provider == directory.Certificates {
+		err = errAdminInvalid.with("Who has shown a client certificate has temporary credentials only: they end with the certificate.")
+	}
+	return r.identity.User(), p, err
 }
 
 // account returns the service account that the request names, if the sender may do
@@ -154,10 +185,11 @@ func (s *Server) serviceAccountInfo(_ context.Context, r *request) error {
 
 // listAccounts serves list-service-accounts.
 func (s *Server) listAccounts(_ context.Context, r *request) error {
-	user := r.query.get("user")
-	if user == "" {
-		user = r.identity.User()
+	user, err := bearerName("", r.query.get("user"))
+	if err != nil {
+		return err
 	}
+	user = cmp.Or(user, r.identity.User())
 	if err := s.allowOn(r, "admin:ListServiceAccounts", user); err != nil {
 		return err
 	}
@@ -176,47 +208,80 @@ func accountDocuments(accounts []directory.Account) []accountDocument {
 	return documents
 }
 
-// listAccessKeys serves list-access-keys-bulk: the service accounts of several users,
-// or of all. Of temporary credentials nothing is kept that could be listed.
+// listAccessKeys serves list-access-keys-bulk: the service accounts of several users and
+// people, or of all. Of temporary credentials nothing is kept that could be listed.
 func (s *Server) listAccessKeys(_ context.Context, r *request) error {
 	all, err := s.Directory.Accounts()
 	if err != nil {
 		return err
 	}
-	users, everyone := r.query.all("users"), r.query.get("all") == "true"
-	if everyone {
-		if users, err = s.everyone(); err != nil {
+	var users []string
+	for _, user := range r.query.all("users") {
+		name, err := bearerName("", user)
+		if err != nil {
 			return err
 		}
-	} else if len(users) == 0 {
-		users = []string{r.identity.User()}
+		users = append(users, name)
 	}
+	if r.query.get("all") == "true" {
+		if users, err = s.everyone(all); err != nil {
+			return err
+		}
+	}
+	return s.answerAccessKeys(r, all, users)
+}
+
+// keysDocument is the access keys of somebody.
+type keysDocument struct {
+	ServiceAccounts []accountDocument `json:"serviceAccounts"`
+	STSKeys         []accountDocument `json:"stsKeys"`
+}
+
+// keysOf returns the access keys of somebody as far as the request asks for them, and whether
+// it asks for him.
+func (r *request) keysOf(accounts []directory.Account) (keys keysDocument, shown bool) {
 	kind := r.query.get("listType")
-	out := make(map[string]any, len(users))
-	for _, user := range users {
-		if err := s.allowOn(r, "admin:ListServiceAccounts", user); err != nil && everyone {
-			continue // all whom the sender may see
+	if kind == "svcacc-only" && len(accounts) == 0 {
+		return keys, false
+	}
+	if kind == "users-only" || kind == "sts-only" {
+		accounts = nil
+	}
+	return keysDocument{ServiceAccounts: accountDocuments(accounts), STSKeys: []accountDocument{}}, true
+}
+
+// answerAccessKeys answers with the access keys of those that are named, the sender's own if
+// nobody is. If all are asked for they are those whom the sender may see.
+func (s *Server) answerAccessKeys(r *request, all map[string][]directory.Account, names []string) error {
+	everyone := r.query.get("all") == "true"
+	if len(names) == 0 && !everyone {
+		names = []string{r.identity.User()}
+	}
+	out := make(map[string]any, len(names))
+	for _, name := range names {
+		if err := s.allowOn(r, "admin:ListServiceAccounts", name); err != nil && everyone {
+			continue
 		} else if err != nil {
 			return err
 		}
-		accounts := all[user]
-		if kind == "svcacc-only" && len(accounts) == 0 {
-			continue
+		if keys, shown := r.keysOf(all[name]); shown {
+			out[name] = keys
 		}
-		if kind == "users-only" || kind == "sts-only" {
-			accounts = nil
-		}
-		out[user] = map[string]any{"serviceAccounts": accountDocuments(accounts), "stsKeys": []any{}}
 	}
 	return s.answerSealed(r, out)
 }
 
-// everyone returns the names of all users, root first.
-func (s *Server) everyone() ([]string, error) {
+// everyone returns the names of all users, root first, and of others who have access keys.
+func (s *Server) everyone(all map[string][]directory.Account) ([]string, error) {
 	users, err := s.Directory.Users()
 	names := []string{s.Directory.Root()}
 	for _, u := range users {
 		names = append(names, u.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if isPerson(name) {
+			names = append(names, name)
+		}
 	}
 	return names, err
 }

@@ -24,6 +24,17 @@ func (c crowd) Identify(_ context.Context, name, password string) (ldap.Person, 
 	return ldap.Person{}, ldap.ErrCredentials
 }
 
+// Find implements People.
+func (c crowd) Find(_ context.Context, name string) (ldap.Person, error) {
+	dn, _ := ldap.Canonical(name) // "" where it is no DN
+	for _, p := range c {
+		if p.Name == name || p.DN == dn {
+			return p, nil
+		}
+	}
+	return ldap.Person{}, ldap.ErrNobody
+}
+
 const (
 	eveDN  = "uid=eve,ou=people,dc=example"
 	devsDN = "cn=devs,dc=example"
@@ -77,7 +88,8 @@ func TestPeopleMayDoWhatIsAttachedToThemAndTheirGroups(t *testing.T) {
 	for want, got := range map[string]string{
 		"XMinioAdminPolicyChangeAlreadyApplied": o.associate("attach", "user", eveDN, "readonly"),
 		"XMinioAdminNoSuchPolicy":               o.associate("attach", "user", eveDN, "none"),
-		"XMinioAdminInvalidArgument":            o.associate("attach", "user", "eve", "readonly"),
+		"XMinioAdminInvalidArgument":            o.associate("attach", "group", "devs", "readonly"),
+		"XMinioAdminNoSuchUser":                 o.associate("attach", "user", "nobody", "readonly"),
 	} {
 		if got != want {
 			t.Errorf("%q, want %s", got, want)

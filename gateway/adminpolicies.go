@@ -123,8 +123,9 @@ type entities struct {
 }
 
 type userMapping struct {
-	User     string   `json:"user"`
-	Policies []string `json:"policies"`
+	User     string         `json:"user"`
+	Policies []string       `json:"policies"`
+	MemberOf []groupMapping `json:"memberOfMappings,omitempty"`
 }
 
 type groupMapping struct {
@@ -159,7 +160,7 @@ func entitiesOf(all []directory.Attachment, users, groups, policies []string) en
 		case a.Group && (everything || slices.Contains(groups, a.Name)):
 			e.GroupMappings = append(e.GroupMappings, groupMapping{a.Name, a.Policies})
 		case !a.Group && (everything || slices.Contains(users, a.Name)):
-			e.UserMappings = append(e.UserMappings, userMapping{a.Name, a.Policies})
+			e.UserMappings = append(e.UserMappings, userMapping{User: a.Name, Policies: a.Policies})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byPolicy)) {

@@ -57,14 +57,13 @@ func notOffered(message string) handler {
 
 // Why calls are not offered.
 const (
-	locksEnd       = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
-	noSubnet       = "\"mc support\" asks for a registration with MinIO's SUBNET, and Shoal is registered with nobody. After \"mc admin config set ALIAS subnet api_key=none license=none\" it goes on without; \"shoal status\", \"shoal doctor\" and \"shoal bench\" need nothing."
-	noLDAPAccounts = "People of an LDAP directory have temporary credentials (AssumeRoleWithLDAPIdentity); service accounts are of users."
-	noUpdate       = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
-	noSites        = "Shoal does not replicate to other sites: all gateways serve what they share."
-	noTiers        = "Objects stay where they are: there are no tiers."
-	noJobs         = "There are no batch jobs."
-	noSpeedTest    = "\"shoal bench\" measures an endpoint, as its clients have it."
-	noLiveMetrics  = "Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
-	noDiagnosis    = "\"shoal doctor\" looks at what is served, and \"mc admin logs\" and \"mc admin trace\" at the gateways."
+	locksEnd      = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
+	noSubnet      = "\"mc support\" asks for a registration with MinIO's SUBNET, and Shoal is registered with nobody. After \"mc admin config set ALIAS subnet api_key=none license=none\" it goes on without; \"shoal status\", \"shoal doctor\" and \"shoal bench\" need nothing."
+	noUpdate      = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
+	noSites       = "Shoal does not replicate to other sites: all gateways serve what they share."
+	noTiers       = "Objects stay where they are: there are no tiers."
+	noJobs        = "There are no batch jobs."
+	noSpeedTest   = "\"shoal bench\" measures an endpoint, as its clients have it."
+	noLiveMetrics = "Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
+	noDiagnosis   = "\"shoal doctor\" looks at what is served, and \"mc admin logs\" and \"mc admin trace\" at the gateways."
 )

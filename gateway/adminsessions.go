@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/ldap"
 )
 
@@ -47,7 +48,9 @@ func (s *Server) revokeTokens(ctx context.Context, r *request) error {
 }
 
 // What the names of people begin with who are not of an LDAP directory.
-func otherPeople() []string { return []string{"openid=", "openid.", "tls="} }
+func otherPeople() []string {
+	return []string{directory.OpenID + "=", directory.OpenID + ".", directory.Certificates + "="}
+}
 
 // isPerson reports whether a name is that of somebody who is no user here.
 func isPerson(name string) bool { return strings.Contains(name, "=") }
@@ -55,8 +58,8 @@ func isPerson(name string) bool { return strings.Contains(name, "=") }
 // bearerName returns whom temporary credentials are of, as the directory has the name: of an
 // LDAP directory in the one form in which it is compared.
 func bearerName(provider, name string) (string, error) {
-	if provider == "openid" && name != "" && !isPerson(name) {
-		return "openid=" + name, nil
+	if provider == directory.OpenID && name != "" && !isPerson(name) {
+		return directory.OpenID + "=" + name, nil
 	}
 	if !isPerson(name) {
 		return name, nil

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -11,11 +12,18 @@ import (
 
 // userDocument is a user as the admin API shows him.
 type userDocument struct {
+	AuthInfo   *authInfo `json:"userAuthInfo,omitempty"`
 	PolicyName string    `json:"policyName,omitempty"`
 	Status     string    `json:"status"`
 	MemberOf   []string  `json:"memberOf,omitempty"`
 	UpdatedAt  time.Time `json:"updatedAt"`
 	iam.POSIX            // beside what MinIO's tools know
+}
+
+// authInfo is where somebody is known who is no user here.
+type authInfo struct {
+	Type   string `json:"type"`
+	UserID string `json:"authServerUserID,omitempty"`
 }
 
 func documentOf(u directory.User) userDocument {
@@ -52,12 +60,18 @@ func (s *Server) listUsers(_ context.Context, r *request) error {
 }
 
 // userInfo serves user-info.
-func (s *Server) userInfo(_ context.Context, r *request) error {
-	name := r.query.get("accessKey")
+func (s *Server) userInfo(ctx context.Context, r *request) error {
+	name, err := bearerName("", r.query.get("accessKey"))
+	if err != nil {
+		return err
+	}
 	if err := s.allowOn(r, "admin:GetUser", name); err != nil {
 		return err
 	}
 	u, err := s.Directory.User(name)
+	if errors.Is(err, directory.ErrNoUser) && isPerson(name) && isDN(name) {
+		return s.personInfo(ctx, r, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -113,7 +127,11 @@ func (s *Server) listGroups(_ context.Context, r *request) error {
 
 // groupInfo serves group.
 func (s *Server) groupInfo(_ context.Context, r *request) error {
-	g, err := s.Directory.Group(r.query.get("group"))
+	name := r.query.get("group")
+	g, err := s.Directory.Group(name)
+	if errors.Is(err, directory.ErrNoGroup) && isPerson(name) {
+		g, err = s.entryInfo(name)
+	}
 	if err != nil {
 		return err
 	}

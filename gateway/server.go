@@ -42,12 +42,15 @@ type Authority interface {
 	Lookup(accessKey string) (id iam.Identity, secret string, err error)
 }
 
-// People knows who has a name and a password; ldap.Directory is one. It may be asked
+// People knows who has a name, and a password; ldap.Directory is one. It may be asked
 // concurrently.
 type People interface {
 	// Identify returns who has them. The errors are ldap.ErrCredentials,
 	// ldap.ErrUnavailable and ldap.ErrNone.
 	Identify(ctx context.Context, name, password string) (ldap.Person, error)
+	// Find returns who has a name, or a distinguished name. The errors are ldap.ErrNobody,
+	// ldap.ErrUnavailable and ldap.ErrNone.
+	Find(ctx context.Context, name string) (ldap.Person, error)
 }
 
 // Providers know who bears a token; openid.Providers are ones. They may be asked

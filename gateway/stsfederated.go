@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/ldap"
@@ -44,9 +45,9 @@ func (s *Server) assumeRoleWithClientGrants(ctx context.Context, r *request) err
 // provider, if it has one, for two can have the same subject.
 func openidName(id openid.Identity) string {
 	if id.Provider == "" {
-		return "openid=" + id.Subject
+		return directory.OpenID + "=" + id.Subject
 	}
-	return "openid." + id.Provider + "=" + id.Subject
+	return directory.OpenID + "." + id.Provider + "=" + id.Subject
 }
 
 // webIdentity returns who bears the token, and temporary credentials.
@@ -72,7 +73,8 @@ func (s *Server) webIdentity(ctx context.Context, r *request, token string) (ope
 	if err != nil {
 		return id, directory.Session{}, err
 	}
-	session, err := s.sessionOf(ctx, n, directory.Person{Name: openidName(id), Policies: id.Policies, Claims: id.Claims})
+	provider, _, _ := strings.Cut(openidName(id), "=")
+	session, err := s.sessionOf(ctx, n, directory.Person{Name: openidName(id), Provider: provider, Policies: id.Policies, Claims: id.Claims})
 	return id, session, err
 }
 
@@ -95,10 +97,7 @@ func (s *Server) assumeRoleWithLDAPIdentity(ctx context.Context, r *request) err
 	if err != nil {
 		return err
 	}
-	session, err := s.sessionOf(ctx, n, directory.Person{
-		Name: p.DN, Entries: append([]string{p.DN}, p.Groups...),
-		Claims: map[string][]string{"ldap:username": {p.Name}, "ldap:user": {p.DN}, "ldap:groups": p.Groups},
-	})
+	session, err := s.sessionOf(ctx, n, directory.OfLDAP(p.Name, p.DN, p.Groups))
 	if err != nil {
 		return err
 	}
@@ -113,6 +112,11 @@ type noPeople struct{}
 
 // Identify implements People.
 func (noPeople) Identify(context.Context, string, string) (ldap.Person, error) {
+	return ldap.Person{}, ldap.ErrNone
+}
+
+// Find implements People.
+func (noPeople) Find(context.Context, string) (ldap.Person, error) {
 	return ldap.Person{}, ldap.ErrNone
 }
 
@@ -134,7 +138,7 @@ func (s *Server) assumeRoleWithCertificate(ctx context.Context, r *request) erro
 	}
 	n.Life = min(n.Life, left)
 	name := cert.Subject.CommonName
-	session, err := s.sessionOf(ctx, n, directory.Person{Name: "tls=" + name, Policies: []string{name}})
+	session, err := s.sessionOf(ctx, n, directory.Person{Name: directory.Certificates + "=" + name, Provider: directory.Certificates, Policies: []string{name}})
 	if err != nil {
 		return err
 	}

@@ -146,6 +146,7 @@ func TestPeopleOfAnLDAPDirectoryGetTemporaryCredentials(t *testing.T) {
 	if out := a.mc.run(t, "idp", "ldap", "policy", "entities", "g0"); !strings.Contains(out, "uid=eve") || !strings.Contains(out, "cn=devs") {
 		t.Error(out)
 	}
+	a.keysOfPeople(t)
 	a.mc.run(t, "idp", "ldap", "disable", "g1")
 	if _, err := a.ldapCredentials(t, 0, "eve", "eves-secret"); err == nil || !strings.Contains(err.Error(), "No LDAP directory") {
 		t.Errorf("a directory that is left out: %v", err)
@@ -157,4 +158,36 @@ func TestPeopleOfAnLDAPDirectoryGetTemporaryCredentials(t *testing.T) {
 		t.Fatal(errOut)
 	}
 	a.readEverywhere(t, v, "ExpiredToken")
+}
+
+// keysOfPeople has access keys made for people of the directory, and one of them leave. Of him
+// nothing is known any more when the settings change, else within minutes.
+func (a *administration) keysOfPeople(t *testing.T) {
+	t.Helper()
+	a.mc.run(t, "idp", "ldap", "accesskey", "create", "g0/", "adam", "--access-key", "adamskey", "--secret-key", "adamskey's secret", "--expiry-duration", "24h")
+	a.mc.run(t, "idp", "ldap", "accesskey", "create", "g1/", "uid=eve,ou=people,dc=example,dc=com", "--access-key", "eveskey", "--secret-key", "eveskey's secret")
+	adams, eves := credentials.Value{AccessKeyID: "adamskey", SecretAccessKey: "adamskey's secret"}, credentials.Value{AccessKeyID: "eveskey", SecretAccessKey: "eveskey's secret"}
+	a.readEverywhere(t, adams, "")
+	a.readEverywhere(t, eves, "")
+	for _, out := range []string{a.mc.run(t, "idp", "ldap", "accesskey", "ls", "g2"), a.mc.run(t, "admin", "accesskey", "ls", "g1", "--all")} {
+		if !strings.Contains(out, "adamskey, expires: 23 hours from now") || !strings.Contains(out, "eveskey") {
+			t.Error(out)
+		}
+	}
+	if out := a.mc.run(t, "idp", "ldap", "accesskey", "info", "g0", "adamskey"); !strings.Contains(out, "uid=adam,ou=people,dc=example,dc=com") {
+		t.Error(out)
+	}
+	a.mc.run(t, "idp", "ldap", "accesskey", "disable", "g1", "eveskey")
+	a.readEverywhere(t, eves, notKnown)
+	a.mc.run(t, "idp", "ldap", "accesskey", "enable", "g2", "eveskey")
+	a.mc.run(t, "idp", "ldap", "update", "g1", "user_dn_search_filter=(&(uid=%s)(sn=E))")
+	for i, s := range a.fleet[:2] { // the third one was started with its own filter
+		_, err := newS3(s, noRetry, withToken(adams)).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k")})
+		if got := errorCode(err); got != notKnown {
+			t.Errorf("gateway %d answers who has left with %v", i, err)
+		}
+	}
+	a.readEverywhere(t, eves, "")
+	a.mc.run(t, "idp", "ldap", "accesskey", "rm", "g2", "eveskey")
+	a.readEverywhere(t, eves, notKnown)
 }

@@ -230,6 +230,9 @@ func TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved(t *testing.T) {
 	if code := errorCode(err); code != notKnown && code != "ServiceUnavailable" {
 		t.Errorf("the gateway that was frozen answers with %v", err)
 	}
+	if out, err := a.mc.try(t, "admin", "user", "add", "g2", "bob", "bob's secret"); err != nil && strings.Contains(out, "internal error") {
+		t.Errorf("the gateway that was frozen changes nothing, and does not say that it cannot: %s", out)
+	}
 }
 
 func TestTheGatewaysAreShown(t *testing.T) {

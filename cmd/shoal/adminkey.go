@@ -124,7 +124,7 @@ of its own no more than that. It counts no more when it expires, or the user doe
 		return r.showCredentials(made, secret)
 	})
 	given.declare(cmd, "one is made and shown, this once")
-	cmd.Flags().StringVar(&user, "user", "", "`name` of the user (default: whose credentials these are)")
+	cmd.Flags().StringVar(&user, "user", "", "`name` of the user, or distinguished name of somebody of the LDAP directory (default: whose credentials these are)")
 	cmd.Flags().StringVar(&accessKey, "access-key", "", "access `key` (default: one is made)")
 	return cmd
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/config"
+	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/openid"
@@ -29,8 +31,8 @@ type common struct {
 
 	shown     atomic.Pointer[[]gateway.Setting]
 	providers atomic.Pointer[openid.Providers]
-	people    atomic.Pointer[ldap.Directory] // nil: there is none
-	revision  atomic.Uint64                  // of what is in force
+	people    atomic.Pointer[ldap.Roll] // nil: there is none
+	revision  atomic.Uint64             // of what is in force
 
 	mu      sync.Mutex      // held while something comes into force
 	life    context.Context //nolint:containedctx // of what is begun; nil: not yet, or no more
@@ -171,7 +173,8 @@ func (c *common) ClientCertificates() bool {
 	return c.pairs.asks()
 }
 
-// people are those of the LDAP directory. It implements gateway.People.
+// people are those of the LDAP directory, and of other providers as far as it is asked whether
+// these are there. It implements gateway.People and directory.People.
 type people struct{ *common }
 
 // Identify implements gateway.People.
@@ -182,6 +185,37 @@ func (p people) Identify(ctx context.Context, name, password string) (ldap.Perso
 		return ldap.Person{}, ldap.ErrNone
 	}
 	return d.Identify(ctx, name, password) //nolint:wrapcheck // it is the directory's own
+}
+
+// Find implements gateway.People.
+func (p people) Find(ctx context.Context, name string) (ldap.Person, error) {
+	p.refresh()
+	d := p.people.Load()
+	if d == nil {
+		return ldap.Person{}, ldap.ErrNone
+	}
+	return d.Find(ctx, name) //nolint:wrapcheck // it is the directory's own
+}
+
+// Trusts implements directory.People.
+func (p people) Trusts(provider string) bool {
+	p.refresh()
+	switch provider {
+	case directory.LDAP:
+		return p.people.Load() != nil
+	case directory.Certificates:
+		return p.pairs.asks()
+	}
+	return p.providers.Load().Has(strings.TrimPrefix(strings.TrimPrefix(provider, directory.OpenID), "."))
+}
+
+// Groups implements directory.People.
+func (p people) Groups(name, dn string) (groups []string, there bool, err error) {
+	d := p.people.Load()
+	if d == nil {
+		return nil, false, nil
+	}
+	return d.Groups(name, dn) //nolint:wrapcheck // it is the directory's own
 }
 
 // Role implements gateway.Providers.

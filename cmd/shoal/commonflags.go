@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -84,7 +86,10 @@ func (c *common) openPeople(f *serverFlags, env *environment, all config.Setting
 	if !isOff(all, ldapSystem) {
 		found, err = f.ldap.directory(env)
 	}
-	return func() { c.people.Store(found) }, err
+	if found == nil {
+		return func() { c.people.Store(nil) }, err
+	}
+	return func() { c.people.Store(ldap.NewRoll(context.Background(), found, time.Now)) }, err
 }
 
 func (c *common) openAuthorities(f *serverFlags, _ *environment, _ config.Settings) (use func(), err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/raftlock"
 )
@@ -24,12 +25,12 @@ const (
 
 // openDirectory returns who there is: the root user, and those that the gateways of a
 // fleet keep together.
-func openDirectory(ctx context.Context, kept records, env *environment, creds credentials, sealer *sealing.Sealer) (*directory.Directory, error) {
+func openDirectory(ctx context.Context, kept records, env *environment, creds credentials, sealer *sealing.Sealer, people directory.People) (*directory.Directory, error) {
 	former, err := env.former()
 	if err != nil {
 		return nil, err
 	}
-	cfg := directory.Config{Root: directory.Credentials{AccessKey: creds.user, Secret: creds.password}, Former: former, Sealer: sealer, Now: time.Now}
+	cfg := directory.Config{Root: directory.Credentials{AccessKey: creds.user, Secret: creds.password}, Former: former, Sealer: sealer, People: people, Now: time.Now}
 	if kept != nil {
 		cfg.Records = kept
 	}
@@ -82,12 +83,12 @@ func (s settings) whileAlive(look func()) error {
 		err = raftlock.ErrCutOff // it was, meanwhile
 	}
 	if s.newer == nil || generation == 0 {
-		return err
+		return object.E("look up", "", object.Unavailable, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
 	if later, failure := s.newer(ctx, generation, index); failure != nil || later {
-		return errors.Join(err, failure)
+		return object.E("look up", "", object.Unavailable, errors.Join(err, failure))
 	}
 	return nil
 }
@@ -111,8 +112,11 @@ func (s settings) Set(ctx context.Context, name string, value []byte, revision u
 	if errors.Is(err, raftlock.ErrChanged) {
 		return errChanged
 	}
-	if err != nil {
+	if errors.Is(err, raftlock.ErrTooMuch) {
 		return fmt.Errorf("change a record: %w", err)
+	}
+	if err != nil {
+		return object.E("change a record", "", object.Unavailable, err)
 	}
 	return nil
 }

@@ -317,7 +317,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if err := b.show(&cfg); err != nil {
 		return err
 	}
-	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer); err != nil {
+	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer, people{f.common}); err != nil {
 		return err
 	}
 	cfg.Authority = cfg.Directory

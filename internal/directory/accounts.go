@@ -12,7 +12,8 @@ import (
 // act for a user.
 type Account struct {
 	AccessKey   string
-	Parent      string // the user
+	Parent      string  // the user or person
+	Person      *Person // nil: Parent is a user
 	Enabled     bool
 	Policy      string // JSON, "" if it may do all that the user may
 	Name        string
@@ -27,7 +28,7 @@ func (d *Directory) view(name string, k *key) Account {
 	if parent == "" {
 		parent = d.cfg.Root.AccessKey
 	}
-	return Account{AccessKey: name, Parent: parent, Enabled: !k.Disabled, Policy: a.Policy, Name: a.Name, Description: a.Description, Expires: a.Expires}
+	return Account{AccessKey: name, Parent: parent, Person: a.Person, Enabled: !k.Disabled, Policy: a.Policy, Name: a.Name, Description: a.Description, Expires: a.Expires}
 }
 
 // Account returns a service account, or ErrNoAccount.
@@ -42,7 +43,8 @@ func (d *Directory) Account(accessKey string) (Account, error) {
 	return d.view(accessKey, k), nil
 }
 
-// Accounts returns the service accounts of all users, by user, each list sorted.
+// Accounts returns the service accounts of all users and people, by their names, each list
+// sorted.
 func (d *Directory) Accounts() (map[string][]Account, error) {
 	all := make(map[string][]Account)
 	err := d.eachKey(func(name string, k *key) {
@@ -57,8 +59,9 @@ func (d *Directory) Accounts() (map[string][]Account, error) {
 // NewAccount is a service account to be made.
 type NewAccount struct {
 	Parent            string
-	AccessKey, Secret string // "": to be made up
-	Policy            string // JSON; "": it may do all that the user may
+	Person            *Person // whom it is for in the place of Parent, who is a user
+	AccessKey, Secret string  // "": to be made up
+	Policy            string  // JSON; "": it may do all that the user may
 	Name, Description string
 	Expires           time.Time // zero: never
 	Disabled          bool
@@ -76,15 +79,8 @@ func (d *Directory) AddAccount(ctx context.Context, n NewAccount) (accessKey, se
 	if err := cmp.Or(checkName("access key", n.AccessKey, minAccessKey), checkSecret(n.Secret), a.check(d.cfg.Now())); err != nil {
 		return "", "", err
 	}
-	if n.Parent != d.cfg.Root.AccessKey {
-		user, err := d.key(n.Parent)
-		if err != nil {
-			return "", "", err
-		}
-		if user == nil || user.Account != nil {
-			return "", "", ErrNoUser
-		}
-		a.Parent, a.ParentID = n.Parent, user.ID
+	if err := d.give(a, n); err != nil {
+		return "", "", err
 	}
 	err = edit(ctx, d, keyRecords+n.AccessKey, func(k *key) (*key, error) {
 		if k != nil || n.AccessKey == d.cfg.Root.AccessKey {
@@ -93,6 +89,26 @@ func (d *Directory) AddAccount(ctx context.Context, n NewAccount) (accessKey, se
 		return &key{Secret: n.Secret, Disabled: n.Disabled, Updated: d.cfg.Now().UTC(), Account: a}, nil
 	})
 	return n.AccessKey, n.Secret, err
+}
+
+// give sets whose an account is.
+func (d *Directory) give(a *account, n NewAccount) error {
+	switch {
+	case n.Person != nil:
+		a.Parent, a.Person = n.Person.Name, n.Person
+		return nil
+	case n.Parent == d.cfg.Root.AccessKey:
+		return nil
+	}
+	user, err := d.key(n.Parent)
+	if err != nil {
+		return err
+	}
+	if user == nil || user.Account != nil {
+		return ErrNoUser
+	}
+	a.Parent, a.ParentID = n.Parent, user.ID
+	return nil
 }
 
 // accountNames are the names that people can give to accounts.

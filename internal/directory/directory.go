@@ -36,6 +36,7 @@ type Config struct {
 	Former  Credentials // that he had before, if the records may be under these
 	Records Records     // nil: there is nobody else
 	Sealer  *sealing.Sealer
+	People  People // nil: who was somebody to an identity provider stays so
 	Now     func() time.Time
 }
 
@@ -110,10 +111,14 @@ func (d *Directory) Lookup(accessKey string) (iam.Identity, string, error) {
 	return id.BoundBy(key.Account.bound), key.Secret, nil
 }
 
-// resolveAccount sets whose a service account is and what that user may do.
+// resolveAccount sets whose a service account is and what that user or person may do.
 func (d *Directory) resolveAccount(id *iam.Identity, a *account) error {
 	if !a.Expires.IsZero() && !d.cfg.Now().Before(a.Expires) {
 		return iam.ErrNoSuchKey
+	}
+	if a.Person != nil {
+		id.Parent = a.Parent
+		return d.identify(id, a.Person)
 	}
 	if a.Parent == "" {
 		id.Parent, id.Root = d.cfg.Root.AccessKey, true

@@ -49,7 +49,7 @@ func may(t testing.TB, d *directory.Directory, accessKey, action, key string) ia
 // unknown fails the test if an access key counts.
 func unknown(t testing.TB, d *directory.Directory, accessKey string) {
 	t.Helper()
-	if id, secret, err := d.Lookup(accessKey); !errors.Is(err, iam.ErrNoSuchKey) || secret != "" || id != (iam.Identity{}) {
+	if id, secret, err := d.Lookup(accessKey); !errors.Is(err, iam.ErrNoSuchKey) || secret != "" || !reflect.DeepEqual(id, iam.Identity{}) {
 		t.Errorf("%s is known: %+v, %v", accessKey, id, err)
 	}
 }

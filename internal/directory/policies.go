@@ -106,7 +106,7 @@ func (d *Directory) RemovePolicy(ctx context.Context, name string) error {
 // Holder is whom policies are attached to.
 type Holder struct {
 	Name  string
-	Group bool // of a group, not of a user
+	Group bool // of a group, not of a user; of an entry only for showing it
 	Entry bool // of an entry of an LDAP directory: Name is its canonical distinguished name
 }
 
@@ -156,7 +156,7 @@ func (d *Directory) Entries() ([]Attachment, error) {
 			return nil, err
 		}
 		if e != nil {
-			all = append(all, Attachment{Holder{Name: name, Entry: true}, e.Policies})
+			all = append(all, Attachment{Holder{Name: name, Entry: true, Group: e.Group}, e.Policies})
 		}
 	}
 	return all, nil
@@ -227,7 +227,7 @@ func (d *Directory) repolicy(ctx context.Context, of Holder, change func([]strin
 		return err
 	}
 	if of.Entry {
-		return d.editEntry(ctx, of.Name, changed)
+		return d.editEntry(ctx, of, changed)
 	}
 	if of.Group {
 		return d.editGroup(ctx, of.Name, func(g *group) (*group, error) { return g, changed(&g.Policies) })
@@ -237,13 +237,13 @@ func (d *Directory) repolicy(ctx context.Context, of Holder, change func([]strin
 
 // editEntry changes what is attached to an entry of an LDAP directory. Whether there is
 // one is not known here.
-func (d *Directory) editEntry(ctx context.Context, name string, changed func(*[]string) error) error {
-	if name == "" || len(name) > maxEntryName {
+func (d *Directory) editEntry(ctx context.Context, of Holder, changed func(*[]string) error) error {
+	if of.Name == "" || len(of.Name) > maxEntryName {
 		return invalid("a distinguished name must have 1 to %d bytes", maxEntryName)
 	}
-	return edit(ctx, d, entryRecords+name, func(e *entry) (*entry, error) {
+	return edit(ctx, d, entryRecords+of.Name, func(e *entry) (*entry, error) {
 		if e == nil {
-			e = &entry{}
+			e = &entry{Group: of.Group}
 		}
 		if err := changed(&e.Policies); err != nil || len(e.Policies) > 0 {
 			return e, err

@@ -43,8 +43,9 @@ type key struct {
 
 // account is what a service account has beside a secret.
 type account struct {
-	Parent      string    `json:"parent,omitempty"`    // "": the root user
+	Parent      string    `json:"parent,omitempty"`    // user or person; "": the root user
 	ParentID    string    `json:"parent_id,omitempty"` // of the user whom it was made for
+	Person      *Person   `json:"person,omitempty"`    // whom it was made for, if Parent is no user
 	Policy      string    `json:"policy,omitempty"`    // text; "": it may do what the parent may
 	Name        string    `json:"name,omitempty"`
 	Description string    `json:"description,omitempty"`
@@ -76,6 +77,7 @@ func (*group) parse() error { return nil }
 // entry is what is attached to an entry of an LDAP directory.
 type entry struct {
 	Policies []string `json:"policies"`
+	Group    bool     `json:"group,omitempty"` // as a group's they were attached; they count for what it is
 }
 
 func (*entry) parse() error { return nil }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/iam"
@@ -21,14 +20,6 @@ const (
 	MaxSessionLife   = 7 * 24 * time.Hour
 	MaxSessionPolicy = 2048 // bytes
 )
-
-// Person is somebody who is no user here, and of whom an identity provider tells.
-type Person struct {
-	Name     string              // which no user can have: it has an equals sign
-	Entries  []string            // of an LDAP directory, by canonical name: what is attached to them counts
-	Policies []string            // by name
-	Claims   map[string][]string // for conditions and variables, by their key, such as "jwt:sub"
-}
 
 // NewSession is a session to be made: temporary credentials, of somebody who has others,
 // or of a Person.
@@ -182,21 +173,15 @@ func (d *Directory) LookupSession(accessKey, token string) (iam.Identity, string
 	}
 	id.Parent, id.AccessKey = id.User(), accessKey
 	id.Session = &iam.Session{Name: c.Name, Issued: c.Issued}
-	if c.Person != nil {
-		id.Session.Claims = c.Person.Claims
-	}
 	return id.BoundBy(c.bound), c.Secret, nil
 }
 
 // bearer returns who a session is of.
 func (d *Directory) bearer(c *claims) (iam.Identity, error) {
 	if c.Person != nil {
-		policies, err := d.PoliciesOf(*c.Person)
-		if err != nil {
-			return iam.Identity{}, err
-		}
-		access, err := d.accessOf(&key{Policies: policies})
-		return iam.Identity{AccessKey: c.Person.Name, Access: access}, err
+		id := iam.Identity{AccessKey: c.Person.Name}
+		err := d.identify(&id, c.Person)
+		return id, err
 	}
 	id, secret, err := d.Lookup(c.Parent)
 	if err != nil {
@@ -210,21 +195,6 @@ func (d *Directory) bearer(c *claims) (iam.Identity, error) {
 		return iam.Identity{}, iam.ErrNoSuchKey
 	}
 	return id, nil
-}
-
-// PoliciesOf returns the names of the policies that a person has now.
-func (d *Directory) PoliciesOf(p Person) ([]string, error) {
-	names := p.Policies
-	for _, dn := range p.Entries {
-		e, err := d.entry(dn)
-		if err != nil {
-			return nil, err
-		}
-		if e != nil {
-			names = slices.Concat(names, e.Policies)
-		}
-	}
-	return names, nil
 }
 
 // openToken returns what a token says. One that has been opened before is found by its

@@ -145,7 +145,7 @@ func TestAPersonHasThePoliciesThatItsProviderNames(t *testing.T) {
 	decide := func() iam.Decision {
 		id, _, err := d.LookupSession(s.AccessKey, s.Token)
 		must(t, err)
-		if id.User() != "openid=ann" || id.Session.Claims["jwt:sub"][0] != "ann" || id.Root {
+		if id.User() != "openid=ann" || id.Claims["jwt:sub"][0] != "ann" || id.Root {
 			t.Errorf("%+v", id)
 		}
 		return id.Decide(&iam.Request{Identity: id, Action: "s3:GetObject", Bucket: "b", Key: "k"})

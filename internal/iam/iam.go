@@ -23,6 +23,9 @@ type Identity struct {
 	Session   *Session // nil: the credentials are not temporary
 	Limits    string   // of the user, as package limits reads it; "": none of his own
 	POSIX     *POSIX   // of the user; nil: nothing is said
+	// Claims are what an identity provider says of somebody who is no user here, by the
+	// condition key, such as "jwt:sub".
+	Claims map[string][]string
 }
 
 // POSIX is who somebody is to a file system: the numbers of a user and a group, nil where
@@ -37,9 +40,6 @@ type POSIX struct {
 type Session struct {
 	Name   string // as whoever made it calls it, or ""
 	Issued time.Time
-	// Claims are what an identity provider says of somebody who is no user here, by the
-	// condition key, such as "jwt:sub".
-	Claims map[string][]string
 }
 
 // Access is what policies say of somebody.

@@ -3,6 +3,7 @@ package iam_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -12,11 +13,11 @@ import (
 func TestOnlyTheRootUsersKeyIsKnown(t *testing.T) {
 	root := iam.NewRoot("admin", "the secret")
 	id, secret, err := root.Lookup("admin")
-	if want := (iam.Identity{AccessKey: "admin", Root: true}); id != want || secret != "the secret" || err != nil {
+	if want := (iam.Identity{AccessKey: "admin", Root: true}); !reflect.DeepEqual(id, want) || secret != "the secret" || err != nil {
 		t.Errorf("got %+v, %q, %v", id, secret, err)
 	}
 	for _, other := range []string{"", "Admin", "admi", "admin ", "admin\x00", "the secret"} {
-		if id, secret, err := root.Lookup(other); !errors.Is(err, iam.ErrNoSuchKey) || id != (iam.Identity{}) || secret != "" {
+		if id, secret, err := root.Lookup(other); !errors.Is(err, iam.ErrNoSuchKey) || !reflect.DeepEqual(id, iam.Identity{}) || secret != "" {
 			t.Errorf("%q is known as %+v with the secret %q: %v", other, id, secret, err)
 		}
 	}

@@ -65,10 +65,10 @@ func TestAStatementAppliesToItsPrincipals(t *testing.T) {
 		{`"NotPrincipal": "*"`, false, false, false},
 	} {
 		p := parse(t, `{"Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*", `+tt.principal+`}}`)
-		for who, want := range map[iam.Identity]bool{{}: tt.nobody, user(): tt.ann, root(): tt.rootUser} {
+		for i, who := range []iam.Identity{{}, user(), root()} {
 			r := get("k")
 			r.Identity = who
-			if got := p.Decide(&r) == iam.Allow; got != want {
+			if got := p.Decide(&r) == iam.Allow; got != []bool{tt.nobody, tt.ann, tt.rootUser}[i] {
 				t.Errorf("%s: %+v is allowed: %v", tt.principal, who, got)
 			}
 		}

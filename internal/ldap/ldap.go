@@ -8,16 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
 
-// The errors of Identify, and of who has no directory to ask.
+// The errors of Identify and Find, and of who has no directory to ask.
 var (
 	ErrNone        = errors.New("ldap: there is no directory")
 	ErrCredentials = errors.New("ldap: no such name, or another password")
+	ErrNobody      = errors.New("ldap: there is nobody of this name")
 	ErrUnavailable = errors.New("ldap: the directory cannot be asked")
 )
 
@@ -54,6 +56,7 @@ const (
 	maxName        = 256 // bytes of a name, and of a password
 	maxDN          = 512 // bytes
 	maxGroups      = 100 // of a person
+	maxNames       = 16  // of one entry
 )
 
 // New returns a Directory. It asks it nothing yet.
@@ -107,18 +110,15 @@ func (d *Directory) Identify(ctx context.Context, name, password string) (Person
 	if name == "" || password == "" || len(name) > maxName || len(password) > maxName {
 		return Person{}, ErrCredentials
 	}
-	select {
-	case d.turns <- struct{}{}:
-		defer func() { <-d.turns }()
-	case <-ctx.Done():
-		return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
-	}
-	conn, err := d.dial()
+	conn, done, err := d.connect(ctx)
 	if err != nil {
-		return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Person{}, err
 	}
-	defer conn.Close() //nolint:errcheck // it was asked all there is to ask
+	defer done()
 	p, bindDN, err := d.find(conn, name)
+	if errors.Is(err, ErrNobody) {
+		return Person{}, ErrCredentials
+	}
 	if err != nil {
 		return Person{}, err
 	}
@@ -128,6 +128,72 @@ func (d *Directory) Identify(ctx context.Context, name, password string) (Person
 		return Person{}, fmt.Errorf("%w: bind as %s: %w", ErrUnavailable, p.DN, err)
 	}
 	return p, nil
+}
+
+// Find returns who has a name, or a distinguished name: what Identify says of whoever has it
+// too. The errors are ErrNobody and ErrUnavailable.
+func (d *Directory) Find(ctx context.Context, name string) (Person, error) {
+	if name == "" || len(name) > maxDN {
+		return Person{}, ErrNobody
+	}
+	conn, done, err := d.connect(ctx)
+	if err != nil {
+		return Person{}, err
+	}
+	defer done()
+	dn, err := Canonical(name)
+	if err != nil {
+		p, _, err := d.find(conn, name)
+		return p, err
+	}
+	names, err := d.namesOf(conn, name)
+	if err != nil {
+		return Person{}, err
+	}
+	for _, name := range names {
+		if p, _, err := d.find(conn, name); !errors.Is(err, ErrNobody) && (err != nil || p.DN == dn) {
+			return p, err
+		}
+	}
+	return Person{}, ErrNobody
+}
+
+// namesOf returns the names by which the filter for people could find an entry.
+func (d *Directory) namesOf(conn *ldap.Conn, dn string) ([]string, error) {
+	attribute := regexp.MustCompile(`\(([A-Za-z][A-Za-z0-9-]*)=%s\)`).FindStringSubmatch(d.cfg.UserFilter)
+	if attribute == nil {
+		return nil, ErrNobody // it does not say which attribute has the name
+	}
+	found, err := conn.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, int(d.cfg.Timeout.Seconds()), false,
+		"(objectClass=*)", attribute[1:], nil))
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		return nil, ErrNobody
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: search %s: %w", ErrUnavailable, dn, err)
+	}
+	var names []string
+	for _, entry := range found.Entries {
+		names = append(names, entry.GetEqualFoldAttributeValues(attribute[1])...)
+	}
+	return names[:min(len(names), maxNames)], nil
+}
+
+// connect waits for a turn and connects. Done ends both.
+func (d *Directory) connect(ctx context.Context) (conn *ldap.Conn, done func(), err error) {
+	select {
+	case d.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
+	if conn, err = d.dial(); err != nil {
+		<-d.turns
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return conn, func() {
+		_ = conn.Close() // it was asked all there is to ask
+		<-d.turns
+	}, nil
 }
 
 // dial connects and binds as who searches.
@@ -154,14 +220,14 @@ func (d *Directory) dial() (conn *ldap.Conn, err error) {
 	return conn, nil
 }
 
-// find returns the one person of a name, and his DN as the directory has it.
+// find returns the one person of a name, or ErrNobody, and his DN as the directory has it.
 func (d *Directory) find(conn *ldap.Conn, name string) (p Person, bindDN string, err error) {
 	users, err := d.search(conn, d.cfg.UserBase, fill(d.cfg.UserFilter, name, ""), 2)
 	switch {
 	case err != nil:
 		return p, "", err
 	case len(users) != 1: // of two of a name neither can be meant
-		return p, "", ErrCredentials
+		return p, "", ErrNobody
 	}
 	p = Person{Name: name}
 	if p.DN, err = Canonical(users[0]); err != nil {

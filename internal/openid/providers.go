@@ -116,6 +116,11 @@ func (p *Providers) Role(name string) string {
 	return ""
 }
 
+// Has reports whether there is a provider of a name.
+func (p *Providers) Has(name string) bool {
+	return slices.ContainsFunc(p.all, func(one *provider) bool { return one.cfg.Name == name })
+}
+
 // differs returns why two providers could not be told apart, nil if they can.
 func (c Config) differs(other Config) error {
 	switch {
