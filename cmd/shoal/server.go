@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -408,6 +409,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, pairs *pa
 func (f *serverFlags) serveUntilDone(ctx context.Context, log *slog.Logger, server *gateway.Server, ln *net.TCPListener) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
+	debug.FreeOSMemory() // the 64 MiB by which each key was derived would be held for minutes
 	select {
 	case err := <-served:
 		return failed("cannot serve", err, "")
