@@ -31,8 +31,7 @@ func (s *Store) bucketPlace(name string) place {
 
 // objectPlace is where the versions of an object are.
 func (s *Store) objectPlace(b *bucket, ref object.Ref) place {
-	set, moves := s.home(ref.Key)
-	return place{set, moves, keyLock(ref.Bucket, ref.Key), register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}}
+	return s.placed(ref.Key, place{lock: keyLock(ref.Bucket, ref.Key), key: register.Key{Space: register.Objects, Bucket: b.ID, Name: ref.Key}})
 }
 
 func decodeBucket(r *register.Record) (*bucket, error) {

@@ -31,6 +31,9 @@ func (s *Store) Clear(ctx context.Context, next *placement.Table) error {
 	c := &clearing{p: healing{s: s}, by: e, next: next}
 	for i := range next.Destinations() {
 		c.p.set = s.sets[i]
+		if err == nil {
+			err = c.since(ctx)
+		}
 		for _, b := range buckets {
 			if err == nil {
 				err = c.bucket(ctx, b)
@@ -47,6 +50,18 @@ type clearing struct {
 	next *placement.Table
 }
 
+// since has all drives of the set refuse what was placed before: a commit that hangs on its way
+// from when keys were there that come now.
+func (c *clearing) since(ctx context.Context) error {
+	replies := gather(ctx, c.p.set, len(c.p.set.drives), func(ctx context.Context, d Drive) (struct{}, error) {
+		return struct{}{}, inner(d).Since(ctx, c.by.table.Epoch)
+	}, func(_ []reply[struct{}], all bool) bool { return all })
+	if succeeded(replies) < len(c.p.set.drives) {
+		return fmt.Errorf("%w: %w", ErrAway, why(replies))
+	}
+	return nil
+}
+
 // bucket clears what the set has of a bucket, and of its uploads.
 func (c *clearing) bucket(ctx context.Context, b *bucket) error {
 	l := c.p.s.listing(b, b.Record.Name, "", "", object.MaxListLimit)
@@ -55,7 +70,7 @@ func (c *clearing) bucket(ctx context.Context, b *bucket) error {
 	}
 	return c.names(ctx, c.p.s.uploads(b, b.Record.Name, ""), func(name string) error {
 		key, id := splitUpload(name)
-		return c.p.s.dropParts(ctx, c.p.set, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
+		return c.p.s.dropParts(ctx, c.by.table.Epoch, c.p.set, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
 	})
 }
 

@@ -70,11 +70,12 @@ const (
 	opDrop
 	opInstall
 	opPending
+	opSince
 	opClose
 )
 
 func opNames() []string {
-	return []string{"commit", "promise", "read", "decide", "scan", "create", "read_shard", "drop", "install", "pending", "close"}
+	return []string{"commit", "promise", "read", "decide", "scan", "create", "read_shard", "drop", "install", "pending", "since", "close"}
 }
 
 // reason is why a drive has not done what it was asked.

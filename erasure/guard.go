@@ -159,9 +159,14 @@ func (g *guarded) Drop(ctx context.Context, id register.DataID) error {
 	return enterErr(ctx, g, opDrop, func() error { return g.d.Drop(ctx, id) })
 }
 
+// Since implements Drive.
+func (g *guarded) Since(ctx context.Context, epoch uint64) error {
+	return enterErr(ctx, g, opSince, func() error { return g.d.Since(ctx, epoch) })
+}
+
 // Install implements Drive.
-func (g *guarded) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
-	return enter(ctx, g, opInstall, func() (bool, error) { return g.d.Install(ctx, key, r) })
+func (g *guarded) Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
+	return enter(ctx, g, opInstall, func() (bool, error) { return g.d.Install(ctx, key, r, t) })
 }
 
 // Close implements Drive. It does not wait for ever.

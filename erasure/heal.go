@@ -251,6 +251,7 @@ func (p *healing) tell() {
 func (p *healing) scan(ctx context.Context, l *listing, from string, below register.Token) ([]entry, bool, error) {
 	q := l.q
 	q.From, q.Below, q.Limit, q.Versions = from, below, object.MaxListLimit, true
+	l.by = p.s.epoch.Load()
 	return p.pages(ctx, func(ctx context.Context, d Drive) (register.ScanPage, error) { return d.Scan(ctx, q) })
 }
 
@@ -434,7 +435,7 @@ func (p *healing) version(ctx context.Context, h *hold, what sought) error {
 	var errs []error
 	reached := 0
 	for i, d := range h.set.drives {
-		switch err := p.drive(ctx, h.key, &j.Record, i, inner(d)); {
+		switch err := p.drive(ctx, h, &j.Record, i, inner(d)); {
 		case err == nil:
 			reached++
 		case errors.Is(err, register.ErrUnknown): // it is not there
@@ -455,8 +456,8 @@ func (p *healing) version(ctx context.Context, h *hold, what sought) error {
 var errNewer = errors.New("erasure: the drive has a newer state")
 
 // drive brings a drive the record, and the shards of what it refers to.
-func (p *healing) drive(ctx context.Context, key register.Key, r *register.Record, i int, d Drive) error {
-	view, err := d.Read(ctx, register.Query{Key: key, Version: r.Version, Made: r.Made})
+func (p *healing) drive(ctx context.Context, h *hold, r *register.Record, i int, d Drive) error {
+	view, err := d.Read(ctx, register.Query{Key: h.key, Version: r.Version, Made: r.Made})
 	if err != nil {
 		return err
 	}
@@ -471,7 +472,7 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 		return nil
 	}
 	if has == nil || has.Changed != r.Changed || !has.Decided {
-		changed, err := d.Install(ctx, key, *r)
+		changed, err := d.Install(ctx, h.key, *r, h.token)
 		if err != nil {
 			return err
 		}
@@ -487,7 +488,7 @@ func (p *healing) drive(ctx context.Context, key register.Key, r *register.Recor
 	if err := p.shards(ctx, r, i, d); err != nil {
 		return err
 	}
-	_, err = d.Install(ctx, key, *r) // it finds that the shards are there
+	_, err = d.Install(ctx, h.key, *r, h.token) // it finds that the shards are there
 	return err
 }
 

@@ -296,7 +296,7 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 	if targets == nil {
 		targets = all(len(s.drives))
 	}
-	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Settles: how.settles, Session: h.lease.Session().ID()}
+	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Settles: how.settles, Session: h.lease.Session().ID(), Placed: h.epoch}
 	o := s.commit(ctx, c, targets, how.inline, func(took int) { h.reached(s, &r, took) })
 	if o.open == 0 && o.count < len(s.drives) && o.refused < len(s.drives) {
 		h.s.missed.Add(1)

@@ -290,7 +290,7 @@ func (l *listing) newest(ctx context.Context, e *entry) (*register.Record, error
 
 // place is where the registers of a name are, which a set has listed.
 func (l *listing) place(s *set, name string) place {
-	return place{set: s, lock: l.lockName(name), key: register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: name}}
+	return place{set: s, lock: l.lockName(name), key: register.Key{Space: l.q.Space, Bucket: l.q.Bucket, Name: name}, epoch: l.by.table.Epoch}
 }
 
 // each calls fn with the newest version of each name, until it returns false.

@@ -307,7 +307,7 @@ func (m *mover) upload(ctx context.Context, b *bucket, ref object.UploadRef) err
 		}
 		v.geometry, v.start = to.geometry(v.info.Meta.StorageClass, -1), to.start(ref.Key)
 		for i := range parts {
-			if err := m.part(ctx, h.moves, ref, number, parts[i].Number, v.geometry); err != nil {
+			if err := m.part(ctx, h.epoch, h.moves, ref, number, parts[i].Number, v.geometry); err != nil {
 				return err
 			}
 		}
@@ -318,13 +318,13 @@ func (m *mover) upload(ctx context.Context, b *bucket, ref object.UploadRef) err
 		if err := h.remove(ctx, []copied{{r, from}}); err != nil {
 			return err
 		}
-		return m.s.dropParts(ctx, from, ref)
+		return m.s.dropParts(ctx, h.epoch, from, ref)
 	})
 }
 
 // part copies a part. Whoever holds the upload's lock alone calls it.
-func (m *mover) part(ctx context.Context, moves *move, ref object.UploadRef, number uint64, part int, g shard.Geometry) error {
-	at := partPlace(moves.to, ref, number, part)
+func (m *mover) part(ctx context.Context, epoch uint64, moves *move, ref object.UploadRef, number uint64, part int, g shard.Geometry) error {
+	at := partPlace(epoch, moves.to, ref, number, part)
 	at.moves = moves
 	return m.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
 		r, err := h.read(ctx, moves.from, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })

@@ -36,6 +36,7 @@ type catalog interface {
 func (p *healing) pending(ctx context.Context, set *set, space register.Space, catalogs func() catalog) error {
 	p.set = set
 	for from, more := "", true; more; {
+		by := p.s.epoch.Load()
 		entries, further, err := p.pages(ctx, func(ctx context.Context, d Drive) (register.ScanPage, error) {
 			return d.Pending(ctx, register.PendingQuery{Space: space, From: from, Limit: object.MaxListLimit})
 		})
@@ -48,7 +49,7 @@ func (p *healing) pending(ctx context.Context, set *set, space register.Space, c
 		slices.SortStableFunc(entries, riskier)
 		c := catalogs()
 		for i := range entries {
-			if err := p.register(ctx, c, &entries[i]); err != nil {
+			if err := p.register(ctx, c, &entries[i], by); err != nil {
 				return err
 			}
 		}
@@ -76,7 +77,8 @@ func riskier(a, b entry) int {
 }
 
 // register heals a register that some drive has listed as pending.
-func (p *healing) register(ctx context.Context, c catalog, e *entry) error {
+// It was read in an epoch.
+func (p *healing) register(ctx context.Context, c catalog, e *entry, by *epoch) error {
 	key, _, err := register.DecodeKey([]byte(e.name))
 	if err != nil {
 		return err
@@ -87,6 +89,7 @@ func (p *healing) register(ctx context.Context, c catalog, e *entry) error {
 	}
 	p.ask(ctx, e, key)
 	if e.name = key.Name; l != nil {
+		l.by = by
 		_, err = p.name(ctx, l, e)
 		return err
 	}
@@ -128,7 +131,7 @@ func (p *healing) leftover(ctx context.Context, key register.Key, e *entry) erro
 	reached := 0
 	for i, d := range p.set.drives {
 		// It is taken only where it is newer than all that the drive had of the register.
-		switch changed, err := inner(d).Install(ctx, key, *gone); {
+		switch changed, err := inner(d).Install(ctx, key, *gone, register.Token{}); {
 		case err == nil:
 			reached++
 			if changed {

@@ -18,6 +18,7 @@ type place struct {
 	moves *move // nil: all of them are there
 	lock  string
 	key   register.Key
+	epoch uint64 // of the Table that says so
 }
 
 // move says that registers are on their way from one set to another: each is in the one or the
@@ -97,6 +98,14 @@ func (s *Store) Placement() *placement.Table { return s.epoch.Load().table }
 // home returns the set that new objects and uploads of a key are put into, and how those are
 // on their way that there are; nil: they are all in it.
 func (s *Store) home(key string) (*set, *move) { return s.homeBy(s.epoch.Load(), key) }
+
+// placed returns a place where new objects and uploads of a key are put into.
+func (s *Store) placed(key string, at place) place {
+	e := s.epoch.Load()
+	at.set, at.moves = s.homeBy(e, key)
+	at.epoch = e.table.Epoch
+	return at
+}
 
 // homeBy is home as it was in some epoch.
 func (s *Store) homeBy(e *epoch, key string) (*set, *move) {

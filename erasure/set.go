@@ -30,9 +30,13 @@ type Drive interface {
 	// waited for may still write to it.
 	ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error)
 	Drop(ctx context.Context, id register.DataID) error
+	// Since has the drive refuse changes of objects and uploads that were placed in an epoch
+	// before this one.
+	Since(ctx context.Context, epoch uint64) error
 	// Install takes a state that is known to be committed and that the drive has missed,
-	// and finds out anew whether it has the shards of what it holds.
-	Install(ctx context.Context, key register.Key, r register.Record) (changed bool, err error)
+	// and finds out anew whether it has the shards of what it holds. Whoever brings it has the
+	// key's lock with that token; zero: it is a tombstone, and nobody can have the lock.
+	Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (changed bool, err error)
 	Close() error
 }
 

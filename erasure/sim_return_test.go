@@ -23,13 +23,13 @@ const (
 )
 
 // TestNothingComesBackWithAKey has keys move to another set and back, again and again, while in
-// between many commits miss their quorum, and drives are away while they move. What is not known
-// to have happened happens before the next change that is answered, or never.
+// between many commits miss their quorum, or hang until the keys are back, and drives are away while they move. What
+// is not known to have happened happens before the next change that is answered, or never.
 func TestNothingComesBackWithAKey(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seeds/3; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				history := moveAround(t, seed, func(s *erasure.Store) preparation { return s.Clear })
+				history := moveAround(t, seed, cleared, true)
 				if !legal(history) {
 					tell(t, history)
 					t.Error("something has come back")
@@ -39,30 +39,43 @@ func TestNothingComesBackWithAKey(t *testing.T) {
 	}
 }
 
-// TestWhatComesBackWithAKeyIsNoticed moves keys to sets that have not been cleared, and looks that
-// the simulation is not content with every history: one in seven shows it.
+// TestWhatComesBackWithAKeyIsNoticed moves keys to sets that have not been cleared, or whose drives
+// take commits of any placement, and looks that the simulation is not content with every history.
 func TestWhatComesBackWithAKeyIsNoticed(t *testing.T) {
-	for seed := range uint64(200) {
-		noticed := false
-		synctest.Test(t, func(t *testing.T) {
-			noticed = !legal(moveAround(t, seed, func(*erasure.Store) preparation { return unprepared }))
+	for name, c := range map[string]struct {
+		prepare func(*erasure.Store) preparation
+		heeds   bool
+	}{
+		"not cleared":         {func(*erasure.Store) preparation { return unprepared }, true},
+		"of an old placement": {cleared, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(200) {
+				noticed := false
+				synctest.Test(t, func(t *testing.T) {
+					noticed = !legal(moveAround(t, seed, c.prepare, c.heeds))
+				})
+				if noticed {
+					t.Logf("seed %d", seed)
+					return
+				}
+			}
+			t.Error("nobody has noticed it")
 		})
-		if noticed {
-			return
-		}
 	}
-	t.Error("nobody has noticed it")
 }
 
 // preparation is what is done before something moves.
 type preparation = func(context.Context, *placement.Table) error
 
+func cleared(s *erasure.Store) preparation { return s.Clear }
+
 func unprepared(context.Context, *placement.Table) error { return nil }
 
 // moveAround returns the history of keys that move to and fro.
-func moveAround(t *testing.T, seed uint64, prepare func(*erasure.Store) preparation) (history []porcupine.Operation) {
+func moveAround(t *testing.T, seed uint64, prepare func(*erasure.Store) preparation, heeds bool) (history []porcupine.Operation) {
 	n := []int{3, 4, 5, 6}[seed%4]
-	w := &world{r: rand.New(rand.NewPCG(seed, 3)), down: map[int]bool{}}
+	w := &world{r: rand.New(rand.NewPCG(seed, 3)), down: map[int]bool{}, heeds: heeds}
 	_, gateways := build(t, w, 2, n)
 	var clients []*client
 	for i, g := range gateways {
@@ -98,6 +111,9 @@ func moveAround(t *testing.T, seed uint64, prepare func(*erasure.Store) preparat
 			return false
 		}) {
 			return history
+		}
+		if to == 0 {
+			w.bring()
 		}
 	}
 	w.late.Wait()

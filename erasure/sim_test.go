@@ -39,7 +39,9 @@ type world struct {
 	r      *rand.Rand
 	faults bool
 	down   map[int]bool // drives that do not answer
-	rough  int          // of 100 commits, how many get lost besides
+	rough  int          // of 100 commits, how many get lost besides, or hang on their way
+	hung   []func()     // what brings those to their drives
+	heeds  bool         // drives heed from which placement on they are to take commits
 	late   sync.WaitGroup
 }
 
@@ -80,11 +82,26 @@ func (w *world) be(faults bool, rough int) {
 	w.faults, w.rough = faults, rough
 }
 
-// loses reports whether a commit gets lost because it is rough.
-func (w *world) loses() bool {
+// loses reports whether a commit gets lost because it is rough. Some come in the end.
+func (w *world) loses(bring func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.r.IntN(100) < w.rough
+	lost := w.r.IntN(100) < w.rough
+	if lost && w.r.IntN(3) == 0 {
+		w.hung = append(w.hung, bring)
+	}
+	return lost
+}
+
+// bring has commits reach their drives that have hung.
+func (w *world) bring() {
+	w.mu.Lock()
+	hung := w.hung
+	w.hung = nil
+	w.mu.Unlock()
+	for _, bring := range hung {
+		bring()
+	}
 }
 
 // link is the way to a drive.
@@ -126,14 +143,21 @@ func overErr(l *link, call func() error) error {
 }
 
 func (l *link) Commit(ctx context.Context, c register.Change) error {
-	if l.w.loses() {
+	if l.w.loses(func() { _ = l.d.Commit(context.WithoutCancel(ctx), c) }) {
 		return errLost
 	}
 	return overErr(l, func() error { return l.d.Commit(context.WithoutCancel(ctx), c) })
 }
 
-func (l *link) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
-	return over(l, func() (bool, error) { return l.d.Install(context.WithoutCancel(ctx), key, r) })
+func (l *link) Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
+	return over(l, func() (bool, error) { return l.d.Install(context.WithoutCancel(ctx), key, r, t) })
+}
+
+func (l *link) Since(ctx context.Context, epoch uint64) error {
+	if !l.w.heeds {
+		return nil
+	}
+	return overErr(l, func() error { return l.d.Since(ctx, epoch) })
 }
 
 func (l *link) Promise(ctx context.Context, t register.Token, q register.Query) (register.View, error) {
@@ -574,7 +598,7 @@ func build(t *testing.T, w *world, sets, n int) (links [][]*link, gateways []*er
 // in what they still differ.
 func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []string) {
 	n := []int{3, 4, 5, 6}[seed%4]
-	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}}
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}, heeds: true}
 	links, gateways := build(t, w, 1+int(seed%2), n) //nolint:gosec // one or two
 	all := slices.Concat(links...)
 	w.be(true, 0)

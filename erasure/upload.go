@@ -56,13 +56,12 @@ func partKey(number uint64, part int) register.Key {
 
 // uploadPlace is where an upload is: in the set that will have the object.
 func (s *Store) uploadPlace(b *bucket, ref object.UploadRef) place {
-	set, moves := s.home(ref.Key)
-	return place{set, moves, uploadLock(ref.Bucket, ref.ID), uploadKey(b, ref)}
+	return s.placed(ref.Key, place{lock: uploadLock(ref.Bucket, ref.ID), key: uploadKey(b, ref)})
 }
 
 // partPlace is where a part of an upload is that a set has.
-func partPlace(s *set, ref object.UploadRef, number uint64, part int) place {
-	return place{set: s, lock: partLock(ref.Bucket, ref.ID, part), key: partKey(number, part)}
+func partPlace(epoch uint64, s *set, ref object.UploadRef, number uint64, part int) place {
+	return place{set: s, lock: partLock(ref.Bucket, ref.ID, part), key: partKey(number, part), epoch: epoch}
 }
 
 func noUpload(op string, ref object.UploadRef) error {
@@ -218,7 +217,7 @@ func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef,
 	v.info.Parts = []object.PartInfo{{Number: number, Salt: w.digest.Salt}}
 	r := w.record(v)
 	r.Version = register.Null
-	return s.holding(ctx, partPlace(w.set, ref, id, number), func(ctx context.Context, h *hold) error {
+	return s.holding(ctx, partPlace(at.epoch, w.set, ref, id, number), func(ctx context.Context, h *hold) error {
 		return h.commit(ctx, h.set, r, commitment{strict: true, targets: w.targets, inline: w.inline})
 	})
 }
@@ -418,7 +417,7 @@ func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef) er
 		return err
 	}
 	for _, set := range h.sets() {
-		if err := s.dropParts(ctx, set, ref); err != nil {
+		if err := s.dropParts(ctx, h.epoch, set, ref); err != nil {
 			s.cfg.Logger.Warn("parts of an upload that has ended are left", "bucket", ref.Bucket, "key", ref.Key, "upload", ref.ID, "error", err)
 		}
 	}
@@ -426,13 +425,13 @@ func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef) er
 }
 
 // dropParts removes the parts of an upload that a set has.
-func (s *Store) dropParts(ctx context.Context, in *set, ref object.UploadRef) error {
+func (s *Store) dropParts(ctx context.Context, epoch uint64, in *set, ref object.UploadRef) error {
 	parts, _, err := s.parts(ctx, in, ref, 0, object.MaxPartNumber)
 	number, _ := uploadNumber(ref.ID)
 	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: in.majority()}
 	errs := []error{err}
 	for i := range parts {
-		errs = append(errs, s.holding(ctx, partPlace(in, ref, number, parts[i].Number), func(ctx context.Context, h *hold) error {
+		errs = append(errs, s.holding(ctx, partPlace(epoch, in, ref, number, parts[i].Number), func(ctx context.Context, h *hold) error {
 			return h.commit(ctx, in, gone, commitment{})
 		}))
 	}

@@ -144,7 +144,7 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 		return err
 	}
 	defer d.leave(&d.syncs)
-	admitted, err := d.admit(c.Session)
+	admitted, err := d.admit(&c)
 	if err != nil {
 		return fmt.Errorf("%w: %w", register.ErrFenced, err)
 	}
@@ -210,8 +210,8 @@ func (d *Drive) replace(b *Batch, k *keyed, cur, e *register.Entry) error {
 
 // Install takes a state that is known to be committed and that the drive has missed, and
 // finds out anew whether it has the shards of what it holds. Whoever calls it has the key's
-// lock, and promises of a quorum.
-func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) (bool, error) {
+// lock with that token, and promises of a quorum.
+func (d *Drive) Install(_ context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
 	if err := d.enter(&d.syncs); err != nil {
 		return false, err
 	}
@@ -231,9 +231,9 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record) 
 	if err != nil {
 		return false, err
 	}
-	head, e, changed := k.head.Install(cur, r, shard)
-	if !changed {
-		return false, nil
+	head, e, changed, err := k.head.Install(cur, r, shard, t)
+	if err != nil || !changed {
+		return false, err
 	}
 	k.head = head
 	var b Batch

@@ -277,3 +277,53 @@ func TestAFullDriveTakesDeletionsAndNoContents(t *testing.T) {
 	gone.Kind = register.Tombstone
 	must(t, full.Commit(ctx, register.Change{Key: key("a"), Record: gone}))
 }
+
+// What a drive is told from one placement on it heeds, also when it is opened again; what does not move
+// it takes as before.
+func TestADriveRefusesWhatWasPlacedBefore(t *testing.T) {
+	kv := drive.NewMemory()
+	commit := func(d *drive.Drive, space register.Space, placed uint64, n int) error {
+		r := object(n)
+		return d.Commit(t.Context(), register.Change{Key: register.Key{Space: space, Name: fmt.Sprint("k", n)}, Record: r, Placed: placed})
+	}
+	d := drive.New(kv, drive.NewMemoryFiles(), nil)
+	must(t, d.StartLog())
+	must(t, commit(d, register.Objects, 4, 1))
+	must(t, d.Since(t.Context(), 7))
+	must(t, d.Since(t.Context(), 5)) // it comes late
+	for range 2 {
+		for _, space := range []register.Space{register.Objects, register.Uploads, register.Parts} {
+			if err := commit(d, space, 6, 2); !errors.Is(err, register.ErrFenced) {
+				t.Errorf("of placement 6: %v", err)
+			}
+			must(t, commit(d, space, 7, 3))
+		}
+		must(t, commit(d, register.Buckets, 0, 4))
+		d = drive.New(kv, drive.NewMemoryFiles(), nil)
+		must(t, d.StartLog())
+	}
+}
+
+// A state that was committed, and that somebody brings who had the key's lock, may be gone by now and
+// the tombstone forgotten.
+func TestWhatIsBroughtTooLateIsNotTaken(t *testing.T) {
+	ctx, d := t.Context(), drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
+	must(t, d.StartLog())
+	r := object(1)
+	gone := object(3)
+	gone.Kind = register.Tombstone
+	must(t, d.Commit(ctx, register.Change{Key: key("a"), Record: gone}))
+	must(t, d.Decide(ctx, decision("a", 3, true)))
+	forget := decision("a", 3, false)
+	forget[0].Forget = true
+	must(t, d.Decide(ctx, forget))
+	by := r.Changed
+	by.Minor++ // the lock was that of before the deletion
+	if changed, err := d.Install(ctx, key("a"), r, by); changed || !errors.Is(err, register.ErrStale) {
+		t.Errorf("it is taken: %v, %v", changed, err)
+	}
+	v, err := d.Read(ctx, register.Query{Key: key("a"), Version: register.Null})
+	if err != nil || len(v.Entries) > 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}

@@ -89,10 +89,13 @@ type logging struct {
 // logPiece is how many registers are made pending at a time.
 const logPiece = 1000
 
-// StartLog has the drive tell which registers are pending. Where it has never done so that is
+// StartLog has the drive go on as it was closed, and tell which registers are pending. Where it has never done so that is
 // all that it holds: it takes note of many in the background, and tells nothing until then. It
 // is called before anything else.
 func (d *Drive) StartLog() error {
+	if err := d.recall(); err != nil {
+		return err
+	}
 	_, found, err := d.kv.Get([]byte{pendingKey})
 	if err != nil {
 		return err

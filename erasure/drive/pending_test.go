@@ -96,7 +96,7 @@ func TestAStateWithoutItsShardsStaysPending(t *testing.T) {
 	_, err = w.Write([]byte("shard"))
 	must(t, err)
 	must(t, w.Finish())
-	_, err = d.Install(ctx, key("a"), r)
+	_, err = d.Install(ctx, key("a"), r, r.Changed)
 	must(t, err)
 	must(t, d.Decide(ctx, decision("a", 1, true)))
 	if got := pending(t, d, 0, 10); len(got) != 0 {

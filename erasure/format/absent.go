@@ -12,8 +12,11 @@ type Absent struct{}
 // Commit implements erasure.Drive.
 func (Absent) Commit(context.Context, register.Change) error { return register.ErrUnknown }
 
+// Since implements erasure.Drive.
+func (Absent) Since(context.Context, uint64) error { return register.ErrUnknown }
+
 // Install implements erasure.Drive.
-func (Absent) Install(context.Context, register.Key, register.Record) (bool, error) {
+func (Absent) Install(context.Context, register.Key, register.Record, register.Token) (bool, error) {
 	return false, register.ErrUnknown
 }
 

@@ -65,9 +65,12 @@ func (s Slot) ReadShard(ctx context.Context, id register.DataID, offset int64, p
 // Drop implements erasure.Drive.
 func (s Slot) Drop(ctx context.Context, id register.DataID) error { return s.Drive().Drop(ctx, id) }
 
+// Since implements erasure.Drive.
+func (s Slot) Since(ctx context.Context, epoch uint64) error { return s.Drive().Since(ctx, epoch) }
+
 // Install implements erasure.Drive.
-func (s Slot) Install(ctx context.Context, key register.Key, r register.Record) (bool, error) {
-	return s.Drive().Install(ctx, key, r)
+func (s Slot) Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
+	return s.Drive().Install(ctx, key, r, t)
 }
 
 // Close implements erasure.Drive. The drives are closed by who has opened them.

@@ -33,6 +33,7 @@ const (
 	opOrder   byte = 8
 	opAsk     byte = 9 // a question to the node, and not to a drive of it
 	opPending byte = 10
+	opSince   byte = 11
 )
 
 // What an exchange on a connection for shards begins with.

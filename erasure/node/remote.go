@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,9 +89,15 @@ func (r *Remote) Drop(ctx context.Context, id register.DataID) error {
 	return err
 }
 
+// Since implements erasure.Drive. A node of an earlier release does not know the call.
+func (r *Remote) Since(ctx context.Context, epoch uint64) error {
+	_, err := r.call(ctx, opSince, binary.AppendUvarint(nil, epoch))
+	return err
+}
+
 // Install implements erasure.Drive.
-func (r *Remote) Install(ctx context.Context, key register.Key, rec register.Record) (bool, error) {
-	b, err := r.call(ctx, opInstall, register.AppendRecord(nil, key, rec))
+func (r *Remote) Install(ctx context.Context, key register.Key, rec register.Record, t register.Token) (bool, error) {
+	b, err := r.call(ctx, opInstall, register.AppendRecord(nil, key, rec, t))
 	return len(b) == 1 && b[0] == 1, err
 }
 

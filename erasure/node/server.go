@@ -164,7 +164,7 @@ func (s *Server) answer(ctx context.Context, f frame) ([]byte, error) {
 		return nil, err
 	}
 	switch q.op { // what a drive is doing ends when it does: who has asked for it may be gone
-	case opCommit, opDecide, opDrop, opInstall:
+	case opCommit, opDecide, opDrop, opSince, opInstall:
 		return change(ctx, d, q)
 	case opPromise, opRead:
 		return look(ctx, d, q)
@@ -198,12 +198,18 @@ func change(ctx context.Context, d Drive, q request) ([]byte, error) {
 			return nil, errFrame
 		}
 		return nil, d.Drop(ctx, register.DataID(q.rest))
+	case opSince:
+		epoch, n := binary.Uvarint(q.rest)
+		if n <= 0 {
+			return nil, errFrame
+		}
+		return nil, d.Since(ctx, epoch)
 	default:
-		key, r, err := register.DecodeRecord(q.rest)
+		key, r, t, err := register.DecodeRecord(q.rest)
 		if err != nil {
 			return nil, err
 		}
-		changed, err := d.Install(ctx, key, r)
+		changed, err := d.Install(ctx, key, r, t)
 		if changed {
 			return []byte{1}, err
 		}

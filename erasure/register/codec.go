@@ -131,6 +131,16 @@ func (d *decoder) length(most int) int {
 	return int(n) //nolint:gosec // no more than most
 }
 
+func (d *decoder) number() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.failed = true
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
 func (d *decoder) bytes() []byte {
 	b := d.take(d.length(len(d.rest)))
 	if len(b) == 0 {

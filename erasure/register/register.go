@@ -157,20 +157,24 @@ func (h Head) Commit(cur *Entry, r Record, shard, settles bool) (head Head, e En
 }
 
 // Install is what a drive does with a state that is known to be committed, and was before
-// whoever brings it got the key's lock: it takes it unless it holds a newer one, whatever it
-// has promised. shard says whether it has the shards of its Data.
-func (h Head) Install(cur *Entry, r Record, shard bool) (head Head, e Entry, changed bool) {
+// whoever brings it got the key's lock with a token: it takes it unless it holds a newer one. Where
+// it has promised or taken something under a later token it comes too late: the state may be
+// gone, and be forgotten. A zero token, of whoever brings a tombstone, does not come too late. shard says whether it has the
+// shards of its Data.
+func (h Head) Install(cur *Entry, r Record, shard bool, t Token) (head Head, e Entry, changed bool, err error) {
 	switch {
+	case (r.Kind != Tombstone || !t.IsZero()) && (t.Less(h.Promised) || t.Less(h.Last)):
+		return h, e, false, ErrStale
 	case cur != nil && r.Changed.Less(cur.Changed):
-		return h, *cur, false
+		return h, *cur, false, nil
 	case cur == nil && r.Kind == Tombstone && !h.Last.Less(r.Changed):
-		return h, e, false // it has forgotten it, or never had what went
+		return h, e, false, nil // it has forgotten it, or never had what went
 	}
 	if h.Last.Less(r.Changed) {
 		h.Last = r.Changed
 	}
 	e = Entry{Past: Past{Record: r, Shard: shard, Decided: true}}
-	return h, e, cur == nil || cur.Changed != r.Changed || !cur.Decided || cur.Shard != shard
+	return h, e, cur == nil || cur.Changed != r.Changed || !cur.Decided || cur.Shard != shard, nil
 }
 
 // Decide is what a drive does when it hears that a state is committed: what that replaced

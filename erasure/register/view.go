@@ -12,6 +12,7 @@ type Change struct {
 	Strict  bool   // it is taken only with the shards of all its Data
 	Settles bool   // it makes an end of states that are not decided
 	Session string // that it is made in
+	Placed  uint64 // the epoch of the placement by which the key is in this set
 }
 
 // Query asks for registers of a key.

@@ -8,34 +8,41 @@ import (
 // What nodes say to each other about drives: fields one after another, numbers as varints,
 // texts with their lengths before them.
 
-// Append appends the change.
+// Append appends the change. Placed is there only where keys have moved: who knows none does not
+// know of it.
 func (c *Change) Append(b []byte) []byte {
 	b = c.Key.appendWire(b)
 	p := Past{Record: c.Record}
 	b = p.append(b)
 	b = appendBytes(b, c.Inline)
 	b = appendBool(appendBool(b, c.Strict), c.Settles)
-	return appendBytes(b, []byte(c.Session))
+	if b = appendBytes(b, []byte(c.Session)); c.Placed > 0 {
+		b = binary.AppendUvarint(b, c.Placed)
+	}
+	return b
 }
 
 // DecodeChange is the inverse of Append.
 func DecodeChange(b []byte) (Change, error) {
 	d := decoder{rest: b}
 	c := Change{Key: d.key(), Record: d.past().Record, Inline: d.bytes(), Strict: d.bool(), Settles: d.bool(), Session: string(d.bytes())}
+	if len(d.rest) > 0 {
+		c.Placed = d.number()
+	}
 	return c, d.end()
 }
 
-// AppendRecord appends a record with its key.
-func AppendRecord(b []byte, key Key, r Record) []byte {
+// AppendRecord appends a record with its key, and the token of whoever brings it.
+func AppendRecord(b []byte, key Key, r Record, t Token) []byte {
 	p := Past{Record: r}
-	return p.append(key.appendWire(b))
+	return t.Append(p.append(key.appendWire(b)))
 }
 
 // DecodeRecord is the inverse of AppendRecord.
-func DecodeRecord(b []byte) (Key, Record, error) {
+func DecodeRecord(b []byte) (Key, Record, Token, error) {
 	d := decoder{rest: b}
-	key, r := d.key(), d.past().Record
-	return key, r, d.end()
+	key, r, t := d.key(), d.past().Record, d.token()
+	return key, r, t, d.end()
 }
 
 // Append appends the query, but for Inline.

@@ -13,10 +13,12 @@ func TestWhatNodesSayComesBackAsItWas(t *testing.T) {
 	entry := register.Entry{Past: register.Past{Record: r, Decided: true, Shard: true}, Before: []register.Past{{Record: r}}}
 	view := register.View{Entries: []register.Entry{entry, entry}, More: true}
 	change := register.Change{Key: key, Record: r, Inline: []byte("shard"), Strict: true, Settles: true, Session: "s"}
-	if got, err := register.DecodeChange(change.Append(nil)); err != nil || !reflect.DeepEqual(got, change) {
-		t.Errorf("%+v, %v", got, err)
+	for _, change.Placed = range []uint64{0, 1 << 40} {
+		if got, err := register.DecodeChange(change.Append(nil)); err != nil || !reflect.DeepEqual(got, change) {
+			t.Errorf("%+v, %v", got, err)
+		}
 	}
-	if k, got, err := register.DecodeRecord(register.AppendRecord(nil, key, r)); err != nil || k != key || !reflect.DeepEqual(got, r) {
+	if k, got, by, err := register.DecodeRecord(register.AppendRecord(nil, key, r, at(5))); err != nil || k != key || !reflect.DeepEqual(got, r) || by != at(5) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	query := register.Query{Key: key, Version: "v", Made: at(3), Below: at(4), NotNull: true}
@@ -76,7 +78,7 @@ func FuzzWhatNodesSay(f *testing.F) {
 	f.Add(page.Append(nil))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _ = register.DecodeChange(b)
-		_, _, _ = register.DecodeRecord(b)
+		_, _, _, _ = register.DecodeRecord(b)
 		_, _, _ = register.DecodeQuery(b)
 		_, _ = register.DecodeRead(b)
 		_, _ = register.DecodeView(b)
