@@ -169,7 +169,7 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 			everything = &passes[i]
 		}
 	}
-	healing, offline, drives := []string{}, []string{}, []Drive(nil)
+	healing, offline, away, drives := []string{}, []string{}, []string{}, []Drive(nil)
 	for _, g := range s.gateways(r) {
 		if !g.Online {
 			offline = append(offline, g.Endpoint)
@@ -181,6 +181,9 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 		disks := []map[string]any{}
 		for _, d := range set.drives {
 			disk := d.document(len(disks))
+			if !d.Online {
+				away = append(away, d.Path)
+			}
 			if d.Healing {
 				healing = append(healing, d.Path)
 				disk["heal_info"] = everything.ofDrive(d, len(disks))
@@ -196,7 +199,7 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 		}
 	}
 	return r.answerJSON(map[string]any{
-		"offline_nodes": offline, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
+		"offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
 		"sc_parity": map[string]int{"STANDARD": s.Parity}, "passes": passes,
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // healingShown is what "shoal admin heal --json" tells.
@@ -15,17 +16,33 @@ type healingShown struct {
 type passShown struct {
 	Kind, State, Bucket, Token              string
 	Deep                                    bool
+	Begun                                   time.Time
 	Names, Shards, Damaged, Failed, Pending int64
 }
 
 // healing returns what a node tells of healing.
-func (c *nodes) healing(t *testing.T, i int) (h healingShown) {
+func (c *nodes) healing(t *testing.T, i int) healingShown { return c.servers[i].healing(t) }
+
+func (s *server) healing(t *testing.T) (h healingShown) {
 	t.Helper()
-	out, said, _ := shoal(t, append(clientEnv(t), awsEnv()...), "admin", "heal", "--json", "--url", c.servers[i].url)
+	out, said, _ := shoal(t, append(clientEnv(t), awsEnv()...), "admin", "heal", "--json", "--url", s.url)
 	if err := json.Unmarshal([]byte(out), &h); err != nil {
-		t.Fatalf("node %d: %v, %s%s", i, err, out, said)
+		t.Fatalf("%s: %v, %s%s", s.url, err, out, said)
 	}
 	return h
+}
+
+// awaitPass waits until a pass that began after some time has left nothing.
+func awaitPass(t *testing.T, s *server, since time.Time) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+		for _, p := range s.healing(t).Passes {
+			if p.Begun.After(since) && p.State == "finished" && p.Failed+p.Pending == 0 {
+				return
+			}
+		}
+	}
+	t.Fatal("no pass over the drives has left nothing within 3 minutes")
 }
 
 // TestHealingIsAskedForAndSeenThroughEveryNode changes bits on the drive of one node, has mc heal

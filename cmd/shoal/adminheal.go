@@ -85,6 +85,9 @@ func lacking(h *adminclient.Healing) string {
 	if n := len(h.Offline); n > 0 {
 		return plural(n, "gateway") + " offline, whose drives miss what is stored now"
 	}
+	if n := len(h.Away); n > 0 {
+		return plural(n, "drive") + " away, and missing what is stored now"
+	}
 	var last *adminclient.Pass // what one has left the next one looks at as well
 	for i := range h.Passes {
 		if p := &h.Passes[i]; (p.Kind == "missed" || p.Kind == "everything") && (last == nil || last.Told.Before(p.Told)) {
@@ -120,6 +123,9 @@ func writeHealing(w io.Writer, h *adminclient.Healing) error {
 		for _, l := range p.Left {
 			notes = append(notes, "not healed: "+strings.TrimPrefix(l.Bucket+"/"+l.Name, "/")+": "+l.Reason)
 		}
+	}
+	for _, path := range h.Away {
+		notes = append(notes, "drive away: "+path)
 	}
 	for _, path := range h.Healing {
 		notes = append(notes, "drive being healed: "+path)

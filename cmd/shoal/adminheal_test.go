@@ -32,11 +32,11 @@ func (h *shownHealer) End(context.Context) error {
 }
 
 func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
-	h, healing := new(shownHealer), true
+	h, healing, online := new(shownHealer), true, true
 	c := openConsole(t, func(cfg *gateway.Config) {
 		cfg.Healing = h
 		cfg.Drives = func() []gateway.Drive {
-			return []gateway.Drive{{Path: "/mnt/a", Online: true}, {Path: "/mnt/b", Online: true, Healing: healing}}
+			return []gateway.Drive{{Path: "/mnt/a", Online: online}, {Path: "/mnt/b", Online: true, Healing: healing}}
 		}
 	})
 	now := time.Now()
@@ -53,6 +53,11 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	healing = false
 	h.passes[0].Ended = now
 	c.does("heal")
+	online = false // since the last pass, and there is none while it is away
+	if out, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "1 drive away") || !strings.Contains(out, "drive away: /mnt/a") {
+		t.Errorf("exit %d, %s\n%s", code, said, out)
+	}
+	online = true
 	h.passes[0].Failed, h.passes[0].Left = 1, []gateway.Left{{Bucket: "photos", Name: "a\x1bb", Reason: "too few drives"}}
 	out, said, code = c.run("", "heal")
 	if code != exitFindings || !strings.Contains(said, "1 name could not be healed") || !strings.Contains(out, `photos/a\x1bb: too few drives`) {
