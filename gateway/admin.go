@@ -56,6 +56,11 @@ func adminCalls() []adminCall {
 		{"POST", "pools/cancel", "AdminKeepPool", "admin:Decommission", (*Server).keepPool},
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
+		{"POST", "speedtest", "AdminSpeedTest", "admin:OBDInfo", (*Server).speedTest},
+		{"POST", "speedtest/object", "AdminObjectSpeedTest", "admin:OBDInfo", (*Server).speedTest},
+		{"POST", "speedtest/drive", "AdminDriveSpeedTest", "admin:OBDInfo", (*Server).driveSpeedTest},
+		{"POST", devNullCall, "AdminClientSpeedTest", "admin:OBDInfo", (*Server).devNull},
+		{"POST", devNullCall + "/extratime", "AdminClientSpeedTestTime", "admin:OBDInfo", (*Server).noExtraTime},
 		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
 		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", (*Server).getConfig},
 		{"GET", "help-config-kv", "AdminHelpConfig", "admin:ConfigUpdate", (*Server).helpConfig},
@@ -137,6 +142,9 @@ func newAdminTable(calls []adminCall) map[string]*operation {
 		op := &operation{name: c.name, level: service, method: c.method, action: c.action, class: listing, handle: c.handle}
 		if strings.HasPrefix(c.path, "import-") {
 			op.class = long // it has as many changes as there is to import
+		}
+		if c.path == devNullCall {
+			op.class = data
 		}
 		t[c.method+" "+c.path] = op
 	}

@@ -169,7 +169,7 @@ func TestAdminErrorsHaveTheCodesThatToolsKnow(t *testing.T) {
 		{"POST", "info", "", "", "XMinioAdminVersionMismatch", 426},
 		{"POST", "update", "", "", "NotImplemented", 501},
 		{"GET", "site-replication/info", "", "", "NotImplemented", 501},
-		{"POST", "speedtest/object", "", "", "NotImplemented", 501},
+		{"POST", "speedtest/net", "", "", "NotImplemented", 501},
 		{"GET", "metrics", "", "", "NotImplemented", 501},
 		{"GET", "rebalance/status", "", "", "NotImplemented", 501},
 		{"GET", "pools/list", "", "", "NotImplemented", 501},

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
@@ -195,27 +196,42 @@ func (s *Server) accountInfo(ctx context.Context, r *request) error {
 			})
 		}
 	}
-	policy, err := s.shownPolicy(r.identity)
+	policy, err := s.shownPolicy(r)
 	if err != nil {
 		return err
 	}
 	return r.answerJSON(map[string]any{"AccountName": r.identity.User(), "Server": map[string]any{"Type": "Erasure"}, "Policy": policy, "Buckets": seen})
 }
 
-// shownPolicy returns the first policy of a user as it is shown where there is room for
-// one.
-func (s *Server) shownPolicy(who iam.Identity) (json.RawMessage, error) {
-	name := "consoleAdmin"
-	if !who.Root {
-		u, err := s.Directory.User(who.User())
-		if err != nil || len(u.Policies) == 0 {
-			return json.RawMessage("{}"), err
+// shownPolicy returns the first policy of the sender that there is, as it is shown where there is
+// room for one.
+func (s *Server) shownPolicy(r *request) (json.RawMessage, error) {
+	names, err := s.policyNames(r)
+	for _, name := range names {
+		p, err := s.Directory.Policy(name)
+		if err == nil {
+			return json.RawMessage(p.Text), nil
 		}
-		name = u.Policies[0]
+		if !errors.Is(err, directory.ErrNoPolicy) {
+			return nil, err
+		}
 	}
-	p, err := s.Directory.Policy(name)
+	return json.RawMessage("{}"), err
+}
+
+// policyNames returns the names of the policies of the sender: a user, or somebody of an identity
+// provider.
+func (s *Server) policyNames(r *request) ([]string, error) {
+	if r.identity.Root {
+		return []string{"consoleAdmin"}, nil
+	}
+	person, err := s.Directory.Bearer(r.identity.AccessKey, r.auth.SecurityToken)
 	if err != nil {
-		return json.RawMessage("{}"), err
+		return nil, err
 	}
-	return json.RawMessage(p.Text), nil
+	if person != nil {
+		return s.Directory.PoliciesOf(*person)
+	}
+	u, err := s.Directory.User(r.identity.User())
+	return u.Policies, err
 }

@@ -208,6 +208,17 @@ func TestBearersOfTokensMakeAccessKeysForThemselves(t *testing.T) {
 	}
 }
 
+// TestPeopleSeeWhatIsTheirs is about accountinfo, which consoles ask first.
+func TestPeopleSeeWhatIsTheirs(t *testing.T) {
+	o := serveCrowd(t)
+	o.associate("attach", "user", eveDN, "readwrite")
+	session := o.byPassword("eve")
+	got := o.ok(session.as(call{method: "GET", path: "/minio/admin/v3/accountinfo"})).body
+	if !strings.Contains(got, `"AccountName":"`+eveDN+`"`) || !strings.Contains(got, `"s3:*"`) || !strings.Contains(got, `"name":"bucket"`) {
+		t.Error(got)
+	}
+}
+
 func TestSomebodyOfAnLDAPDirectoryIsShown(t *testing.T) {
 	o := serveCrowd(t)
 	o.associate("attach", "user", eveDN, "readonly")

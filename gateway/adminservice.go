@@ -63,7 +63,7 @@ const (
 	noSites       = "Shoal does not replicate to other sites: all gateways serve what they share."
 	noTiers       = "Objects stay where they are: there are no tiers."
 	noJobs        = "There are no batch jobs."
-	noSpeedTest   = "\"shoal bench\" measures an endpoint, as its clients have it."
+	noSpeedTest   = "\"shoal doctor --pair\" measures what gateways have between them, and \"mc support perf object\", \"drive\" and \"client\" the rest; \"shoal bench\" measures an endpoint, as its clients have it."
 	noLiveMetrics = "Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
 	noDiagnosis   = "\"shoal doctor\" looks at what is served, and \"mc admin logs\" and \"mc admin trace\" at the gateways."
 )

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -140,6 +141,9 @@ type Config struct {
 	// Locks returns the locks that gateways hold, the oldest of all, up to a number; nil:
 	// nobody knows.
 	Locks func(ctx context.Context, most int) []Lock
+	// MeasureDrives writes and reads a file of so many bytes, in blocks, on all that this gateway
+	// keeps objects on. Nil: nobody can.
+	MeasureDrives func(ctx context.Context, block, size int64) []Speed
 	// Drives returns those that objects are spread over, so that Parity of them can be
 	// lost; nil: they are not.
 	Drives func() []Drive
@@ -238,6 +242,8 @@ type Server struct {
 	delayed  chan struct{} // one for each answer to a failure that waits
 	between  *sse.BucketKeys
 	draining atomic.Bool
+	testing  sync.Mutex     // held while a speed test is under way
+	tests    sync.WaitGroup // until it has removed what it made
 	started  time.Time
 }
 
@@ -334,6 +340,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.dismiss()
 	err := s.http.ShutdownWithContext(ctx)
+	s.awaitTests(ctx)
 	s.cancel()
 	return err
 }

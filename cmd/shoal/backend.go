@@ -25,6 +25,7 @@ type backend struct {
 	sessions quota.Sessions         // of who writes records
 	fleet    *fleet                 // nil: nobody else serves it
 	what     string                 // is served, in a word or two
+	paths    func() []string        // on which this process keeps objects
 	drives   func() []gateway.Drive // nil: objects are not spread over drives
 	parity   int
 	pools    gateway.Pools         // of these; nil: there are none
@@ -47,6 +48,7 @@ func (b *backend) close() error {
 
 // show has the gateway show the drives, if objects are spread over some.
 func (b *backend) show(cfg *gateway.Config) error {
+	cfg.MeasureDrives = b.measure
 	cfg.Drives, cfg.Parity, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parity, b.healer, b.pools, b.self
 	if b.counts == nil {
 		return nil
@@ -91,7 +93,7 @@ func (f *serverFlags) openBackend(ctx context.Context, what served, front *front
 
 // openTree opens a directory in which objects are files, alone or with other gateways.
 func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, log *slog.Logger) (_ *backend, err error) {
-	b := &backend{what: path}
+	b := &backend{what: path, paths: func() []string { return []string{path} }}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

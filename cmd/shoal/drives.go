@@ -88,6 +88,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	b.journal = store.Journal(soleSession(boot))
 	sets.tellFormed(log)
 	b.parity, b.drives = l.parity(), sets.shown
+	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))
 	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, formed: opened[0].Of, drives: l.sizes(), names: l.names(), pools: l.pools()}
 	b.pools = p

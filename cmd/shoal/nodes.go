@@ -392,7 +392,8 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
 		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, parity: n.e.parity(),
-		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
+		paths: func() []string { return onlineOf(n.shown(), n.cluster.Self()) },
+		self:  gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	passes := newPasses(b.records, false)
 	b.healer, b.counts = passes, store.Counts
