@@ -50,10 +50,10 @@ func TestSettingsOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 	if out := a.mc.run(t, "--json", "support", "perf", "object", "g0", "--airgap", "--duration", "1001ms", "--size", "64KiB", "--concurrent", "2"); !strings.Contains(out, `"threads":2,"PUT":{"perf":{"throughput":`) {
 		t.Error(out)
 	}
-	if out := a.mc.run(t, "--json", "support", "perf", "drive", "g1", "--airgap", "--filesize", "4MiB"); !strings.Contains(out, `"readThroughput":`) || strings.Contains(out, `"error"`) {
+	if out := a.mc.run(t, "--json", "support", "perf", "drive", "g0", "--airgap", "--filesize", "4MiB"); !strings.Contains(out, `"readThroughput":`) || strings.Contains(out, `"error"`) {
 		t.Error(out)
 	}
-	if out := a.mc.run(t, "ls", "g1"); strings.Contains(out, "speedtest") {
+	if out := a.mc.run(t, "ls", "g0"); strings.Contains(out, "speedtest") {
 		t.Errorf("the speed test has left: %s", out)
 	}
 	eventually(t, "the locks are shown by mc", func() bool { return strings.Contains(a.mc.run(t, "support", "top", "locks", "g0"), "lifecycle") })
