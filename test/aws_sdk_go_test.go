@@ -69,7 +69,7 @@ func TestAWSSDKForGo(t *testing.T) {
 	fetch(t, link.URL, content)
 
 	fill(t, s, "many")
-	if n := emptyBucket(t, c, "many"); n != manyKeys {
+	if n := emptyBucket(t, c, "many"); n != manyKeys() {
 		t.Errorf("listed %d keys", n)
 	}
 	emptyBucket(t, c, "bucket")

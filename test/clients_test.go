@@ -45,7 +45,7 @@ func TestMC(t *testing.T) {
 	fetch(t, link[strings.Index(link, "http"):], content)
 	uploadByForm(t, mc, file)
 	fill(t, s, "many")
-	if out := mc.run(t, "ls", "x/many"); strings.Count(out, "key-") != manyKeys {
+	if out := mc.run(t, "ls", "x/many"); strings.Count(out, "key-") != manyKeys() {
 		t.Errorf("listed %d keys", strings.Count(out, "key-"))
 	}
 	mirror := t.TempDir()
@@ -111,7 +111,7 @@ func TestAWSCommandLine(t *testing.T) {
 		t.Errorf("tags: %s", out)
 	}
 	fill(t, s, "many")
-	if out := aws.run(t, "s3", "ls", "s3://many"); strings.Count(out, "key-") != manyKeys {
+	if out := aws.run(t, "s3", "ls", "s3://many"); strings.Count(out, "key-") != manyKeys() {
 		t.Errorf("listed %d keys", strings.Count(out, "key-"))
 	}
 	mirror := t.TempDir()
@@ -158,7 +158,7 @@ func TestS3cmd(t *testing.T) {
 	s3cmd.run(t, "get", "--continue", "s3://bucket/moved", part)
 	sameContent(t, file, part)
 	fill(t, s, "many")
-	if out := s3cmd.run(t, "ls", "s3://many"); strings.Count(out, "key-") != manyKeys {
+	if out := s3cmd.run(t, "ls", "s3://many"); strings.Count(out, "key-") != manyKeys() {
 		t.Errorf("listed %d keys", strings.Count(out, "key-"))
 	}
 	s3cmd.run(t, "del", "s3://bucket/k")
@@ -192,7 +192,7 @@ func TestRclone(t *testing.T) {
 	rclone.run(t, "copy", "x:bucket/dir", "x:bucket/copy")
 	rclone.run(t, "check", "x:bucket/dir", "x:bucket/copy", "--download")
 	fill(t, s, "many")
-	if out := rclone.run(t, "lsf", "x:many"); strings.Count(out, "key-") != manyKeys {
+	if out := rclone.run(t, "lsf", "x:many"); strings.Count(out, "key-") != manyKeys() {
 		t.Errorf("listed %d keys", strings.Count(out, "key-"))
 	}
 	rclone.run(t, "deletefile", "x:bucket/dir/k")
@@ -232,7 +232,7 @@ func TestRestic(t *testing.T) {
 func scriptEnv(t *testing.T, s *server) []string {
 	t.Helper()
 	fill(t, s, "many")
-	return append(awsEnv(), "ENDPOINT="+s.url, fmt.Sprintf("MANY=%d", manyKeys), fmt.Sprintf("LARGE=%d", sizes()[4]))
+	return append(awsEnv(), "ENDPOINT="+s.url, fmt.Sprintf("MANY=%d", manyKeys()), fmt.Sprintf("LARGE=%d", sizes()[4]))
 }
 
 func TestBoto3(t *testing.T) {
