@@ -271,7 +271,7 @@ func TestNodesWaitForEachOther(t *testing.T) {
 	c := layOut(t, 4, 1)
 	c.launch(t, 2)
 	eventually(t, "it says what it waits for", func() bool {
-		return strings.Contains(c.servers[2].log(t), "Waiting for minimum 3 servers to come online (1/4 online: "+c.name(2))
+		return strings.Contains(c.servers[2].log(t), "Waiting for minimum 4 servers to come online (1/4 online: "+c.name(2))
 	})
 	if live, ready := c.servers[2].probe("/minio/health/live"), c.servers[2].probe("/minio/health/ready"); live != http.StatusOK || ready != http.StatusServiceUnavailable {
 		t.Errorf("while it waits it is live: %d, ready: %d", live, ready)

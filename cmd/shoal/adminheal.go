@@ -96,6 +96,8 @@ func lacking(h *adminclient.Healing) string {
 	}
 	switch {
 	case last == nil:
+	case last.Kind == "missed" && last.State == "running":
+		return "drives are being given what they have missed"
 	case last.Failed > 0:
 		return plural(int(last.Failed), "name") + " could not be healed"
 	case last.Away > 0:

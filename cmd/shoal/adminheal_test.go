@@ -65,6 +65,7 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	}
 	for said, p := range map[string]gateway.Pass{
 		"1 state not on": {Kind: gateway.Missed, Token: "t", Ended: now, Pending: 1},
+		"being given":    {Kind: gateway.Missed, Token: "t", Begun: now, Told: now},
 		"2 drives away":  {Kind: gateway.Everything, Token: "t", Ended: now, Away: 2},
 		"before its end": {Kind: gateway.Everything, Token: "t", Ended: now, Error: "too few drives"},
 	} {

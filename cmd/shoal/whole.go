@@ -18,7 +18,8 @@ import (
 // How often the drives are looked at for what some of them lack.
 const (
 	wholeSoon  = 5 * time.Second // after the start
-	wholeLook  = 15 * time.Second
+	wholeLook  = 2 * time.Second // a drive that has come is not to be taken for whole
+	askedAgain = 15 * time.Second
 	wholeAgain = time.Minute    // between two passes, at least, unless a drive has come
 	wholeApart = time.Hour      // the same while a drive is away, and what it misses grows
 	wholeEvery = 24 * time.Hour // over everything, in any case
@@ -280,7 +281,7 @@ func (k *keeper) serve(ctx context.Context) {
 			k.log.Info("a pass that was asked for is over", "bucket", p.Bucket, "prefix", p.Prefix, "names", h.Names, "shards", h.Shards, "failed", h.Failed, "error", err)
 			again := time.Second
 			if err != nil { // perhaps it could not be written either that it is over
-				again = wholeLook
+				again = askedAgain
 			}
 			lock.Pause(ctx, again)
 			continue

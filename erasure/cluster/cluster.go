@@ -59,7 +59,8 @@ type Cluster struct {
 	opened  map[string]*ownDrive // this node's drives, by ID
 	tables  []format.Table       // by set; nil: they are not known yet
 	states  []State
-	joined  int // how often a drive has come
+	joined  int  // how often a drive has come
+	forming bool // a set is not formed, as far as is known: that takes all nodes. Only Open looks at it
 }
 
 // member is one of the nodes.
@@ -235,8 +236,12 @@ func (c *Cluster) waiting() string {
 			missing = append(missing, m.name)
 		}
 	}
+	least := c.least()
+	if c.forming {
+		least = len(c.members)
+	}
 	return fmt.Sprintf("Waiting for minimum %d servers to come online (%d/%d online: %s; missing: %s)",
-		c.least(), len(online), len(c.members), orNone(online), orNone(missing))
+		least, len(online), len(c.members), orNone(online), orNone(missing))
 }
 
 // least returns how many servers it takes for a majority of the drives of each set, where
@@ -353,6 +358,7 @@ func (c *Cluster) advance(ctx context.Context) (why string, err error) {
 	if err != nil {
 		return "", err
 	}
+	c.forming = p.forms()
 	first := c.memberOf(0).self
 	switch p.step {
 	case form:

@@ -79,10 +79,8 @@ func (s *survey) plan() (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	for i := range p.sets {
-		if p.sets[i].formed == 0 {
-			return s.formation(p), nil
-		}
+	if p.forms() {
+		return s.formation(p), nil
 	}
 	p.step = ready
 	for i := range p.sets {
@@ -152,6 +150,11 @@ func (s *survey) tables() (p plan, err error) {
 		}
 	}
 	return p, nil
+}
+
+// forms reports whether there is a set of which no drive is known to be formed.
+func (p *plan) forms() bool {
+	return slices.ContainsFunc(p.sets, func(s setPlan) bool { return s.formed == 0 })
 }
 
 // formation is the plan while there is a set of which no drive is known to be formed: that
