@@ -108,3 +108,62 @@ func TestReducedRedundancyHasLessParity(t *testing.T) {
 		}
 	}
 }
+
+// TestParitiesThatAreChangedHoldForWhatIsNew has an object of before, one of after, and one whose
+// upload was begun before.
+func TestParitiesThatAreChangedHoldForWhatIsNew(t *testing.T) {
+	all := drives(4)
+	locker := lock.NewLocal(1)
+	defer locker.Close()
+	over := func(all []erasure.Drive) *erasure.Store {
+		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: 2, Reduced: 1}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := over(all)
+	must(s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+	ref := func(key string) object.Ref { return object.Ref{Bucket: "bucket", Key: key} }
+	const size = 5 << 20
+	body := func() object.Body { return objecttest.NewBody(make([]byte, size), object.CRC64NVME) }
+	_, err := s.Put(t.Context(), ref("before"), object.PutInput{Body: body()})
+	must(err)
+	up, err := s.CreateUpload(t.Context(), object.Upload{UploadRef: object.UploadRef{Ref: ref("both")}, Algorithm: object.CRC64NVME})
+	must(err)
+	var parts []object.CompletedPart
+	for number := 1; number <= 2; number++ {
+		part, err := s.PutPart(t.Context(), up.UploadRef, number, body())
+		must(err)
+		parts = append(parts, object.CompletedPart{Number: number, ETag: part.ETag})
+		s.SetParities(func(int) (parity, reduced int) { return 1, 0 })
+	}
+	_, err = s.CompleteUpload(t.Context(), up.UploadRef, object.CompleteInput{Size: -1, Parts: parts})
+	must(err)
+	_, err = s.Put(t.Context(), ref("after"), object.PutInput{Body: body()})
+	must(err)
+	for lost, readable := range map[int]string{0: "before both after ", 1: "before both after ", 2: "before both "} {
+		left := append([]erasure.Drive(nil), all...)
+		for i := range lost {
+			left[i] = format.Absent{}
+		}
+		s, got := over(left), ""
+		for _, key := range []string{"before", "both", "after"} {
+			h, err := s.Open(t.Context(), ref(key))
+			must(err)
+			if n, err := io.Copy(io.Discard, h.Range(0, h.Info().Size)); err == nil && n == h.Info().Size {
+				got += key + " "
+			}
+			must(h.Close())
+		}
+		if got != readable {
+			t.Errorf("without %d drives %q can be read, not %q", lost, got, readable)
+		}
+	}
+}

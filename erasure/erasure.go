@@ -153,6 +153,15 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
+// SetParities has the contents that are new from now on have other parities, by the number of
+// their set: as SetConfig has them, whose bounds hold. What is there stays as it is cut.
+func (s *Store) SetParities(of func(set int) (parity, reduced int)) {
+	for i, set := range s.sets {
+		standard, reduced := of(i)
+		set.parities.Store(&parities{standard, reduced})
+	}
+}
+
 // Missed returns how often a drive may have missed something.
 func (s *Store) Missed() int64 { return s.missed.Load() }
 
@@ -171,9 +180,10 @@ func (s *set) geometry(class string, size int64) shard.Geometry {
 	if size >= 0 && size <= wholeCopies {
 		return shard.Geometry{K: 1, M: n - 1}
 	}
-	parity := s.parity
+	of := s.parities.Load()
+	parity := of.standard
 	if class == reducedRedundancy {
-		parity = min(parity, s.reduced)
+		parity = min(parity, of.reduced)
 	}
 	if s.away != nil {
 		parity = min(parity+s.away(), n/2)

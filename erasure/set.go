@@ -49,18 +49,22 @@ const (
 
 // set is the drives that hold the shards of one content, and the states of its key.
 type set struct {
-	drives          []Drive // guards, each
-	staying         []Drive // the same, for calls that are left with their goroutines
-	first           int     // the place of its first drive among those of all sets
-	parity, reduced int
-	near            func(i int) bool // nil: that is not known
-	away            func() int       // the same
-	writable        func() error
-	wary            atomic.Bool // the last commit did not reach as many drives as it takes
+	drives   []Drive // guards, each
+	staying  []Drive // the same, for calls that are left with their goroutines
+	first    int     // the place of its first drive among those of all sets
+	parities atomic.Pointer[parities]
+	near     func(i int) bool // nil: that is not known
+	away     func() int       // the same
+	writable func() error
+	wary     atomic.Bool // the last commit did not reach as many drives as it takes
 }
 
+// parities are those of new contents, by their storage class.
+type parities struct{ standard, reduced int }
+
 func newSet(cfg SetConfig, first int) *set {
-	s := &set{first: first, parity: cfg.Parity, reduced: cfg.Reduced, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
+	s := &set{first: first, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
+	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
 	for _, d := range cfg.Drives {
 		g := guard(d)
 		s.drives, s.staying = append(s.drives, g), append(s.staying, g.staying())

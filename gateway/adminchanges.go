@@ -135,9 +135,12 @@ func (s *Server) changeable(lines []config.Line) error {
 }
 
 // fixed returns what sets one of the settings that a line names, if that is no change for all
-// gateways: settings are those of the system.
+// gateways: settings are those of the system. A line without keys names all that is set for all of them.
 func (s *Server) fixed(l config.Line, settings []Setting) error {
 	of := slices.DeleteFunc(slices.Clone(settings), func(c Setting) bool { return c.heading() != l.Target.String() })
+	if len(l.Values) == 0 && slices.ContainsFunc(of, func(c Setting) bool { return c.Common }) {
+		return nil // that is reset, and what the gateways were started with stays
+	}
 	if len(of) == 0 { // a new one, whose keys are those of the others
 		of = slices.Clone(settings)
 		for i := range of {
@@ -149,7 +152,10 @@ func (s *Server) fixed(l config.Line, settings []Setting) error {
 		if len(l.Values) > 0 && !named || s.Changes != nil && c.Shared && !c.Own {
 			continue
 		}
-		return errNotImplemented.with(fmt.Sprintf("Nothing was changed: %s of %s is set by %s of each gateway, when it starts.", c.Key, c.System, c.From))
+		if c.From == "" {
+			return errNotImplemented.with(fmt.Sprintf("Nothing was changed: %s of %s is set for all gateways of a fleet, and this server joins no others (--single-gateway).", c.Key, c.System))
+		}
+		return errNotImplemented.with(fmt.Sprintf("Nothing was changed: %s of %s is set by %s of each gateway. Change it there, and start it again.", c.Key, c.System, c.From))
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ func serveShared(t *testing.T) (*office, *shelf) {
 			{System: "identity_openid", Target: "DEX", Key: "config_url", Value: "https://dex", From: "SHOAL_IDENTITY_OPENID_CONFIG_URL_DEX", Shared: true},
 			{System: "notify_webhook", Target: "ONE", Key: "endpoint", Value: "http://one", From: "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_ONE", Shared: true, Own: true},
 			{System: "notify_webhook", Target: "ONE", Key: "queue_limit", Value: "7", From: "SHOAL_NOTIFY_WEBHOOK_QUEUE_LIMIT_ONE", Shared: true},
+			{System: "api", Key: "requests_max", Value: "9", From: "--max-requests", Shared: true, Own: true},
+			{System: "api", Key: "cors_allow_origin", Value: "https://a", From: "--cors-allow-origin", Shared: true, Common: true},
 		}
 		cfg.Settings, cfg.Changes = func() []Setting { return settings }, s
 	})
@@ -77,7 +79,9 @@ func TestSharedSettingsAreChangedAndOthersAreNot(t *testing.T) {
 		{"PUT", "set-config-kv", "", "not-a-target k=v", "", "XMinioConfigError"},
 		{"DELETE", "del-config-kv", "", "notify_webhook:TWO", "reset notify_webhook:TWO;", ""},
 		{"DELETE", "del-config-kv", "", "notify_webhook:ONE queue_limit", "reset notify_webhook:ONE queue_limit=;", ""},
-		{"DELETE", "del-config-kv", "", "notify_webhook:ONE", "", "NotImplemented"},
+		{"DELETE", "del-config-kv", "", "notify_webhook:ONE", "", "NotImplemented"}, // nothing of it is set for all
+		{"DELETE", "del-config-kv", "", "api", "reset api;", ""},
+		{"DELETE", "del-config-kv", "", "api requests_max", "", "NotImplemented"},
 		{"PUT", "config", "", "region name=us-east-1\nnotify_webhook:ONE endpoint=http://one queue_limit=8", "set notify_webhook:ONE queue_limit=8;", ""},
 		{"PUT", "config", "", "region name=us-east-1", "", ""},
 		{"PUT", "config", "", "region name=other", "", "NotImplemented"},
@@ -136,6 +140,24 @@ func TestWhatAGatewayHasOfItsOwnIsShownBeforeWhatIsShared(t *testing.T) {
 		o.must(t, err)
 		if strings.TrimSpace(string(text)) != strings.TrimSpace(want) {
 			t.Errorf("%s: %s", path, text)
+		}
+	}
+}
+
+// TestWhatOnlyAFleetHasIsSaidWithoutAFlag is about settings that no gateway can be started with.
+func TestWhatOnlyAFleetHasIsSaidWithoutAFlag(t *testing.T) {
+	o := serveOfficeWith(t, func(cfg *Config) {
+		cfg.Settings = func() []Setting {
+			return []Setting{{System: "subnet", Key: "api_key", Shared: true}, {System: "site", Key: "region", From: "--region or SHOAL_REGION", Shared: true}}
+		}
+	})
+	for document, want := range map[string]string{
+		"subnet api_key=x": "api_key of subnet is set for all gateways of a fleet, and this server joins no others (--single-gateway).",
+		"site region=x":    "region of site is set by --region or SHOAL_REGION of each gateway. Change it there, and start it again.",
+	} {
+		answer, code := o.admin("boss", "PUT", "set-config-kv", "", o.seal("boss", document))
+		if code != "NotImplemented" || !strings.Contains(answer.body, want) {
+			t.Errorf("%s: %s", document, answer.body)
 		}
 	}
 }

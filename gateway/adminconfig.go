@@ -16,9 +16,10 @@ type Setting struct {
 	Target string // of a system that can have several, else ""
 	Key    string
 	Value  string // nothing secret
-	From   string // what sets it: a flag, or a variable
+	From   string // what sets it: a flag, or a variable; "": it can only be set for all gateways
 	Help   string
 	Shared bool // it can be set for all gateways
+	Common bool // it is set for all gateways
 	Own    bool // it is set for this gateway alone, which goes before what is set for all
 }
 
@@ -132,7 +133,10 @@ func (s *Server) helpConfig(_ context.Context, r *request) error {
 	}
 	help := []settingHelp{}
 	for _, c := range settings {
-		h := settingHelp{Key: c.Key, Type: "string", Description: c.Help + " (" + c.From + ")", Optional: true}
+		h := settingHelp{Key: c.Key, Type: "string", Description: c.Help, Optional: true}
+		if c.From != "" {
+			h.Description += " (" + c.From + ")"
+		}
 		if name == "" {
 			h = settingHelp{Key: c.System, Description: about(c.System), MultipleTargets: isMultiple(c.System)}
 		}
@@ -155,7 +159,7 @@ func about(system string) string {
 	}
 	return map[string]string{
 		"": "settings of gateways", "region": "the region that clients sign for, as site has it", "site": "the region that clients sign for",
-		"api": "how many requests are served at once, and which pages may use buckets", "storage_class": "how many drives may be lost; each node has it for itself",
+		"api": "how many requests are served at once, and which pages may use buckets", "storage_class": "how many drives may be lost without losing objects that are stored from then on",
 		"identity_openid": "OpenID Connect providers, whose tokens are taken", "identity_ldap": "an LDAP directory, whose people get credentials",
 		"identity_tls": "client certificates, which are taken for credentials", subnetSystem: "what mc support asks for; any values will do",
 	}[system]

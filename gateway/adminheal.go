@@ -198,9 +198,10 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 			})
 		}
 	}
+	standard, reduced := s.Parities()
 	return r.answerJSON(map[string]any{
 		"offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
-		"sc_parity": map[string]int{"STANDARD": s.Parity}, "passes": passes,
+		"sc_parity": map[string]int{"STANDARD": standard, "REDUCED_REDUNDANCY": reduced}, "passes": passes,
 	})
 }
 
@@ -372,6 +373,7 @@ func (s *Server) healItems(mended []Mended) []any {
 			n = len(sets[0].drives)
 		}
 	}
+	parity, _ := s.Parities()
 	items := make([]any, 0, len(mended))
 	for i, m := range mended {
 		before, after := make([]state, n), make([]state, n)
@@ -383,7 +385,7 @@ func (s *Server) healItems(mended []Mended) []any {
 		}
 		items = append(items, map[string]any{
 			"resultId": i + 1, "type": "object", "bucket": m.Bucket, "object": m.Key, "objectSize": m.Bytes, "setCount": 1,
-			"diskCount": n, "parityBlocks": s.Parity, "dataBlocks": n - s.Parity,
+			"diskCount": n, "parityBlocks": parity, "dataBlocks": n - parity,
 			"before": map[string]any{"drives": before}, "after": map[string]any{"drives": after},
 		})
 	}

@@ -35,7 +35,7 @@ func serveHealer(t *testing.T) (*office, *healer) {
 	t.Helper()
 	h := new(healer)
 	return serveOfficeWith(t, func(cfg *Config) {
-		cfg.Parity, cfg.Healing = 2, h
+		cfg.Parities, cfg.Healing = func() (standard, reduced int) { return 2, 1 }, h
 		cfg.Drives = func() []Drive {
 			return []Drive{{Path: "/a", ID: "first", Online: true, Healing: true}, {Path: "/b", Online: true}, {Path: "/c", Online: true}, {Path: "/d"}}
 		}

@@ -41,11 +41,12 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	standard, reduced := s.Parities()
 	info := usageSummary(all, len(each))
 	maps.Copy(info, map[string]any{
 		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{}, "sqsARN": s.targets(),
 		// mc hides the gateways of another backend.
-		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": s.Parity, "rrSCParity": s.Parity},
+		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": standard, "rrSCParity": reduced},
 		"servers": servers,
 	})
 	return r.answerJSON(info)

@@ -45,8 +45,9 @@ func (s *Server) storageInfo(_ context.Context, r *request) error {
 			}
 		}
 	}
+	standard, reduced := s.Parities()
 	return r.answerJSON(map[string]any{
-		"Disks": drives, "Backend": map[string]any{"Type": "Erasure", "OnlineDisks": online, "OfflineDisks": offline, "StandardSCParity": s.Parity, "RRSCParity": s.Parity},
+		"Disks": drives, "Backend": map[string]any{"Type": "Erasure", "OnlineDisks": online, "OfflineDisks": offline, "StandardSCParity": standard, "RRSCParity": reduced},
 	})
 }
 

@@ -46,7 +46,7 @@ func TestWhatThereIsNoUseForSaysWhatToDoInstead(t *testing.T) {
 
 func TestTheDrivesAndWhatIsMissingOnThemAreTold(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Parity = 1
+		cfg.Parities = func() (standard, reduced int) { return 1, 0 }
 		cfg.Drives = func() []Drive { return []Drive{{Path: "/a", Online: true, Healing: true}, {Path: "/b"}} }
 	})
 	for call, want := range map[string]string{

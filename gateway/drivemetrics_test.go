@@ -10,7 +10,7 @@ import (
 func TestHowDrivesStandAndPassesAreMeasured(t *testing.T) {
 	now := time.Now()
 	f := serve(t, func(c *Config) {
-		c.PublicMetrics, c.Parity = true, 2
+		c.PublicMetrics, c.Parities = true, func() (standard, reduced int) { return 2, 1 }
 		c.Now = func() time.Time { return now }
 		c.Drives = func() []Drive {
 			return []Drive{{Node: "one", Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/c", Slot: 2}, {Parity: 2, Path: "/d", Slot: 3}}

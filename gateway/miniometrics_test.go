@@ -31,7 +31,7 @@ func TestMetricsHaveTheNamesThatMinIOsDashboardsAskFor(t *testing.T) {
 		c.Drives = func() []Drive {
 			return []Drive{{Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: 1, Online: true}, {Parity: 2, Path: "/c", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
-		c.Parity = 2
+		c.Parities = func() (standard, reduced int) { return 2, 1 }
 		c.Healing = &healer{passes: []Pass{
 			{Kind: Everything, Token: "t", Begun: now.Add(-time.Minute), Told: now.Add(-time.Second), Names: 50, Expected: 100, Failed: 2},
 			{Kind: Scrub, Token: "u", Begun: now, Told: now, Ended: now},

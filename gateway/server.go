@@ -144,10 +144,10 @@ type Config struct {
 	// MeasureDrives writes and reads a file of so many bytes, in blocks, on all that this gateway
 	// keeps objects on. Nil: nobody can.
 	MeasureDrives func(ctx context.Context, block, size int64) []Speed
-	// Drives returns those that objects are spread over, so that Parity of them can be
-	// lost; nil: they are not.
-	Drives func() []Drive
-	Parity int
+	// Drives returns those that objects are spread over; nil: they are not. Parities returns how many
+	// of them can be lost, of new objects and of those with REDUCED_REDUNDANCY.
+	Drives   func() []Drive
+	Parities func() (standard, reduced int)
 	// Healing brings these what they lack; nil: they can lack nothing.
 	Healing Healer
 	// DrivePools are what the drives were named together as; nil: there are none.
@@ -276,6 +276,9 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Peers == nil {
 		cfg.Peers = func() int { return 1 }
+	}
+	if cfg.Parities == nil {
+		cfg.Parities = func() (standard, reduced int) { return 0, 0 }
 	}
 	if cfg.LDAP == nil {
 		cfg.LDAP = noPeople{}

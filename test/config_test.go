@@ -28,7 +28,7 @@ func TestSettingsOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 		"set @ nonsense a=b":           "no settings",
 		"get @ nonsense":               "no settings",
 		"reset @ api":                  "--max-requests",
-		"set @ storage_class rrs=EC:1": "--reduced-parity",
+		"set @ storage_class rrs=EC:1": "here is a directory",
 		"set @ api:B requests_max=5":   "has no name",
 		"set @ identity_tls enable=on": "identity_tls enable needs --certs-dir",
 		"reset @ notify_webhook:MAIN":  "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_MAIN",
@@ -77,7 +77,7 @@ func TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 	for line, want := range map[string]string{
 		"openid add g0 other client_id=x": "identity_openid:other config_url is not right", "openid add g0 other client_id=x config_url=http://x scopes=a": "scopes",
 		"openid update g0 client_id=x": "--identity-openid-client-id", "openid rm g0": "--identity-openid-", "openid update g0 other client_id=x": "no such provider", "ldap add g0 server_addr=x": "already",
-		"ldap update g0 server_addr=x": "--identity-ldap-server-addr", "ldap rm g0": "--identity-ldap-", "ldap accesskey ls g0": "temporary credentials",
+		"ldap update g0 server_addr=x": "--identity-ldap-server-addr", "ldap rm g0": "--identity-ldap-", "ldap accesskey create g0/": "nobody of an identity provider",
 	} {
 		if out, err := mc.try(t, append([]string{"idp"}, strings.Fields(line)...)...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("idp %s: %v: %s", line, err, out)

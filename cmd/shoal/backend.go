@@ -27,14 +27,15 @@ type backend struct {
 	what     string                 // is served, in a word or two
 	paths    func() []string        // on which this process keeps objects
 	drives   func() []gateway.Drive // nil: objects are not spread over drives
-	parity   int
-	pools    gateway.Pools         // of these; nil: there are none
-	healer   gateway.Healer        // of these; nil: they can lack nothing
-	counts   func() erasure.Counts // of these, on this node
-	self     gateway.Node          // what other nodes find this one by
-	ready    func() error          // returns why requests cannot be served; nil: the fleet knows
-	readable func() error          // the same for those that only read; nil: as ready
-	ends     []func() error        // in the order of their beginnings
+	parities func() (standard, reduced int)
+	classes  func(f *serverFlags) (use func(), err error) // changes these; nil: there are none
+	pools    gateway.Pools                                // of these; nil: there are none
+	healer   gateway.Healer                               // of these; nil: they can lack nothing
+	counts   func() erasure.Counts                        // of these, on this node
+	self     gateway.Node                                 // what other nodes find this one by
+	ready    func() error                                 // returns why requests cannot be served; nil: the fleet knows
+	readable func() error                                 // the same for those that only read; nil: as ready
+	ends     []func() error                               // in the order of their beginnings
 }
 
 // close closes everything, the last first.
@@ -49,7 +50,7 @@ func (b *backend) close() error {
 // show has the gateway show the drives, if objects are spread over some.
 func (b *backend) show(cfg *gateway.Config) error {
 	cfg.MeasureDrives = b.measure
-	cfg.Drives, cfg.Parity, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parity, b.healer, b.pools, b.self
+	cfg.Drives, cfg.Parities, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parities, b.healer, b.pools, b.self
 	if b.counts == nil {
 		return nil
 	}

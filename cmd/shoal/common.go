@@ -28,6 +28,9 @@ type common struct {
 	log   *slog.Logger
 
 	pairs *pairs // of HTTPS; nil: there is none
+	// classes opens what flags say of storage classes; nil: objects are not spread over drives, or
+	// these are not open yet.
+	classes func(f *serverFlags) (use func(), err error)
 
 	shown     atomic.Pointer[[]gateway.Setting]
 	providers atomic.Pointer[openid.Providers]

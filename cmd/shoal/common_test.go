@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/config"
@@ -240,6 +241,47 @@ func TestWhatFlagsSetIsSetForAllWhereNoneWasGiven(t *testing.T) {
 	}
 	if c := commonOf(t, plane); c.begun.region != "eu-1" || c.begun.maxRequests != 5000 || c.set(t, "api requests_max=6000") {
 		t.Errorf("after a new start: %s, %d", c.begun.region, c.begun.maxRequests)
+	}
+}
+
+// TestStorageClassesAreSetForDrives has drives whose parity is changed while they serve, and a
+// directory, which has none.
+func TestStorageClassesAreSetForDrives(t *testing.T) {
+	plane := &onePlane{changed: make(chan struct{})}
+	onDrives, ofDirectory := commonOf(t, plane), commonOf(t, &onePlane{changed: make(chan struct{})})
+	l, err := layoutOf(new(serverFlags), []poolOf[string]{{drives: make([]string, 8)}, {drives: make([]string, 4)}}, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	onDrives.classes = func(f *serverFlags) (func(), error) { return l.change(f, new(erasure.Store)) }
+	for _, step := range []struct {
+		text string
+		want classes
+	}{
+		{"storage_class standard=EC:1", classes{1, 1}},
+		{"storage_class rrs=EC:0", classes{1, 0}},
+		{"storage_class standard=EC:2 rrs=EC:2", classes{2, 2}},
+	} {
+		if onDrives.set(t, step.text) || l.classes() != step.want || *l[0].classes.Load() != step.want {
+			t.Errorf("%s: %+v, want %+v", step.text, l.classes(), step.want)
+		}
+	}
+	if restart, err := onDrives.Reset(t.Context(), []config.Line{{Target: config.Target{System: storageSystem}}}); err != nil || restart || *l[0].classes.Load() != (classes{4, 1}) {
+		t.Errorf("taken back: %+v, %v", l.classes(), err)
+	}
+	for c, wrong := range map[*common]map[string]string{
+		onDrives:    {"standard=EC:3": "storage_class standard EC:3 is not possible with 4 drives", "standard=3": "not possible", "rrs=EC:4": "storage_class rrs EC:4"},
+		ofDirectory: {"standard=EC:2": "here is a directory"},
+	} {
+		for values, want := range wrong {
+			lines, err := config.Parse("storage_class " + values)
+			if err == nil {
+				_, err = c.Set(t.Context(), lines)
+			}
+			if !errors.Is(err, config.ErrText) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", values, err, want)
+			}
+		}
 	}
 }
 

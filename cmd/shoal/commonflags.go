@@ -49,6 +49,7 @@ func (c *common) pieces() []piece {
 		{"the LDAP directory", c.openPeople},
 		{"client certificates", c.openAuthorities},
 		{"requests at once, and origins of pages", c.openTuning},
+		{"storage classes", c.openClasses},
 	}
 }
 
@@ -107,6 +108,19 @@ func (c *common) openTuning(f *serverFlags, _ *environment, _ config.Settings) (
 			c.server.Tune(c.tuning)
 		}
 	}, nil
+}
+
+// errNoDrives says that there is nothing that a storage class could be of.
+var errNoDrives = errors.New("storage classes are of drives that objects are spread over; here is a directory, whose files its file system keeps")
+
+func (c *common) openClasses(f *serverFlags, _ *environment, all config.Settings) (use func(), err error) {
+	if c.classes != nil {
+		return c.classes(f)
+	}
+	if len(all[config.Target{System: storageSystem}]) > 0 {
+		return nil, errNoDrives
+	}
+	return func() {}, nil
 }
 
 // waits returns what of flags is not in force before this gateway is started again, as a text that

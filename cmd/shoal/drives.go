@@ -87,7 +87,8 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	b.records, b.sessions = driveRecords{kept}, soleSession(boot)
 	b.journal = store.Journal(soleSession(boot))
 	sets.tellFormed(log)
-	b.parity, b.drives = l.parity(), sets.shown
+	b.parities, b.drives = l.parities, sets.shown
+	b.classes = func(f *serverFlags) (func(), error) { return l.change(f, store) }
 	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))
 	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, formed: opened[0].Of, drives: l.sizes(), names: l.names(), pools: l.pools()}
@@ -106,19 +107,23 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	return b, nil
 }
 
-// parities returns how many of so many drives may be lost: without losing objects, and without
-// losing those of REDUCED_REDUNDANCY.
-func (f *serverFlags) parities(drives int) (parity, reduced int, err error) {
-	parity, reduced = erasure.DefaultParity(drives), erasure.DefaultReduced
+// classes are how many drives of a set may be lost: without losing objects, and without losing
+// those of REDUCED_REDUNDANCY.
+type classes struct{ parity, reduced int }
+
+// classesOf returns what flags say of a set of so many drives.
+func (f *serverFlags) classesOf(drives int) (c classes, err error) {
+	c = classes{erasure.DefaultParity(drives), erasure.DefaultReduced}
 	if f.parity != "" {
-		if parity, err = parseParity("--parity", f.parity, drives); err != nil {
-			return 0, 0, err
+		if c.parity, err = parseParity("--parity", f.parity, drives); err != nil {
+			return c, err
 		}
 	}
 	if f.reducedParity != "" {
-		reduced, err = parseParity("--reduced-parity", f.reducedParity, drives)
+		c.reduced, err = parseParity("--reduced-parity", f.reducedParity, drives)
 	}
-	return parity, min(parity, reduced), err
+	c.reduced = min(c.parity, c.reduced)
+	return c, err
 }
 
 // parseParity reads EC:n.

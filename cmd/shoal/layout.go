@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/shoal-storage/shoal/erasure"
 )
@@ -16,11 +17,14 @@ const minSet = 4
 
 // driveSet is a set of drives, which are paths or endpoints of nodes.
 type driveSet[T any] struct {
-	name            string // of its pool
-	pool, number    int    // number is its place in the pool
-	drives          []T
-	parity, reduced int
+	name         string // of its pool
+	pool, number int    // number is its place in the pool
+	drives       []T
+	classes      *atomic.Pointer[classes] // one of all copies
 }
+
+// parity is how many of its drives may be lost.
+func (s *driveSet[T]) parity() int { return s.classes.Load().parity }
 
 // layout is all sets, in their order.
 type layout[T any] []driveSet[T]
@@ -60,10 +64,12 @@ func layoutOf[T any](f *serverFlags, pools []poolOf[T], node func(T) string) (la
 			return nil, err
 		}
 		for j, set := range sets {
-			s := driveSet[T]{name: pool.name, pool: i, number: j, drives: set}
-			if s.parity, s.reduced, err = f.parities(len(set)); err != nil {
+			c, err := f.classesOf(len(set))
+			if err != nil {
 				return nil, err
 			}
+			s := driveSet[T]{name: pool.name, pool: i, number: j, drives: set, classes: new(atomic.Pointer[classes])}
+			s.classes.Store(&c)
 			all, drives = append(all, s), drives+len(set)
 		}
 	}
@@ -172,18 +178,41 @@ func (l layout[T]) drives() (n int) {
 // what says in a few words what the sets are.
 func (l layout[T]) what() string {
 	if len(l) == 1 {
-		return fmt.Sprintf("%d drives, EC:%d", len(l[0].drives), l[0].parity)
+		return fmt.Sprintf("%d drives, EC:%d", len(l[0].drives), l[0].parity())
 	}
-	return fmt.Sprintf("%d drives in %d sets, EC:%d", l.drives(), len(l), l.parity())
+	return fmt.Sprintf("%d drives in %d sets, EC:%d", l.drives(), len(l), l.classes().parity)
 }
 
-// parity returns how many drives may be lost whichever they are.
-func (l layout[T]) parity() int {
-	least := maxSet
+// classes returns how many drives may be lost whichever they are.
+func (l layout[T]) classes() classes {
+	least := classes{maxSet, maxSet}
 	for i := range l {
-		least = min(least, l[i].parity)
+		c := l[i].classes.Load()
+		least = classes{min(least.parity, c.parity), min(least.reduced, c.reduced)}
 	}
 	return least
+}
+
+// parities is what a gateway shows of it.
+func (l layout[T]) parities() (standard, reduced int) {
+	least := l.classes()
+	return least.parity, least.reduced
+}
+
+// change opens what flags say of storage classes: use has it hold for what is stored from then on.
+func (l layout[T]) change(f *serverFlags, store *erasure.Store) (use func(), err error) {
+	found := make([]classes, len(l))
+	for i := range l {
+		if found[i], err = f.classesOf(len(l[i].drives)); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		for i := range l {
+			l[i].classes.Store(&found[i])
+		}
+		store.SetParities(func(set int) (parity, reduced int) { return found[set].parity, found[set].reduced })
+	}, nil
 }
 
 // at returns the set that a slot is of.
@@ -199,7 +228,8 @@ func (l layout[T]) at(slot int) (set int) {
 func (l layout[T]) configs(drives func(set int) []erasure.Drive) []erasure.SetConfig {
 	var all []erasure.SetConfig
 	for i := range l {
-		all = append(all, erasure.SetConfig{Drives: drives(i), Parity: l[i].parity, Reduced: l[i].reduced})
+		c := l[i].classes.Load()
+		all = append(all, erasure.SetConfig{Drives: drives(i), Parity: c.parity, Reduced: c.reduced})
 	}
 	return all
 }
@@ -209,7 +239,7 @@ func (l layout[T]) configs(drives func(set int) []erasure.Drive) []erasure.SetCo
 func (l layout[T]) status(offline []int) string {
 	lost, spare := 0, maxSet
 	for i := range l {
-		lost, spare = lost+offline[i], min(spare, l[i].parity-offline[i])
+		lost, spare = lost+offline[i], min(spare, l[i].parity()-offline[i])
 	}
 	return fmt.Sprintf("Status: %d Online, %d Offline. We can withstand [%d] more drive failure(s).", l.drives()-lost, lost, max(0, spare))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -79,7 +80,9 @@ func TestEverySetHasAsManyDrivesOfEachNode(t *testing.T) {
 }
 
 func TestTheStateOfSetsIsToldByTheWorst(t *testing.T) {
-	l := layout[string]{{drives: make([]string, 4), parity: 2}, {drives: make([]string, 8), parity: 4}}
+	l := layout[string]{{drives: make([]string, 4), classes: new(atomic.Pointer[classes])}, {drives: make([]string, 8), classes: new(atomic.Pointer[classes])}}
+	l[0].classes.Store(&classes{parity: 2})
+	l[1].classes.Store(&classes{parity: 4})
 	if got := l.status([]int{1, 1}); got != "Status: 10 Online, 2 Offline. We can withstand [1] more drive failure(s)." {
 		t.Error(got)
 	}

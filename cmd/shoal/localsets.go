@@ -61,7 +61,7 @@ func (s localSets) boot() (n uint32) {
 func (s localSets) tellFormed(log *slog.Logger) {
 	for i, set := range s.all {
 		if set.Formed {
-			log.Info("formed a set of drives", "set", i+1, "drives", len(s.layout[i].drives), "parity", s.layout[i].parity, "deployment", set.Deployment)
+			log.Info("formed a set of drives", "set", i+1, "drives", len(s.layout[i].drives), "parity", s.layout[i].parity(), "deployment", set.Deployment)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (s localSets) shown() (all []gateway.Drive) {
 	for i, set := range s.all {
 		l := &s.layout[i]
 		for _, d := range set.States() {
-			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity, Slot: d.Slot, Online: d.Online, Healing: d.Blank}
+			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank}
 			if d.Slot >= 0 {
 				shown.Slot += first
 			}

@@ -202,10 +202,10 @@ func (e *endpoints) warn(log *slog.Logger) {
 			continue // that nothing is left then nobody has to be told
 		}
 		for node, has := range nodes {
-			if has > set.parity {
+			if has > set.parity() {
 				unreadable[node] = true
 			}
-			if drives-has < max(register.Majority(drives), drives-set.parity) {
+			if drives-has < max(register.Majority(drives), drives-set.parity()) {
 				unwritable[node] = true
 			}
 		}
@@ -391,9 +391,10 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	n.store.Store(store)
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
-		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, parity: n.e.parity(),
-		paths: func() []string { return onlineOf(n.shown(), n.cluster.Self()) },
-		self:  gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
+		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, parities: n.e.parities,
+		classes: func(f *serverFlags) (func(), error) { return n.e.change(f, store) },
+		paths:   func() []string { return onlineOf(n.shown(), n.cluster.Self()) },
+		self:    gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	passes := newPasses(b.records, false)
 	b.healer, b.counts = passes, store.Counts
@@ -456,7 +457,7 @@ func (n *nodes) shown() (all []gateway.Drive) {
 		}
 		set := &n.e.layout[n.e.at(slot)]
 		all = append(all, gateway.Drive{
-			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity, Slot: d.Slot, Online: d.Online, Healing: d.Blank,
+			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank,
 		})
 	}
 	return all

@@ -314,6 +314,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	f.common.classes = b.classes
 	defer f.startUsage(ctx, b, &cfg)()
 	if err := b.show(&cfg); err != nil {
 		return err

@@ -16,8 +16,7 @@ func shownSystems() []string {
 	return []string{regionSystem, siteSystem, "api", storageSystem, openidSystem, ldapSystem, "identity_tls"}
 }
 
-// MinIO's names of systems: of the region two, and of what each gateway has for itself, since
-// it says how drives are laid out.
+// MinIO's names of systems: of the region two, and of how many drives may be lost.
 const (
 	regionSystem  = "region"
 	siteSystem    = "site"
@@ -33,7 +32,7 @@ func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setti
 			if key := keyOf(system, f.Name); key != "" {
 				all = append(all, gateway.Setting{
 					System: system, Key: key, Value: f.Value.String(), From: setBy(config.Target{System: system}, key), Help: f.Usage,
-					Shared: system != storageSystem, Own: system != storageSystem && own.Changed(f.Name),
+					Shared: true, Common: e.shared[variableOf(config.Target{System: system}, key)], Own: own.Changed(f.Name),
 				})
 			}
 		})
@@ -48,8 +47,8 @@ func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setti
 		all = append(all, e.shownTargets(f)...)
 	}
 	for _, key := range []string{"api_key", "license", "proxy"} { // in the order of MinIO
-		value := e.values[variableOf(config.Target{System: subnetSystem}, key)]
-		all = append(all, gateway.Setting{System: subnetSystem, Key: key, Value: shownAs(key, value), Shared: true, From: "mc admin config set", Help: "for mc support, which asks for it; nothing else does"})
+		name := variableOf(config.Target{System: subnetSystem}, key)
+		all = append(all, gateway.Setting{System: subnetSystem, Key: key, Value: shownAs(key, e.values[name]), Shared: true, Common: e.shared[name], Help: "for mc support, which asks for it; nothing else does"})
 	}
 	return all
 }
@@ -61,7 +60,7 @@ const subnetSystem = "subnet"
 // shownOpenID returns what of OpenID providers is no flag.
 func (e *environment) shownOpenID() []gateway.Setting {
 	f := identityFamily()
-	all := []gateway.Setting{e.shownEnable(openidSystem, "mc idp openid disable", "off: the provider without a name that is set for all gateways is left out")}
+	all := []gateway.Setting{e.shownEnable(openidSystem, "off: the provider without a name that is set for all gateways is left out")}
 	for _, group := range e.targetSettings(f) {
 		all = append(all, e.shownTarget(f, openidSystem, f.kinds[0].Settings, group)...)
 	}
@@ -75,15 +74,15 @@ func (e *environment) shownLDAP() []gateway.Setting {
 		value = hiddenValue
 	}
 	return []gateway.Setting{
-		{System: ldapSystem, Key: ldapPasswordKey, Value: value, From: ldapPassword, Help: "password of lookup_bind_dn", Shared: true, Own: from != "" && !e.shared[from]},
-		e.shownEnable(ldapSystem, "mc idp ldap disable", "off: nobody gets credentials for a password"),
+		{System: ldapSystem, Key: ldapPasswordKey, Value: value, From: ldapPassword, Help: "password of lookup_bind_dn", Shared: true, Common: e.shared[from], Own: from != "" && !e.shared[from]},
+		e.shownEnable(ldapSystem, "off: nobody gets credentials for a password"),
 	}
 }
 
 // shownEnable returns the setting that leaves out what is set for all gateways.
-func (e *environment) shownEnable(system, from, help string) gateway.Setting {
-	value := cmp.Or(e.values[variableOf(config.Target{System: system}, enableKey)], "on")
-	return gateway.Setting{System: system, Key: enableKey, Value: value, Shared: true, From: from, Help: help}
+func (e *environment) shownEnable(system, help string) gateway.Setting {
+	name := variableOf(config.Target{System: system}, enableKey)
+	return gateway.Setting{System: system, Key: enableKey, Value: cmp.Or(e.values[name], "on"), Shared: true, Common: e.shared[name], Help: help}
 }
 
 // setBy returns what sets a value of a gateway: its flag, or variable.
@@ -138,7 +137,8 @@ func (e *environment) shownTarget(f family, system string, keys []string, group 
 		c.Shared = true
 		if i := slices.IndexFunc(group, func(s targetSetting) bool { return s.setting == key }); i >= 0 {
 			c.From, c.Value = f.shoal+group[i].rest, e.shownValue(f, group[i])
-			c.Own = !e.shared[f.shoal+group[i].rest]
+			c.Common = e.shared[f.shoal+group[i].rest]
+			c.Own = !c.Common
 		}
 		if key == enableKey && c.Value == "" {
 			c.Value = map[bool]string{true: "on", false: "off"}[f.named] // a provider counts unless it is off
