@@ -58,6 +58,7 @@ type importedNames struct {
 	Accounts      []string              `json:"serviceAccounts,omitempty"`
 	UserPolicies  []map[string][]string `json:"userPolicies,omitempty"`
 	GroupPolicies []map[string][]string `json:"groupPolicies,omitempty"`
+	EntryPolicies []map[string][]string `json:"stsPolicies,omitempty"`
 }
 
 func importedNamesOf(n directory.Names, from *directory.Archive) importedNames {
@@ -67,6 +68,9 @@ func importedNamesOf(n directory.Names, from *directory.Archive) importedNames {
 	}
 	for _, name := range n.GroupPolicies {
 		in.GroupPolicies = append(in.GroupPolicies, map[string][]string{name: from.GroupPolicies[name].Split()})
+	}
+	for _, name := range n.EntryPolicies {
+		in.EntryPolicies = append(in.EntryPolicies, map[string][]string{name: from.EntryPolicies[name].Split()})
 	}
 	return in
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/directory"
+	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/raftlock"
@@ -30,7 +31,7 @@ func openDirectory(ctx context.Context, kept records, env *environment, creds cr
 	if err != nil {
 		return nil, err
 	}
-	cfg := directory.Config{Root: directory.Credentials{AccessKey: creds.user, Secret: creds.password}, Former: former, Sealer: sealer, People: people, Now: time.Now}
+	cfg := directory.Config{Root: directory.Credentials{AccessKey: creds.user, Secret: creds.password}, Former: former, Sealer: sealer, People: people, Now: time.Now, Canonical: ldap.Canonical}
 	if kept != nil {
 		cfg.Records = kept
 	}

@@ -21,7 +21,8 @@ type Archive struct {
 	Accounts map[string]ArchivedAccount
 	// UserPolicies and GroupPolicies are what is attached to whom.
 	UserPolicies  map[string]ArchivedMapping
-	GroupPolicies map[string]ArchivedMapping
+	GroupPolicies map[string]ArchivedMapping // also of groups of an LDAP directory
+	EntryPolicies map[string]ArchivedMapping // people of it
 }
 
 // ArchivedUser is a user of an Archive.
@@ -81,6 +82,63 @@ func (a *ArchivedAccount) bound() (string, error) {
 	return string(text), nil
 }
 
+// Claims that say whose an account is, if he is no user: MinIO's of people of an LDAP directory, and
+// one with all that is known of a Person.
+const (
+	entryClaim  = "ldapUser"
+	loginClaim  = "ldapUsername"
+	personClaim = "shoalPerson"
+	issuerClaim = "iss"
+)
+
+// person returns whose an account is who is no user, nil if he is one. Canonical is as Config has it.
+func (a *ArchivedAccount) person(canonical func(dn string) (string, error)) (*Person, error) {
+	if said, is := a.Claims[personClaim]; is {
+		return readPerson(said, a.Parent)
+	}
+	dn, of := a.Claims[entryClaim].(string)
+	switch {
+	case !of && a.Claims[issuerClaim] != nil:
+		return nil, invalid("who has the service account is known to an OpenID provider only: he makes another with his token")
+	case !of && !strings.Contains(a.Parent, "="):
+		return nil, nil
+	case !of:
+		dn = a.Parent
+	}
+	name, err := canonical(dn)
+	if err != nil {
+		return nil, invalid("%v", err)
+	}
+	login, said := a.Claims[loginClaim].(string)
+	if !said {
+		_, first, _ := strings.Cut(name, "=")
+		login, _, _ = strings.Cut(first, ",")
+	}
+	var groups []string
+	for _, group := range a.Groups {
+		if group, err = canonical(group); err == nil { // which he is in is asked when he comes
+			groups = append(groups, group)
+		}
+	}
+	p := OfLDAP(login, name, groups)
+	return &p, nil
+}
+
+// readPerson returns a Person of a name as an archive has him.
+func readPerson(said any, name string) (*Person, error) {
+	p := new(Person)
+	text, err := json.Marshal(said)
+	if err == nil {
+		err = json.Unmarshal(text, p)
+	}
+	switch {
+	case err != nil, len(text) > maxToken, p.Name != name, !strings.Contains(name, "="),
+		p.Provider != LDAP && !strings.HasPrefix(p.Provider, OpenID), len(p.Policies)+len(p.Entries) > 2*maxAttached:
+		return nil, invalid("whose the service account is cannot be read")
+	}
+	return p, nil
+}
+
 // MaxArchive bounds an archive, in bytes as it is sent. What is in it can be as long
 // as maxUnpacked.
 const (
@@ -95,12 +153,11 @@ const archiveFolder = "iam-assets/"
 func (a *Archive) files() map[string]any {
 	return map[string]any{
 		"policies.json": &a.Policies, "users.json": &a.Users, "groups.json": &a.Groups, "svcaccts.json": &a.Accounts,
-		"user_mappings.json": &a.UserPolicies, "group_mappings.json": &a.GroupPolicies,
+		"user_mappings.json": &a.UserPolicies, "group_mappings.json": &a.GroupPolicies, "stsuser_mappings.json": &a.EntryPolicies,
 	}
 }
 
-// ReadArchive reads an archive. What it has beside is left out: users of identity
-// providers, and what those may do.
+// ReadArchive reads an archive. What it has beside is left out.
 func ReadArchive(packed []byte) (*Archive, error) {
 	if len(packed) > MaxArchive {
 		return nil, invalid("the archive is longer than %d bytes", MaxArchive)

@@ -51,13 +51,14 @@ func TestAnExportOfMinIOArrivesWhole(t *testing.T) {
 		"groups.json":   `{"devs":{"version":1,"status":"enabled","members":["carl","gone"],"updatedAt":"2025-01-01T00:00:00Z"}}`,
 		"svcaccts.json": `{"annskey":{"parent":"ann","accessKey":"annskey","secretKey":"secret of annskey","groups":null,"claims":{"accessKey":"annskey","parent":"ann","sa-policy":"inherited-policy"},"sessionPolicy":null,"status":"on","name":"backup","description":"nightly","expiration":"1970-01-01T00:00:00Z"},
 			"bound":{"parent":"ann","accessKey":"bound","secretKey":"secret of bound","claims":{"sa-policy":"embedded-policy"},"sessionPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/home/x"}]},"status":"on"},
+			"eveskey":{"parent":"UID=Eve,dc=y","accessKey":"eveskey","secretKey":"secret of eveskey","groups":["cn=Devs,dc=y"],"claims":{"accessKey":"eveskey","ldapUser":"UID=Eve,dc=y","ldapUsername":"eve","parent":"UID=Eve,dc=y","sa-policy":"inherited-policy"},"sessionPolicy":null,"status":"on"},
 			"off":{"parent":"ann","accessKey":"off","secretKey":"secret of off","status":"off"},
 			"rootskey":{"parent":"root","accessKey":"rootskey","secretKey":"secret of rootskey","status":"on"}}`,
 		"user_mappings.json":    `{"ann":{"version":1,"policy":"home","updatedAt":"2025-01-01T00:00:00Z"}}`,
-		"group_mappings.json":   `{"devs":{"version":1,"policy":"home,readwrite"}}`,
-		"stsuser_mappings.json": `{"uid=x,dc=y":{"version":1,"policy":"home"}}`,
+		"group_mappings.json":   `{"devs":{"version":1,"policy":"home,readwrite"},"cn=devs,dc=y":{"version":1,"policy":"writeonly"}}`,
+		"stsuser_mappings.json": `{"uid=EVE, dc=y":{"version":1,"policy":"home"}}`,
 	})
-	if len(done.Reasons) > 0 || len(done.Added.Users) != 3 || len(done.Added.Accounts) != 4 {
+	if len(done.Reasons) > 0 || len(done.Added.Users) != 3 || len(done.Added.Accounts) != 5 || len(done.Added.EntryPolicies) != 1 || len(done.Added.GroupPolicies) != 2 {
 		t.Errorf("%+v", done)
 	}
 	for _, tt := range []struct {
@@ -71,6 +72,9 @@ func TestAnExportOfMinIOArrivesWhole(t *testing.T) {
 		{"bound", "s3:GetObject", "home/y", iam.Deny},
 		{"carl", "s3:PutObject", "other", iam.Allow},
 		{"rootskey", "s3:PutObject", "other", iam.Allow},
+		{"eveskey", "s3:GetObject", "home/x", iam.Allow},
+		{"eveskey", "s3:PutObject", "other", iam.Allow},
+		{"eveskey", "s3:GetObject", "other", iam.Abstain},
 	} {
 		if got := may(t, d, tt.who, tt.action, tt.key); got != tt.want {
 			t.Errorf("%s may %s %s: %v, want %v", tt.who, tt.action, tt.key, got, tt.want)
@@ -95,6 +99,14 @@ func TestWhatWasExportedIsTheSameWhereItIsImported(t *testing.T) {
 	must(t, from.SetPolicies(ctx, directory.Holder{Name: "bob"}, []string{"home"}))
 	for name, parent := range map[string]string{"annskey": "ann", "rootskey": "root"} {
 		_, _, err := from.AddAccount(ctx, directory.NewAccount{Parent: parent, AccessKey: name, Secret: "secret of " + name, Policy: readHome, Expires: noon.Add(time.Hour), Disabled: name == "annskey"})
+		must(t, err)
+	}
+	must(t, from.SetPolicies(ctx, directory.Holder{Name: "uid=eve,dc=y", Entry: true}, []string{"home"}))
+	must(t, from.SetPolicies(ctx, directory.Holder{Name: "cn=devs,dc=y", Entry: true, Group: true}, []string{"readonly"}))
+	eve := directory.OfLDAP("eve", "uid=eve,dc=y", []string{"cn=devs,dc=y"})
+	sub := directory.Person{Name: "openid.DEX=sub", Provider: "openid.DEX", Policies: []string{"home"}, Claims: map[string][]string{"jwt:sub": {"sub"}}}
+	for _, p := range []*directory.Person{&eve, &sub} {
+		_, _, err := from.AddAccount(ctx, directory.NewAccount{Person: p, AccessKey: "key" + p.Name[len(p.Name)-3:len(p.Name)-2], Secret: "secret of theirs"})
 		must(t, err)
 	}
 	exported := func(d *directory.Directory) *directory.Archive {
@@ -127,15 +139,16 @@ func TestWhatCannotBeImportedLeavesNobodyWithMore(t *testing.T) {
 	done := take(t, d, false, map[string]string{
 		"policies.json": `{"bad":{"Statement":[{"Effect":"Deny","Action":"s3:Misspelt","Resource":"*"}]}}`,
 		"users.json":    `{"root":{"secretKey":"a new secret","status":"enabled"},"theirs":{"secretKey":"a new secret","status":"enabled"},"ann":{"secretKey":"secret of ann","status":"enabled"}}`,
-		"svcaccts.json": `{"rootskey":{"parent":"root","secretKey":"secret of rootskey","status":"on"},"orphan":{"parent":"nobody","secretKey":"secret of orphan","status":"on"},
+		"svcaccts.json": `{"rootskey":{"parent":"root","secretKey":"secret of rootskey","status":"on"},"tokens":{"parent":"c3Vi","secretKey":"secret of tokens","status":"on","claims":{"iss":"https://id","sub":"sub"}},
+			"feigned":{"parent":"ann","secretKey":"secret of feigned","status":"on","claims":{"shoalPerson":{"Name":"ann","Provider":"ldap","Policies":["consoleAdmin"]}}},"orphan":{"parent":"nobody","secretKey":"secret of orphan","status":"on"},
 			"lost":{"parent":"ann","secretKey":"secret of lost","status":"on","claims":{"sa-policy":"embedded-policy"},"sessionPolicy":null},"theirs":{"parent":"ann","secretKey":"secret of ann's","status":"on"}}`,
 		"user_mappings.json": `{"ann":{"policy":"readwrite,bad"}}`,
 	})
-	want := directory.Names{Policies: []string{"bad"}, Users: []string{"root", "theirs"}, Accounts: []string{"lost", "orphan", "rootskey", "theirs"}, UserPolicies: []string{"ann"}}
-	if !reflect.DeepEqual(done.Skipped, want) || !slices.Equal(done.Added.Users, []string{"ann"}) || len(done.Reasons) != 8 {
+	want := directory.Names{Policies: []string{"bad"}, Users: []string{"root", "theirs"}, Accounts: []string{"feigned", "lost", "orphan", "rootskey", "theirs", "tokens"}, UserPolicies: []string{"ann"}}
+	if !reflect.DeepEqual(done.Skipped, want) || !slices.Equal(done.Added.Users, []string{"ann"}) || len(done.Reasons) != 10 {
 		t.Errorf("%+v", done)
 	}
-	for _, name := range []string{"rootskey", "orphan", "lost"} {
+	for _, name := range []string{"rootskey", "orphan", "lost", "feigned", "tokens"} {
 		unknown(t, d, name)
 	}
 	if got := may(t, d, "ann", "s3:PutObject", "x"); got != iam.Abstain {
@@ -176,7 +189,7 @@ func TestAnArchiveThatIsNoneOrTooLongIsRefused(t *testing.T) {
 // acts for the root user, and what was taken in can be exported.
 func FuzzImport(f *testing.F) {
 	f.Add(`{"p":{"Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}}`, `{"ann":{"secretKey":"secret of ann","status":"enabled"}}`, `{"g":{"members":["ann"]}}`,
-		`{"k":{"parent":"ann","secretKey":"secret of k"},"r":{"parent":"root","secretKey":"secret of r","status":"on"}}`, `{"ann":{"policy":"p"}}`)
+		`{"k":{"parent":"ann","secretKey":"secret of k"},"r":{"parent":"root","secretKey":"secret of r","status":"on"},"e":{"parent":"uid=e","secretKey":"secret of e","status":"on","claims":{"shoalPerson":{"Name":"uid=e","Provider":"ldap"}}}}`, `{"ann":{"policy":"p"}}`)
 	f.Fuzz(func(t *testing.T, policies, users, groups, accounts, mappings string) {
 		a, err := directory.ReadArchive(pack(t, map[string]string{"policies.json": policies, "users.json": users, "groups.json": groups, "svcaccts.json": accounts, "user_mappings.json": mappings}))
 		if err != nil {

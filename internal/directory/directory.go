@@ -38,6 +38,8 @@ type Config struct {
 	Sealer  *sealing.Sealer
 	People  People // nil: who was somebody to an identity provider stays so
 	Now     func() time.Time
+	// Canonical returns the one form of a distinguished name, in which they are compared.
+	Canonical func(dn string) (string, error)
 }
 
 // Credentials are an access key and its secret.
@@ -60,6 +62,9 @@ type Directory struct {
 // credentials of the root user. Where they were made under former ones, they are under
 // the new ones from then on, and gateways that have the former go on until they end.
 func New(ctx context.Context, cfg Config) (*Directory, error) {
+	if cfg.Canonical == nil {
+		cfg.Canonical = func(string) (string, error) { return "", invalid("there are no distinguished names here") }
+	}
 	d := &Directory{cfg: cfg, root: iam.NewRoot(cfg.Root.AccessKey, cfg.Root.Secret), canned: make(map[string]*policy)}
 	for name, text := range iam.Canned() {
 		p := &policy{Text: text}

@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/directory/directorytest"
 	"github.com/shoal-storage/shoal/internal/iam"
+	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/sealing"
 )
 
@@ -25,7 +26,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 func open(t testing.TB, r *directorytest.Records) *directory.Directory {
 	t.Helper()
 	d, err := directory.New(t.Context(), directory.Config{
-		Root: directory.Credentials{AccessKey: "root", Secret: rootSecret}, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return noon },
+		Root: directory.Credentials{AccessKey: "root", Secret: rootSecret}, Records: r, Sealer: sealing.New(2), Now: func() time.Time { return noon }, Canonical: ldap.Canonical,
 	})
 	must(t, err)
 	return d

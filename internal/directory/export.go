@@ -14,6 +14,7 @@ func (d *Directory) Export(forRoot bool) (*Archive, error) {
 	a := &Archive{
 		Policies: make(map[string]json.RawMessage), Users: make(map[string]ArchivedUser), Groups: make(map[string]ArchivedGroup),
 		Accounts: make(map[string]ArchivedAccount), UserPolicies: make(map[string]ArchivedMapping), GroupPolicies: make(map[string]ArchivedMapping),
+		EntryPolicies: make(map[string]ArchivedMapping),
 	}
 	policies, err := d.Policies()
 	if err != nil {
@@ -24,6 +25,14 @@ func (d *Directory) Export(forRoot bool) (*Archive, error) {
 	}
 	if err := d.exportGroups(a); err != nil {
 		return nil, err
+	}
+	entries, err := d.Entries()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		to := map[bool]map[string]ArchivedMapping{false: a.EntryPolicies, true: a.GroupPolicies}[e.Group]
+		to[e.Name] = ArchivedMapping{Version: archiveVersion, Policies: strings.Join(e.Policies, ","), Updated: d.cfg.Now().UTC()}
 	}
 	return a, d.eachKey(func(name string, k *key) {
 		if k.Account == nil {
@@ -54,6 +63,13 @@ func (a *Archive) addAccount(v Account, secret string) {
 	}
 	if v.Policy != "" {
 		acc.Policy, acc.Claims[policyClaim] = json.RawMessage(v.Policy), embedded
+	}
+	if v.Person != nil {
+		acc.Claims[personClaim] = v.Person
+		if v.Person.Provider == LDAP {
+			acc.Groups = v.Person.Claims[ldapGroups]
+			acc.Claims[entryClaim], acc.Claims[loginClaim] = v.Person.Name, strings.Join(v.Person.Claims[ldapName], "")
+		}
 	}
 	if v.Enabled {
 		acc.Status = "on"

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Names are names of what an Archive has.
-type Names struct{ Policies, Users, Groups, Accounts, UserPolicies, GroupPolicies []string }
+type Names struct{ Policies, Users, Groups, Accounts, UserPolicies, GroupPolicies, EntryPolicies []string }
 
 // Imported is what has come of an import.
 type Imported struct {
@@ -33,6 +34,7 @@ func (d *Directory) Import(ctx context.Context, a *Archive, forRoot bool) (*Impo
 		each(i, a.Groups, i.group, func(n *Names) *[]string { return &n.Groups }),
 		each(i, a.UserPolicies, i.userPolicies, func(n *Names) *[]string { return &n.UserPolicies }),
 		each(i, a.GroupPolicies, i.groupPolicies, func(n *Names) *[]string { return &n.GroupPolicies }),
+		each(i, a.EntryPolicies, i.entryPolicies(false), func(n *Names) *[]string { return &n.EntryPolicies }),
 		each(i, a.Accounts, i.account, func(n *Names) *[]string { return &n.Accounts }),
 	}
 	for _, step := range steps {
@@ -114,7 +116,21 @@ func (i *importing) userPolicies(name string, m ArchivedMapping) error {
 }
 
 func (i *importing) groupPolicies(name string, m ArchivedMapping) error {
+	if strings.Contains(name, "=") { // no group of ours is called so
+		return i.entryPolicies(true)(name, m)
+	}
 	return i.d.SetPolicies(i.ctx, Holder{Name: name, Group: true}, m.Split())
+}
+
+// entryPolicies returns what takes in what is attached to entries of an LDAP directory.
+func (i *importing) entryPolicies(group bool) func(name string, m ArchivedMapping) error {
+	return func(name string, m ArchivedMapping) error {
+		dn, err := i.d.cfg.Canonical(name)
+		if err != nil {
+			return invalid("%v", err)
+		}
+		return i.d.SetPolicies(i.ctx, Holder{Name: dn, Group: group, Entry: true}, m.Split())
+	}
 }
 
 func (i *importing) account(name string, acc ArchivedAccount) error {
@@ -125,7 +141,14 @@ func (i *importing) account(name string, acc ArchivedAccount) error {
 	if acc.Parent == i.d.Root() && !i.forRoot {
 		return invalid("a service account of the root user is for him to import")
 	}
-	n := NewAccount{Parent: acc.Parent, AccessKey: name, Secret: acc.Secret, Policy: bound, Name: acc.Name, Description: acc.Description, Disabled: !isEnabled(acc.Status)}
+	person, err := acc.person(i.d.cfg.Canonical)
+	if err != nil {
+		return err
+	}
+	n := NewAccount{Parent: acc.Parent, Person: person, AccessKey: name, Secret: acc.Secret, Policy: bound, Name: acc.Name, Description: acc.Description, Disabled: !isEnabled(acc.Status)}
+	if person != nil {
+		n.Parent = person.Name
+	}
 	if acc.Expires != nil && acc.Expires.After(time.Unix(0, 0)) {
 		n.Expires = *acc.Expires
 	}
