@@ -153,19 +153,30 @@ type scene struct {
 	old       *session
 }
 
-func newScene(t *testing.T) *scene {
-	mem := vfs.NewMemory()
-	sc := &scene{fault: vfs.NewFault(mem.Root()), good: open(t, mem.Root())}
+func newScene(t *testing.T) *scene { return sceneOn(t, vfs.NewMemory().Root) }
+
+func sceneOn(t *testing.T, root func() vfs.Dir) *scene {
+	sc := &scene{fault: vfs.NewFault(root()), good: open(t, root())}
 	sc.bad = open(t, sc.fault.Root())
 	must(t, sc.good.Claim(t.Context(), 1, "first"))
 	must(t, sc.good.Renew(t.Context(), 1))
-	sc.old = begin(t, sc.good, mem.Root(), 1, "old")
+	sc.old = begin(t, sc.good, root(), 1, "old")
 	return sc
 }
 
+// onScenes runs a test that takes many scenes, in memory and, as onEach, on a network
+// file system, where its nodes are clients of their own.
+func onScenes(t *testing.T, test func(t *testing.T, next func(t *testing.T) *scene)) {
+	t.Run("memory", func(t *testing.T) { test(t, newScene) })
+	if clients() != nil {
+		t.Run("network", func(t *testing.T) {
+			test(t, func(t *testing.T) *scene { return sceneOn(t, networkRoots(t)) })
+		})
+	}
+}
+
 // claimCalls returns how many calls the claim of generation 2 takes in a scene.
-func claimCalls(t *testing.T) int {
-	sc := newScene(t)
+func claimCalls(t *testing.T, sc *scene) int {
 	return calls(sc.fault, func() { must(t, sc.bad.Claim(t.Context(), 2, "bad")) })
 }
 
@@ -185,48 +196,44 @@ func (sc *scene) wantNext(t *testing.T) {
 
 func TestTheNextGenerationFormsWhereverAClaimantDies(t *testing.T) {
 	died := errors.New("died")
-	total := claimCalls(t)
-	if total < 20 {
-		t.Fatalf("a claim takes %d calls", total)
-	}
-	for n := range total {
-		for _, after := range []bool{false, true} {
-			sc := newScene(t)
-			reached := nth(n)
-			if after {
-				// The n-th call is made, and no other.
-				last := nth(n + 1)
-				sc.fault.Inject(func(vfs.OpCall) error {
-					if last() {
-						return died
-					}
-					return nil
-				})
-				sc.fault.InjectAfter(func(vfs.OpCall) error {
-					if reached() {
-						return died
-					}
-					return nil
-				})
-			} else {
-				sc.fault.Inject(func(vfs.OpCall) error {
-					if reached() {
-						return died
-					}
-					return nil
-				})
-			}
-			_ = sc.bad.Claim(t.Context(), 2, "bad") // it may have been done but for closing things
-			sc.wantNext(t)
-			if t.Failed() {
-				t.Fatalf("after call %d of %d, carried out: %v", n, total, after)
+	onScenes(t, func(t *testing.T, next func(t *testing.T) *scene) {
+		total := claimCalls(t, next(t))
+		if total < 20 {
+			t.Fatalf("a claim takes %d calls", total)
+		}
+		for n := range total {
+			for _, after := range []bool{false, true} {
+				sc := next(t)
+				if after {
+					// The n-th call is made, and no other.
+					sc.fault.Inject(failing(n+1, died))
+					sc.fault.InjectAfter(failing(n, died))
+				} else {
+					sc.fault.Inject(failing(n, died))
+				}
+				_ = sc.bad.Claim(t.Context(), 2, "bad") // it may have been done but for closing things
+				sc.wantNext(t)
+				if t.Failed() {
+					t.Fatalf("after call %d of %d, carried out: %v", n, total, after)
+				}
 			}
 		}
+	})
+}
+
+// failing has the n-th call and all later ones fail.
+func failing(n int, err error) func(vfs.OpCall) error {
+	reached := nth(n)
+	return func(vfs.OpCall) error {
+		if reached() {
+			return err
+		}
+		return nil
 	}
 }
 
 func TestAClaimantThatIsHeldUpBringsNothingToLife(t *testing.T) {
-	total := claimCalls(t)
+	total := claimCalls(t, newScene(t))
 	for n := range total {
 		sc := newScene(t)
 		reached := nth(n)
@@ -254,41 +261,49 @@ func TestAClaimantThatIsHeldUpBringsNothingToLife(t *testing.T) {
 }
 
 func TestAnOldLeaderThatIsHeldUpAcrossAClaimDoesNothingMore(t *testing.T) {
-	for name, act := range map[string]func(ctx context.Context, m *mount.Mount) error{
-		"renew":    func(ctx context.Context, m *mount.Mount) error { return m.Renew(ctx, 1) },
-		"save":     func(ctx context.Context, m *mount.Mount) error { return m.SaveChange(ctx, 1, "old", 7, []byte("late")) },
-		"save all": func(ctx context.Context, m *mount.Mount) error { return m.SaveAll(ctx, 1, "old", 7, []byte("late")) },
-		"begin":    func(ctx context.Context, m *mount.Mount) error { return m.Begin(ctx, 1, "another") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			probe := newScene(t)
-			total := calls(probe.fault, func() { must(t, act(t.Context(), probe.bad)) })
-			for n := range total {
-				sc := newScene(t)
-				reached := nth(n)
-				hang := sc.fault.Hang(func(vfs.OpCall) bool { return reached() })
-				done := make(chan error, 1)
-				go func() { done <- act(t.Context(), sc.bad) }()
-				<-hang.Reached()
-				must(t, sc.good.Claim(t.Context(), 2, "good"))
-				all, changes, err := sc.good.Load(t.Context())
-				must(t, err)
-				hang.Release()
-				late := <-done
-				all2, changes2, err := sc.good.Load(t.Context())
-				must(t, err)
-				if string(all) != string(all2) || len(changes) != len(changes2) {
-					t.Errorf("held up at call %d: settings changed after the claim: %v", n, late)
+	onScenes(t, func(t *testing.T, next func(t *testing.T) *scene) {
+		for name, act := range map[string]func(ctx context.Context, m *mount.Mount) error{
+			"renew":    func(ctx context.Context, m *mount.Mount) error { return m.Renew(ctx, 1) },
+			"save":     func(ctx context.Context, m *mount.Mount) error { return m.SaveChange(ctx, 1, "old", 7, []byte("late")) },
+			"save all": func(ctx context.Context, m *mount.Mount) error { return m.SaveAll(ctx, 1, "old", 7, []byte("late")) },
+			"begin":    func(ctx context.Context, m *mount.Mount) error { return m.Begin(ctx, 1, "another") },
+		} {
+			t.Run(name, func(t *testing.T) {
+				probe := next(t)
+				total := calls(probe.fault, func() { must(t, act(t.Context(), probe.bad)) })
+				for n := range total {
+					heldUp(t, next(t), n, act)
 				}
-				if late != nil {
-					wantErr(t, fmt.Sprint("held up at call ", n), late, mount.ErrOver)
-				}
-				wantOver(t, sc.good, 1)
-				sc.old.wantDead(t, sc.good)
-				wantAlive(t, sc.good, 2)
-			}
-		})
+			})
+		}
+	})
+}
+
+// heldUp has a leader act, who is held up in his n-th call until the next generation
+// was claimed.
+func heldUp(t *testing.T, sc *scene, n int, act func(ctx context.Context, m *mount.Mount) error) {
+	t.Helper()
+	reached := nth(n)
+	hang := sc.fault.Hang(func(vfs.OpCall) bool { return reached() })
+	done := make(chan error, 1)
+	go func() { done <- act(t.Context(), sc.bad) }()
+	<-hang.Reached()
+	must(t, sc.good.Claim(t.Context(), 2, "good"))
+	all, changes, err := sc.good.Load(t.Context())
+	must(t, err)
+	hang.Release()
+	late := <-done
+	all2, changes2, err := sc.good.Load(t.Context())
+	must(t, err)
+	if string(all) != string(all2) || len(changes) != len(changes2) {
+		t.Errorf("held up at call %d: settings changed after the claim: %v", n, late)
 	}
+	if late != nil {
+		wantErr(t, fmt.Sprint("held up at call ", n), late, mount.ErrOver)
+	}
+	wantOver(t, sc.good, 1)
+	sc.old.wantDead(t, sc.good)
+	wantAlive(t, sc.good, 2)
 }
 
 // Nodes claim against each other, and each commits for as long as it can: none
@@ -465,7 +480,7 @@ func TestAClaimStopsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 // anew: what the first still does must not come to life in it.
 func TestAClaimantThatIsHeldUpDoesNothingInTheDirectoryOfAnother(t *testing.T) {
 	const gens = systemDir + "/fleet/gen"
-	total := claimCalls(t)
+	total := claimCalls(t, newScene(t))
 	for n := range total {
 		sc := newScene(t)
 		reached := nth(n)

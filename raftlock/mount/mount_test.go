@@ -25,17 +25,30 @@ import (
 func onEach(t *testing.T, test func(t *testing.T, root func() vfs.Dir)) {
 	t.Run("directory", func(t *testing.T) { test(t, roots(t, t.TempDir())) })
 	t.Run("memory", func(t *testing.T) { test(t, vfs.NewMemory().Root) })
-	if text := os.Getenv("SHOAL_TEST_MOUNTS"); text != "" {
-		t.Run("network", func(t *testing.T) {
-			paths := strings.Split(text, ":")
-			first, err := os.MkdirTemp(paths[0], "test")
-			must(t, err)
-			for i := range paths {
-				paths[i] += "/" + filepath.Base(first)
-			}
-			test(t, roots(t, paths...))
-		})
+	if clients() != nil {
+		t.Run("network", func(t *testing.T) { test(t, networkRoots(t)) })
 	}
+}
+
+// clients returns where the clients of a network file system have mounted it, nil if
+// there is none.
+func clients() []string {
+	text := os.Getenv("SHOAL_TEST_MOUNTS")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ":")
+}
+
+// networkRoots is roots of a new tree on the network file system.
+func networkRoots(t *testing.T) func() vfs.Dir {
+	paths := clients()
+	first, err := os.MkdirTemp(paths[0], "test")
+	must(t, err)
+	for i := range paths {
+		paths[i] += "/" + filepath.Base(first)
+	}
+	return roots(t, paths...)
 }
 
 // roots returns a function that opens directories in turn.
