@@ -100,10 +100,10 @@ func (l *lab) split(t *testing.T, who []int, bridge string) {
 // when the cut is mended all is as before.
 func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
 	l, places := newLab(t, 3)
-	dir := t.TempDir()
+	mounts := mountsOfOneTree(t)
 	var fleet []*server
 	for i, p := range places {
-		fleet = append(fleet, startAt(t, p, dir, "--cluster-address", fmt.Sprintf("10.214.0.%d:9002", i+1)))
+		fleet = append(fleet, startAt(t, p, mounts[i%len(mounts)].dir, "--cluster-address", fmt.Sprintf("10.214.0.%d:9002", i+1)))
 	}
 	w := gather(t, fleet, rand.Uint64())
 	for i := range fleet {

@@ -1,9 +1,12 @@
 package test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -56,6 +59,63 @@ func TestFilesOfTheShareAreObjects(t *testing.T) {
 	must(t, err)
 	if got := readFile(t, filepath.Join(s.dir, "photos", "copies", "sea.jpg")); string(got) != "two" {
 		t.Errorf("the copy's file holds %q", got)
+	}
+}
+
+// TestABackupThatIsPutBackIsServedByAllGatewaysOfOneTree copies a bucket on the server, has
+// what is in it overwritten and deleted, and copies it back while gateways serve it: all of
+// them show what was before, with none of the metadata of what it replaces.
+func TestABackupThatIsPutBackIsServedByAllGatewaysOfOneTree(t *testing.T) {
+	theFileServer(t)
+	fleet := startFleet(t, 3)
+	bucket, all := aws.String("bucket"), []string{"d/0", "d/1", "d/2", "d/e/3", "4"}
+	var c []*s3.Client
+	for _, s := range fleet {
+		c = append(c, newS3(s))
+	}
+	_, err := c[0].CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
+	must(t, err)
+	put := func(version string) {
+		for i, key := range all {
+			_, err := c[i%3].PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: bucket, Key: &key, Body: strings.NewReader(version + " " + key), Metadata: map[string]string{"version": version}, Tagging: aws.String("version=" + version),
+			})
+			must(t, err)
+		}
+	}
+	copied := func(from, to string) {
+		if out, err := exec.Command("cp", "-a", "--remove-destination", from+"/.", to).CombinedOutput(); err != nil { //nolint:gosec // in the bed
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	tree := filepath.Join(exported, filepath.Base(fleet[0].dir))
+	bucketDir, backup := filepath.Join(tree, *bucket), tree+".backup"
+	put("old")
+	copied(bucketDir, backup)
+	put("new")
+	replaced := etag(t, c[0], *bucket, all[0])
+	_, err = c[2].DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: &all[3]})
+	must(t, err)
+	copied(backup, bucketDir)
+	for _, key := range all {
+		var etags []string
+		for i := range c {
+			eventually(t, fmt.Sprintf("gateway %d shows %s as it was", i, key), func() bool {
+				got, err := readS3(c[i].GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: &key}))
+				return err == nil && string(got) == "old "+key
+			})
+			head, err := c[i].HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: &key})
+			must(t, err)
+			tags, err := c[i].GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: bucket, Key: &key})
+			must(t, err)
+			if head.Metadata["version"] == "new" || len(tags.TagSet) > 0 && *tags.TagSet[0].Value == "new" {
+				t.Errorf("gateway %d shows %s with the metadata of another one: %v, %v", i, key, head.Metadata, tags.TagSet)
+			}
+			etags = append(etags, etag(t, c[i], *bucket, key))
+		}
+		if len(slices.Compact(etags)) > 1 || etags[0] == replaced {
+			t.Errorf("%s has the ETags %q", key, etags)
+		}
 	}
 }
 
