@@ -75,7 +75,7 @@ func TestManyFenceOneSession(t *testing.T) {
 	onEach(t, func(t *testing.T, root func() vfs.Dir) {
 		m, tree := open(t, root()), root()
 		must(t, m.Claim(t.Context(), 1, "node"))
-		for round := range 30 {
+		for round := range rounds(30) {
 			s := begin(t, m, tree, 1, fmt.Sprint("s", round))
 			for i := range 20 {
 				must(t, s.stage(fmt.Sprint("f", i)))
@@ -102,7 +102,7 @@ func TestAFenceWinsAgainstAStormOfNewFiles(t *testing.T) {
 	onEach(t, func(t *testing.T, root func() vfs.Dir) {
 		m, tree := open(t, root()), root()
 		must(t, m.Claim(t.Context(), 1, "node"))
-		for round := range 3 {
+		for round := range rounds(3) {
 			s := begin(t, m, tree, 1, fmt.Sprint("s", round))
 			for i := range 1000 {
 				must(t, s.stage(fmt.Sprint("f", i)))

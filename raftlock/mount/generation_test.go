@@ -65,12 +65,12 @@ func TestADamagedRecordOfAGenerationStandsInNobodysWay(t *testing.T) {
 
 func TestOneOfManyClaimantsWins(t *testing.T) {
 	onEach(t, func(t *testing.T, root func() vfs.Dir) {
-		const claimants, rounds = 16, 300
+		const claimants = 16
 		var nodes [claimants]*mount.Mount
 		for i := range nodes {
 			nodes[i] = open(t, root())
 		}
-		for round := range uint32(rounds) {
+		for round := range uint32(rounds(300)) { //nolint:gosec // 300 at most
 			var winner atomic.Int32
 			var group sync.WaitGroup
 			for i, m := range nodes {
@@ -201,7 +201,7 @@ func TestTheNextGenerationFormsWhereverAClaimantDies(t *testing.T) {
 		if total < 20 {
 			t.Fatalf("a claim takes %d calls", total)
 		}
-		for n := range total {
+		for n := 0; n < total; n += stride() {
 			for _, after := range []bool{false, true} {
 				sc := next(t)
 				if after {
@@ -219,6 +219,14 @@ func TestTheNextGenerationFormsWhereverAClaimantDies(t *testing.T) {
 			}
 		}
 	})
+}
+
+// stride is by how many calls a test that goes through them goes on: with -short by three.
+func stride() int {
+	if testing.Short() {
+		return 3
+	}
+	return 1
 }
 
 // failing has the n-th call and all later ones fail.
@@ -271,7 +279,7 @@ func TestAnOldLeaderThatIsHeldUpAcrossAClaimDoesNothingMore(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				probe := next(t)
 				total := calls(probe.fault, func() { must(t, act(t.Context(), probe.bad)) })
-				for n := range total {
+				for n := 0; n < total; n += stride() {
 					heldUp(t, next(t), n, act)
 				}
 			})

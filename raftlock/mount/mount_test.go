@@ -51,6 +51,15 @@ func networkRoots(t *testing.T) func() vfs.Dir {
 	return roots(t, paths...)
 }
 
+// rounds returns how often a test tries something that it would try n times: with
+// -short a third of that.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 3
+	}
+	return n
+}
+
 // roots returns a function that opens directories in turn.
 func roots(t *testing.T, paths ...string) func() vfs.Dir {
 	turn := 0
