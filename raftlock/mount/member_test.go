@@ -34,7 +34,8 @@ func sortedMembers(t testing.TB, m *mount.Mount) []mount.Member {
 
 func TestTheRegisterTellsWhoAnnouncedItself(t *testing.T) {
 	onEach(t, func(t *testing.T, root func() vfs.Dir) {
-		m, other := open(t, root()), open(t, root())
+		m, own := open(t, root()), root() // what else there is another client may not see at once
+		other := open(t, own)
 		must(t, m.Announce(t.Context(), member("a")))
 		must(t, other.Announce(t.Context(), member("b")))
 		later := member("a")
@@ -43,11 +44,11 @@ func TestTheRegisterTellsWhoAnnouncedItself(t *testing.T) {
 		if got, want := sortedMembers(t, other), []mount.Member{later, member("b")}; !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, not %+v", got, want)
 		}
-		write(t, root(), membersPath+"/a_0123", "a process that died left this", 0o600)
+		write(t, own, membersPath+"/a_0123", "a process that died left this", 0o600)
 		for range 2 {
 			must(t, other.Withdraw(t.Context(), "a"))
 		}
-		if got := names(t, root(), membersPath); !slices.Equal(got, []string{"b.json"}) {
+		if got := names(t, own, membersPath); !slices.Equal(got, []string{"b.json"}) {
 			t.Errorf("left: %q", got)
 		}
 	})
