@@ -20,15 +20,16 @@ var errReplaced = errors.New("erasure: another placement is in force")
 // is the one after that in force and not in force anywhere yet. A write that missed its quorum, or
 // came late, may have left a state there when they were there before; it would come back with them,
 // whatever has become of the key meanwhile. It fails with ErrAway while a drive is not
-// there: nobody knows what that one holds. Everybody acts by the Table in force.
-func (s *Store) Clear(ctx context.Context, next *placement.Table) error {
+// there: nobody knows what that one holds. Everybody acts by the Table in force. seen, if not nil, hears how many
+// names were looked at, now and then.
+func (s *Store) Clear(ctx context.Context, next *placement.Table, seen func(looked int64)) error {
 	e := s.enter() // the next Table comes into force when this is over
 	defer e.leave()
 	if e.table.Phase != placement.Settled || next.Epoch != e.table.Epoch+1 {
 		return fail("clear", "", errReplaced)
 	}
 	buckets, err := s.everyBucket(ctx)
-	c := &clearing{p: healing{s: s}, by: e, next: next}
+	c := &clearing{p: healing{s: s}, by: e, next: next, seen: seen}
 	for i := range next.Destinations() {
 		c.p.set = s.sets[i]
 		if err == nil {
@@ -48,6 +49,9 @@ type clearing struct {
 	p    healing // by which all drives of a set are read
 	by   *epoch
 	next *placement.Table
+
+	looked int64 // names
+	seen   func(looked int64)
 }
 
 // since has all drives of the set refuse what was placed before: a commit that hangs on its way
@@ -86,6 +90,9 @@ func (c *clearing) names(ctx context.Context, l *listing, cleared func(name stri
 			return ErrAway
 		case c.p.s.epoch.Load() != c.by:
 			return errReplaced
+		}
+		if c.looked += int64(len(entries)); c.seen != nil && len(entries) > 0 {
+			c.seen(c.looked)
 		}
 		more = further && len(entries) > 0
 		for i := range entries {

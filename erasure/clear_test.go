@@ -61,7 +61,7 @@ func relocate(t *testing.T, s *erasure.Store, set int) error {
 	if next == nil {
 		return nil
 	}
-	if err := s.Clear(t.Context(), next); err != nil {
+	if err := s.Clear(t.Context(), next, nil); err != nil {
 		return err
 	}
 	for {
@@ -251,8 +251,23 @@ func TestASetIsClearedOnlyForTheNextPlacement(t *testing.T) {
 		if err := l.Place(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Clear(t.Context(), next.Next()); err == nil {
+		if err := l.Clear(t.Context(), next.Next(), nil); err == nil {
 			t.Error("a set is cleared to which something moves already")
+		}
+	})
+}
+
+func TestHowManyNamesAreLookedAtBeforeKeysComeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := leave(t, 3)
+		looked := int64(0)
+		count := func(n int64) { looked = n }
+		if err := l.Clear(t.Context(), l.Placement().Rebalanced([]int{0, 1}), count); err != nil || looked != 0 {
+			t.Errorf("of a set where nothing was yet %d names: %v", looked, err)
+		}
+		l.leaves()
+		if err := l.Clear(t.Context(), l.Placement().Rebalanced([]int{1, 0}), count); err != nil || looked != 1 {
+			t.Errorf("of a set with one name %d: %v", looked, err)
 		}
 	})
 }

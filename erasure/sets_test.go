@@ -97,7 +97,7 @@ func shuttle(ctx context.Context, t *testing.T, s *erasure.Store) (versions int6
 	weights := [][]int{{1, 1, 1, 9, 9}, {9, 9, 9, 1, 1}, {0, 9, 9, 9, 0}, {9, 0, 0, 0, 9}}
 	for n := 0; ctx.Err() == nil; n++ {
 		next := s.Placement().Rebalanced(weights[n%len(weights)])
-		if next != nil && s.Clear(ctx, next) != nil {
+		if next != nil && s.Clear(ctx, next, nil) != nil {
 			if ctx.Err() == nil {
 				t.Error("what is to come to sets is not cleared there")
 			}

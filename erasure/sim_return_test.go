@@ -68,7 +68,9 @@ func TestWhatComesBackWithAKeyIsNoticed(t *testing.T) {
 // preparation is what is done before something moves.
 type preparation = func(context.Context, *placement.Table) error
 
-func cleared(s *erasure.Store) preparation { return s.Clear }
+func cleared(s *erasure.Store) preparation {
+	return func(ctx context.Context, next *placement.Table) error { return s.Clear(ctx, next, nil) }
+}
 
 func unprepared(context.Context, *placement.Table) error { return nil }
 

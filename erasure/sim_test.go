@@ -502,7 +502,7 @@ func loseNotes(all []*link) {
 // toAndFro has everything move from the first set to the second, and back, until stop is closed.
 func toAndFro(t *testing.T, gateways []*erasure.Store, stop <-chan struct{}) {
 	for to := 1; !paused(stop); to = 1 - to {
-		if !moveTo(t, gateways, to, gateways[to].Clear, func() bool { return paused(stop) }) {
+		if !moveTo(t, gateways, to, cleared(gateways[to]), func() bool { return paused(stop) }) {
 			return // it stays as it is, and must be read as it was
 		}
 	}

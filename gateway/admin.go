@@ -52,6 +52,7 @@ func adminCalls() []adminCall {
 		{"POST", healCall, "AdminHeal", "admin:Heal", (*Server).heal},
 		{"GET", "pools/list", "AdminListPools", "admin:ServerInfo", (*Server).listPools},
 		{"GET", "pools/status", "AdminPoolStatus", "admin:ServerInfo", (*Server).poolStatus},
+		{"GET", "rebalance/status", "AdminRebalanceStatus", "admin:ServerInfo", (*Server).balanceStatus},
 		{"POST", "pools/decommission", "AdminDrainPool", "admin:Decommission", (*Server).drainPool},
 		{"POST", "pools/cancel", "AdminKeepPool", "admin:Decommission", (*Server).keepPool},
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},

@@ -106,7 +106,14 @@ type Drive struct {
 	Slot    int // its place among those of all sets; -1: it has none, or that is not known
 	Online  bool
 	Healing bool // it stands for another one, and does not have all of that yet
+	Room    Room
 }
+
+// Room is how many bytes file systems have; zero: that is not known.
+type Room struct{ Free, Total uint64 }
+
+// used returns how many are taken.
+func (r Room) used() uint64 { return r.Total - min(r.Free, r.Total) }
 
 // drives returns the drives of the gateway; what all gateways have mounted is one.
 func (g Gateway) drives() []Drive {
@@ -152,6 +159,7 @@ func (d Drive) document(index int) map[string]any {
 	}
 	return map[string]any{
 		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": d.Pool, "set_index": d.Set, "disk_index": index,
+		"totalspace": d.Room.Total, "usedspace": d.Room.used(), "availspace": d.Room.Free,
 	}
 }
 

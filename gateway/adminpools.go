@@ -24,15 +24,26 @@ type Pool struct {
 	Name     string    // as it was named
 	Draining time.Time // since when what it holds is moved to others; zero: it is not
 	Empty    bool      // nothing is left to be moved
+	Began    uint64    // how much room its drives had when that began, in bytes; 0: that is not known
+	Room     Room      // of its drives
+	Share    float64   // of all objects that it has, or will have: from 0 to 1
+	Coming   float64   // of all objects, how many are on their way to it,
+	Leaving  float64   // and from it
 	Moved    Progress  // of the last time that objects were moved between sets
 }
 
+// moving reports whether objects are on their way to or from the pool.
+func (p *Pool) moving() bool { return p.Coming+p.Leaving > 0 }
+
 // Progress is how far objects are on their way.
 type Progress struct {
-	Told   time.Time `json:"told"`
-	Names  int64     `json:"names"`
-	Bytes  int64     `json:"bytes"`
-	Failed int64     `json:"failed"`
+	Begun    time.Time `json:"begun,omitzero"`
+	Told     time.Time `json:"told"`
+	Looked   int64     `json:"looked,omitempty"` // names that were looked at before anything moves, to see that nothing old is in the way
+	Names    int64     `json:"names"`
+	Versions int64     `json:"versions,omitempty"`
+	Bytes    int64     `json:"bytes"`
+	Failed   int64     `json:"failed"`
 }
 
 // shownPool is a pool as MinIO's tools know it.
@@ -40,14 +51,18 @@ type shownPool struct {
 	ID           int           `json:"id"`
 	CmdLine      string        `json:"cmdline"`
 	LastUpdate   time.Time     `json:"lastUpdate"`
+	Share        float64       `json:"share"`   // what shoal shows besides
+	Coming       float64       `json:"coming"`  // the same
+	Leaving      float64       `json:"leaving"` // the same
+	Looked       int64         `json:"looked"`  // the same
 	Decommission shownDraining `json:"decommissionInfo"`
 }
 
 type shownDraining struct {
 	StartTime     time.Time `json:"startTime"`
-	StartSize     int64     `json:"startSize"`
-	TotalSize     int64     `json:"totalSize"`
-	CurrentSize   int64     `json:"currentSize"`
+	StartSize     uint64    `json:"startSize"`
+	TotalSize     uint64    `json:"totalSize"`
+	CurrentSize   uint64    `json:"currentSize"`
 	Complete      bool      `json:"complete"`
 	Failed        bool      `json:"failed"`
 	Canceled      bool      `json:"canceled"`
@@ -56,12 +71,71 @@ type shownDraining struct {
 	Bytes         int64     `json:"bytesDecommissioned"`
 }
 
+// shown is the pool as those tools show it: by what they call sizes they mean room that is left.
 func (p *Pool) shown(id int) shownPool {
 	s := shownPool{ID: id, CmdLine: p.Name, LastUpdate: p.Moved.Told}
+	s.Share, s.Coming, s.Leaving, s.Looked = p.Share, p.Coming, p.Leaving, p.Moved.Looked
+	d := &s.Decommission
+	d.TotalSize, d.CurrentSize = p.Room.Total, p.Room.Free
 	if !p.Draining.IsZero() {
-		s.Decommission = shownDraining{StartTime: p.Draining, Complete: p.Empty, Objects: p.Moved.Names, ObjectsFailed: p.Moved.Failed, Bytes: p.Moved.Bytes}
+		d.StartTime, d.StartSize, d.Complete = p.Draining, p.Began, p.Empty
+	}
+	if !p.Draining.IsZero() || p.moving() {
+		d.Objects, d.ObjectsFailed, d.Bytes = p.Moved.Names, p.Moved.Failed, p.Moved.Bytes
 	}
 	return s
+}
+
+// shownRebalance is how objects get to drives that were added, as MinIO's tools know it.
+type shownRebalance struct {
+	ID    string
+	Pools []shownBalance `json:"pools"`
+}
+
+type shownBalance struct {
+	ID       int           `json:"id"`
+	Status   string        `json:"status"` // "Started" while something moves, or ""
+	Used     float64       `json:"used"`   // of its drives
+	Progress shownProgress `json:"progress"`
+}
+
+type shownProgress struct {
+	Objects  int64         `json:"objects"`
+	Versions int64         `json:"versions"`
+	Bytes    int64         `json:"bytes"`
+	Elapsed  time.Duration `json:"elapsed"`
+}
+
+// balanceStatus serves rebalance/status. What is moved is told once, of the first pool that it
+// leaves: those tools add up what all pools tell.
+func (s *Server) balanceStatus(_ context.Context, r *request) error {
+	if s.DrivePools == nil {
+		return errNotImplemented.with(noPools)
+	}
+	all, err := s.DrivePools.Pools()
+	if err != nil {
+		return err
+	}
+	shown, told := shownRebalance{ID: "shoal"}, false
+	for i := range all {
+		p := &all[i]
+		b := shownBalance{ID: i}
+		if p.Room.Total > 0 {
+			b.Used = float64(p.Room.used()) / float64(p.Room.Total)
+		}
+		if p.moving() {
+			b.Status = "Started"
+		}
+		if p.Leaving > 0 && !told {
+			told = true
+			b.Progress = shownProgress{Objects: p.Moved.Names, Versions: p.Moved.Versions, Bytes: p.Moved.Bytes}
+			if !p.Moved.Begun.IsZero() {
+				b.Progress.Elapsed = s.Now().Sub(p.Moved.Begun)
+			}
+		}
+		shown.Pools = append(shown.Pools, b)
+	}
+	return r.answerJSON(shown)
 }
 
 // listPools serves pools/list.
@@ -128,5 +202,5 @@ func (s *Server) setDraining(ctx context.Context, r *request, drain bool) error 
 // Why calls about pools are not offered.
 const (
 	noPools      = "There are no pools of drives: what is served is one directory."
-	selfBalanced = "Objects are moved to drives that were added by themselves. \"mc admin decommission status\" shows the pools."
+	selfBalanced = "Objects are moved to drives that were added by themselves: \"mc admin rebalance status\" shows how far that is."
 )

@@ -11,7 +11,10 @@ import (
 type twoPools struct{ since time.Time }
 
 func (p *twoPools) Pools() ([]Pool, error) {
-	return []Pool{{Name: "/a{1...4}"}, {Name: "/b{1...4}", Draining: p.since, Moved: Progress{Names: 7}}}, nil
+	return []Pool{
+		{Name: "/a{1...4}", Coming: 0.5, Room: Room{Free: 30, Total: 40}},
+		{Name: "/b{1...4}", Leaving: 0.5, Draining: p.since, Began: 10, Room: Room{Free: 20, Total: 40}, Moved: Progress{Names: 7, Versions: 8, Bytes: 9}},
+	}, nil
 }
 
 func (p *twoPools) Drain(_ context.Context, pool int, drain bool) error {
@@ -33,8 +36,11 @@ func TestPoolsAreDrainedAndShown(t *testing.T) {
 		{"POST", "pools/decommission", "pool=/c{1...4}", "XMinioAdminInvalidArgument", ""},
 		{"POST", "pools/decommission", "pool=/b{1...4}", "", ""},
 		{"GET", "pools/status", "pool=1&by-id=true", "", `"objectsDecommissioned":7`},
+		{"GET", "pools/status", "pool=1&by-id=true", "", `"startSize":10,"totalSize":40,"currentSize":20`},
+		{"GET", "rebalance/status", "", "", `{"id":0,"status":"Started","used":0.25,"progress":{"objects":0,"versions":0,"bytes":0,"elapsed":0}},{"id":1,"status":"Started","used":0.5,"progress":{"objects":7,"versions":8,"bytes":9,"elapsed":0}}`},
+		{"POST", "rebalance/start", "", "NotImplemented", ""},
 		{"POST", "pools/cancel", "pool=/b{1...4}", "", ""},
-		{"GET", "pools/status", "pool=/b{1...4}", "", `"objectsDecommissioned":0`},
+		{"GET", "pools/status", "pool=/b{1...4}", "", `"startTime":"0001-01-01T00:00:00Z","startSize":0,"totalSize":40`},
 	} {
 		answer, code := o.admin("boss", step.method, step.path, strings.NewReplacer("{", "%7B", "}", "%7D", "/", "%2F").Replace(step.query), "")
 		if code != step.code || !strings.Contains(string(answer.body), step.want) {

@@ -27,7 +27,9 @@ func (p shownPools) Drain(_ context.Context, pool int, drain bool) error {
 }
 
 func TestAPoolIsDrainedAndKeptFromTheConsole(t *testing.T) {
-	pools := shownPools{{Name: "/a{1...4}"}, {Name: "/b{1...4}", Moved: gateway.Progress{Names: 7, Bytes: 3 << 20}}}
+	pools := shownPools{
+		{Name: "/a{1...4}", Share: 0.5, Room: gateway.Room{Free: 1 << 30, Total: 4 << 30}}, {Name: "/b{1...4}", Share: 0.5, Moved: gateway.Progress{Names: 7, Bytes: 3 << 20}},
+	}
 	c := openConsole(t, func(cfg *gateway.Config) { cfg.DrivePools = pools })
 	shows := func(want string) {
 		t.Helper()
@@ -36,7 +38,13 @@ func TestAPoolIsDrainedAndKeptFromTheConsole(t *testing.T) {
 			t.Errorf("exit %d, %s\n%s, want %s", code, said, out, want)
 		}
 	}
-	shows("/b{1...4} active - - - -")
+	shows("/a{1...4} active - 3 GiB 4 GiB 50% - - - -")
+	shows("/b{1...4} active - - - 50% - - - -")
+	pools[0].Leaving, pools[1].Coming, pools[1].Moved.Looked = 0.25, 0.25, 12
+	shows("50% -25% 0 0 B 0")
+	shows("50% +25% 7 3 MiB 0")
+	shows("12 names were looked at")
+	pools[0].Leaving, pools[1].Coming, pools[1].Moved.Looked = 0, 0, 0
 	c.does("pool", "drain", "/b{1...4}")
 	if out, _, _ := c.run("", "pool", "ls"); !strings.Contains(out, "draining") || !strings.Contains(out, "3 MiB") {
 		t.Errorf("it is not shown that the pool is drained:\n%s", out)

@@ -91,7 +91,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	b.classes = func(f *serverFlags) (func(), error) { return l.change(f, store) }
 	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))
-	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, formed: opened[0].Of, drives: l.sizes(), names: l.names(), pools: l.pools()}
+	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, formed: opened[0].Of, drives: l.sizes(), names: l.names(), pools: l.pools(), shown: sets.shown}
 	b.pools = p
 	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
 	if err := p.begin(ctx); err != nil {

@@ -106,7 +106,7 @@ func (s localSets) shown() (all []gateway.Drive) {
 	for i, set := range s.all {
 		l := &s.layout[i]
 		for _, d := range set.States() {
-			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank}
+			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: gateway.Room(d.Room)}
 			if d.Slot >= 0 {
 				shown.Slot += first
 			}

@@ -400,7 +400,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	b.healer, b.counts = passes, store.Counts
 	p := &placer{
 		store: store, kept: b.records, locker: fl.node, log: log, base: base, formed: tables[0].Of, drives: n.e.sizes(),
-		names: n.e.names(), pools: n.e.pools(), follow: n.cluster.Placed,
+		names: n.e.names(), pools: n.e.pools(), shown: n.shown, follow: n.cluster.Placed,
 	}
 	if err := p.begin(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -457,7 +457,7 @@ func (n *nodes) shown() (all []gateway.Drive) {
 		}
 		set := &n.e.layout[n.e.at(slot)]
 		all = append(all, gateway.Drive{
-			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank,
+			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: gateway.Room(d.Room),
 		})
 	}
 	return all

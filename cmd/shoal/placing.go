@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
@@ -37,6 +38,7 @@ type placer struct {
 	drives []int            // of each set, by which it gets objects
 	pools  []int            // that each set is of
 	names  []string         // of the pools
+	shown  func() []gateway.Drive
 	// follow reports whether every process places by this epoch or a later one, and by none
 	// before it.
 	follow func(epoch uint64) bool
@@ -149,7 +151,7 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 	}
 	switch t.Phase {
 	case placement.Settled:
-		if err := p.store.Clear(ctx, next); errors.Is(err, erasure.ErrAway) {
+		if err := p.clear(ctx, next); errors.Is(err, erasure.ErrAway) {
 			p.wait("a drive of those that they are to go to is not there", t)
 			return placeLook, nil
 		} else if err != nil {
@@ -165,6 +167,22 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 	}
 	p.waits = 0
 	return placeSoon, p.set(ctx, next, revision)
+}
+
+// clear has the sets be cleared that objects are to go to.
+func (p *placer) clear(ctx context.Context, next *placement.Table) error {
+	begun, told := time.Now().UTC(), time.Now()
+	err := p.store.Clear(ctx, next, func(looked int64) {
+		if time.Since(told) > placeLook {
+			told = time.Now()
+			p.note(ctx, gateway.Progress{Begun: begun, Looked: looked})
+			p.log.Info("sets of drives are looked through that objects are to be moved to", "names", looked)
+		}
+	})
+	if err == nil {
+		p.note(ctx, gateway.Progress{Begun: begun}) // and not how far another move was before
+	}
+	return err //nolint:wrapcheck // it says what it is
 }
 
 // wait takes note that the next step has to wait, and says why now and then.
@@ -183,8 +201,9 @@ func (p *placer) set(ctx context.Context, t *placement.Table, revision uint64) e
 
 // move makes a pass, and reports whether there was nothing left to move.
 func (p *placer) move(ctx context.Context) (done bool, err error) {
+	begun := time.Now().UTC()
 	tell := func(msg string, m erasure.Moved) {
-		p.note(ctx, m)
+		p.note(ctx, gateway.Progress{Begun: begun, Names: m.Names, Versions: m.Versions, Bytes: m.Bytes, Failed: m.Failed})
 		p.log.Info(msg, "names", m.Names, "versions", m.Versions, "bytes", m.Bytes, "failed", m.Failed)
 	}
 	told := time.Now()

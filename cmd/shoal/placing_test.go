@@ -73,6 +73,12 @@ func openPlacerWithout(t *testing.T) (*placer, *gone) {
 		}
 	}
 	p := &placer{store: store, kept: driveRecords{kept}, locker: locker, log: log, base: base, formed: 1, drives: []int{2, 2}, pools: []int{0, 1}, names: []string{"first", "second"}}
+	p.shown = func() (all []gateway.Drive) {
+		for i := range 4 {
+			all = append(all, gateway.Drive{Pool: i / 2, Online: i != 1, Room: gateway.Room{Free: uint64(30 + i), Total: 100}})
+		}
+		return all
+	}
 	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
 	if err := p.begin(t.Context()); err != nil {
 		t.Fatal(err)
@@ -120,6 +126,9 @@ func TestAPoolGetsItsShareAndIsDrained(t *testing.T) {
 		if err != nil || len(all) != 2 || all[0].Empty || !all[1].Empty || all[1].Draining.IsZero() || all[1].Moved.Names == 0 {
 			t.Errorf("the pools are %+v, %v", all, err)
 		}
+		if all[0].Share != 1 || all[1].Share != 0 || all[0].Coming != 0 || all[1].Began != 65 || all[0].Room != (gateway.Room{Free: 30, Total: 100}) || all[1].Room.Total != 200 {
+			t.Errorf("of their room and shares is told %+v", all)
+		}
 		if err := p.Drain(t.Context(), 1, false); err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +152,9 @@ func TestNothingMovesBeforeEverybodyKnows(t *testing.T) {
 			time.Sleep(time.Minute)
 			if got := p.store.Placement().Phase; got != want {
 				t.Errorf("while some know no more than epoch %d it is phase %d, want %d", epoch, got, want)
+			}
+			if all, err := p.Pools(); err != nil || want != placement.Settled && (all[0].Leaving != 0.5 || all[1].Coming != 0.5 || all[0].Share != 0.5) {
+				t.Errorf("in phase %d the pools are %+v, %v", want, all, err)
 			}
 			known.Add(1)
 		}

@@ -8,13 +8,14 @@ import (
 	"maps"
 	"time"
 
-	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/gateway"
 )
 
 // The settings that say which pools are drained, and how far objects are on their way.
 const (
 	drainedRecord  = "pools/drained"
+	beganRecord    = "pools/began" // how much room the drives of those had when that began
 	progressRecord = "pools/moved"
 )
 
@@ -67,7 +68,54 @@ func (p *placer) Drain(ctx context.Context, pool int, drain bool) error {
 	if err != nil {
 		return fmt.Errorf("encode which pools are drained: %w", err)
 	}
+	if drain {
+		if err := p.began(ctx, pool); err != nil {
+			return err
+		}
+	}
 	return p.kept.Set(ctx, drainedRecord, value, revision)
+}
+
+// began takes note of how much room a pool has whose draining begins.
+func (p *placer) began(ctx context.Context, pool int) error {
+	room, revision, err := p.roomBefore()
+	if err != nil {
+		return err
+	}
+	next := map[int]uint64{pool: p.rooms()[pool].Free}
+	for other, free := range room {
+		if other != pool {
+			next[other] = free
+		}
+	}
+	value, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encode how much room pools had: %w", err)
+	}
+	return p.kept.Set(ctx, beganRecord, value, revision)
+}
+
+// roomBefore returns how much room pools had when their draining began.
+func (p *placer) roomBefore() (room map[int]uint64, revision uint64, err error) {
+	value, revision, err := p.kept.Get(beganRecord)
+	if err == nil && value != nil {
+		err = json.Unmarshal(value, &room)
+	}
+	if err != nil {
+		return nil, revision, fmt.Errorf("read how much room pools had: %w", err)
+	}
+	return room, revision, nil
+}
+
+// rooms returns how much room the drives of each pool have, as far as they are there.
+func (p *placer) rooms() map[int]gateway.Room {
+	rooms := make(map[int]gateway.Room)
+	for _, d := range p.shown() {
+		if r := rooms[d.Pool]; d.Online {
+			rooms[d.Pool] = gateway.Room{Free: r.Free + d.Room.Free, Total: r.Total + d.Room.Total}
+		}
+	}
+	return rooms
 }
 
 // Pools implements gateway.Pools.
@@ -88,21 +136,31 @@ func (p *placer) Pools() ([]gateway.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read how far objects are: %w", err)
 	}
-	used := make(map[int]bool)
-	for i := range t.Homes {
-		used[p.pools[t.Homes[i]]], used[p.pools[t.From[i]]] = true, true
+	before, _, err := p.roomBefore()
+	if err != nil {
+		return nil, err
 	}
+	rooms := p.rooms()
 	var all []gateway.Pool
 	for i, name := range p.names {
-		all = append(all, gateway.Pool{Name: name, Draining: d[i], Empty: !used[i], Moved: moved})
+		all = append(all, gateway.Pool{Name: name, Draining: d[i], Empty: true, Began: before[i], Room: rooms[i], Moved: moved})
+	}
+	const each = 1 / float64(placement.Partitions)
+	for i := range t.Homes {
+		home, from := &all[p.pools[t.Homes[i]]], &all[p.pools[t.From[i]]]
+		home.Empty, from.Empty = false, false
+		if home.Share += each; home != from {
+			home.Coming, from.Leaving = home.Coming+each, from.Leaving+each
+		}
 	}
 	return all, nil
 }
 
 // note writes how far objects are, for everybody to see.
-func (p *placer) note(ctx context.Context, m erasure.Moved) {
+func (p *placer) note(ctx context.Context, g gateway.Progress) {
 	_, revision, err := p.kept.Get(progressRecord)
-	value, encode := json.Marshal(gateway.Progress{Told: time.Now().UTC(), Names: m.Names, Bytes: m.Bytes, Failed: m.Failed})
+	g.Told = time.Now().UTC()
+	value, encode := json.Marshal(g)
 	if err = errors.Join(err, encode); err == nil {
 		err = p.kept.Set(ctx, progressRecord, value, revision)
 	}

@@ -20,6 +20,7 @@ type State struct {
 	Slot   int    // its place among those of all sets; -1: it has none, or that is not known
 	Online bool
 	Blank  bool // it stands for another one, and does not have all of that yet
+	Room   format.Room
 }
 
 // States returns how the drives stand, in the order of the command line.
@@ -208,7 +209,7 @@ func (c *Cluster) note(s *survey, p plan) {
 	for i, e := range s.endpoints {
 		st := State{Node: e.Node, Path: e.Path, Slot: -1}
 		if f := s.found[i]; f != nil && f.Identity != nil {
-			st.Drive, st.Blank = f.Identity.Drive, f.Identity.Blank
+			st.Drive, st.Blank, st.Room = f.Identity.Drive, f.Identity.Blank, f.Room
 			st.Slot = -1
 			if at := slices.Index(c.tables[f.Identity.Number].Set, st.Drive); at >= 0 {
 				st.Slot = s.first(f.Identity.Number) + at

@@ -82,13 +82,14 @@ type State struct {
 	Slot   int    // its place in the set; -1: it has none, or that is not known
 	Online bool
 	Blank  bool // it stands for another one, and does not have all of that yet
+	Room   Room
 }
 
 // States returns how the drives stand, as they were named.
 func (s *Set) States() []State {
 	var all []State
 	for _, f := range s.local.Found() {
-		st := State{Path: f.Path, Slot: -1, Online: f.Open}
+		st := State{Path: f.Path, Slot: -1, Online: f.Open, Room: f.Room}
 		if id := f.Identity; id != nil {
 			st.Drive, st.Slot, st.Blank = id.Drive, slices.Index(id.Set, id.Drive), f.Open && id.Blank
 		}

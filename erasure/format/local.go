@@ -33,6 +33,13 @@ type Found struct {
 	Mounted  bool      `json:"mounted,omitempty"`  // it is the root of a file system
 	Open     bool      `json:"open,omitempty"`     // it can be used
 	Why      string    `json:"why,omitempty"`      // it is of no use
+	Room     Room      `json:"room,omitzero"`      // of its file system, when it was looked at last
+}
+
+// Room is how many bytes a file system has; zero: that is not known.
+type Room struct {
+	Free  uint64 `json:"free"` // to be had by this process
+	Total uint64 `json:"total"`
 }
 
 // Table says which drives a set is of.
@@ -93,7 +100,7 @@ func (l *Local) lookAt(ctx context.Context, p *place) {
 	switch {
 	case busy:
 	case seen.dir != nil:
-		_, err := vfs.Call(ctx, p.disk, func() (struct{}, error) { return struct{}{}, seen.still(p.path) }, nil)
+		room, err := vfs.Call(ctx, p.disk, func() (Room, error) { return seen.room(), seen.still(p.path) }, nil)
 		hangs := errors.Is(err, vfs.ErrHung)
 		if hangs {
 			err = nil
@@ -106,6 +113,8 @@ func (l *Local) lookAt(ctx context.Context, p *place) {
 			l.lose(p, err)
 		case opened != nil && opened.store.Failed() != nil:
 			l.fail(p, opened.store.Failed())
+		case !hangs:
+			p.room = room
 		}
 	default:
 		s, err := vfs.Call(ctx, p.disk, func() (sight, error) { return look(p.path), nil }, func(s sight) { _ = s.release() }) // it was only looked at
@@ -205,7 +214,7 @@ func (l *Local) Found() []Found {
 	defer l.mu.Unlock()
 	var all []Found
 	for _, p := range l.places {
-		f := Found{Path: p.path, OnRoot: p.onRoot, Mounted: p.mounted, Open: p.drive != nil && !p.hung(), Blank: p.err == nil && p.id == nil && !p.busy}
+		f := Found{Path: p.path, OnRoot: p.onRoot, Mounted: p.mounted, Open: p.drive != nil && !p.hung(), Blank: p.err == nil && p.id == nil && !p.busy, Room: p.room}
 		switch {
 		case p.err != nil:
 			f.Why = p.err.Error()

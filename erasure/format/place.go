@@ -27,6 +27,7 @@ type place struct {
 	path  string
 	disk  *vfs.Limit // of one: whoever hangs in it holds up nobody else
 	hangs bool       // it did not answer when it was looked at last
+	room  Room       // when it did last
 
 	sight
 	drive  *Opened   // nil: it is not open
@@ -49,6 +50,15 @@ type sight struct {
 	onRoot  bool      // it is on the device of the root directory
 	mounted bool      // it is the root of a file system
 	err     error     // why it is of no use
+}
+
+// room returns how much room the file system has.
+func (s *sight) room() Room {
+	u, err := s.dir.Usage()
+	if err != nil {
+		return Room{} // that it is of no use shows otherwise
+	}
+	return Room{u.Free, u.Total}
 }
 
 // missing reports whether an error says that there is no drive, and not that it is used.

@@ -12,6 +12,12 @@ type Pool struct {
 	Name     string     `json:"name"`
 	State    string     `json:"state"`              // active, draining or drained
 	Draining *time.Time `json:"draining,omitempty"` // since when
+	Total    uint64     `json:"total"`              // bytes of its drives
+	Free     uint64     `json:"free"`               // of these
+	Share    float64    `json:"share"`              // of all objects that it has, or will have: from 0 to 1
+	Coming   float64    `json:"coming"`             // of all objects, how many are on their way to it,
+	Leaving  float64    `json:"leaving"`            // and from it
+	Looked   int64      `json:"looked"`             // names that were looked at before anything moves
 	Names    int64      `json:"names"`              // moved with the last pass
 	Bytes    int64      `json:"bytes"`
 	Failed   int64      `json:"failed"`
@@ -27,9 +33,12 @@ const (
 // Pools returns the pools of drives, in the order in which they were named.
 func (c *Client) Pools(ctx context.Context) ([]Pool, error) {
 	var documents []struct {
-		CmdLine          string
-		DecommissionInfo struct {
+		CmdLine                string
+		Share, Coming, Leaving float64
+		Looked                 int64
+		DecommissionInfo       struct {
 			StartTime                   time.Time
+			TotalSize, CurrentSize      uint64
 			Complete                    bool
 			ObjectsDecommissioned       int64
 			ObjectsDecommissionedFailed int64
@@ -42,7 +51,10 @@ func (c *Client) Pools(ctx context.Context) ([]Pool, error) {
 	pools := []Pool{}
 	for i := range documents {
 		d := &documents[i].DecommissionInfo
-		p := Pool{Name: documents[i].CmdLine, State: PoolActive, Names: d.ObjectsDecommissioned, Bytes: d.BytesDecommissioned, Failed: d.ObjectsDecommissionedFailed}
+		p := Pool{
+			Name: documents[i].CmdLine, State: PoolActive, Total: d.TotalSize, Free: d.CurrentSize, Share: documents[i].Share, Coming: documents[i].Coming,
+			Leaving: documents[i].Leaving, Looked: documents[i].Looked, Names: d.ObjectsDecommissioned, Bytes: d.BytesDecommissioned, Failed: d.ObjectsDecommissionedFailed,
+		}
 		if !d.StartTime.IsZero() {
 			if p.State, p.Draining = PoolDraining, &d.StartTime; d.Complete {
 				p.State = PoolDrained
