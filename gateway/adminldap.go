@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/ldap"
@@ -76,15 +75,6 @@ func (e *entities) addGroupsOf(ctx context.Context, people People, dn string, al
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(e.UserMappings, func(m userMapping) bool { return m.User == dn })
-	if i < 0 {
-		i = len(e.UserMappings)
-		e.UserMappings = append(e.UserMappings, userMapping{User: dn, Policies: []string{}})
-	}
-	for _, a := range all {
-		if slices.Contains(found.Groups, a.Name) {
-			e.UserMappings[i].MemberOf = append(e.UserMappings[i].MemberOf, groupMapping{a.Name, a.Policies})
-		}
-	}
+	e.addMember(dn, found.Groups, all)
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/directory"
 )
 
 // sealed sends an admin call with a document that is sealed, as somebody who may have
@@ -248,5 +250,16 @@ func TestPoliciesOfEntriesAreShownAsTheyWereAttached(t *testing.T) {
 		if got, code := o.sealed(o.by("boss"), "GET", "idp/ldap/policy-entities", query, nil); code != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %s %s, want %s", query, got, code, want)
 		}
+	}
+}
+
+func TestAUserIsShownWithWhatTheGroupsHave(t *testing.T) {
+	o := serveOffice(t)
+	o.must(t, o.directory.AddMembers(t.Context(), "devs", []string{"ann"}))
+	_, err := o.directory.Attach(t.Context(), directory.Holder{Name: "devs", Group: true}, []string{"writeonly"})
+	o.must(t, err)
+	const want = `"userMappings":[{"user":"ann","policies":["readonly"],"memberOfMappings":[{"group":"devs","policies":["writeonly"]}]}]}`
+	if got, code := o.sealed(o.by("boss"), "GET", "idp/builtin/policy-entities", "user=ann", nil); code != "" || !strings.Contains(got, want) {
+		t.Errorf("%s %s, want %s", got, code, want)
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -110,6 +111,15 @@ func (s *Server) policyEntities(_ context.Context, r *request) error {
 		return err
 	}
 	e := entitiesOf(all, r.query.all("user"), r.query.all("group"), r.query.all("policy"))
+	for _, name := range r.query.all("user") {
+		u, err := s.Directory.User(name)
+		if err != nil && !errors.Is(err, directory.ErrNoUser) {
+			return err
+		}
+		if len(u.Groups) > 0 {
+			e.addMember(name, u.Groups, slices.DeleteFunc(slices.Clone(all), func(a directory.Attachment) bool { return !a.Group }))
+		}
+	}
 	e.Timestamp = s.Now().UTC()
 	return s.answerSealed(r, e)
 }
@@ -120,6 +130,20 @@ type entities struct {
 	UserMappings   []userMapping   `json:"userMappings,omitempty"`
 	GroupMappings  []groupMapping  `json:"groupMappings,omitempty"`
 	PolicyMappings []policyMapping `json:"policyMappings,omitempty"`
+}
+
+// addMember adds what the groups of a user have.
+func (e *entities) addMember(user string, groups []string, all []directory.Attachment) {
+	i := slices.IndexFunc(e.UserMappings, func(m userMapping) bool { return m.User == user })
+	if i < 0 {
+		i = len(e.UserMappings)
+		e.UserMappings = append(e.UserMappings, userMapping{User: user, Policies: []string{}})
+	}
+	for _, a := range all {
+		if slices.Contains(groups, a.Name) {
+			e.UserMappings[i].MemberOf = append(e.UserMappings[i].MemberOf, groupMapping{a.Name, a.Policies})
+		}
+	}
 }
 
 type userMapping struct {

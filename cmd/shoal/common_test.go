@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -324,6 +325,32 @@ func TestWhatIsHiddenStaysWhatItIs(t *testing.T) {
 		t.Errorf("%+v, %v", past, err)
 	}
 	if s := c.setting("notify_webhook:A", "auth_token"); s.Value != hiddenValue {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestSettingsAreChangedAndLookedAtAtTheSameTime has variables of its own for what is set: these are
+// looked at by both.
+func TestSettingsAreChangedAndLookedAtAtTheSameTime(t *testing.T) {
+	plane := &onePlane{changed: make(chan struct{})}
+	one, other := commonOf(t, plane, "SHOAL_MAX_REQUESTS=9"), commonOf(t, plane)
+	other.set(t, "api requests_max=7")
+	var both sync.WaitGroup
+	both.Go(func() {
+		for i := range 20 {
+			other.set(t, fmt.Sprintf("api cors_allow_origin=https://%d", i))
+		}
+	})
+	both.Go(func() {
+		for i := range 20 {
+			one.set(t, fmt.Sprintf("site region=r%d", i))
+		}
+	})
+	for range 20 {
+		one.Settings()
+	}
+	both.Wait()
+	if s := one.setting("api", "requests_max"); s.Value != "9" {
 		t.Errorf("%+v", s)
 	}
 }

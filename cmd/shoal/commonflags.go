@@ -140,10 +140,11 @@ func (c *common) waits(f *serverFlags) string {
 // itself.
 func (e *environment) with(all config.Settings) *environment {
 	merged := &environment{values: maps.Clone(e.values), used: make(map[string]bool), shared: make(map[string]bool)}
+	own := &environment{values: e.values, used: make(map[string]bool)} // that notes what is looked at, and this may be called concurrently
 	for to, values := range all {
 		for key, value := range values {
 			name := variableOf(to, key)
-			if !e.has(name) {
+			if !own.has(name) {
 				merged.values[name], merged.shared[name] = value, true
 			}
 		}

@@ -217,7 +217,6 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	f.flags = cmd.Flags()
-	f.warn(log, env)
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
 	f.stop = func(restart bool) {
@@ -357,6 +356,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return usage(err.Error(), "shoal server --help says what the flags take")
 	}
 	f.common.serves(server)
+	f.warn(log, env)
 	if !f.quiet {
 		f.banner(out, ln.Addr(), b.what, creds)
 	}
