@@ -96,6 +96,17 @@ func OpenFleet(ctx context.Context, cfg Config, sessions Sessions) (*Fleet, erro
 	return f, nil
 }
 
+// LetGo is what other processes of this host that use the same mount ask for before they
+// replace the file at a path of the tree (vfs.LetGo).
+func (f *Fleet) LetGo(path string) (done func()) {
+	f.mu.Lock()
+	t := f.current
+	t.users++
+	f.mu.Unlock()
+	defer f.leave(t)
+	return vfs.LetGo(f.root, path, t.session, t.tempName("k"))
+}
+
 // join makes s the Store of the first session in which the tree can be opened.
 func (s *Store) join(ctx context.Context, sessions Sessions) error {
 	for {

@@ -126,19 +126,26 @@ func TestWhatIsBeingReadIsReplacedInOneStep(t *testing.T) {
 	}
 	t.Run("by one mount", func(t *testing.T) {
 		mounts := mountsOfOneTree(t)
-		replacedWhileSent(t, startAt(t, mounts[0].place, mounts[0].dir), mounts[1].dir, false)
+		s := startAt(t, mounts[0].place, mounts[0].dir)
+		replacedWhileSent(t, s, s, mounts[1].dir, false)
 	})
-	t.Run("by two", func(t *testing.T) {
+	t.Run("by two gateways of one host", func(t *testing.T) {
+		mounts := mountsOfOneTree(t)
+		s := startAt(t, mounts[0].place, mounts[0].dir)
+		replacedWhileSent(t, s, startAt(t, mounts[0].place, mounts[0].dir), mounts[1].dir, false)
+	})
+	t.Run("by two mounts", func(t *testing.T) {
 		mounts := mountsOfOneTree(t)
 		s := startAt(t, mounts[0].place, mounts[0].dir, "--read-mount", filepath.Join(reads[0], filepath.Base(mounts[0].dir)))
 		stateless := len(callsOf(t, list("SHOAL_TEST_MOUNTS")[0])) == 0 // NFSv3: such a server knows nobody who has a file open
-		replacedWhileSent(t, s, mounts[1].dir, stateless)
+		replacedWhileSent(t, s, s, mounts[1].dir, stateless)
 	})
 }
 
-// replacedWhileSent replaces an object that is being sent, which may cut the download,
-// and looks at its directory through another client.
-func replacedWhileSent(t *testing.T, s *server, other string, cuts bool) {
+// replacedWhileSent replaces an object through a gateway while another one, or the same,
+// is sending it, which may cut the download, and looks at its directory through another
+// client.
+func replacedWhileSent(t *testing.T, s, sender *server, other string, cuts bool) {
 	c, ctx, bucket, key := newS3(s, noRetry), t.Context(), aws.String("bucket"), aws.String("key")
 	_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
 	must(t, err)
@@ -151,7 +158,7 @@ func replacedWhileSent(t *testing.T, s *server, other string, cuts bool) {
 	// What it believes to be open for writing a file server does not delegate to who
 	// reads it: for some seconds more.
 	time.Sleep(8 * time.Second)
-	sending, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})
+	sending, err := newS3(sender, noRetry).GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})
 	must(t, err)
 	for i := range 5 {
 		put([]byte(fmt.Sprint("new ", i)))

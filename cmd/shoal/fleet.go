@@ -17,9 +17,11 @@ import (
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/logs"
+	"github.com/shoal-storage/shoal/internal/neighbours"
 	"github.com/shoal-storage/shoal/internal/trace"
 	"github.com/shoal-storage/shoal/internal/uuid"
 	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs"
 	"github.com/shoal-storage/shoal/raftlock"
 	"github.com/shoal-storage/shoal/raftlock/mesh"
 	"github.com/shoal-storage/shoal/raftlock/mount"
@@ -48,7 +50,9 @@ type fleet struct {
 	left     sync.Once
 	patience time.Duration                // for leaving; 0: leaveTime
 	data     atomic.Pointer[routed.Store] // what others are answered from, where gateways route
+	own      atomic.Pointer[nasfs.Fleet]  // this gateway's part of the tree, once it is open
 	events   atomic.Pointer[events.Service]
+	near     atomic.Pointer[neighbours.Group]
 	trace    *trace.Hub
 	logs     *logs.Hub
 	name     string                      // host:port at which clients reach this gateway
@@ -65,7 +69,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 			err = errors.Join(err, fl.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if fl.root, err = vfs.OpenShared(path, f.sharing(fl.byTime)); err != nil {
+	how := f.sharing(fl.byTime)
+	how.Others = fl.holdNeighbours
+	if fl.root, err = vfs.OpenShared(path, how); err != nil {
 		return nil, openFailure(path, err)
 	}
 	if fl.reads, err = f.openReads(path, fl); err != nil {
@@ -90,6 +96,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	fl.mesh.Handle(eventProtocol, fl.serveEvents)
 	fl.mesh.Handle(traceProtocol, fl.serveTrace)
 	fl.mesh.Handle(logProtocol, fl.serveLogs)
+	if err := fl.askNeighbours(context.WithoutCancel(ctx)); err != nil {
+		return nil, errors.Join(openFailure(path, err), ln.Close())
+	}
 	fl.answerDoctors(context.WithoutCancel(ctx), path)
 	address, err := f.advertised(ctx, fl.mount, ln.Addr())
 	if err != nil {
@@ -293,6 +302,9 @@ func (fl *fleet) close(ctx context.Context) error {
 	defer cancel()
 	fl.trace.Close()
 	fl.logs.Close()
+	if near := fl.near.Load(); near != nil {
+		near.Close()
+	}
 	if fl.node != nil {
 		fl.leave(ctx)
 		err = fl.mesh.Close()

@@ -477,8 +477,12 @@ func (f *serverFlags) openFleetStore(ctx context.Context, cfg nasfs.Config, flee
 	_, routed := vfs.IsRouted(fleet.root)
 	cfg.Unswept = routed
 	own, err := nasfs.OpenFleet(ctx, cfg, fleet.node)
-	if err != nil || !routed {
+	if err != nil {
 		return own, err
+	}
+	fleet.own.Store(own)
+	if !routed {
+		return own, nil
 	}
 	return f.route(ctx, own, fleet), nil
 }

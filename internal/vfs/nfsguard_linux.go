@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,9 +29,10 @@ const nfsGrace = 3 * time.Millisecond
 // comes from, and goes on by that. There is no reading ahead: a request of the
 // kernel's own would hold the name as well.
 //
-// It knows what this process does. Where other processes use the mount too, the
-// client may still take two steps.
+// It knows what this process does. Others that have the mount in use are asked, if it is
+// known how; of the rest the client may still take two steps.
 type nfsGuard struct {
+	others          func(path string) (done func()) // as Sharing has it
 	grace, patience time.Duration
 	seed            maphash.Seed
 	links           atomic.Uint64
@@ -140,6 +142,9 @@ func (n *nfsNames) stillOpen(path string, wait time.Duration) []*osFile {
 
 // replace implements guard.
 func (g *nfsGuard) replace(m *move) error {
+	if g.others != nil {
+		defer g.others(m.target)() // first: two that wait for each other would do so in vain
+	}
 	n := g.of(m.target)
 	n.use.Lock()
 	defer n.use.Unlock()
@@ -147,6 +152,44 @@ func (g *nfsGuard) replace(m *move) error {
 		g.vacate(n, m)
 	}
 	return m.rename()
+}
+
+// letGo is LetGo.
+func (d *osDir) letGo(path string, in Dir, name string) (done func()) {
+	g, guarded := d.tree.guard.(*nfsGuard)
+	stage, ok := in.(*osDir)
+	if !guarded || !ok {
+		return func() {}
+	}
+	n := g.of(path)
+	n.use.Lock()
+	if n.isOpen(path) {
+		g.vacateFor(d, path, stage, name)
+	}
+	return n.use.Unlock
+}
+
+// vacateFor has no file open at path, before another process replaces it. The caller
+// holds its name.
+func (g *nfsGuard) vacateFor(root *osDir, path string, stage *osDir, name string) {
+	if root.enter() != nil {
+		return // it is closed, and all files are
+	}
+	defer func() { _ = root.leave() }() // a directory open for reading has nothing to lose
+	m := &move{from: -1, oldname: name, into: root.fd, newname: path, target: path}
+	if stage.enter() == nil {
+		defer func() { _ = stage.leave() }() // as above
+		m.from = stage.fd
+	}
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		parent, err := root.tree.openRun(root.fd, path[:i], unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return // nor is the name in it known
+		}
+		defer closePath(parent)
+		m.into, m.newname = parent, path[i+1:]
+	}
+	g.vacate(g.of(path), m)
 }
 
 func (n *nfsNames) isOpen(path string) bool {

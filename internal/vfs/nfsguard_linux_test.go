@@ -196,6 +196,63 @@ func TestWhoLooksAtANameDoesNotHoldIt(t *testing.T) {
 	})
 }
 
+// TestWhatAnotherProcessReadsIsReplacedInOneStep replaces a file that another process,
+// by a tree of its own, has open, looks at all the time, and opens again and again.
+func TestWhatAnotherProcessReadsIsReplacedInOneStep(t *testing.T) {
+	onMounts(t, func(t *testing.T, n *nfsTree) {
+		own := n.Dir.(*osDir)
+		path, err := PathOf(own)
+		must(t, err)
+		root, err := openRoot(path)
+		must(t, err)
+		other := &nfsTree{Dir: root}
+		must(t, root.Mkdir("kept", 0o700))
+		other.stage, err = root.OpenDir("kept")
+		must(t, err)
+		if g, ok := own.tree.guard.(*nfsGuard); ok {
+			root.tree.guard = newNFSGuard()
+			g.others = func(path string) (done func()) { return LetGo(root, path, other.stage, "k") }
+		}
+		n.put(t, "first")
+		reader, err := root.Open("dir/name")
+		must(t, err)
+		stop := make(chan struct{})
+		var looker sync.WaitGroup
+		looker.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				f, err := root.Open("dir/name")
+				if err == nil {
+					err = f.Close()
+				}
+				if _, lost := root.Stat("dir/name"); err != nil || lost != nil {
+					t.Errorf("the other one finds %v, %v", err, lost)
+					return
+				}
+			}
+		})
+		for range 50 {
+			n.put(t, "next")
+			if got := names(t, n.dir); !slices.Equal(got, []string{"name"}) {
+				t.Fatalf("in the directory there are %q", got)
+			}
+		}
+		close(stop)
+		looker.Wait()
+		reads(t, reader, "first")
+		must(t, reader.Close())
+		other.forgotten(t)
+		if got := names(t, other.stage); len(got) > 0 {
+			t.Errorf("when nobody reads it any more there are %q", got)
+		}
+		must(t, errors.Join(other.stage.Close(), root.Close()))
+	})
+}
+
 // TestWhereThereAreNoLinksAReaderThatTakesLongMakesWay: a download is worth less than
 // what was acknowledged.
 func TestWhereThereAreNoLinksAReaderThatTakesLongMakesWay(t *testing.T) {

@@ -53,6 +53,9 @@ func OpenShared(path string, how Sharing) (Dir, error) {
 	if how.Beside {
 		d.tree.guard = nil // nothing is replaced through it
 	}
+	if g, ok := d.tree.guard.(*nfsGuard); ok {
+		g.others = how.Others
+	}
 	return d, nil
 }
 

@@ -47,6 +47,9 @@ type Sharing struct {
 	// ByTime tells, whenever it is called, whether any of the others SeesByTime;
 	// nil says no.
 	ByTime func() bool
+	// Others, unless nil, has the other processes of this host that use the same mount let
+	// go of a path below the root, as LetGo does, until done is called.
+	Others func(path string) (done func())
 	// Beside says that this process changes the tree through another mount of it.
 	Beside bool
 }
@@ -189,6 +192,19 @@ func StatKnown(root Dir, path string) (Stat, error) {
 		return d.statKnown(path)
 	}
 	return root.Stat(path)
+}
+
+// LetGo has this process not use what is at path below root, where that matters to
+// another one of this host which is about to replace it (Sharing.Others), until done is
+// called. Who has it open goes on by a link in the directory in, whose name begins with
+// name.
+func LetGo(root Dir, path string, in Dir, name string) (done func()) {
+	if d, ok := root.(interface {
+		letGo(path string, in Dir, name string) func()
+	}); ok {
+		return d.letGo(path, in, name)
+	}
+	return func() {}
 }
 
 // OpenTarget opens a directory for new files, which have no other name, to be
