@@ -4,7 +4,7 @@ PKG     ?= ./...
 RUN     ?= .
 FUZZTIME ?= 30s
 ROUNDS  ?= 10
-BEDS    ?= nfs4 nfs3 smb gluster power
+BEDS    ?= nfs4 nfs3 smb gluster power drives
 OUT     ?= bin/shoal
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export CGO_ENABLED = 0
@@ -86,7 +86,7 @@ e2e-all: build ## The same, the long way: 1 GiB objects, every client
 	test/run full
 
 .PHONY: e2e-mounts
-e2e-mounts: build ## Gateways on real NFS, SMB and GlusterFS mounts, in User-Mode Linux (BEDS=nfs4 for one kind)
+e2e-mounts: build ## Gateways on real NFS, SMB and GlusterFS mounts, and disks that fail, in User-Mode Linux (BEDS=nfs4 for one kind)
 	test/beds/run $(BEDS)
 
 .PHONY: e2e-nfs

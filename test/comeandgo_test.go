@@ -122,6 +122,12 @@ type stream struct {
 
 func startStream(t *testing.T, servers []*server) *stream {
 	t.Helper()
+	return startSlowStream(t, servers, 50*time.Millisecond)
+}
+
+// startSlowStream is startStream with a pause after each object.
+func startSlowStream(t *testing.T, servers []*server, pause time.Duration) *stream {
+	t.Helper()
 	w := &stream{stop: make(chan struct{}), taken: make(map[string][]byte)}
 	for i, size := range []int{100, 20_000, 300_000, 3 << 20} {
 		s := servers[i%len(servers)]
@@ -130,7 +136,7 @@ func startStream(t *testing.T, servers []*server) *stream {
 				select {
 				case <-w.stop:
 					return
-				case <-time.After(50 * time.Millisecond): // it is to go on, and not to fill the disk
+				case <-time.After(pause): // it is to go on, and not to fill the disk
 				}
 				w.put(t, s, fmt.Sprintf("%d/%d", size, n), random(size))
 			}

@@ -32,17 +32,20 @@ func (s *server) healing(t *testing.T) (h healingShown) {
 	return h
 }
 
-// awaitPass waits until a pass that began after some time has left nothing.
-func awaitPass(t *testing.T, s *server, since time.Time) {
+// awaitPass returns a pass that began after some time and has left nothing.
+func awaitPass(t *testing.T, s *server, since time.Time) passShown {
 	t.Helper()
+	var h healingShown
 	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
-		for _, p := range s.healing(t).Passes {
+		h = s.healing(t)
+		for _, p := range h.Passes {
 			if p.Begun.After(since) && p.State == "finished" && p.Failed+p.Pending == 0 {
-				return
+				return p
 			}
 		}
 	}
-	t.Fatal("no pass over the drives has left nothing within 3 minutes")
+	t.Fatalf("no pass over the drives since %v has left nothing within 3 minutes: %+v", since, h)
+	return passShown{}
 }
 
 // TestHealingIsAskedForAndSeenThroughEveryNode changes bits on the drive of one node, has mc heal

@@ -1,6 +1,7 @@
 package format_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -299,6 +300,44 @@ func TestABlankDriveGetsAllThatTheOneHadThatItStandsFor(t *testing.T) {
 		if set.Online() != 3 || len(set.Blank()) != 0 {
 			t.Errorf("%d drives are there, %d blank", set.Online(), len(set.Blank()))
 		}
+		checkAll(t, s, "a")
+		checkAll(t, s, "b")
+	}))
+}
+
+// Two drives of four are replaced at once, and what the others have changes when that is healed.
+func TestTwoBlankDrivesGetAllThatIsToBeThere(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
+		must(t, s.CreateBucket(t.Context(), object.Bucket{Name: "bucket", Versioning: object.Versioned}))
+		fill(t, s, "a")
+	}))
+	for _, lost := range paths[1:3] {
+		must(t, os.RemoveAll(lost))
+		must(t, os.Mkdir(lost, 0o700))
+	}
+	must(t, run(t, paths, func(set *format.Set, s *erasure.Store) {
+		if len(set.Blank()) != 2 {
+			t.Fatalf("%d drives are blank", len(set.Blank()))
+		}
+		checkAll(t, s, "a")
+		fill(t, s, "b")
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := s.Heal(ended, nil); err == nil {
+			t.Error("a pass that was broken off is complete")
+		}
+		healed, err := s.Heal(t.Context(), nil)
+		must(t, err)
+		if healed.Failed > 0 || healed.Shards == 0 {
+			t.Errorf("healed was %+v", healed)
+		}
+		must(t, set.Healed(slices.Collect(maps.Values(set.Blank()))))
+	}))
+	for _, other := range []string{paths[0], paths[3]} {
+		changeShards(t, filepath.Join(other, ".shoal.sys"))
+	}
+	must(t, run(t, paths, func(_ *format.Set, s *erasure.Store) {
 		checkAll(t, s, "a")
 		checkAll(t, s, "b")
 	}))
