@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/shoal-storage/shoal/internal/adminclient"
 )
@@ -55,14 +56,17 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 something is not well.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	fl := cmd.PersistentFlags()
+	f.declare(cmd.PersistentFlags())
+	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.kmsCommands(),
+		f.iamCommands(), f.bucketCommands(), f.configCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.healCommand(), f.poolCommands(), f.prometheusCommand())
+	return cmd
+}
+
+func (f *adminFlags) declare(fl *pflag.FlagSet) {
 	fl.StringVar(&f.url, "url", "", "`URL` of a gateway (default: "+urlVariable+", or else "+localURL+")")
 	fl.BoolVar(&f.json, "json", false, "print JSON documents instead of tables and sentences")
 	fl.BoolVar(&f.insecure, "insecure", false, "accept any TLS certificate")
 	fl.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
-	cmd.AddCommand(f.infoCommand(), f.usageCommand(), f.userCommands(), f.groupCommands(), f.policyCommands(), f.keyCommands(), f.quotaCommands(), f.kmsCommands(),
-		f.iamCommands(), f.bucketCommands(), f.configCommands(), f.serviceCommands(), f.traceCommand(), f.logsCommand(), f.locksCommand(), f.healCommand(), f.poolCommands(), f.prometheusCommand())
-	return cmd
 }
 
 // noun returns a command that only has others, which are about one thing.

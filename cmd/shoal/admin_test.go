@@ -43,12 +43,18 @@ func openConsole(t *testing.T, change func(*gateway.Config)) *console {
 // run runs a command, with what it reads, and returns what it says.
 func (c *console) run(in string, args ...string) (out, said string, code int) {
 	c.t.Helper()
+	return c.runRoot(in, append([]string{"admin"}, args...)...)
+}
+
+// runRoot is run for a command that is not one of "shoal admin".
+func (c *console) runRoot(in string, args ...string) (out, said string, code int) {
+	c.t.Helper()
 	var stdout, stderr bytes.Buffer
 	root := newRoot()
 	root.SetIn(strings.NewReader(in))
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)
-	code = run(c.t.Context(), root, append([]string{"admin"}, args...))
+	code = run(c.t.Context(), root, args)
 	return stdout.String(), stderr.String(), code
 }
 

@@ -15,6 +15,18 @@ import (
 // healFlags are the flags of "shoal admin heal".
 type healFlags struct{ start, deep, instead, stop bool }
 
+// newHealCommand is "shoal admin heal", which is what people look for when a drive has failed, without
+// "admin".
+func newHealCommand() *cobra.Command {
+	var f adminFlags
+	cmd := f.healCommand()
+	cmd.Example = strings.ReplaceAll(cmd.Example, "shoal admin heal", "shoal heal")
+	f.declare(cmd.PersistentFlags())
+	cmd.AddCommand(f.verb(&cobra.Command{Use: "status", Short: "Show what drives lack, and what is done about it", Args: cobra.NoArgs, Long: `Show what "shoal heal" shows without a word behind it.`},
+		func(ctx context.Context, r *adminRun, _ []string) error { return showHealing(ctx, r) }))
+	return cmd
+}
+
 func (f *adminFlags) healCommand() *cobra.Command {
 	var h healFlags
 	cmd := f.verb(&cobra.Command{

@@ -57,6 +57,11 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	if out, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "1 drive away") || !strings.Contains(out, "drive away: /mnt/a") {
 		t.Errorf("exit %d, %s\n%s", code, said, out)
 	}
+	for _, short := range [][]string{{"heal"}, {"heal", "status"}} {
+		if out, _, code := c.runRoot("", short...); code != exitFindings || !strings.Contains(out, "drive away: /mnt/a") {
+			t.Errorf("%q: exit %d\n%s", short, code, out)
+		}
+	}
 	online = true
 	h.passes[0].Failed, h.passes[0].Left = 1, []gateway.Left{{Bucket: "photos", Name: "a\x1bb", Reason: "too few drives"}}
 	out, said, code = c.run("", "heal")

@@ -100,6 +100,7 @@ func newRoot() *cobra.Command {
   shoal server /mnt/nas     serve a directory or a mounted share
   shoal status              show the gateways that serve one tree
   shoal admin --help        users, policies, access keys, quotas, traces
+  shoal heal status         show what drives lack, and how far it is made up for
   shoal health              ask whether a gateway can serve
   shoal doctor /mnt/nas     look whether a mount is fit to be served
   shoal bucket files URL    whose the new files of a bucket are
@@ -121,7 +122,7 @@ SHOAL_ROOT_PASSWORD_FILE.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), cmd.CommandPath()+" --help shows the flags")
 	})
-	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newAdminCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newAdminCommand(), newHealCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
 	return root
 }
 
