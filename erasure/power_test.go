@@ -444,9 +444,9 @@ func (h *house) restart(cut uint32) {
 // opened. Each history must be one of registers; and all that the drives lack, of what they say
 // that they have or another one has, is noted.
 func TestAPowerCutOfAllDrivesAtOnceLosesNothingThatWasAcknowledged(t *testing.T) {
-	histories := *seeds / 15
+	histories := *seeds / 20
 	if testing.Short() {
-		histories = *seeds / 50
+		histories = *seeds / 75
 	}
 	for seed := *firstSeed; seed < *firstSeed+histories; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
