@@ -57,6 +57,7 @@ func adminCalls() []adminCall {
 		{"POST", "pools/cancel", "AdminKeepPool", "admin:Decommission", (*Server).keepPool},
 		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
 		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
+		{"GET", "metrics", "AdminLiveMetrics", "admin:ServerInfo", (*Server).liveMetrics},
 		{"POST", "speedtest", "AdminSpeedTest", "admin:OBDInfo", (*Server).speedTest},
 		{"POST", "speedtest/object", "AdminObjectSpeedTest", "admin:OBDInfo", (*Server).speedTest},
 		{"POST", "speedtest/drive", "AdminDriveSpeedTest", "admin:OBDInfo", (*Server).driveSpeedTest},
@@ -199,7 +200,7 @@ func unknownCall(call string) error {
 	why, known := map[string]string{
 		"update": noUpdate, "site-replication": noSites, "rebalance": selfBalanced, "tier": noTiers, "tier-stats": noTiers,
 		"start-job": noJobs, "list-jobs": noJobs, "status-job": noJobs, "describe-job": noJobs, "cancel-job": noJobs,
-		"speedtest": noSpeedTest, "metrics": noLiveMetrics, "healthinfo": noDiagnosis, "obdinfo": noDiagnosis, "profile": noDiagnosis, "inspect-data": noDiagnosis,
+		"speedtest": noSpeedTest, "healthinfo": noDiagnosis, "obdinfo": noDiagnosis, "profile": noDiagnosis, "inspect-data": noDiagnosis,
 	}[system]
 	if !known {
 		return errAdminUnknown

@@ -65,6 +65,6 @@ const (
 	noTiers       = "Objects stay where they are: there are no tiers."
 	noJobs        = "There are no batch jobs."
 	noSpeedTest   = "\"shoal doctor --pair\" measures what gateways have between them, and \"mc support perf object\", \"drive\" and \"client\" the rest; \"shoal bench\" measures an endpoint, as its clients have it."
-	noLiveMetrics = "Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
+	noLiveMetrics = "What is live is the network of a gateway's host (\"mc support top net\"). Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
 	noDiagnosis   = "\"shoal doctor\" looks at what is served, and \"mc admin logs\" and \"mc admin trace\" at the gateways."
 )

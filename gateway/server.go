@@ -141,6 +141,8 @@ type Config struct {
 	// Locks returns the locks that gateways hold, the oldest of all, up to a number; nil:
 	// nobody knows.
 	Locks func(ctx context.Context, most int) []Lock
+	// Traffic returns what has come to and gone from this host; nil: nobody knows.
+	Traffic func() (Traffic, error)
 	// MeasureDrives writes and reads a file of so many bytes, in blocks, on all that this gateway
 	// keeps objects on. Nil: nobody can.
 	MeasureDrives func(ctx context.Context, block, size int64) []Speed

@@ -314,6 +314,9 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	f.common.classes = b.classes
+	if runtime.GOOS == "linux" {
+		cfg.Traffic = traffic
+	}
 	defer f.startUsage(ctx, b, &cfg)()
 	if err := b.show(&cfg); err != nil {
 		return err
