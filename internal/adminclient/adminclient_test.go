@@ -145,7 +145,8 @@ const readHome = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action
 func TestPoliciesAreMadeAttachedAndTold(t *testing.T) {
 	o, ctx := open(t, nil), t.Context()
 	must(t, o.SetUser(ctx, "ann", "secret of ann", true))
-	must(t, o.AddMembers(ctx, "devs", []string{"ann"}))
+	must(t, o.SetUser(ctx, "bob", "secret of bob", true))
+	must(t, o.AddMembers(ctx, "devs", []string{"ann", "bob"}))
 	must(t, o.SetPolicy(ctx, "home", json.RawMessage(readHome)))
 	policy, err := o.Policy(ctx, "home")
 	same(t, "the policy", policy, adminclient.Policy{Name: "home", Policy: json.RawMessage(readHome)}, err)
@@ -170,6 +171,7 @@ func TestPoliciesAreMadeAttachedAndTold(t *testing.T) {
 		"of a user":   {adminclient.Selection{Users: []string{"ann"}}, []adminclient.Attachment{{ann, []string{"home"}}}},
 		"of a policy": {adminclient.Selection{Policies: []string{"readonly"}}, []adminclient.Attachment{{devs, []string{"readonly"}}}},
 		"of LDAP":     {adminclient.Selection{LDAP: true}, []adminclient.Attachment{{eve, []string{"home", "readonly"}}}},
+		"of a member": {adminclient.Selection{Users: []string{"bob"}}, []adminclient.Attachment{}}, // what he has is the group's
 		"of nobody":   {adminclient.Selection{Groups: []string{"none"}}, []adminclient.Attachment{}},
 	} {
 		got, err := o.Attachments(ctx, tt.of)

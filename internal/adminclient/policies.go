@@ -133,19 +133,21 @@ func (c *Client) Attachments(ctx context.Context, s Selection) ([]Attachment, er
 	if err := c.call(ctx, call{method: http.MethodGet, path: provider(s.LDAP) + "-entities", query: query, answer: &d, sealed: sealedAnswer}); err != nil {
 		return nil, err
 	}
-	user := UserKind
+	user, group := UserKind, GroupKind
 	if s.LDAP {
-		user = EntryKind
+		user, group = EntryKind, EntryKind
 	}
 	all := []Attachment{}
 	add := func(kind Kind, name string, policies ...string) {
-		all = append(all, Attachment{Holder{kind, name}, policies})
+		if len(policies) > 0 { // what only the groups of a user have is theirs
+			all = append(all, Attachment{Holder{kind, name}, policies})
+		}
 	}
 	for _, m := range d.UserMappings {
 		add(user, m.User, m.Policies...)
 	}
 	for _, m := range d.GroupMappings {
-		add(GroupKind, m.Group, m.Policies...)
+		add(group, m.Group, m.Policies...)
 	}
 	if len(s.Policies) == 0 {
 		return all, nil // they tell the same from the other side
@@ -155,7 +157,7 @@ func (c *Client) Attachments(ctx context.Context, s Selection) ([]Attachment, er
 			add(user, name, m.Policy)
 		}
 		for _, name := range m.Groups {
-			add(GroupKind, name, m.Policy)
+			add(group, name, m.Policy)
 		}
 	}
 	return all, nil
