@@ -177,6 +177,20 @@ func replacedWhileSent(t *testing.T, s, sender *server, other string, cuts bool)
 	}
 }
 
+// TestOneHostsFleetIsLinearizable is TestFleetIsLinearizable with gateways that share one
+// mount, as the tasks of a service that are on one host do: they are one client.
+func TestOneHostsFleetIsLinearizable(t *testing.T) {
+	if len(list("SHOAL_TEST_MOUNTS")) < 2 {
+		t.Skip("the gateways of TestFleetIsLinearizable share one as well")
+	}
+	m := mountsOfOneTree(t)[0]
+	var fleet []*server
+	for range 3 {
+		fleet = append(fleet, startAt(t, m.place, m.dir))
+	}
+	testLinearizable(t, 25*time.Second, fleet)
+}
+
 // TestSlowReadersOfOneTreeKeepNobodyWaiting has each gateway send an object to a client
 // that does not read on, while it is replaced through each of them and deleted: others see
 // each change at once, and the slow ones get what they were sent to the end, or are cut.

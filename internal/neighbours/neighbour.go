@@ -77,8 +77,6 @@ func (n *neighbour) connect(ctx context.Context) (c net.Conn, kept bool, err err
 	if c != nil {
 		return c, true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, greetTime)
-	defer cancel()
 	if c, err = n.group.cfg.Dial(ctx, n.peer); err != nil {
 		return nil, false, err
 	}

@@ -32,9 +32,7 @@ type Config struct {
 const (
 	// answerTime is how long one waits for a neighbour. It is longer than a neighbour takes
 	// to close a file that it cannot have go on by another name (package vfs).
-	answerTime = 3 * time.Second
-	// greetTime is how long one waits to be told whether the other is a neighbour.
-	greetTime = time.Second
+	answerTime = time.Second
 	// silence is how long one that has not answered is not asked again: it is frozen, or
 	// has gone and the fleet does not know yet.
 	silence = 5 * time.Second

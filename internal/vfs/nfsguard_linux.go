@@ -149,7 +149,7 @@ func (g *nfsGuard) replace(m *move) error {
 	n.use.Lock()
 	defer n.use.Unlock()
 	if n.isOpen(m.target) {
-		g.vacate(n, m)
+		g.vacate(n, m, g.patience)
 	}
 	return m.rename()
 }
@@ -169,8 +169,8 @@ func (d *osDir) letGo(path string, in Dir, name string) (done func()) {
 	return n.use.Unlock
 }
 
-// vacateFor has no file open at path, before another process replaces it. The caller
-// holds its name.
+// vacateFor has no file open at path, before another process replaces it, which waits for
+// that and so for a shorter time. The caller holds its name.
 func (g *nfsGuard) vacateFor(root *osDir, path string, stage *osDir, name string) {
 	if root.enter() != nil {
 		return // it is closed, and all files are
@@ -189,7 +189,7 @@ func (g *nfsGuard) vacateFor(root *osDir, path string, stage *osDir, name string
 		defer closePath(parent)
 		m.into, m.newname = parent, path[i+1:]
 	}
-	g.vacate(g.of(path), m)
+	g.vacate(g.of(path), m, g.patience/4)
 }
 
 func (n *nfsNames) isOpen(path string) bool {
@@ -199,8 +199,8 @@ func (n *nfsNames) isOpen(path string) bool {
 }
 
 // vacate sees to it that no file is open by the name that m replaces: it has them go on
-// by another one. Where there can be none they are closed, if that takes long.
-func (g *nfsGuard) vacate(n *nfsNames, m *move) {
+// by another one. Where there can be none they are closed, if that takes longer than patience.
+func (g *nfsGuard) vacate(n *nfsNames, m *move, patience time.Duration) {
 	files := n.stillOpen(m.target, g.grace)
 	if len(files) == 0 {
 		return
@@ -210,7 +210,7 @@ func (g *nfsGuard) vacate(n *nfsNames, m *move) {
 		return // the client has forgotten the name
 	}
 	if err != nil {
-		files = n.stillOpen(m.target, g.patience)
+		files = n.stillOpen(m.target, patience)
 	}
 	for _, f := range files {
 		if kept != nil {
