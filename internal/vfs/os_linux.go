@@ -28,7 +28,8 @@ type tree struct {
 	smb       bool   // of an SMB server, of which times and attributes are special
 	sharing   sharing
 	byTime    func() bool // whether others see by time; nil: none does
-	mine      bool        // files are opened so that an NFS server does not delegate them
+	telling   rounds
+	mine      bool // files are opened so that an NFS server does not delegate them
 	routed    bool
 	stale     time.Duration // for which another client may show what was before, if routed
 	dirents   sync.Pool
@@ -471,7 +472,7 @@ func (d *osDir) Sync() error {
 	}
 	switch {
 	case err == nil && d.tree.tells():
-		if err = tell(d.fd); err == nil {
+		if err = d.tree.tell(d.fd); err == nil {
 			return nil
 		}
 	case err == nil:

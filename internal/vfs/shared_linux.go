@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -408,7 +409,8 @@ func (d *osDir) pinned(from int, oldname string, rename func() error) error {
 // does not look what else was changed, if the time before is the one that it knows. If
 // it does so first in a step of the server's clock, that step's time tells it nothing.
 // So what counts is a step in which nobody was first, by a look just before; and as
-// somebody may be in between, it takes two.
+// somebody may be in between, it takes two. That is no proof: see the known limits of
+// package nasfs.
 func tell(fd int) error {
 	seen, err := changeTime(fd)
 	if err != nil {
@@ -436,6 +438,59 @@ func tell(fd int) error {
 		first = seen.Equal(own)
 	}
 	return errors.New("the file server's clock stands still, or the directory changes too often")
+}
+
+// rounds has each directory be told of once at a time, for all that was changed in it
+// before: or those who tell would keep each other from being first.
+type rounds struct {
+	mu   sync.Mutex
+	last map[uint64]*round // by inode: that is under way, or waits for one that is
+}
+
+type round struct {
+	begun bool // what is changed now it may not tell
+	done  chan struct{}
+	err   error // when done
+}
+
+// join tells of a directory, or waits for who does so.
+func (r *rounds) join(inode uint64, tell func() error) error {
+	r.mu.Lock()
+	last := r.last[inode]
+	if last != nil && !last.begun {
+		r.mu.Unlock()
+		<-last.done
+		return last.err
+	}
+	own := &round{done: make(chan struct{})}
+	if r.last == nil {
+		r.last = make(map[uint64]*round)
+	}
+	r.last[inode] = own
+	r.mu.Unlock()
+	if last != nil {
+		<-last.done
+	}
+	r.mu.Lock()
+	own.begun = true
+	r.mu.Unlock()
+	own.err = tell()
+	r.mu.Lock()
+	if r.last[inode] == own {
+		delete(r.last, inode)
+	}
+	r.mu.Unlock()
+	close(own.done)
+	return own.err
+}
+
+// tell is tell of the directory at fd, together with others who have changed it.
+func (t *tree) tell(fd int) error {
+	st, err := statKnown(fd)
+	if err != nil {
+		return err
+	}
+	return t.telling.join(st.Ino, func() error { return tell(fd) })
 }
 
 // changeTime asks the server when a directory was changed.
