@@ -19,8 +19,10 @@ func validBucketName(name string) bool {
 			return false
 		}
 	}
-	if strings.Contains(name, "..") {
-		return false
+	for _, edge := range []string{"..", ".-", "-."} { // labels begin and end as the name does
+		if strings.Contains(name, edge) {
+			return false
+		}
 	}
 	for _, prefix := range []string{"xn--", "sthree-", "amzn-s3-demo-"} {
 		if strings.HasPrefix(name, prefix) {

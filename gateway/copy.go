@@ -42,6 +42,16 @@ func parseCopySource(header string) (object.Ref, error) {
 	return object.Ref{Bucket: bucket, Key: key, Version: version}, nil
 }
 
+// openSource opens what is to be copied. A version that is a delete marker has
+// an error of its own there.
+func (s *Server) openSource(ctx context.Context, who iam.Identity, src object.Ref, customer *customerKey) (object.Handle, *encryption, error) {
+	h, e, err := s.openDecrypted(ctx, who, src, customer)
+	if errors.Is(err, object.DeleteMarker) {
+		return nil, nil, errInvalidRequest.with("The source of a copy request may not specifically refer to a delete marker by version id.").because(err)
+	}
+	return h, e, err
+}
+
 // copyObject serves CopyObject
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html).
 func (s *Server) copyObject(_ context.Context, r *request) error {
@@ -193,7 +203,7 @@ func (s *Server) copyOne(ctx context.Context, c copying) (done copied, err error
 }
 
 func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error) {
-	h, from, err := s.openDecrypted(ctx, c.who, c.src, c.sourceKey)
+	h, from, err := s.openSource(ctx, c.who, c.src, c.sourceKey)
 	if err != nil {
 		return copied{}, err
 	}
@@ -311,7 +321,7 @@ type partCopying struct {
 
 // copyPart returns the version that was copied, too.
 func (s *Server) copyPart(ctx context.Context, c partCopying) (version string, part object.Part, err error) {
-	h, _, err := s.openDecrypted(ctx, c.who, c.src, c.sourceKey)
+	h, _, err := s.openSource(ctx, c.who, c.src, c.sourceKey)
 	if err != nil {
 		return "", object.Part{}, err
 	}

@@ -336,6 +336,9 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		{"InvalidStorageClass", map[string]string{"x-amz-storage-class": "GLACIER"}, ""},
 		{"InvalidArgument", map[string]string{"x-amz-acl": "rubbish"}, ""},
 		{"InvalidRedirectLocation", map[string]string{"x-amz-website-redirect-location": "ftp://x"}, ""},
+		{"InvalidArgument", nil, "versionId=null"},
+		{"InvalidArgument", nil, "partNumber=1"},
+		{"InvalidArgument", nil, "uploadId=x&partNumber=1&versionId=null"},
 	} {
 		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", query: tt.query, header: tt.header, body: "x"})
 		f.missing("k")
@@ -348,7 +351,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"replication"} {
+	for _, sub := range []string{"replication", "abac", "metadataInventoryTable", "metadataJournalTable"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
 	}
 }

@@ -142,9 +142,9 @@ func operations() []*operation {
 // must not be taken for the plain operation of its method.
 func subresources() []string {
 	return []string{
-		"accelerate", "acl", "analytics", "append", "attributes", "cors", "delete", "encryption", "events",
+		"abac", "accelerate", "acl", "analytics", "append", "attributes", "cors", "delete", "encryption", "events",
 		"intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
-		"metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
+		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
 		"publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select",
 		"session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
 		FilesQuery, LimitsQuery,

@@ -97,7 +97,7 @@ func TestBucketNames(t *testing.T) {
 	for name, want := range map[string]bool{
 		"abc": true, "a.b-c.d": true, "123": true, strings.Repeat("a", 63): true, "1.2.3": true,
 		"": false, "ab": false, strings.Repeat("a", 64): false, "Abc": false, "a_b": false, "-ab": false, "ab-": false, ".ab": false, "ab.": false,
-		"a..b": false, "192.168.1.1": false, "xn--abc": false, "abc-s3alias": false, "minio": false, "a/b": false, "..": false, ".shoal.sys": false,
+		"a..b": false, "a.-b": false, "a-.b": false, "192.168.1.1": false, "xn--abc": false, "abc-s3alias": false, "minio": false, "a/b": false, "..": false, ".shoal.sys": false,
 	} {
 		if got := validBucketName(name); got != want {
 			t.Errorf("%q: %v", name, got)

@@ -137,6 +137,9 @@ func ifModified(want int64) object.Check {
 // refuseUnsupported answers what a request asks for beside its operation and
 // Shoal does not do, instead of doing only half of it.
 func refuseUnsupported(r *request) error {
+	if err := refuseForeignParameters(r); err != nil {
+		return err
+	}
 	for k, v := range r.ctx.Request.Header.All() {
 		if !hasPrefixFold(k, "x-amz-") {
 			continue
@@ -158,6 +161,20 @@ func refuseUnsupported(r *request) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// refuseForeignParameters keeps an object from being replaced by what was meant
+// for one of its versions or for a part of an upload.
+func refuseForeignParameters(r *request) error {
+	whole := r.op.name == "PutObject" || r.op.name == "CopyObject"
+	part := r.op.name == "UploadPart" || r.op.name == "UploadPartCopy"
+	switch {
+	case (whole || part) && r.query.has("versionId"):
+		return errInvalidArgument.with("This operation does not accept a version-id.").detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
+	case whole && r.query.has("partNumber"):
+		return errInvalidArgument.with("This operation does not accept a part number without an upload ID.").detailed("ArgumentName", "partNumber").detailed("ArgumentValue", r.query.get("partNumber"))
 	}
 	return nil
 }

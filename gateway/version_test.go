@@ -204,6 +204,9 @@ func TestCopiesAndUploadsTellTheirVersion(t *testing.T) {
 		t.Errorf("an old version copied over the current one: version %s, %q", id, f.get("k"))
 	}
 	f.refused("NoSuchVersion", call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/none?versionId=" + one}})
+	marker := f.ok(call{method: "DELETE", path: "/bucket/k"}).header.Get("X-Amz-Version-Id")
+	f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/k?versionId=" + marker}})
+	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/k"}})
 	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/k?versionId="}})
 }
 

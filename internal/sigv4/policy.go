@@ -82,8 +82,14 @@ func ParsePolicy(encoded string) (Policy, error) {
 		Expiration *string           `json:"expiration"`
 		Conditions []json.RawMessage `json:"conditions"`
 	}
-	if err := decodeStrict(document, &in); err != nil {
+	var members map[string]json.RawMessage
+	if decodeStrict(document, &in) != nil || decodeStrict(document, &members) != nil {
 		return Policy{}, invalidPolicy("Invalid JSON.")
+	}
+	for name := range members { // a struct takes them in any case
+		if name != "expiration" && name != "conditions" {
+			return Policy{}, invalidPolicy("Unexpected: '" + name + "'.")
+		}
 	}
 	if in.Expiration == nil {
 		return Policy{}, invalidPolicy("Policy missing expiration.")

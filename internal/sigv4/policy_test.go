@@ -85,6 +85,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"nothing":                     ``,
 		"something after it":          `{"expiration": "2013-05-25T00:00:00Z", "conditions": []} {}`,
 		"an unknown member":           `{"expiration": "2013-05-25T00:00:00Z", "conditions": [], "x": 1}`,
+		"a member in upper case":      `{"expiration": "2013-05-25T00:00:00Z", "CONDITIONS": []}`,
 		"no expiration":               `{"conditions": []}`,
 		"no conditions":               `{"expiration": "2013-05-25T00:00:00Z"}`,
 		"an expiration of words":      `{"expiration": "tomorrow", "conditions": []}`,

@@ -128,8 +128,8 @@ func isSubresourceV2(name string) bool {
 		"notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "restore", "select", "select-type",
 		"storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website":
 		return true
-	case "append", "attributes", "encryption", "events", "intelligent-tiering", "legal-hold", "metadataConfiguration",
-		"metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session", "x-shoal-files",
+	case "abac", "append", "attributes", "encryption", "events", "intelligent-tiering", "legal-hold", "metadataConfiguration",
+		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session", "x-shoal-files",
 		"x-shoal-limits":
 		return true
 	}
