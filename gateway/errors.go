@@ -126,6 +126,7 @@ var (
 	errNeedsKey               = &s3Error{code: "InvalidRequest", status: 400, message: "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."}
 	errNoEncryption           = &s3Error{code: "ServerSideEncryptionConfigurationNotFoundError", status: 404, message: "The server side encryption configuration was not found"}
 	errNoMasterKey            = &s3Error{code: "KMS.NotFoundException", status: 400, message: "The request was rejected because the specified entity or resource could not be found."}
+	errInvalidOwner           = &s3Error{code: "InvalidBucketOwnerAWSAccountID", status: 400, message: "The value of the expected bucket owner parameter must be an AWS account ID."}
 	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
 	errNoLifecycle            = &s3Error{code: "NoSuchLifecycleConfiguration", status: 404, message: "The lifecycle configuration does not exist"}

@@ -335,6 +335,8 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		{"AccessControlListNotSupported", map[string]string{"x-amz-grant-read": "id=x"}, ""},
 		{"InvalidStorageClass", map[string]string{"x-amz-storage-class": "GLACIER"}, ""},
 		{"InvalidArgument", map[string]string{"x-amz-acl": "rubbish"}, ""},
+		{"AccessDenied", map[string]string{"x-amz-expected-bucket-owner": "123456789012"}, ""},
+		{"InvalidBucketOwnerAWSAccountID", map[string]string{"x-amz-expected-bucket-owner": "somebody"}, ""},
 		{"InvalidRedirectLocation", map[string]string{"x-amz-website-redirect-location": "ftp://x"}, ""},
 		{"InvalidArgument", nil, "versionId=null"},
 		{"InvalidArgument", nil, "partNumber=1"},
@@ -353,6 +355,29 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 	}
 	for _, sub := range []string{"replication", "abac", "metadataInventoryTable", "metadataJournalTable"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
+	}
+}
+
+func TestTheOwnerIsExpectedByEitherOfHisNames(t *testing.T) {
+	f := withBucket(t)
+	for _, name := range []string{stsAccount, ownerID} {
+		f.ok(call{method: "PUT", path: "/bucket/k", header: map[string]string{"x-amz-expected-bucket-owner": name}, body: "x"})
+	}
+}
+
+func TestWhatIsNotThereIsNamed(t *testing.T) {
+	f := withBucket(t)
+	for want, c := range map[string]call{
+		"<Key>a &amp; b</Key>":               {method: "GET", path: "/bucket/a%20&%20b"},
+		"<BucketName>no-bucket</BucketName>": {method: "GET", path: "/no-bucket/k"},
+	} {
+		if r := f.do(c); r.status != 404 || strings.Count(string(r.body), want) != 1 {
+			t.Errorf("%s: %d %s", c.path, r.status, r.body)
+		}
+	}
+	r := f.do(call{method: "PUT", path: "/bucket/to", header: map[string]string{"x-amz-copy-source": "/bucket/from"}})
+	if r.code() != "NoSuchKey" || strings.Contains(string(r.body), "<Key>") {
+		t.Errorf("a copy, of which it is the source that is missing: %s", r.body)
 	}
 }
 

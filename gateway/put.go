@@ -205,10 +205,22 @@ func refuseHeader(name, value string) error {
 		return errACLNotSupported
 	case name == "x-amz-object-ownership":
 		return checkOwnership(value)
-	case name == "x-amz-expected-bucket-owner" && value != ownerID, name == "x-amz-source-expected-bucket-owner" && value != ownerID:
-		return errAccessDenied
+	case name == "x-amz-expected-bucket-owner", name == "x-amz-source-expected-bucket-owner":
+		return checkOwner(value)
 	}
 	return nil
+}
+
+// checkOwner accepts the account that owns everything, which Shoal tells in two ways: as
+// who is asked by GetCallerIdentity, and as who owns a bucket.
+func checkOwner(account string) error {
+	switch {
+	case account == stsAccount, account == ownerID:
+		return nil
+	case len(account) != len(stsAccount) || strings.Trim(account, "0123456789") != "":
+		return errInvalidOwner.detailed("ArgumentValue", account)
+	}
+	return errAccessDenied
 }
 
 // checkACL accepts the canned ACLs that say what is so anyway: the owner has

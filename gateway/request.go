@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,7 +140,21 @@ func (r *request) answerError(e *s3Error) {
 		r.ctx.Response.SetBodyRaw(errorPage(e, r.id))
 		return
 	}
-	r.answerXML(errorXML(e, r.path, r.id))
+	r.answerXML(errorXML(r.naming(e), r.path, r.id))
+}
+
+// naming returns an error with the name of what is not there, as S3 tells it. Of a copy it is
+// not known here which of the two that is.
+func (r *request) naming(e *s3Error) *s3Error {
+	named := func(d detail) bool { return d.name == "Key" || d.name == "BucketName" }
+	switch {
+	case r.hasHeader("X-Amz-Copy-Source"), slices.ContainsFunc(e.detail, named):
+	case e.code == errNoSuchKey.code:
+		return e.detailed("Key", r.key)
+	case e.code == errNoSuchBucket.code:
+		return e.detailed("BucketName", r.bucket)
+	}
+	return e
 }
 
 // errorXML is the body of an error (its root has no namespace, as in S3).
