@@ -149,9 +149,22 @@ func (g *nfsGuard) replace(m *move) error {
 	n.use.Lock()
 	defer n.use.Unlock()
 	if n.isOpen(m.target) {
+		if m.stageGone() {
+			return unix.ESTALE
+		}
 		g.vacate(n, m, g.patience)
 	}
 	return m.rename()
+}
+
+// stageGone reports whether the directory that the new file is in was removed, as a fence
+// does: then nothing can be moved, nor any more be kept there for readers.
+func (m *move) stageGone() bool {
+	st, err := statAt(m.from, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
+	if err != nil {
+		return err == unix.ESTALE || err == unix.ENOENT //nolint:errorlint // a bare errno
+	}
+	return st.Nlink == 0
 }
 
 // letGo is LetGo.
@@ -206,8 +219,8 @@ func (g *nfsGuard) vacate(n *nfsNames, m *move, patience time.Duration) {
 		return
 	}
 	kept, fd, err := g.keep(m)
-	if err == unix.ENOENT { //nolint:errorlint // a bare errno
-		return // the client has forgotten the name
+	if err == unix.ENOENT && m.targetGone() { //nolint:errorlint // a bare errno
+		return
 	}
 	if err != nil {
 		files = n.stillOpen(m.target, patience)
@@ -224,6 +237,13 @@ func (g *nfsGuard) vacate(n *nfsNames, m *move, patience time.Duration) {
 		closePath(fd)
 		kept.release()
 	}
+}
+
+// targetGone reports whether the client knows nothing under the name any more. That a link
+// was refused does not say so: it is what is told as well if there is no place for it.
+func (m *move) targetGone() bool {
+	_, err := statAt(m.into, m.newname, unix.AT_SYMLINK_NOFOLLOW)
+	return err == unix.ENOENT //nolint:errorlint // a bare errno
 }
 
 // keptLink is a link to a file that was replaced, for those who have it open. The last

@@ -196,6 +196,57 @@ func TestWhoLooksAtANameDoesNotHoldIt(t *testing.T) {
 	})
 }
 
+// TestWhoIsFencedLeavesWhatHeReadsWhereItIs takes the directory away that a new file is
+// in, as a fence does from another client, while what it was to replace is open.
+func TestWhoIsFencedLeavesWhatHeReadsWhereItIs(t *testing.T) {
+	onMounts(t, func(t *testing.T, n *nfsTree) {
+		n.put(t, "old")
+		reader, err := n.Open("dir/name")
+		must(t, err)
+		fill(t, n.stage, "new", "new")
+		path, err := PathOf(n.Dir)
+		must(t, err)
+		path, err = os.Readlink(path)
+		must(t, err)
+		if mounts := strings.Split(os.Getenv("SHOAL_TEST_MOUNTS"), ":"); len(mounts) > 1 && strings.HasPrefix(path, mounts[0]) {
+			path = mounts[1] + strings.TrimPrefix(path, mounts[0])
+		}
+		must(t, os.RemoveAll(path+"/stage"))
+		began := time.Now()
+		if err := n.stage.Rename("new", n.dir, "name"); !errors.Is(err, unix.ESTALE) {
+			t.Errorf("the rename says %v", err)
+		}
+		if waited := time.Since(began); waited > guardPatience {
+			t.Errorf("it waited %v for the reader", waited)
+		}
+		if got := names(t, n.dir); !slices.Equal(got, []string{"name"}) {
+			t.Errorf("in the directory there are %q", got)
+		}
+		reads(t, reader, "old")
+		must(t, reader.Close())
+		if got := contentOf(t, n.dir, "name"); got != "old" {
+			t.Errorf("under the name is %q", got)
+		}
+		n.forgotten(t)
+	})
+}
+
+// TestAReaderMakesWayWhereItsOwnSessionIsOver has another process ask for a file that is
+// open here, when there is no place any more for a link to it.
+func TestAReaderMakesWayWhereItsOwnSessionIsOver(t *testing.T) {
+	n := nfsGuarded(t)
+	n.put(t, "old")
+	reader, err := n.Open("dir/name")
+	must(t, err)
+	must(t, n.Rmdir("stage"))
+	LetGo(n.Dir, "dir/name", n.stage, "k")()
+	if _, err := reader.ReadAt(make([]byte, 1), 0); !errors.Is(err, errReplaced) {
+		t.Errorf("the reader gets %v", err)
+	}
+	must(t, reader.Close())
+	n.forgotten(t)
+}
+
 // TestWhatAnotherProcessReadsIsReplacedInOneStep replaces a file that another process,
 // by a tree of its own, has open, looks at all the time, and opens again and again.
 func TestWhatAnotherProcessReadsIsReplacedInOneStep(t *testing.T) {
