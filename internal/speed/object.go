@@ -171,6 +171,9 @@ func (t *test) half(ctx context.Context, concurrency int, do func(ctx context.Co
 		})
 	}
 	workers.Wait()
+	if err == nil {
+		err = ctx.Err() // broken off when nothing was under way
+	}
 	seconds := max(t.cfg.Now().Sub(begun).Seconds(), 1e-9)
 	rate.Objects = float64(len(rate.Took)) / seconds
 	rate.Bytes = rate.Objects * float64(t.cfg.Size)
