@@ -55,19 +55,24 @@ func TestAWriteWhileADriveIsAwayHasMoreParity(t *testing.T) {
 	}
 }
 
+// ofTwoClasses returns a Store over a set with a parity of two, and of one for what is of
+// reduced redundancy.
+func ofTwoClasses(t *testing.T, all []erasure.Drive, locker lock.Locker) *erasure.Store {
+	t.Helper()
+	s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: 2, Reduced: 1}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // TestReducedRedundancyHasLessParity puts objects of two classes, each at once and as an upload,
 // and takes drives away.
 func TestReducedRedundancyHasLessParity(t *testing.T) {
 	all := drives(4)
 	locker := lock.NewLocal(1)
 	defer locker.Close()
-	over := func(all []erasure.Drive) *erasure.Store {
-		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: 2, Reduced: 1}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
+	over := func(all []erasure.Drive) *erasure.Store { return ofTwoClasses(t, all, locker) }
 	s := over(all)
 	must := func(err error) {
 		t.Helper()
@@ -115,13 +120,7 @@ func TestParitiesThatAreChangedHoldForWhatIsNew(t *testing.T) {
 	all := drives(4)
 	locker := lock.NewLocal(1)
 	defer locker.Close()
-	over := func(all []erasure.Drive) *erasure.Store {
-		s, err := erasure.New(context.Background(), erasure.Config{Sets: []erasure.SetConfig{{Drives: all, Parity: 2, Reduced: 1}}, Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
+	over := func(all []erasure.Drive) *erasure.Store { return ofTwoClasses(t, all, locker) }
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
