@@ -75,7 +75,7 @@ func (e *encoder) meta(m *object.Meta) {
 	}
 	e.uint(uint64(m.Retention.Mode))
 	e.time(m.Retention.Until)
-	e.bool(m.LegalHold)
+	e.uint(uint64(m.LegalHold))
 }
 
 // metaTexts are the texts of metadata, in their order.
@@ -200,7 +200,7 @@ func (d *decoder) meta() object.Meta {
 		m.Tags = append(m.Tags, object.Tag{Key: d.text(), Value: d.text()})
 	}
 	m.Retention = object.Retention{Mode: object.RetentionMode(d.uint()), Until: d.time()} //nolint:gosec // as it was written
-	m.LegalHold = d.bool()
+	m.LegalHold = object.LegalHold(min(d.uint(), uint64(object.LegalHoldOff))) //nolint:gosec // bounded
 	return m
 }
 

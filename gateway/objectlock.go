@@ -167,14 +167,16 @@ func (s *Server) protect(r *request, get func(name string) string, m *object.Met
 	return nil
 }
 
-func parseLegalHold(status string) (bool, error) {
+func parseLegalHold(status string) (object.LegalHold, error) {
 	switch status {
+	case "":
+		return object.NoLegalHold, nil
 	case "ON":
-		return true, nil
-	case "", "OFF":
-		return false, nil
+		return object.LegalHoldOn, nil
+	case "OFF":
+		return object.LegalHoldOff, nil
 	}
-	return false, errInvalidArgument.with("Legal Hold must be either of 'ON' or 'OFF'").
+	return 0, errInvalidArgument.with("Legal Hold must be either of 'ON' or 'OFF'").
 		detailed("ArgumentName", "x-amz-object-lock-legal-hold").detailed("ArgumentValue", status)
 }
 
@@ -197,14 +199,22 @@ func (s *Server) parseRetention(mode, until string) (object.Retention, error) {
 	return object.Retention{Mode: m, Until: t.UTC()}, nil
 }
 
+// legalHold is S3's word for a hold that there is or was.
+func legalHold(h object.LegalHold) string {
+	if h == object.LegalHoldOn {
+		return "ON"
+	}
+	return "OFF"
+}
+
 // setLock tells who may know it how a version is protected.
 func (s *Server) setLock(r *request, ref object.Ref, m *object.Meta) {
 	if m.Retention.Mode != object.NoRetention && s.allow(r, "s3:GetObjectRetention", ref) == nil {
 		r.set("x-amz-object-lock-mode", retentionMode(m.Retention.Mode))
 		r.set("x-amz-object-lock-retain-until-date", retentionTime(m.Retention.Until))
 	}
-	if m.LegalHold && s.allow(r, "s3:GetObjectLegalHold", ref) == nil {
-		r.set("x-amz-object-lock-legal-hold", "ON")
+	if m.LegalHold != object.NoLegalHold && s.allow(r, "s3:GetObjectLegalHold", ref) == nil {
+		r.set("x-amz-object-lock-legal-hold", legalHold(m.LegalHold))
 	}
 }
 
@@ -335,12 +345,11 @@ func (s *Server) getObjectLegalHold(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	w := newXML("LegalHold")
-	status := "OFF"
-	if info.Meta.LegalHold {
-		status = "ON"
+	if info.Meta.LegalHold == object.NoLegalHold {
+		return errNoLock
 	}
-	w.text("Status", status)
+	w := newXML("LegalHold")
+	w.text("Status", legalHold(info.Meta.LegalHold))
 	r.answerXML(w.end("LegalHold"))
 	return nil
 }
@@ -352,7 +361,8 @@ func (s *Server) putObjectLegalHold(ctx context.Context, r *request) error {
 	if err := s.readDocument(ctx, r, &in); err != nil {
 		return err
 	}
-	if in.Status != "ON" && in.Status != "OFF" {
+	hold, err := parseLegalHold(in.Status)
+	if err != nil || hold == object.NoLegalHold {
 		return errMalformedXML
 	}
 	ref, err := s.lockable(r)
@@ -360,7 +370,7 @@ func (s *Server) putObjectLegalHold(ctx context.Context, r *request) error {
 		return err
 	}
 	info, err := s.Store.Update(ctx, ref, func(m *object.Meta) error {
-		m.LegalHold = in.Status == "ON"
+		m.LegalHold = hold
 		return nil
 	})
 	r.setVersion(info.Version)

@@ -137,7 +137,19 @@ func TestALegalHoldKeepsAVersionUntilItIsLifted(t *testing.T) {
 	if got := f.ok(call{method: "GET", path: "/bucket/k", query: "legal-hold"}).body; !strings.Contains(got, "<Status>OFF</Status>") {
 		t.Errorf("got %s", got)
 	}
+	if head := f.ok(call{method: "HEAD", path: "/bucket/k"}).header; head.Get("X-Amz-Object-Lock-Legal-Hold") != "OFF" {
+		t.Errorf("got %v", head)
+	}
 	f.ok(remove)
+}
+
+func TestALegalHoldThatNeverWasIsNotThere(t *testing.T) {
+	f := serveLocked(t)
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "x"})
+	f.refused("NoSuchObjectLockConfiguration", call{method: "GET", path: "/bucket/k", query: "legal-hold"})
+	if head := f.ok(call{method: "HEAD", path: "/bucket/k"}).header; head.Get("X-Amz-Object-Lock-Legal-Hold") != "" {
+		t.Errorf("got %v", head)
+	}
 }
 
 func TestHeadersOfObjectLockAreHeldAgainstTheBucket(t *testing.T) {

@@ -174,11 +174,11 @@ func TestAFleetFindsTheTagsOfWhoeverServedTheTreeAlone(t *testing.T) {
 	must(t, err)
 	must(t, alone.CreateBucket(ctx, object.Bucket{Name: bucket}))
 	must(t, putIn(ctx, alone, "k", "k", nil))
-	_, err = alone.Update(ctx, ref("k"), func(m *object.Meta) error { m.LegalHold = true; return nil })
+	_, err = alone.Update(ctx, ref("k"), func(m *object.Meta) error { m.LegalHold = object.LegalHoldOn; return nil })
 	must(t, errors.Join(err, alone.Close()))
 	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
 	for i, g := range w.gateways {
-		if info, err := g.Stat(ctx, ref("k")); err != nil || !info.Meta.LegalHold {
+		if info, err := g.Stat(ctx, ref("k")); err != nil || info.Meta.LegalHold != object.LegalHoldOn {
 			t.Errorf("gateway %d: %+v, %v", i, info.Meta, err)
 		}
 	}

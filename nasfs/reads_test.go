@@ -24,7 +24,7 @@ func TestWhatIsReadIsOpenedThroughTheMountForReading(t *testing.T) {
 	f := w.gateways[0]
 	must(t, f.CreateBucket(ctx, object.Bucket{Name: bucket}))
 	must(t, putIn(ctx, f, "dir/k", "old", nil))
-	_, err := f.Update(ctx, ref("dir/k"), func(m *object.Meta) error { m.LegalHold = true; return nil })
+	_, err := f.Update(ctx, ref("dir/k"), func(m *object.Meta) error { m.LegalHold = object.LegalHoldOn; return nil })
 	must(t, err)
 	defer w.faults[0].Inject(func(c vfs.OpCall) error {
 		if c.Op == vfs.OpOpen && !strings.HasPrefix(c.Path, ".shoal.sys/buckets") {
@@ -35,7 +35,7 @@ func TestWhatIsReadIsOpenedThroughTheMountForReading(t *testing.T) {
 	text, _, err := read(ctx, f, "dir/k")
 	info, stat := f.Stat(ctx, ref("dir/k"))
 	page, listed := f.List(ctx, object.Query{Bucket: bucket, Limit: 2})
-	if must(t, errors.Join(err, stat, listed)); text != "old" || !info.Meta.LegalHold || len(page.Objects) != 1 {
+	if must(t, errors.Join(err, stat, listed)); text != "old" || info.Meta.LegalHold != object.LegalHoldOn || len(page.Objects) != 1 {
 		t.Errorf("read %q, %+v, %+v", text, info, page)
 	}
 	must(t, putIn(ctx, f, "dir/k", "new", func(*object.Info) error { return nil }))

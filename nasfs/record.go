@@ -169,7 +169,7 @@ func (r *record) encode() []byte {
 		b = appendInt(b, fieldRetention, uint64(r.meta.Retention.Mode))
 		b = appendInt(b, fieldRetainUntil, protowire.EncodeZigZag(until.UnixNano()))
 	}
-	b = appendInt(b, fieldLegalHold, protowire.EncodeBool(r.meta.LegalHold))
+	b = appendInt(b, fieldLegalHold, uint64(r.meta.LegalHold))
 	b = appendInt(b, fieldOverhead, uint64(r.overhead)) //nolint:gosec // bits
 	if !r.version.isZero() {
 		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
@@ -309,7 +309,7 @@ func (r *record) field(n protowire.Number, v uint64, s []byte) (err error) {
 	case fieldRetainUntil:
 		r.meta.Retention.Until = time.Unix(0, protowire.DecodeZigZag(v)).UTC()
 	case fieldLegalHold:
-		r.meta.LegalHold = v != 0
+		r.meta.LegalHold = object.LegalHold(min(v, uint64(object.LegalHoldOff))) //nolint:gosec // bounded
 	case fieldOverhead:
 		r.overhead = int64(v) //nolint:gosec // bits
 	case fieldVersion:

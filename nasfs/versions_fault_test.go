@@ -359,7 +359,7 @@ func TestAHoldThatIsPutOnAVersionAfterAFenceKeepsIt(t *testing.T) {
 				must(t, err)
 				var held error
 				stop, tell := w.overtakeBefore(n, func() {
-					_, held = other.Update(t.Context(), version, func(m *object.Meta) error { m.LegalHold = true; return nil })
+					_, held = other.Update(t.Context(), version, func(m *object.Meta) error { m.LegalHold = object.LegalHoldOn; return nil })
 				})
 				err = drop(t.Context(), e, version, nil)
 				reached = stop()

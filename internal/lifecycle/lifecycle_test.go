@@ -236,7 +236,7 @@ func TestUploadsEndThatWereNotCompleted(t *testing.T) {
 func TestWhatIsLockedStays(t *testing.T) {
 	s := newShelf(t, object.Versioned, rules(enabled+"<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"))
 	for key, meta := range map[string]object.Meta{
-		"held":     {LegalHold: true},
+		"held":     {LegalHold: object.LegalHoldOn},
 		"governed": {Retention: object.Retention{Mode: object.Governance, Until: time.Now().AddDate(1, 0, 0)}},
 	} {
 		_, err := s.Put(t.Context(), object.Ref{Bucket: bucket, Key: key}, object.PutInput{Body: objecttest.NewBody(nil, object.CRC32), Meta: meta})

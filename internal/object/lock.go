@@ -27,11 +27,22 @@ func (r Retention) Active(now time.Time) bool {
 	return r.Mode != NoRetention && now.Before(r.Until)
 }
 
+// LegalHold keeps a version from being deleted until it is lifted. The values are
+// stored.
+type LegalHold uint8
+
+// The states of a hold. S3 tells one that was lifted from one that never was.
+const (
+	NoLegalHold LegalHold = iota
+	LegalHoldOn
+	LegalHoldOff
+)
+
 // Protected returns why a version must not be deleted, whoever asks: it is held, or
 // retained in compliance mode. A Store asks before it deletes a version.
 func (i *Info) Protected(now time.Time) error {
 	switch {
-	case i.Meta.LegalHold:
+	case i.Meta.LegalHold == LegalHoldOn:
 		return E("delete", i.Key, Locked, fmt.Errorf("version %s has a legal hold", i.Version))
 	case i.Meta.Retention.Mode == Compliance && i.Meta.Retention.Active(now):
 		return E("delete", i.Key, Locked, fmt.Errorf("version %s is retained until %s", i.Version, i.Meta.Retention.Until.Format(time.RFC3339)))

@@ -71,7 +71,7 @@ type Meta struct {
 	User               map[string]string // names in lower case, without x-amz-meta-
 	Tags               []Tag
 	Retention          Retention
-	LegalHold          bool
+	LegalHold          LegalHold
 	Seal               string // how the content is encrypted, for whoever reads it; empty: it is not
 }
 

@@ -172,15 +172,15 @@ func versionTests() []test {
 		{"retention and legal hold are kept with their version", func(c *suite) {
 			c.versioning(object.Versioned)
 			until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-			one := c.putIn(object.PutInput{Meta: object.Meta{Retention: object.Retention{Mode: object.Governance, Until: until}, LegalHold: true}}, "k", []byte("1"))
+			one := c.putIn(object.PutInput{Meta: object.Meta{Retention: object.Retention{Mode: object.Governance, Until: until}, LegalHold: object.LegalHoldOn}}, "k", []byte("1"))
 			c.put("k", "22")
 			got, err := c.Stat(c.Context(), version(one))
-			if err != nil || got.Meta.Retention.Mode != object.Governance || !got.Meta.Retention.Until.Equal(until) || !got.Meta.LegalHold {
+			if err != nil || got.Meta.Retention.Mode != object.Governance || !got.Meta.Retention.Until.Equal(until) || got.Meta.LegalHold != object.LegalHoldOn {
 				c.Errorf("got %+v, %v", got.Meta, err)
 			}
-			_, err = c.Update(c.Context(), version(one), func(m *object.Meta) error { m.LegalHold = false; return nil })
+			_, err = c.Update(c.Context(), version(one), func(m *object.Meta) error { m.LegalHold = object.LegalHoldOff; return nil })
 			c.ok("update", err)
-			if got, err := c.Stat(c.Context(), version(one)); err != nil || got.Meta.Retention.Mode != object.Governance || got.Meta.LegalHold {
+			if got, err := c.Stat(c.Context(), version(one)); err != nil || got.Meta.Retention.Mode != object.Governance || got.Meta.LegalHold != object.LegalHoldOff {
 				c.Errorf("after an update: %+v, %v", got.Meta, err)
 			}
 		}},
@@ -479,7 +479,7 @@ func locked(c *suite) {
 	}))
 	now := time.Now()
 	for name, meta := range map[string]object.Meta{
-		"held":     {LegalHold: true},
+		"held":     {LegalHold: object.LegalHoldOn},
 		"retained": {Retention: object.Retention{Mode: object.Compliance, Until: now.Add(time.Hour)}},
 	} {
 		current := c.putIn(object.PutInput{Meta: meta}, name, []byte("1"))
@@ -499,8 +499,8 @@ func locked(c *suite) {
 		}
 		c.ok("delete, "+name, c.delete(version(info), nil))
 	}
-	held := c.putIn(object.PutInput{Meta: object.Meta{LegalHold: true}}, "k", []byte("1"))
-	_, err := c.Update(c.Context(), version(held), func(m *object.Meta) error { m.LegalHold = false; return nil })
+	held := c.putIn(object.PutInput{Meta: object.Meta{LegalHold: object.LegalHoldOn}}, "k", []byte("1"))
+	_, err := c.Update(c.Context(), version(held), func(m *object.Meta) error { m.LegalHold = object.LegalHoldOff; return nil })
 	c.ok("release", err)
 	c.ok("delete what was released", c.delete(version(held), nil))
 }
