@@ -169,4 +169,9 @@ func TestAccessControlListsSayWhatIsSoAnyway(t *testing.T) {
 	f.ok(ownership("BucketOwnerEnforced"))
 	f.refused("NotImplemented", ownership("ObjectWriter"))
 	f.refused("MalformedXML", ownership("Nobody"))
+	f.refused("NoSuchBucket", call{method: "DELETE", path: "/none", query: "ownershipControls"})
+	f.ok(call{method: "DELETE", path: "/bucket", query: "ownershipControls"})
+	if got := f.ok(call{method: "GET", path: "/bucket", query: "ownershipControls"}).body; !strings.Contains(got, "BucketOwnerEnforced") {
+		t.Errorf("got %s", got)
+	}
 }

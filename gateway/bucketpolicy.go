@@ -172,6 +172,17 @@ func (s *Server) putOwnershipControls(ctx context.Context, r *request) error {
 	return errMalformedXML
 }
 
+// deleteOwnershipControls serves DeleteBucketOwnershipControls: the bucket has what
+// new ones have, which is all there is
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketOwnershipControls.html).
+func (s *Server) deleteOwnershipControls(ctx context.Context, r *request) error {
+	if err := s.exists(ctx, r); err != nil {
+		return err
+	}
+	r.answerEmpty(204)
+	return nil
+}
+
 // accessControlPolicy is the body of PutBucketAcl and PutObjectAcl.
 type accessControlPolicy struct {
 	XMLName           xml.Name `xml:"AccessControlPolicy"`

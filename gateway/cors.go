@@ -45,7 +45,7 @@ func (c *corsConfiguration) validate() error {
 }
 
 func (r *corsRule) validate() error {
-	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.ID) > 255 {
+	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.ID) > 255 || r.MaxAgeSeconds < 0 {
 		return errMalformedXML
 	}
 	for _, m := range r.AllowedMethods {

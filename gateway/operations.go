@@ -62,6 +62,7 @@ func operations() []*operation {
 		{"PutBucketAcl", bucketLevel, "PUT", "acl", "", "s3:PutBucketAcl", quick, (*Server).putACL},
 		{"GetBucketOwnershipControls", bucketLevel, "GET", "ownershipControls", "", "s3:GetBucketOwnershipControls", quick, (*Server).getOwnershipControls},
 		{"PutBucketOwnershipControls", bucketLevel, "PUT", "ownershipControls", "", "s3:PutBucketOwnershipControls", quick, (*Server).putOwnershipControls},
+		{"DeleteBucketOwnershipControls", bucketLevel, "DELETE", "ownershipControls", "", "s3:PutBucketOwnershipControls", quick, (*Server).deleteOwnershipControls},
 		{"GetBucketRequestPayment", bucketLevel, "GET", "requestPayment", "", "s3:GetBucketRequestPayment", quick, (*Server).getRequestPayment},
 		{"PutBucketRequestPayment", bucketLevel, "PUT", "requestPayment", "", "s3:PutBucketRequestPayment", quick, putFixed("Requester Pays buckets are not supported.", requestPayment)},
 		{"GetBucketAccelerateConfiguration", bucketLevel, "GET", "accelerate", "", "s3:GetAccelerateConfiguration", quick, emptyDocument("AccelerateConfiguration")},

@@ -23,6 +23,9 @@ const Document = "lifecycle"
 const (
 	maxRules = 1000
 	maxID    = 255
+	// maxPrefix is how long a prefix may be, maxNewer how many versions may be kept.
+	maxPrefix = 1024
+	maxNewer  = 100
 )
 
 // Configuration is a bucket's rules, as they are set and shown.
@@ -139,24 +142,43 @@ func (r *Rule) validate() error {
 	if err := r.Filter.validate(); err != nil {
 		return err
 	}
+	if err := r.and().validate(); err != nil {
+		return err
+	}
 	if err := r.Expiration.validate(r.tags()); err != nil {
 		return err
 	}
-	if n := r.NoncurrentVersionExpiration; n != nil {
-		if n.NoncurrentDays == nil {
-			return ErrMalformed
-		}
-		if *n.NoncurrentDays < 1 || n.NewerNoncurrentVersions != nil && *n.NewerNoncurrentVersions < 1 {
-			return invalid{ErrArgument, "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"}
-		}
+	if err := r.NoncurrentVersionExpiration.validate(); err != nil {
+		return err
 	}
-	if a := r.AbortIncompleteMultipartUpload; a != nil {
-		switch {
-		case len(r.tags()) > 0:
-			return invalid{ErrRequest, "AbortIncompleteMultipartUpload cannot be specified with Tags."}
-		case a.DaysAfterInitiation < 1:
-			return invalid{ErrArgument, "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"}
-		}
+	return r.AbortIncompleteMultipartUpload.validate(r.and())
+}
+
+func (n *NoncurrentExpiration) validate() error {
+	switch {
+	case n == nil:
+		return nil
+	case n.NoncurrentDays == nil:
+		return ErrMalformed
+	case *n.NoncurrentDays < 1:
+		return invalid{ErrArgument, "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"}
+	case n.NewerNoncurrentVersions != nil && (*n.NewerNoncurrentVersions < 1 || *n.NewerNoncurrentVersions > maxNewer):
+		return invalid{ErrArgument, "'NewerNoncurrentVersions' for NoncurrentVersionExpiration action must be between 1 and 100"}
+	}
+	return nil
+}
+
+// validate checks what is done about uploads, which have neither tags nor a size.
+func (a *Abort) validate(about And) error {
+	switch {
+	case a == nil:
+		return nil
+	case len(about.Tags) > 0:
+		return invalid{ErrRequest, "AbortIncompleteMultipartUpload cannot be specified with Tags."}
+	case about.ObjectSizeGreaterThan != nil || about.ObjectSizeLessThan != nil:
+		return invalid{ErrRequest, "AbortIncompleteMultipartUpload cannot be specified with Object Size."}
+	case a.DaysAfterInitiation < 1:
+		return invalid{ErrArgument, "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"}
 	}
 	return nil
 }
@@ -174,14 +196,27 @@ func (f *Filter) validate() error {
 	if parts > 1 {
 		return ErrMalformed
 	}
-	if a := f.And; a != nil {
-		seen := make(map[string]bool)
-		for _, t := range a.Tags {
-			if seen[t.Key] {
-				return invalid{ErrRequest, "Duplicate Tag Keys are not allowed."}
-			}
-			seen[t.Key] = true
+	return nil
+}
+
+func (a And) validate() error {
+	greater, less := a.ObjectSizeGreaterThan, a.ObjectSizeLessThan
+	switch {
+	case a.Prefix != nil && len(*a.Prefix) > maxPrefix:
+		return invalid{ErrRequest, "The maximum size of a prefix is 1024."}
+	case greater != nil && *greater < 0:
+		return invalid{ErrRequest, "'ObjectSizeGreaterThan' should not be negative"}
+	case less != nil && *less < 1:
+		return invalid{ErrRequest, "'ObjectSizeLessThan' should be at least 1"}
+	case greater != nil && less != nil && *less <= *greater:
+		return invalid{ErrRequest, "'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'"}
+	}
+	seen := make(map[string]bool)
+	for _, t := range a.Tags {
+		if seen[t.Key] {
+			return invalid{ErrRequest, "Duplicate Tag Keys are not allowed."}
 		}
+		seen[t.Key] = true
 	}
 	return nil
 }
