@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -86,12 +85,8 @@ func (s *Store) openFile(path string, open func(path string) (vfs.File, error)) 
 // that fails. missing says that a record is not where it should, or might, be.
 func (s *Store) describeFile(f vfs.File) (o *opened, missing bool, err error) {
 	o = &opened{file: f}
-	o.stat, err = f.Stat()
-	switch {
-	case err == nil && !o.stat.Mode.IsRegular():
+	if o.stat, err = f.Stat(); err == nil && !o.stat.Mode.IsRegular() {
 		err = errNoKey
-	case isAbsent(err):
-		err = syscall.ESTALE // a client of SMB asks by the name, which it had when it was opened
 	}
 	if err == nil {
 		o.rec, missing, err = s.loadRecord(f, o.stamp())

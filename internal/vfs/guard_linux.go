@@ -19,8 +19,8 @@ var errReplaced = errors.New("the file was replaced while it was open")
 // guard keeps the client of a file server from the harm that it does when it
 // replaces a file that it has in use. Paths are those from the root of the tree.
 type guard interface {
-	// open opens the file at path by open.
-	open(path string, open func() (*osFile, error)) (*osFile, error)
+	// open opens the file at path by open; stat describes what has that name.
+	open(path string, open func() (*osFile, error), stat func() (Stat, error)) (*osFile, error)
 	// look is called before path is looked up; what it returns, if anything, is
 	// locked for reading until that was done.
 	look(path string) *sync.RWMutex
@@ -60,6 +60,7 @@ func newGuard(fd int) (g guard, smb bool) {
 type guarded struct {
 	guard  guard
 	inode  uint64       // if the guard knows files by it
+	known  Stat         // what the file was when it was opened, likewise
 	path   string       // if it knows them by that
 	mu     sync.RWMutex // of the descriptor and kept: shared while it is used
 	broken bool         // it was closed by who replaced the file

@@ -57,7 +57,7 @@ func (g *nfsGuard) of(path string) *nfsNames {
 }
 
 // open implements guard.
-func (g *nfsGuard) open(path string, open func() (*osFile, error)) (*osFile, error) {
+func (g *nfsGuard) open(path string, open func() (*osFile, error), _ func() (Stat, error)) (*osFile, error) {
 	n := g.of(path)
 	n.use.RLock()
 	defer n.use.RUnlock()

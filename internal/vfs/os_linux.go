@@ -204,7 +204,7 @@ func (d *osDir) openFile(path string, by opener) (File, error) {
 	var f *osFile
 	var err error
 	if g := d.tree.guard; g != nil {
-		f, err = g.open(d.pathTo(path), open)
+		f, err = g.open(d.pathTo(path), open, func() (Stat, error) { return d.stat(path) })
 	} else {
 		f, err = open()
 	}

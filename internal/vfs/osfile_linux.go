@@ -255,6 +255,11 @@ func (f *osFile) Stat() (Stat, error) {
 	defer release()
 	if f.tree.smb {
 		st, err := f.statNow()
+		if err == unix.ENOENT && f.guarded != nil { //nolint:errorlint // a bare errno
+			// The client asks by the name, which was taken away: nobody else comes to
+			// the file to change it.
+			return f.guarded.known, nil
+		}
 		if err != nil {
 			return Stat{}, f.fail("stat", err)
 		}

@@ -2,7 +2,10 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,14 +45,28 @@ func (g *smbGuard) name(path string) *sync.RWMutex {
 	return &g.names[maphash.String(g.seed, leaf)%uint64(len(g.names))]
 }
 
-// open implements guard: it waits where the file is being replaced.
-func (g *smbGuard) open(path string, open func() (*osFile, error)) (*osFile, error) {
-	for {
+// errElsewhere is what remains when a file is open under another name and stays so.
+var errElsewhere = fmt.Errorf("the file is open under another name: %w", unix.ETIMEDOUT)
+
+// open implements guard: it waits where the file is being replaced. A file that is
+// open under another of its names is opened no second time: the client asks for all
+// names with one key of a lease, which the server takes for one name at a time
+// (STATUS_INVALID_PARAMETER). If it is this process that has it open its descriptor
+// is shared; otherwise the client itself has it, for a second after the last close.
+func (g *smbGuard) open(path string, open func() (*osFile, error), stat func() (Stat, error)) (*osFile, error) {
+	for end := time.Now().Add(g.patience); ; {
 		f, wait, err := g.tryOpen(path, open)
-		if wait == nil {
+		if errors.Is(err, unix.EINVAL) {
+			f, wait, err = g.tryOpen(path, func() (*osFile, error) { return g.share(path, stat) })
+		}
+		switch {
+		case wait != nil:
+			<-wait
+		case errors.Is(err, errElsewhere) && time.Now().Before(end):
+			time.Sleep(g.patience / 50)
+		default:
 			return f, err
 		}
-		<-wait
 	}
 }
 
@@ -68,11 +85,39 @@ func (g *smbGuard) tryOpen(path string, open func() (*osFile, error)) (f *osFile
 	defer g.mu.Unlock()
 	inode := g.inode(st.Ino)
 	if inode.replacing > 0 {
-		return nil, inode.changed, f.Close() // opened for reading: it cannot fail
+		return nil, inode.changed, f.shut() // opened for reading: it cannot fail
 	}
 	inode.open[f] = struct{}{}
-	f.guarded = &guarded{guard: g, inode: st.Ino}
+	f.guarded = &guarded{guard: g, inode: st.Ino, known: st}
 	return f, nil, nil
+}
+
+// share opens what stat describes by a descriptor that is open already.
+func (g *smbGuard) share(path string, stat func() (Stat, error)) (*osFile, error) {
+	st, err := stat()
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range g.opened(st.Ino) {
+		release, err := other.use()
+		if err != nil {
+			continue // it was closed just now
+		}
+		fd, err := unix.FcntlInt(uintptr(other.fd), unix.F_DUPFD_CLOEXEC, 0)
+		release()
+		return &osFile{tree: other.tree, fd: fd, name: path, guarded: &guarded{guard: g, inode: st.Ino, known: st}}, err
+	}
+	return nil, errElsewhere
+}
+
+// opened returns what is open of an inode.
+func (g *smbGuard) opened(number uint64) []*osFile {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if inode := g.files[number]; inode != nil {
+		return slices.Collect(maps.Keys(inode.open))
+	}
+	return nil
 }
 
 // inode returns an inode that is in use, or comes to be. The caller holds mu.
@@ -134,7 +179,7 @@ func (g *smbGuard) begin(number uint64) {
 		select {
 		case <-changed:
 		case <-late.C:
-			g.breakOff(inode)
+			g.breakOff(number)
 		}
 		g.mu.Lock()
 	}
@@ -150,14 +195,8 @@ func (g *smbGuard) end(number uint64) {
 }
 
 // breakOff closes what is open of an inode.
-func (g *smbGuard) breakOff(inode *guardedInode) {
-	g.mu.Lock()
-	var open []*osFile
-	for f := range inode.open {
-		open = append(open, f)
-	}
-	g.mu.Unlock()
-	for _, f := range open {
+func (g *smbGuard) breakOff(number uint64) {
+	for _, f := range g.opened(number) {
 		f.guarded.breakOff(f)
 		g.closed(f)
 	}

@@ -3,9 +3,13 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // guardedRoot returns a directory as it would be on an SMB mount, with a file.
@@ -98,6 +102,75 @@ func TestAReaderThatTakesLongMakesWay(t *testing.T) {
 		must(t, reader.Close())
 		if got := contentOf(t, d, "file"); got != "new" {
 			t.Errorf("it holds %q", got)
+		}
+		unused(t, d)
+	})
+}
+
+// refusing opens "other", which is "file" too, as a server of SMB does that has a file
+// open under another name: not at all for the first so many times.
+func refusing(d Dir, times int) (File, error) {
+	dir := d.(*osDir)
+	open := func() (*osFile, error) {
+		if times--; times >= 0 {
+			return nil, unix.EINVAL
+		}
+		fd, err := dir.openToRead("other", dir.open)
+		return &osFile{tree: dir.tree, fd: fd, name: "other"}, err
+	}
+	f, err := dir.tree.guard.open("other", open, func() (Stat, error) { return dir.stat("other") })
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func TestAFileThatIsOpenUnderAnotherNameIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := guardedRoot(t, "old")
+		fill(t, d, "next", "new")
+		must(t, d.Link("file", d, "other"))
+		first, err := d.Open("file")
+		must(t, err)
+		second, err := refusing(d, math.MaxInt)
+		must(t, err)
+		must(t, first.Close())
+		b := make([]byte, 3)
+		if _, err := second.ReadAt(b, 0); err != nil || string(b) != "old" {
+			t.Errorf("the second reader has %q, %v", b, err)
+		}
+		replaced := make(chan error, 1)
+		go func() { replaced <- d.Rename("next", d, "other") }()
+		synctest.Wait()
+		select {
+		case <-replaced:
+			t.Error("it was replaced while the second reader had it open")
+		default:
+		}
+		must(t, second.Close())
+		must(t, <-replaced)
+		unused(t, d)
+	})
+}
+
+func TestAFileThatTheClientHasOpenUnderAnotherNameIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := guardedRoot(t, "old")
+		must(t, d.Link("file", d, "other"))
+		f, err := refusing(d, 10)
+		must(t, err)
+		must(t, f.Close())
+		start := time.Now()
+		if _, err = refusing(d, math.MaxInt); !errors.Is(err, unix.ETIMEDOUT) {
+			t.Errorf("of one that stays open: %v", err)
+		}
+		if waited := time.Since(start); waited < guardPatience || waited > 2*guardPatience {
+			t.Errorf("it was waited for %v", waited)
+		}
+		must(t, d.Remove("other"))
+		start = time.Now()
+		if _, err = refusing(d, math.MaxInt); !errors.Is(err, fs.ErrNotExist) || time.Since(start) > 0 {
+			t.Errorf("of one that is not there: %v after %v", err, time.Since(start))
 		}
 		unused(t, d)
 	})
