@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSamplesTellWhatTheNetworkOfTheHostDoes(t *testing.T) {
@@ -49,5 +51,20 @@ func TestSamplesThatThereAreNotAreRefused(t *testing.T) {
 	}
 	if answer, code := o.admin("boss", "GET", "metrics", "types=32&n=1", ""); code != "" || !strings.Contains(answer.body, `"errors":["no interface"]`) {
 		t.Errorf("what cannot be read: %s", answer.body)
+	}
+}
+
+func TestSoManyClientsGetSamplesAtATime(t *testing.T) {
+	o := serveDrives(t)
+	o.server.sampling.Store(maxSamplers)
+	if _, code := o.admin("boss", "GET", "metrics", "types=2&n=1", ""); code != "SlowDown" {
+		t.Errorf("one too many: %q", code)
+	}
+	o.server.sampling.Store(0)
+	o.sampleOf("types=2")
+	for deadline := time.Now().Add(20 * time.Second); o.server.sampling.Load() != 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("a client that has all is still counted")
+		}
 	}
 }

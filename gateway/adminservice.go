@@ -58,13 +58,14 @@ func notOffered(message string) handler {
 
 // Why calls are not offered.
 const (
-	locksEnd      = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
-	noSubnet      = "\"mc support\" asks for a registration with MinIO's SUBNET, and Shoal is registered with nobody. After \"mc admin config set ALIAS subnet api_key=none license=none\" it goes on without; \"shoal status\", \"shoal doctor\" and \"shoal bench\" need nothing."
-	noUpdate      = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
-	noSites       = "Shoal does not replicate to other sites: all gateways serve what they share."
-	noTiers       = "Objects stay where they are: there are no tiers."
-	noJobs        = "There are no batch jobs."
-	noSpeedTest   = "\"shoal doctor --pair\" measures what gateways have between them, and \"mc support perf object\", \"drive\" and \"client\" the rest; \"shoal bench\" measures an endpoint, as its clients have it."
-	noLiveMetrics = "What is live is the network of a gateway's host (\"mc support top net\"). Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
-	noDiagnosis   = "\"shoal doctor\" looks at what is served, and \"mc admin logs\" and \"mc admin trace\" at the gateways."
+	locksEnd       = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
+	noSubnet       = "\"mc support\" asks for a registration with MinIO's SUBNET, and Shoal is registered with nobody. After \"mc admin config set ALIAS subnet api_key=none license=none\" it goes on without; \"shoal status\", \"shoal doctor\" and \"shoal bench\" need nothing."
+	noUpdate       = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
+	noSites        = "Shoal does not replicate to other sites: all gateways serve what they share."
+	noTiers        = "Objects stay where they are: there are no tiers."
+	noJobs         = "There are no batch jobs."
+	noSpeedTest    = "\"shoal doctor --pair\" measures what gateways have between them, and \"mc support perf object\", \"drive\" and \"client\" the rest; \"shoal bench\" measures an endpoint, as its clients have it."
+	noLiveMetrics  = "What is live is the network of a gateway's host, and where objects are spread over drives these, and what goes between nodes (\"mc support top net\", \"drive\", \"rpc\"). Metrics are for Prometheus, whose configuration \"mc admin prometheus generate\" shows."
+	noDriveMetrics = "Nothing counts what is read and written: "
+	noDiagnosis    = "\"shoal doctor\" looks at what is served, and \"mc admin logs\" and \"mc admin trace\" at the gateways."
 )

@@ -143,6 +143,9 @@ type Config struct {
 	Locks func(ctx context.Context, most int) []Lock
 	// Traffic returns what has come to and gone from this host; nil: nobody knows.
 	Traffic func() (Traffic, error)
+	// Activity returns what nodes have done, of those that objects are spread over the drives of;
+	// where these are not several, of this one. Nil: nobody knows.
+	Activity func(ctx context.Context) []Activity
 	// MeasureDrives writes and reads a file of so many bytes, in blocks, on all that this gateway
 	// keeps objects on. Nil: nobody can.
 	MeasureDrives func(ctx context.Context, block, size int64) []Speed
@@ -241,6 +244,7 @@ type Server struct {
 	limiter  *limits.Limiter
 	failures *throttle.Throttle
 	minio    *minioCounts
+	sampling atomic.Int32  // clients that get samples
 	delayed  chan struct{} // one for each answer to a failure that waits
 	between  *sse.BucketKeys
 	draining atomic.Bool

@@ -150,6 +150,23 @@ func (c *nodes) awaitHealed(t *testing.T, since time.Time) {
 	t.Fatal("the drives are not healed within 3 minutes")
 }
 
+// expectConnections has mc show what the first node knows of its connections to the others.
+func (c *nodes) expectConnections(t *testing.T, a *administration, connected, disconnected int) {
+	t.Helper()
+	self := net.JoinHostPort(c.name(0), c.port)
+	eventually(t, fmt.Sprintf("%d connections, and %d that are lost, are shown by mc", connected, disconnected), func() bool {
+		var shown struct {
+			ByHost map[string]struct {
+				RPC struct{ Connected, Disconnected, OutgoingBytes int }
+			} `json:"by_host"`
+		}
+		out := a.mc.run(t, "--json", "support", "top", "rpc", "g0", "--n", "1", "--nodes", self)
+		must(t, json.Unmarshal([]byte(out), &shown))
+		of := shown.ByHost[self].RPC
+		return len(shown.ByHost) == 1 && of.Connected == connected && of.Disconnected == disconnected && of.OutgoingBytes > 6<<20
+	})
+}
+
 func contents() map[string][]byte {
 	return map[string][]byte{"empty": {}, "small": []byte("hello"), "middle": random(300_000), "large": random(12 << 20)}
 }
@@ -174,12 +191,16 @@ func TestHalfOfTheNodesCanBeLostForReads(t *testing.T) {
 	c.makeBucket(t)
 	c.putAll(t, 0, all)
 	ann := c.addUser(t, "ann")
+	a := administerFleet(t, c.servers[:1])
+	a.admin(t, "config", "set", "@", "subnet", "api_key=none", "license=none")
+	c.expectConnections(t, a, 3, 0)
 	c.servers[2].kill(t)
 	all["middle"] = random(200_000)
 	putS3(t, c.servers[1], "middle", all["middle"])
 	_, err := newS3(c.servers[0]).DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: aws.String("small")})
 	must(t, err)
 	delete(all, "small")
+	c.expectConnections(t, a, 2, 1)
 	c.servers[3].kill(t)
 	for i := range 2 {
 		for key, content := range all {

@@ -21,12 +21,13 @@ type backend struct {
 	store    object.Store
 	journal  events.Journal
 	locker   lock.Locker
-	records  records                // nil: there is no control plane
-	sessions quota.Sessions         // of who writes records
-	fleet    *fleet                 // nil: nobody else serves it
-	what     string                 // is served, in a word or two
-	paths    func() []string        // on which this process keeps objects
-	drives   func() []gateway.Drive // nil: objects are not spread over drives
+	records  records                                      // nil: there is no control plane
+	sessions quota.Sessions                               // of who writes records
+	fleet    *fleet                                       // nil: nobody else serves it
+	what     string                                       // is served, in a word or two
+	paths    func() []string                              // on which this process keeps objects
+	drives   func() []gateway.Drive                       // nil: objects are not spread over drives
+	activity func(ctx context.Context) []gateway.Activity // of these, and between nodes; nil: nobody knows
 	parities func() (standard, reduced int)
 	classes  func(f *serverFlags) (use func(), err error) // changes these; nil: there are none
 	pools    gateway.Pools                                // of these; nil: there are none
@@ -49,7 +50,7 @@ func (b *backend) close() error {
 
 // show has the gateway show the drives, if objects are spread over some.
 func (b *backend) show(cfg *gateway.Config) error {
-	cfg.MeasureDrives = b.measure
+	cfg.MeasureDrives, cfg.Activity = b.measure, b.activity
 	cfg.Drives, cfg.Parities, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parities, b.healer, b.pools, b.self
 	if b.counts == nil {
 		return nil

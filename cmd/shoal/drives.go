@@ -87,7 +87,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	b.records, b.sessions = driveRecords{kept}, soleSession(boot)
 	b.journal = store.Journal(soleSession(boot))
 	sets.tellFormed(log)
-	b.parities, b.drives = l.parities, sets.shown
+	b.parities, b.drives, b.activity = l.parities, sets.shown, sets.activity
 	b.classes = func(f *serverFlags) (func(), error) { return l.change(f, store) }
 	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))

@@ -20,6 +20,9 @@ const (
 	questionFormed = "formed" // all drives of the set have theirs
 	questionLearn  = "learn"  // format.Table: which drives the set is of
 	questionHealed = "healed" // the drive of an ID has all that the one had that it stands for
+	// questionActivity: what the node's drives and connections have done. Earlier releases do not
+	// know it.
+	questionActivity = "activity"
 )
 
 // formOrder has a drive get an identity.
@@ -63,6 +66,8 @@ func (c *Cluster) answer(_ context.Context, question string, content []byte) ([]
 		return json.Marshal(drives)
 	case questionHealed:
 		return nil, c.healed(content)
+	case questionActivity:
+		return json.Marshal(c.activity(local))
 	}
 	return nil, fmt.Errorf("the question %.20q is not known here", question)
 }

@@ -161,6 +161,24 @@ func TestASetIsFormedOnceAndFoundAgainInAnyOrder(t *testing.T) {
 	}))
 }
 
+func TestDrivesTellWhatTheirDevicesHaveDone(t *testing.T) {
+	paths := directories(t, 4)
+	must(t, run(t, paths, func(set *format.Set, _ *erasure.Store) {
+		must(t, os.RemoveAll(paths[2]))
+		set.Look(t.Context())
+		var told []string
+		for _, a := range set.Activity() {
+			told = append(told, a.Path)
+			if (a.Counters == nil) == (a.Why == "") { // which of them depends on where the directories are
+				t.Errorf("%+v", a)
+			}
+		}
+		if want := slices.Delete(slices.Clone(paths), 2, 3); !slices.Equal(told, want) {
+			t.Errorf("told of %v, there are %v", told, want)
+		}
+	}))
+}
+
 func TestWhatIsNoSetOfDrivesIsRefused(t *testing.T) {
 	first, second := directories(t, 4), directories(t, 4)
 	nothing := func(*format.Set, *erasure.Store) {}

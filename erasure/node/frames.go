@@ -51,6 +51,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	waiting []byte
+	frames  int // in waiting
 	spare   []byte
 	wake    chan struct{}
 	err     error
@@ -82,11 +83,19 @@ func (w *writer) send(call uint64, what byte, parts ...[]byte) error {
 	for _, p := range parts {
 		w.waiting = append(w.waiting, p...)
 	}
+	w.frames++
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+// queue returns how many frames wait to be written.
+func (w *writer) queue() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.frames
 }
 
 // keepSpare is how large a buffer may have grown to be used again, in bytes.
@@ -102,7 +111,7 @@ func (w *writer) run(done <-chan struct{}) {
 		}
 		w.mu.Lock()
 		out := w.waiting
-		w.waiting, w.spare = w.spare[:0], nil
+		w.waiting, w.frames, w.spare = w.spare[:0], 0, nil
 		w.mu.Unlock()
 		_, err := w.conn.Write(out)
 		w.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -321,6 +322,50 @@ func TestALostConnectionEndsWhatIsUnderWayAndIsMadeAnew(t *testing.T) {
 	await(t, p, true)
 	if _, err := p.Ask(t.Context(), "echo", nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhatGoesToANodeIsCounted(t *testing.T) {
+	s := serve(t)
+	s.server.Offer("drive", newDrive())
+	p := meet(t, s)
+	before := p.Traffic()
+	const calls, size = 10, 1 << 20
+	for range calls {
+		if _, err := p.Ask(t.Context(), "echo", make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := p.Drive("drive").Create(t.Context(), register.DataID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if during := p.Traffic(); during.Shards != 1 {
+		t.Errorf("a shard is on its way: %+v", during)
+	}
+	if err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Drive("drive").ReadShard(t.Context(), register.DataID{1}, 0, make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	after := p.Traffic()
+	if n := after.Answered - before.Answered; n < calls || after.Asked-before.Asked < calls || after.Sent-before.Sent < size || after.Received-before.Received < size {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	if !after.Online || after.Connected != 1 || after.Age <= 0 || after.Shards != 0 {
+		t.Errorf("%+v", after)
+	}
+	s.cut()
+	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+		if again := p.Traffic(); again.Connected == 2 && again.RoundTrip > 0 && again.Silence > 0 && again.Longest >= again.RoundTrip && again.Sent >= after.Sent {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("a connection that was made anew: %+v", again)
+		}
 	}
 }
 

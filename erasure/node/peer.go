@@ -25,6 +25,8 @@ type Peer struct {
 	stop context.CancelFunc
 	done chan struct{}
 
+	counts counts
+
 	mu      sync.Mutex
 	line    *line // nil: it is away
 	changed chan struct{}
@@ -38,7 +40,7 @@ type idleBulk struct {
 
 // NewPeer returns a Peer to which a connection is kept up until Close. dial connects to it.
 func NewPeer(ctx context.Context, dial func(ctx context.Context, protocol string) (net.Conn, error)) *Peer {
-	p := &Peer{dial: dial, done: make(chan struct{}), changed: make(chan struct{})}
+	p := &Peer{dial: dial, done: make(chan struct{}), changed: make(chan struct{}), counts: counts{begun: time.Now()}}
 	p.ctx, p.stop = context.WithCancel(ctx)
 	go p.run()
 	return p
@@ -76,7 +78,9 @@ func (p *Peer) run() {
 	for p.ctx.Err() == nil {
 		c, err := p.dial(p.ctx, CallProtocol)
 		if err == nil {
-			l := &line{conn: c, w: newWriter(c), pending: make(map[uint64]chan frame), ended: make(chan struct{})}
+			c = p.counts.count(c, func() {})
+			l := &line{conn: c, w: newWriter(c), counts: &p.counts, pending: make(map[uint64]chan frame), ended: make(chan struct{})}
+			p.counts.connect()
 			p.use(l)
 			l.run(p.ctx)
 			p.use(nil)
@@ -106,9 +110,10 @@ func (p *Peer) use(l *line) {
 
 // line is a connection over which calls are made.
 type line struct {
-	conn  net.Conn
-	w     *writer
-	ended chan struct{}
+	conn   net.Conn
+	w      *writer
+	counts *counts
+	ended  chan struct{}
 
 	mu      sync.Mutex
 	pending map[uint64]chan frame // each with room for the one answer; nil: the line has ended
@@ -127,6 +132,10 @@ func (l *line) run(ctx context.Context) {
 		f, err := readFrame(r)
 		if err != nil {
 			break
+		}
+		l.counts.answered.Add(1)
+		if f.call == pingCall {
+			l.counts.pong()
 		}
 		l.mu.Lock()
 		come := l.pending[f.call]
@@ -150,15 +159,24 @@ func (l *line) ping(ctx context.Context) {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
 	for {
+		l.counts.ping()
+		if l.send(pingCall, opPing) != nil {
+			return
+		}
 		select {
 		case <-ticker.C:
-			if l.w.send(0, opPing) != nil {
-				return
-			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// pingCall is the number of pings; those of calls begin after it.
+const pingCall = 0
+
+func (l *line) send(call uint64, op byte, parts ...[]byte) error {
+	l.counts.asked.Add(1)
+	return l.w.send(call, op, parts...)
 }
 
 // begin returns the number of a new call, and where its answer comes.
@@ -199,7 +217,7 @@ func (p *Peer) call(ctx context.Context, q request) ([]byte, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		q.patient = time.Until(deadline)
 	}
-	if err := l.w.send(number, q.op, q.head(), q.rest); err != nil {
+	if err := l.send(number, q.op, q.head(), q.rest); err != nil {
 		l.forget(number)
 		return nil, errors.Join(errBroken, err)
 	}
@@ -245,7 +263,8 @@ func (p *Peer) take(ctx context.Context) (*bulk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newBulk(c), nil
+	p.counts.bulk.Add(1)
+	return newBulk(p.counts.count(c, func() { p.counts.bulk.Add(-1) })), nil
 }
 
 // give takes a connection back on which nothing is under way.
