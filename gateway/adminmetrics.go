@@ -77,16 +77,13 @@ func (s *Server) liveMetrics(_ context.Context, r *request) error {
 	if b.scope.types &= s.liveTypes(); b.scope.types == 0 {
 		return errNotImplemented.with(noLiveMetrics)
 	}
-	first := s.takeSample(b.scope)
-	if b.scope.types == diskType && len(first.ByDisk) == 0 {
-		return errNotImplemented.with(noDriveMetrics + strings.Join(first.Errors[:min(1, len(first.Errors))], ""))
-	}
-	if err := b.put(first); err != nil {
-		return err
-	}
 	if s.sampling.Add(1) > maxSamplers {
 		s.sampling.Add(-1)
 		return errSlowDown
+	}
+	if err := b.begin(); err != nil {
+		s.sampling.Add(-1)
+		return err
 	}
 	b.ticker = time.NewTicker(every)
 	r.set("Content-Type", "application/json")
@@ -181,6 +178,15 @@ func (b *sampleBody) parse(r *request) (every time.Duration, err error) {
 	b.endless = b.left == 0 && r.query.get("n") != ""
 	b.left = max(1, b.left)
 	return every, nil
+}
+
+// begin takes the first sample, and refuses to go on where it is of drives and has none.
+func (b *sampleBody) begin() error {
+	first := b.s.takeSample(b.scope)
+	if b.scope.types == diskType && len(first.ByDisk) == 0 {
+		return errNotImplemented.with(noDriveMetrics + strings.Join(first.Errors[:min(1, len(first.Errors))], ""))
+	}
+	return b.put(first)
 }
 
 // put has a sample be read next.

@@ -26,8 +26,11 @@ func serveDrives(t *testing.T) *office {
 		cfg.Node, cfg.Self = "a:9000", Node{ID: "a"}
 		cfg.Drives = func() []Drive {
 			return []Drive{
-				{Node: "a:9000", Path: "/d1", Online: true}, {Node: "a:9000", Path: "/d2", Online: true, Healing: true}, {Node: "a:9000", Path: "/d3", Online: true},
-				{Node: "b:9000", Path: "/d1", Online: true}, {Node: "c:9000", Path: "/d1"},
+				{Node: "a:9000", Path: "/d1", Online: true},
+				{Node: "a:9000", Path: "/d2", Online: true, Healing: true},
+				{Node: "a:9000", Path: "/d3", Online: true},
+				{Node: "b:9000", Path: "/d1", Online: true},
+				{Node: "c:9000", Path: "/d1"},
 			}
 		}
 		cfg.Activity = func(context.Context) []Activity {
