@@ -22,7 +22,8 @@ const (
 //   - errNotStarted: no slot came free before ctx ended, and fn will not run;
 //   - errLeft: fn was still running when ctx ended. It goes on alone, and when
 //     it has returned, late runs if it is not nil. What fn uses belongs to the
-//     two of them from then on.
+//     two of them from then on, so fn sets no named results of its caller, who
+//     sets them too when he returns.
 //
 // Phases must not be nested: each could wait for the other's slot.
 func (s *Store) phase(ctx context.Context, l *limit, fn func() error, late func()) error {

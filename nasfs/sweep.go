@@ -53,7 +53,8 @@ func (f *Fleet) Sweep(ctx context.Context, bucket string) error {
 
 // bucketsWithRest returns the buckets that have something beside their
 // directory, by whether they are there.
-func (s *Store) bucketsWithRest(ctx context.Context) (present, gone []string, err error) {
+func (s *Store) bucketsWithRest(ctx context.Context) (_, _ []string, err error) {
+	var present, gone []string // no results: the phase may go on when this has returned
 	err = s.phase(ctx, s.calls, func() error {
 		seen := make(map[string]bool)
 		for _, path := range []string{bucketsDir, uploadsDir} {
@@ -78,7 +79,10 @@ func (s *Store) bucketsWithRest(ctx context.Context) (present, gone []string, er
 		}
 		return nil
 	}, nil)
-	return present, gone, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return present, gone, nil
 }
 
 // sweepBucket removes what is left of a bucket that is gone.

@@ -252,16 +252,17 @@ func (s *Store) StatUpload(ctx context.Context, ref object.UploadRef) (object.Up
 
 // lookUpload returns an upload in progress, in a phase of its own if it has to
 // look on disk.
-func (s *Store) lookUpload(ctx context.Context, ref object.UploadRef) (up object.Upload, err error) {
+func (s *Store) lookUpload(ctx context.Context, ref object.UploadRef) (object.Upload, error) {
 	if err := ctx.Err(); err != nil {
-		return up, err
+		return object.Upload{}, err
 	}
 	if !s.fleet {
 		if known, ok := s.uploads.get(ref); ok {
 			return known.Upload, nil
 		}
 	}
-	err = s.phase(ctx, s.calls, func() (err error) {
+	var up object.Upload
+	err := s.phase(ctx, s.calls, func() (err error) {
 		up, err = s.findUpload(ref)
 		return err
 	}, nil)
@@ -527,11 +528,13 @@ func partOf(number int, st vfs.Stat, rec *record) object.Part {
 }
 
 // ListParts implements object.Uploads.
-func (s *Store) ListParts(ctx context.Context, ref object.UploadRef, after, limit int) (parts []object.Part, more bool, err error) {
+func (s *Store) ListParts(ctx context.Context, ref object.UploadRef, after, limit int) (_ []object.Part, _ bool, err error) {
 	if _, err := s.lookUpload(ctx, ref); err != nil {
 		return nil, false, fail("list parts", uploadName(ref), err)
 	}
-	err = s.phase(ctx, s.calls, func() error {
+	var parts []object.Part
+	var more bool
+	err = s.phase(ctx, s.calls, func() (err error) {
 		parts, more, err = s.listParts(ctx, ref, after, limit)
 		return err
 	}, nil)
