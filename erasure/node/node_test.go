@@ -361,7 +361,7 @@ func TestWhatGoesToANodeIsCounted(t *testing.T) {
 	}
 	s.cut()
 	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
-		if again := p.Traffic(); again.Connected == 2 && again.RoundTrip > 0 && again.Silence > 0 && again.Longest >= again.RoundTrip && again.Sent >= after.Sent {
+		if again := p.Traffic(); again.Connected == 2 && again.Shards == 0 && again.RoundTrip > 0 && again.Silence > 0 && again.Longest >= again.RoundTrip && again.Sent >= after.Sent {
 			return
 		} else if time.Now().After(deadline) {
 			t.Fatalf("a connection that was made anew: %+v", again)
