@@ -382,7 +382,11 @@ func (l *Local) boot(slots []*place) (uint32, error) {
 		saved++
 	}
 	if saved < register.Majority(len(slots)) {
-		return 0, fmt.Errorf("%w: %d of %d can be written to, %d are needed: %w", ErrTooFew, saved, len(slots), register.Majority(len(slots)), errors.Join(errs...))
+		err := fmt.Errorf("%w: %d of %d can be written to, %d are needed", ErrTooFew, saved, len(slots), register.Majority(len(slots)))
+		if len(errs) > 0 { // or they are merely not there
+			err = fmt.Errorf("%w: %w", err, errors.Join(errs...))
+		}
+		return 0, err
 	}
 	return last + 1, nil
 }
