@@ -119,7 +119,7 @@ func (c Codec) isPlain(s string) bool {
 		}
 		ascii = ascii && s[i] < utf8.RuneSelf
 	}
-	return (ascii || utf8.ValidString(s)) && (!c.SMB || isWindowsName(s))
+	return (ascii || utf8.ValidString(s)) && (!c.SMB || isWindowsName(s) && (len(s) <= c.nameMax() || !strings.ContainsAny(s, windowsEnds)))
 }
 
 // isStorable reports whether a name can be on this kind of mount at all.
@@ -145,8 +145,19 @@ func hasControl(s string) bool {
 const hexDigits = "0123456789ABCDEF"
 
 // escape writes as %XX what keeps s from being plain, and '%' and a leading
-// '='.
+// '='. On SMB these are also all dots and spaces of what is then too long for one
+// name: of its pieces none may end with one.
 func (c Codec) escape(s string) string {
+	text := c.escapeBut(s, windowsEnds)
+	if c.SMB && len(sentinelEscape)+len(text) > c.nameMax() {
+		return c.escapeBut(s, "")
+	}
+	return text
+}
+
+// escapeBut is escape for a name that may have some characters anywhere but at its
+// end.
+func (c Codec) escapeBut(s, inside string) string {
 	first := s[0] == '=' || Hidden(s) || c.SMB && isReserved(s)
 	dots := isDots(s)
 	var b strings.Builder
@@ -159,7 +170,8 @@ func (c Codec) escape(s string) string {
 			bad = bad || r == utf8.RuneError && size == 1
 		}
 		if c.SMB && size == 1 {
-			bad = bad || strings.IndexByte(windowsBytes, s[i]) >= 0 || i == len(s)-1 && (s[i] == '.' || s[i] == ' ')
+			ends := strings.IndexByte(windowsEnds, s[i]) >= 0
+			bad = bad || strings.IndexByte(windowsBytes, s[i]) >= 0 || ends && (i == len(s)-1 || strings.IndexByte(inside, s[i]) < 0)
 		}
 		if bad {
 			for range size {

@@ -144,18 +144,27 @@ func (c Codec) DecodeLong(path string) (component string, slot Slot, ok bool) {
 
 // IsLong reports whether a name is that of a directory of DecodeLong.
 func (c Codec) IsLong(name string) bool {
-	return strings.HasPrefix(name, sentinelLong) && len(name) >= c.nameMax()-pieceSlack && len(name) <= c.nameMax()
+	return strings.HasPrefix(name, sentinelLong) && len(name) >= c.nameMax()-c.pieceSlack() && len(name) <= c.nameMax()
 }
 
 // MaxLong returns how many directories deep the long name of a component of
 // at most size bytes can lie.
 func (c Codec) MaxLong(size int) int {
-	return (2*sentinelSize + 3*size) / (c.nameMax() - pieceSlack - sentinelSize)
+	return (2*sentinelSize + 3*size) / (c.nameMax() - c.pieceSlack() - sentinelSize)
 }
 
-// pieceSlack is how many bytes shorter a piece of a long name may be than
-// there is room for: three of a character and two of an escape.
-const pieceSlack = 5
+// cutSlack is how many bytes less than there is room for cut may take: three of a
+// character and two of an escape.
+const cutSlack = 5
+
+// pieceSlack is how many bytes shorter a piece of a long name may be than there is
+// room for.
+func (c Codec) pieceSlack() int {
+	if c.SMB {
+		return 2*cutSlack + 1 // it was cut a second time, in front of a dot
+	}
+	return cutSlack
+}
 
 // appendStored appends a stored name, in pieces if it is too long.
 func (c Codec) appendStored(b *strings.Builder, stored string) {
@@ -167,6 +176,9 @@ func (c Codec) appendStored(b *strings.Builder, stored string) {
 	room -= sentinelSize
 	for len(stored) > room {
 		n := cut(stored, room)
+		if c.SMB && endsBadly(stored[:n]) {
+			n = cut(stored, n-1) // an alias that is hardly too long: its dots are not escaped
+		}
 		b.WriteString(sentinelLong)
 		b.WriteString(stored[:n])
 		b.WriteByte('/')

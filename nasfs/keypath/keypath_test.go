@@ -94,6 +94,9 @@ func TestSMBEscapesWhatWindowsRefuses(t *testing.T) {
 	if _, _, ok := c.Decode(`a\b`); ok {
 		t.Error("a name that cannot be there is shown")
 	}
+	for _, key := range []string{strings.Repeat(".", 1024), strings.Repeat("n", 251) + ". .x", strings.Repeat("n", 248) + ".:", strings.Repeat("%", 80) + strings.Repeat(" ", 100)} {
+		checkComponent(t, c, key)
+	}
 }
 
 func TestANameThatIsNobodysKeyIsShownByItsBytes(t *testing.T) {
@@ -133,6 +136,9 @@ func checkComponent(t *testing.T, c keypath.Codec, component string) {
 			t.Errorf("%+v: %q, slot %d, is stored as %q, which is %q, slot %d, %v", c, component, slot, path, got, s, ok)
 		}
 		checkValid(t, c, path)
+		if slot == keypath.Plain && c.SMB && (strings.Contains(path+"/", "./") || strings.Contains(path+"/", " /")) {
+			t.Errorf("%+v: SMB takes a dot or space from the end of a name in %q", c, path)
+		}
 	}
 }
 

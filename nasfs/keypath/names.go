@@ -44,12 +44,16 @@ func isSilly(name, prefix string, digits int) bool {
 // https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 const windowsBytes = `\:*?<>|"`
 
+// windowsEnds may not be the last character of a file name.
+const windowsEnds = ". "
+
 // isWindowsName reports whether Windows and SMB servers take a name, that has
 // no control characters, as it is.
 func isWindowsName(s string) bool {
-	last := s[len(s)-1]
-	return last != '.' && last != ' ' && !strings.ContainsAny(s, windowsBytes) && !isReserved(s)
+	return !endsBadly(s) && !strings.ContainsAny(s, windowsBytes) && !isReserved(s)
 }
+
+func endsBadly(s string) bool { return strings.IndexByte(windowsEnds, s[len(s)-1]) >= 0 }
 
 // isReserved reports whether a name is one of a DOS device, with any extension.
 func isReserved(s string) bool {
