@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -42,6 +43,7 @@ type life struct {
 	busy       chan struct{} // one token: the Member waits for something
 	alarm      chan struct{} // one token: a process has gone
 	calls      *calls
+	asked      atomic.Uint32 // acquaintances
 
 	mu      sync.Mutex
 	leaving bool             // no session is to be opened any more
@@ -117,9 +119,11 @@ const (
 	guardRest = time.Second
 )
 
-// guard ends the life when the generation is over, or nobody can keep it alive.
+// guard ends the life when the generation is over, or nobody can keep it alive, or
+// somebody does of whom this node hears nothing.
 func (l *life) guard() {
 	candidate, pace := l.node.newCandidate(), guardPace
+	var outside outsider
 	for l.ctx.Err() == nil {
 		waitFor(l.alarm, l.ctx.Done(), pace)
 		l.mu.Lock()
@@ -129,7 +133,7 @@ func (l *life) guard() {
 		// Who caches reads without the storage: it is not fenced until its time is up.
 		lost := !leads && l.quorumLost() && !l.othersCache()
 		if alive && !lost {
-			candidate, pace = l.node.newCandidate(), guardRest
+			candidate, pace, outside = l.node.newCandidate(), guardRest, outsider{}
 			continue
 		}
 		pace = guardPace
@@ -145,8 +149,34 @@ func (l *life) guard() {
 			l.end(errOver)
 		case candidate.Observe(seen, l.now()) == protocol.Claim && !leads:
 			l.end(errSilent)
+		case outside.observe(g.Pulse, l.now(), l.hears()):
+			l.end(errRemoved)
 		}
 	}
+}
+
+// hears reports whether Raft knows a leader.
+func (l *life) hears() bool {
+	address, _ := l.consensus.raft.LeaderWithID()
+	return address != ""
+}
+
+// outsider is a node without a session that hears of no leader.
+type outsider struct {
+	since time.Duration // when it was first seen so; 0: it is not
+	pulse string        // of the generation then
+}
+
+// observe reports whether the generation has been kept alive without the node for so long
+// that it has to look for the others anew. Those whom it knew may have gone.
+func (o *outsider) observe(pulse string, now time.Duration, hears bool) bool {
+	switch {
+	case hears:
+		*o = outsider{}
+	case o.since == 0:
+		*o = outsider{now, pulse}
+	}
+	return o.since != 0 && pulse != o.pulse && now-o.since > forgetAfter
 }
 
 // othersCache reports whether another session may hold cache leases.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -59,8 +60,35 @@ func (l *life) leaderAddress() raft.ServerAddress {
 		return address
 	}
 	l.mu.Lock()
+	sponsor := l.sponsor
+	l.mu.Unlock()
+	if sponsor != "" {
+		return sponsor
+	}
+	// Raft tells nothing any more to a node that the others have removed while it was cut
+	// off: any of them knows more.
+	known := l.acquaintances()
+	if len(known) == 0 {
+		return ""
+	}
+	return known[int(l.asked.Add(1))%len(known)].Address
+}
+
+// acquaintances returns the other servers that this node knows of.
+func (l *life) acquaintances() []raft.Server {
+	voters, others := l.servers()
+	return slices.DeleteFunc(slices.Concat(voters, others), func(s raft.Server) bool { return s.ID == l.id })
+}
+
+// heard notes what somebody who was asked said of the leader. Who does not answer, or
+// knows none, is not asked first again, if there are others.
+func (l *life) heard(from, leader raft.ServerAddress) {
+	alone := len(l.acquaintances()) == 0
+	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sponsor
+	if leader != "" || l.sponsor == from && !alone {
+		l.sponsor = leader
+	}
 }
 
 // atLeader has the leader do something: local where this node is it, otherwise
@@ -102,12 +130,11 @@ func (l *life) tryLeader(ctx context.Context, q request, local func() (response,
 	}
 	a, err := l.calls.ask(ctx, to, q)
 	if err != nil {
+		l.heard(to, "")
 		return a, errors.Join(err, errUnknown)
 	}
-	if a.Leader != "" {
-		l.mu.Lock()
-		l.sponsor = raft.ServerAddress(a.Leader)
-		l.mu.Unlock()
+	if a.Leader != "" || a.NotLeader {
+		l.heard(to, raft.ServerAddress(a.Leader))
 	}
 	switch {
 	case a.Removed:

@@ -197,6 +197,42 @@ func TestWhoIsCutOffGrantsNothingAndTheOthersGoOn(t *testing.T) {
 	}
 }
 
+// The founder was let in by nobody, and Raft tells it of no leader once the others have
+// removed it and nothing that they sent before is on its way: it has to ask.
+func TestTheFounderComesBackThoughTheOthersHaveRemovedItMeanwhile(t *testing.T) {
+	inWorld(t, 4, func(t *testing.T, w *world) {
+		founder, others := w.leader(t)
+		w.isolate(founder, true)
+		id := founder.node.currentLife().id
+		eventually(t, "it is removed", time.Minute, func() bool { return !others[0].node.currentLife().isServer(id) })
+		time.Sleep(10 * time.Second)
+		w.net.reset(founder.net)
+		time.Sleep(time.Second) // who has dialled it by then has given up
+		w.isolate(founder, false)
+		w.whole(t)
+	})
+}
+
+// By the time that it is back, all whom the node knew have been replaced.
+func TestWhoIsCutOffUntilAllWhomHeKnewHaveGoneFindsTheFleet(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		lost, known := w.leader(t)
+		w.isolate(lost, true)
+		for i, old := range known {
+			fresh := w.start(string(rune('x' + i)))
+			w.isolate(lost, true)
+			eventually(t, "another one has come", time.Minute, func() bool { return fresh.node.Session() != nil })
+			time.Sleep(10 * time.Second) // it may vote
+			w.leave(old)
+			time.Sleep(10 * time.Second)
+		}
+		w.net.reset(lost.net)
+		time.Sleep(time.Second)
+		w.isolate(lost, false)
+		w.whole(t)
+	})
+}
+
 func TestALinkThatIsCutOneWayCostsNoElections(t *testing.T) {
 	for _, outwards := range []bool{true, false} {
 		t.Run(fmt.Sprintf("from the leader %v", outwards), func(t *testing.T) {

@@ -161,10 +161,17 @@ func (n *memoryNet) listen(e *endpoint) {
 
 func (n *memoryNet) remove(e *endpoint) {
 	n.mu.Lock()
-	var broken []*memoryConn
 	if n.at[e.name] == e {
 		delete(n.at, e.name)
 	}
+	n.mu.Unlock()
+	n.reset(e)
+}
+
+// reset breaks the connections of a process, and what is on its way is lost.
+func (n *memoryNet) reset(e *endpoint) {
+	n.mu.Lock()
+	var broken []*memoryConn
 	for c := range n.conns {
 		if c.end[0] == e || c.end[1] == e {
 			broken = append(broken, c)
