@@ -156,7 +156,7 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 	}
 	var old vfs.Stat
 	if replaces {
-		if old, err = dir.Stat(leaf); err != nil && !isAbsent(err) {
+		if old, err = vfs.StatNow(dir, leaf); err != nil && !isAbsent(err) {
 			return err
 		}
 	}

@@ -238,7 +238,7 @@ func (s *Store) loadSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, err
 
 // forget removes what is kept under the stamp of a file that is not an object
 // any more. Where that can be chosen it is called before the file itself goes:
-// then no later file can have the stamp yet.
+// then no later file can have the stamp yet. st has to be of vfs.StatNow.
 func (s *Store) forget(st vfs.Stat) error {
 	if st.Nlink > 1 {
 		return nil // somebody linked the file: it lives on under another name

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 )
@@ -49,4 +50,37 @@ func withMounted[T any](kinds map[string]func(t *testing.T) T, kind func(t *test
 		kinds[mounted] = kind
 	}
 	return kinds
+}
+
+// TestAFileThatSomebodyLinkedKeepsItsRecord deletes one of a file's two names, which is
+// known from a listing only: there it has one link to a client of SMB.
+func TestAFileThatSomebodyLinkedKeepsItsRecord(t *testing.T) {
+	if os.Getenv("SHOAL_TEST_MOUNTS") == "" {
+		t.Skip("no mounts of a file server")
+	}
+	ctx := t.Context()
+	next := mountedTree(t)
+	s, err := nasfs.Open(next())
+	must(t, err)
+	must(t, s.CreateBucket(ctx, object.Bucket{Name: bucket}))
+	must(t, putIn(ctx, s, "k", "content", nil))
+	_, want, err := read(ctx, s, "k")
+	must(t, err)
+	must(t, s.Close())
+	dir, err := next().Root.OpenDir(bucket)
+	must(t, err)
+	must(t, dir.Link("k", dir, "other"))
+	must(t, dir.Close())
+
+	cfg := next()
+	s = open(t, cfg)
+	dir, err = cfg.Root.OpenDir(bucket)
+	must(t, err)
+	_, err = dir.ReadDir()
+	must(t, err)
+	must(t, dir.Close())
+	must(t, drop(ctx, s, ref("k"), nil))
+	if _, etag, err := read(ctx, s, "other"); err != nil || etag != want {
+		t.Errorf("its other name has the ETag %s, %v; it was put with %s", etag, err, want)
+	}
 }

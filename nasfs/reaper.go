@@ -166,11 +166,17 @@ func (s *Store) removeTrash(name string) error {
 	return removeTree(s.trash, name, s.forget)
 }
 
+// emptyWait is how long a directory that is not empty though all in it was removed is left
+// before the next look; before each further one twice as long as before the last. That is
+// two seconds and more in all: an SMB server removes no file that a client has open, which
+// has that for a second after the last close.
+const emptyWait = 10 * time.Millisecond
+
 // removeTree removes a file, or a directory with all that is in it. It calls
 // forget, unless that is nil, with each file before it goes.
 func removeTree(parent vfs.Dir, name string, forget func(vfs.Stat) error) error {
 	const rounds = 8 // what is added meanwhile comes from calls that were under way: it ends
-	for range rounds {
+	for wait := emptyWait; wait < emptyWait<<rounds; wait *= 2 {
 		dir, err := parent.OpenDir(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -194,6 +200,7 @@ func removeTree(parent vfs.Dir, name string, forget func(vfs.Stat) error) error 
 		if !isTaken(err) {
 			return err
 		}
+		time.Sleep(wait)
 	}
 	return fmt.Errorf("%s does not become empty", name)
 }
@@ -218,7 +225,7 @@ func emptyDir(dir vfs.Dir, forget func(vfs.Stat) error) error {
 
 func removeFile(dir vfs.Dir, name string, forget func(vfs.Stat) error) error {
 	if forget != nil {
-		st, err := dir.Stat(name)
+		st, err := vfs.StatNow(dir, name)
 		if err == nil && st.Mode.IsRegular() {
 			err = forget(st)
 		}

@@ -348,7 +348,7 @@ func (t *tree) sessionGone(id string) bool {
 
 // statTemp describes a file of the session.
 func (s *Store) statTemp(name string) (vfs.Stat, error) {
-	st, err := s.session.Stat(name)
+	st, err := vfs.StatNow(s.session, name)
 	return st, s.ofSession(err)
 }
 

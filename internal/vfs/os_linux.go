@@ -369,6 +369,18 @@ func (d *osDir) Stat(path string) (Stat, error) {
 	return st, nil
 }
 
+// statNow is StatNow.
+func (d *osDir) statNow(name string) (st Stat, err error) {
+	if !d.tree.smb {
+		return d.Stat(name)
+	}
+	err = d.name("stat", name, func(fd int) error {
+		st, err = statAt(fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_FORCE_SYNC)
+		return err
+	})
+	return st, err
+}
+
 func (d *osDir) stat(path string) (Stat, error) {
 	if strings.IndexByte(path, '/') >= 0 {
 		fd, err := d.open(path, unix.O_PATH, 0)

@@ -194,6 +194,17 @@ func StatKnown(root Dir, path string) (Stat, error) {
 	return root.Stat(path)
 }
 
+// StatNow is dir.Stat of a name, for whom the number of links has to be true: to an SMB
+// client what it knows from a listing has one.
+func StatNow(dir Dir, name string) (Stat, error) {
+	if d, ok := dir.(interface {
+		statNow(name string) (Stat, error)
+	}); ok {
+		return d.statNow(name)
+	}
+	return dir.Stat(name)
+}
+
 // LetGo has this process not use what is at path below root, where that matters to
 // another one of this host which is about to replace it (Sharing.Others), until done is
 // called. Who has it open goes on by a link in the directory in, whose name begins with
