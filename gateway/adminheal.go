@@ -18,6 +18,9 @@ import (
 type Healer interface {
 	// Passes returns the last pass of each kind, under way or over.
 	Passes() ([]Pass, error)
+	// Due reports whether drives have come of which no pass has seen yet what they have
+	// missed.
+	Due() bool
 	// Ask asks for a pass of the kind Asked. It returns ErrHealing while another one is asked
 	// for or under way, unless it is to be taken instead of that.
 	Ask(ctx context.Context, p Pass, instead bool) error
@@ -200,7 +203,7 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 	}
 	standard, reduced := s.Parities()
 	return r.answerJSON(map[string]any{
-		"offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
+		"due": s.Healing != nil && s.Healing.Due(), "offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
 		"sc_parity": map[string]int{"STANDARD": standard, "REDUCED_REDUNDANCY": reduced}, "passes": passes,
 	})
 }

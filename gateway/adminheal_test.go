@@ -12,10 +12,13 @@ import (
 type healer struct {
 	passes []Pass
 	busy   bool
+	due    bool
 	ended  int
 }
 
 func (h *healer) Passes() ([]Pass, error) { return h.passes, nil }
+
+func (h *healer) Due() bool { return h.due }
 
 func (h *healer) Ask(_ context.Context, p Pass, instead bool) error {
 	if h.busy && !instead {

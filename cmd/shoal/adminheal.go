@@ -100,6 +100,9 @@ func lacking(h *adminclient.Healing) string {
 	if n := len(h.Away); n > 0 {
 		return plural(n, "drive") + " away, and missing what is stored now"
 	}
+	if h.Due {
+		return "drives have come, and what they have missed is looked for"
+	}
 	var last *adminclient.Pass // what one has left the next one looks at as well
 	for i := range h.Passes {
 		if p := &h.Passes[i]; (p.Kind == "missed" || p.Kind == "everything") && (last == nil || last.Told.Before(p.Told)) {

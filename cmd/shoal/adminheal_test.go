@@ -13,10 +13,13 @@ import (
 type shownHealer struct {
 	passes []gateway.Pass
 	asked  []gateway.Pass
+	due    bool
 	ended  bool
 }
 
 func (h *shownHealer) Passes() ([]gateway.Pass, error) { return h.passes, nil }
+
+func (h *shownHealer) Due() bool { return h.due }
 
 func (h *shownHealer) Ask(_ context.Context, p gateway.Pass, instead bool) error {
 	if len(h.asked) > 0 && !instead {
@@ -53,6 +56,11 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	healing = false
 	h.passes[0].Ended = now
 	c.does("heal")
+	h.due = true
+	if _, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "what they have missed is looked for") {
+		t.Errorf("exit %d, %s", code, said)
+	}
+	h.due = false
 	online = false // since the last pass, and there is none while it is away
 	if out, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "1 drive away") || !strings.Contains(out, "drive away: /mnt/a") {
 		t.Errorf("exit %d, %s\n%s", code, said, out)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,8 +20,10 @@ type passes struct {
 	alone bool // nobody else asks: how far a pass is needs not be written
 	now   func() time.Time
 
-	mu  sync.Mutex
-	own map[gateway.PassKind]gateway.Pass // as this process has told them last
+	mu   sync.Mutex
+	own  map[gateway.PassKind]gateway.Pass // as this process has told them last
+	came time.Time                         // when drives came last; zero: that was seen to
+	over map[string]bool                   // tokens of passes that had ended by then
 }
 
 func newPasses(kept records, alone bool) *passes {
@@ -57,6 +60,45 @@ func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
 		p = own
 	}
 	return p, err
+}
+
+// dueFor is how long a pass that drives call for by coming is said to be due: if there was
+// none by then, it was over before it was known that they have come.
+const dueFor = time.Minute
+
+// arrived notes that drives have come, as far as this process knows just now.
+func (ps *passes) arrived() {
+	over := ps.ended()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.came, ps.over = ps.now(), over
+}
+
+// ended returns the tokens of the passes over what drives lack that have ended.
+func (ps *passes) ended() map[string]bool {
+	tokens := make(map[string]bool)
+	for _, kind := range []gateway.PassKind{gateway.Missed, gateway.Everything} {
+		if p, err := ps.last(kind); err == nil && !p.Ended.IsZero() {
+			tokens[p.Token] = true
+		}
+	}
+	return tokens
+}
+
+// Due implements gateway.Healer. A pass that was under way when drives came tells by itself
+// which ones it has missed.
+func (ps *passes) Due() bool {
+	ended := ps.ended()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.came.IsZero() {
+		return false
+	}
+	maps.DeleteFunc(ended, func(token string, _ bool) bool { return ps.over[token] })
+	if len(ended) > 0 || ps.now().Sub(ps.came) > dueFor {
+		ps.came = time.Time{}
+	}
+	return !ps.came.IsZero()
 }
 
 // Passes implements gateway.Healer.

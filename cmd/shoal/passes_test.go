@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,37 @@ func TestAPassThatIsAskedForIsMade(t *testing.T) {
 		}
 		if p := k.expect(t, gateway.Everything, ""); p.Names < 3 || p.Ended.IsZero() {
 			t.Errorf("over everything it is %+v", p)
+		}
+	})
+}
+
+func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, joined := openKeeper(t, true), atomic.Int64{}
+		k.stands = func() standing { return standing{joined: int(joined.Load())} }
+		end := k.keep(t.Context())
+		if time.Sleep(wholeAgain); k.passes.Due() {
+			t.Error("a pass is due of a new set")
+		}
+		joined.Add(1)
+		if time.Sleep(2 * watchEvery); !k.passes.Due() {
+			t.Error("nobody has looked for what the drive has missed, and none is to")
+		}
+		if time.Sleep(2 * wholeLook); k.passes.Due() {
+			t.Errorf("a pass is still due: the last one was %+v", k.expect(t, gateway.Missed, ""))
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+		end = k.keep(t.Context()) // what it missed while nobody was there is not known
+		if time.Sleep(2 * watchEvery); !k.passes.Due() {
+			t.Error("no pass is due after a start")
+		}
+		if time.Sleep(2 * dueFor); k.passes.Due() {
+			t.Error("a pass is due for ever")
+		}
+		if err := end(); err != nil {
+			t.Error(err)
 		}
 	})
 }

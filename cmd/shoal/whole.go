@@ -83,12 +83,30 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/scrub", k.read) }) // it takes long, and healing must not wait for it
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/asked", k.serve) })
 	running.Go(func() { k.mend(ctx) })
+	running.Go(func() { k.watch(ctx) })
 	return func() error {
 		cancel()
 		running.Wait()
 		return nil
 	}
 }
+
+// watch notes when drives come: before any pass does that they call for, which is longer in
+// coming than watchEvery. So do all drives when a process begins, unless the set is new.
+func (k *keeper) watch(ctx context.Context) {
+	if len(k.passes.ended()) > 0 {
+		k.passes.arrived()
+	}
+	for joined := k.stands().joined; ctx.Err() == nil; lock.Pause(ctx, watchEvery) {
+		if now := k.stands().joined; now != joined {
+			joined = now
+			k.passes.arrived()
+		}
+	}
+}
+
+// watchEvery is how often it is looked whether drives have come.
+const watchEvery = 100 * time.Millisecond
 
 // mendAgain is how long an object that was mended is not mended again: a shard that cannot be
 // made anew would be read without end.
