@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/shoal-storage/shoal/internal/limits"
+	"github.com/shoal-storage/shoal/internal/md5lanes"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -36,7 +37,8 @@ type body struct {
 	want       string           // raw value of the checksum, or ""
 	trailer    string           // name of the trailer that will tell want, or ""
 
-	whole  bool // everything came and held
+	lane   *md5lanes.Sum // sums.md5, if it is one
+	whole  bool          // everything came and held
 	failed error
 	digest object.Digest
 }
@@ -85,6 +87,9 @@ type bodyOptions struct {
 	limit     int64            // bytes of content that are accepted
 }
 
+// lanesFrom is from how many bytes on the MD5 of content is worth a lane.
+const lanesFrom = 512 << 10
+
 // openBody returns the body of the request. Malformed declarations are found
 // before the first byte is read.
 func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
@@ -108,6 +113,14 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 	if c := clientConn(r.ctx.Conn()); c != nil {
 		c.reading.Store(true)
 	}
+	switch {
+	case opt.plain && b.wantMD5 == nil:
+	case b.size < lanesFrom:
+		b.sums.md5 = md5.New() //nolint:gosec // as above
+	default:
+		b.lane = s.lanes.Open()
+		b.sums.md5 = b.lane
+	}
 	r.body = b
 	return b, nil
 }
@@ -130,7 +143,7 @@ func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
 // declare reads what the headers say about the content.
 func (b *body) declare(opt bodyOptions) error {
-	if err := b.declareMD5(opt); err != nil {
+	if err := b.declareMD5(); err != nil {
 		return err
 	}
 	if !opt.foreign {
@@ -141,16 +154,13 @@ func (b *body) declare(opt bodyOptions) error {
 	return b.declarePayload()
 }
 
-func (b *body) declareMD5(opt bodyOptions) error {
+func (b *body) declareMD5() error {
 	if b.r.hasHeader("Content-MD5") {
 		sum, err := base64.StdEncoding.DecodeString(b.r.header("Content-MD5"))
 		if err != nil || len(sum) != md5.Size {
 			return errInvalidDigest.detailed("Content-MD5", b.r.header("Content-MD5"))
 		}
 		b.wantMD5 = sum
-	}
-	if !opt.plain || b.wantMD5 != nil {
-		b.sums.md5 = md5.New() //nolint:gosec // as above
 	}
 	return nil
 }
@@ -223,6 +233,13 @@ func (b *body) Digest() object.Digest { return b.digest }
 // received returns how many bytes came over the wire.
 func (b *body) received() int64 { return b.wire.read }
 
+// close gives back what the body took, when no more is read.
+func (b *body) close() {
+	if b != nil && b.lane != nil {
+		b.lane.Close()
+	}
+}
+
 // Read reads content. After an error it returns that error for ever.
 func (b *body) Read(p []byte) (int, error) {
 	if b.failed != nil {
@@ -254,6 +271,7 @@ func (b *body) verify() error {
 		return err
 	}
 	b.digest = b.sums.digest()
+	b.close()
 	if err := b.verifySHA256(); err != nil {
 		return err
 	}

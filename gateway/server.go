@@ -26,6 +26,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/limits"
 	"github.com/shoal-storage/shoal/internal/logs"
+	"github.com/shoal-storage/shoal/internal/md5lanes"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/openid"
 	"github.com/shoal-storage/shoal/internal/sealing"
@@ -241,6 +242,7 @@ type Server struct {
 	ids      *requestIDs
 	verifier sigv4.Verifier
 	parsed   parsedDocuments
+	lanes    md5lanes.Lanes // for the MD5 of large bodies
 	limiter  *limits.Limiter
 	failures *throttle.Throttle
 	minio    *minioCounts
@@ -351,6 +353,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)
 	s.awaitTests(ctx)
 	s.cancel()
+	s.lanes.Close()
 	return err
 }
 
@@ -587,6 +590,7 @@ func (s *Server) lingerOn(ctx *fasthttp.RequestCtx) {
 // finish logs and counts the request and gives back its slot. A body that is
 // still to be sent is counted by its declared length.
 func (s *Server) finish(r *request) {
+	r.body.close()
 	if r.release != nil {
 		r.release()
 		r.release = nil
