@@ -1,6 +1,7 @@
 package nasfs_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,5 +83,35 @@ func TestAFileThatSomebodyLinkedKeepsItsRecord(t *testing.T) {
 	must(t, drop(ctx, s, ref("k"), nil))
 	if _, etag, err := read(ctx, s, "other"); err != nil || etag != want {
 		t.Errorf("its other name has the ETag %s, %v; it was put with %s", etag, err, want)
+	}
+}
+
+// TestADownloadGoesOnWhateverBecomesOfItsObject opens an object that is then deleted, or
+// makes way for a key below it, and can be opened again meanwhile.
+func TestADownloadGoesOnWhateverBecomesOfItsObject(t *testing.T) {
+	if os.Getenv("SHOAL_TEST_MOUNTS") == "" {
+		t.Skip("no mounts of a file server")
+	}
+	ctx := t.Context()
+	s := open(t, mountedTree(t)())
+	must(t, s.CreateBucket(ctx, object.Bucket{Name: bucket}))
+	content := strings.Repeat("content ", 1<<17)
+	for _, key := range []string{"deleted", "above"} {
+		must(t, putIn(ctx, s, key, content, nil))
+		h, err := s.Open(ctx, ref(key))
+		must(t, err)
+		if key == "deleted" {
+			must(t, drop(ctx, s, ref(key), nil))
+		} else {
+			must(t, putIn(ctx, s, key+"/below", "x", nil))
+			if text, _, err := read(ctx, s, key); err != nil || text != content {
+				t.Errorf("the object that is open is read again as %d bytes, %v", len(text), err)
+			}
+		}
+		got, err := io.ReadAll(h.Range(0, h.Info().Size))
+		if err != nil || string(got) != content {
+			t.Errorf("%s: %d bytes, %v", key, len(got), err)
+		}
+		must(t, h.Close())
 	}
 }
