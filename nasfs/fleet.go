@@ -77,7 +77,10 @@ func OpenFleet(ctx context.Context, cfg Config, sessions Sessions) (*Fleet, erro
 	}
 	t.fleet = true
 	first := &Store{tree: t}
-	if err = first.begin(); err == nil {
+	if err = t.lease(dirLease(context.WithoutCancel(ctx), sessions)); err == nil {
+		err = first.begin()
+	}
+	if err == nil {
 		err = first.join(ctx, sessions)
 	}
 	if err != nil {

@@ -191,10 +191,14 @@ func (s *Store) removeSession() error {
 // close closes what openTree and begin have opened.
 func (t *tree) close() error {
 	t.closeOwn()
-	if t.cfg.Root == nil {
-		return t.root.Close()
+	var err error
+	if t.root != t.bare {
+		err = t.root.Close()
 	}
-	return nil
+	if t.cfg.Root == nil {
+		err = errors.Join(err, t.bare.Close())
+	}
+	return err
 }
 
 // bound grants the leases of one session only. What is staged in a session's
@@ -240,7 +244,7 @@ func (t *tree) openSession(id string) (vfs.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := t.root.OpenDir(sessionsDir + "/" + generation + "/" + name)
+	dir, err := t.bare.OpenDir(sessionsDir + "/" + generation + "/" + name)
 	if err != nil {
 		return nil, fmt.Errorf("open session %s: %w", id, err)
 	}

@@ -42,6 +42,7 @@ type tree struct {
 	cfg        Config
 	log        *slog.Logger
 	root       vfs.Dir
+	bare       vfs.Dir // root without leases on directories: for those that nobody else changes
 	reads      vfs.Dir // root, or another mount of it: where what is read is opened
 	trash      vfs.Dir // what is to be removed
 	stamps     stampDirs

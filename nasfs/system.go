@@ -124,6 +124,7 @@ func openTree(cfg Config, open func(path string) (vfs.Dir, error)) (*tree, error
 			return nil, object.E("open", cfg.Path, kindOf(err), err)
 		}
 	}
+	t.bare = t.root
 	if t.reads = cfg.ReadRoot; t.reads == nil {
 		t.reads = t.root
 	}
@@ -139,8 +140,11 @@ func (s *Store) abandonOpen() {
 	if s.claim != nil {
 		closeFile(s.claim)
 	}
-	if s.cfg.Root == nil {
+	if s.root != s.bare {
 		closeDir(s.root)
+	}
+	if s.cfg.Root == nil {
+		closeDir(s.bare)
 	}
 }
 

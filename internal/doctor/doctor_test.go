@@ -32,7 +32,7 @@ func TestMountsAreFoundAndJudged(t *testing.T) {
 		"/mnt/my nas/bucket": {"nfs4", OK, "nas:/export", "mounted"},
 		"/mnt/my nasty":      {"ext4", OK, "", "nas:/export"},
 		"/mnt/old":           {"nfs", Bad, "soft", "lookupcache"},
-		"/mnt/none":          {"nfs", Info, "version 3", "lookupcache"},
+		"/mnt/none":          {"nfs", Info, "version 3; lookupcache", "soft"},
 		"/mnt/asks":          {"nfs4", Info, "lookupcache", "version"},
 		"/mnt/smb/x":         {"cifs", Warn, "SMB", "NFS"},
 		"/mnt/ro":            {"xfs", Bad, "read-only", "NFS"},

@@ -137,12 +137,6 @@ func lacks(name string) func(Mount) bool {
 	return func(m Mount) bool { _, set := m.option(name); return !set }
 }
 
-// asksInVain holds of a mount that asks for names where Shoal does so anyway. With
-// version 3 of NFS that is of use.
-func asksInVain(m Mount) bool {
-	return has("lookupcache", "none", "pos", "positive")(m) && !has("vers", "3")(m)
-}
-
 func smb() []string { return []string{"cifs", "smb3"} }
 
 func rules(m Mount) []rule {
@@ -155,12 +149,12 @@ func rules(m Mount) []rule {
 		{nfs(), has("nocto"), Finding{Severity: Bad, Found: "nocto", Effect: "A file that was opened may be an older one for a long time.", Cure: line}},
 		{nfs(), has("vers", "2"), Finding{Severity: Bad, Found: "NFS version 2", Effect: "Files end at 2 GiB, and several gateways cannot share it.", Cure: line}},
 		{nfs(), has("vers", "3"), Finding{
-			Severity: Info, Found: "NFS version 3", Effect: "Each change waits up to 20 ms for the server's clock, so that other gateways see it; two that change one directory without a pause can miss a change unless it is mounted with lookupcache=none. Metadata goes into files of its own.", Cure: line,
+			Severity: Info, Found: "NFS version 3", Effect: "Each change waits up to 10 ms for the server's clock, so that other gateways see it, and those that change one directory wait for one another. Metadata goes into files of its own.", Cure: line,
 		}},
 		{nfs(), has("vers", "4.0"), Finding{Severity: Warn, Found: "NFS version 4.0", Effect: "After a lost answer the client repeats what was done, and has to find out what happened.", Cure: line}},
 		{nfs(), has("vers", "4.1"), Finding{Severity: Info, Found: "NFS version 4.1", Effect: "Metadata goes into files of its own: version 4.2 has extended attributes, and copies inside the server.", Cure: line}},
 		{nfs(), has("noac"), Finding{Severity: Warn, Found: "noac", Effect: "Every look at a file asks the server; Shoal asks where it has to without that.", Cure: line}},
-		{nfs(), asksInVain, Finding{Severity: Info, Found: "lookupcache", Effect: "Names are asked for more often than is needed; Shoal asks where it has to without that.", Cure: line}},
+		{nfs(), has("lookupcache", "none", "pos", "positive"), Finding{Severity: Info, Found: "lookupcache", Effect: "Names are asked for more often than is needed; Shoal asks where it has to without that.", Cure: line}},
 	}, otherRules(m))
 }
 

@@ -210,6 +210,15 @@ func (d *faultDir) join(path string) string {
 	return d.path + "/" + path
 }
 
+// leased is Leased.
+func (d *faultDir) leased(lease Lease) (Dir, error) {
+	root, err := Leased(d.d, lease)
+	if err != nil || root == d.d {
+		return d, err
+	}
+	return &faultDir{f: d.f, d: root, path: d.path}, nil
+}
+
 func (d *faultDir) call(op Op, path string) OpCall { return OpCall{Op: op, Path: d.join(path)} }
 
 // OpenDir implements Dir.

@@ -115,6 +115,7 @@ type osDir struct {
 	path  string      // its path from the root when it was opened; "" for the root
 	root  bool        // of a tree that OpenShared opened
 	mere  bool        // a path, which cannot be synced; on NFS nothing has to be
+	lease Lease       // nil: nobody else changes what is opened beneath it
 	asked atomic.Bool // opening it has asked the server, and nothing was asked since
 	refs  atomic.Int64
 }
@@ -188,7 +189,7 @@ func (d *osDir) OpenDir(path string) (Dir, error) {
 	if err != nil {
 		return nil, pathError("open directory", path, err)
 	}
-	opened := &osDir{tree: d.tree, fd: fd, path: d.pathTo(path)}
+	opened := &osDir{tree: d.tree, fd: fd, path: d.pathTo(path), lease: d.lease}
 	opened.asked.Store(d.tree.sharing != sharedKernel)
 	return opened, nil
 }
@@ -216,38 +217,49 @@ func (d *osDir) openFile(path string, by opener) (File, error) {
 
 // Create implements Dir.
 func (d *osDir) Create(name string, perm fs.FileMode) (File, error) {
-	if err := checkName(name); err != nil {
-		return nil, pathError("create", name, err)
-	}
-	fd, err := d.open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NONBLOCK, uint32(perm.Perm()))
+	created := -1
+	err := d.name("create", name, func(fd int) error {
+		return d.changing(fd, func() (err error) {
+			created, err = d.open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NONBLOCK, uint32(perm.Perm()))
+			return err
+		})
+	})
 	if err != nil {
-		return nil, pathError("create", name, err)
+		return nil, err
 	}
-	return &osFile{tree: d.tree, fd: fd, name: name, unsure: d.tree.smb}, nil
+	return &osFile{tree: d.tree, fd: created, name: name, unsure: d.tree.smb}, nil
 }
 
 // Mkdir implements Dir.
 func (d *osDir) Mkdir(path string, perm fs.FileMode) error {
 	return d.at("make directory", path, func(fd int, name string) error {
-		return unix.Mkdirat(fd, name, uint32(perm.Perm()))
+		return d.changing(fd, func() error { return unix.Mkdirat(fd, name, uint32(perm.Perm())) })
 	})
 }
 
 // Remove implements Dir.
 func (d *osDir) Remove(name string) error {
-	return d.name("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, 0) })
+	return d.unlink("remove", name, 0)
 }
 
 // Rmdir implements Dir.
 func (d *osDir) Rmdir(name string) error {
-	return d.name("remove directory", name, func(fd int) error { return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR) })
+	return d.unlink("remove directory", name, unix.AT_REMOVEDIR)
+}
+
+func (d *osDir) unlink(op, name string, flags int) error {
+	return d.name(op, name, func(fd int) error {
+		return d.changing(fd, func() error { return unix.Unlinkat(fd, name, flags) })
+	})
 }
 
 // Rename implements Dir.
 func (d *osDir) Rename(oldname string, to Dir, newname string) error {
 	return d.pair("rename", oldname, to, newname, func(from int, into *osDir) error {
 		rename := func() error {
-			return d.pinned(from, oldname, func() error { return unix.Renameat(from, oldname, into.fd, newname) })
+			return d.pinned(from, oldname, func() error {
+				return d.changingBoth(into, func() error { return unix.Renameat(from, oldname, into.fd, newname) })
+			})
 		}
 		if g := d.tree.guard; g != nil {
 			return g.replace(&move{from, oldname, into.fd, newname, into.pathTo(newname), rename})
@@ -262,7 +274,7 @@ func (d *osDir) Link(oldname string, to Dir, newname string) error {
 		if lock := d.look(oldname); lock != nil {
 			defer lock.RUnlock()
 		}
-		return unix.Linkat(from, oldname, into.fd, newname, 0)
+		return into.changing(into.fd, func() error { return unix.Linkat(from, oldname, into.fd, newname, 0) })
 	})
 }
 
@@ -465,7 +477,7 @@ func (d *osDir) itself(op string, call func() error) error {
 		return pathError(op, ".", err)
 	}
 	defer func() { _ = d.leave() }() // as above
-	if err := retryErr(call); err != nil {
+	if err := retryErr(func() error { return d.changing(d.fd, call) }); err != nil {
 		return pathError(op, ".", err)
 	}
 	return nil
@@ -484,7 +496,7 @@ func (d *osDir) Sync() error {
 	}
 	switch {
 	case err == nil && d.tree.tells():
-		if err = d.tree.tell(d.fd); err == nil {
+		if err = d.tell(); err == nil {
 			return nil
 		}
 	case err == nil:

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,11 +74,6 @@ func IsRouted(root Dir) (stale time.Duration, routed bool) {
 func SeesByTime(root Dir) bool {
 	d, ok := root.(*osDir)
 	return ok && d.tree.sharing == sharedAskTime
-}
-
-// tells reports whether Sync has to see to it that a change shows by time.
-func (t *tree) tells() bool {
-	return t.sharing == sharedAskTime || t.byTime != nil && t.byTime()
 }
 
 // sharing returns how what m shows can be shared.
@@ -255,7 +249,7 @@ func (d *osDir) openTarget(path string) (Dir, Stat, error) {
 		closePath(fd)
 		return nil, Stat{}, pathError("stat", path, err)
 	}
-	return &osDir{tree: d.tree, fd: fd, path: d.pathTo(path), mere: true}, st, nil
+	return &osDir{tree: d.tree, fd: fd, path: d.pathTo(path), mere: true, lease: d.lease}, st, nil
 }
 
 // ask makes the kernel ask the server what the directory at fd is now.
@@ -379,16 +373,6 @@ func (t *tree) openPath(at int, name string) (int, error) {
 	return t.openRun(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 }
 
-// tellWait is how long tell waits between two looks. The clocks of file servers
-// go on in steps of 1 to 10 ms.
-const tellWait = time.Millisecond
-
-// tellSteps is in how many steps of that clock tell has to be first.
-const tellSteps = 2
-
-// tellTries bounds how long tell waits: for a server without a clock.
-const tellTries = 1000
-
 // pinned is rename for a client of a file server, which is told that there is nothing if
 // the directory is gone that the file was to be moved to. One of NFS takes that for the
 // file, and does not ask for its name again before the directory changes that it is in;
@@ -400,103 +384,6 @@ func (d *osDir) pinned(from int, oldname string, rename func() error) error {
 		}
 	}
 	return rename()
-}
-
-// tell gives a directory a time of change that no client has seen together with an
-// earlier state of it. Each look is behind what was changed here before.
-//
-// A client that changes the directory itself takes the time of that for its own, and
-// does not look what else was changed, if the time before is the one that it knows. If
-// it does so first in a step of the server's clock, that step's time tells it nothing.
-// So what counts is a step in which nobody was first, by a look just before; and as
-// somebody may be in between, it takes two. That is no proof: see the known limits of
-// package nasfs.
-func tell(fd int) error {
-	seen, err := changeTime(fd)
-	if err != nil {
-		return err
-	}
-	first, steps := true, 0
-	for range tellTries {
-		now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
-		if err := retryErr(func() error { return unix.UtimesNanoAt(fd, "", now, unix.AT_EMPTY_PATH) }); err != nil {
-			return err
-		}
-		own, err := changeTime(fd)
-		if err != nil {
-			return err
-		}
-		if first && !own.Equal(seen) {
-			if steps++; steps == tellSteps {
-				return nil
-			}
-		}
-		time.Sleep(tellWait)
-		if seen, err = changeTime(fd); err != nil {
-			return err
-		}
-		first = seen.Equal(own)
-	}
-	return errors.New("the file server's clock stands still, or the directory changes too often")
-}
-
-// rounds has each directory be told of once at a time, for all that was changed in it
-// before: or those who tell would keep each other from being first.
-type rounds struct {
-	mu   sync.Mutex
-	last map[uint64]*round // by inode: that is under way, or waits for one that is
-}
-
-type round struct {
-	begun bool // what is changed now it may not tell
-	done  chan struct{}
-	err   error // when done
-}
-
-// join tells of a directory, or waits for who does so.
-func (r *rounds) join(inode uint64, tell func() error) error {
-	r.mu.Lock()
-	last := r.last[inode]
-	if last != nil && !last.begun {
-		r.mu.Unlock()
-		<-last.done
-		return last.err
-	}
-	own := &round{done: make(chan struct{})}
-	if r.last == nil {
-		r.last = make(map[uint64]*round)
-	}
-	r.last[inode] = own
-	r.mu.Unlock()
-	if last != nil {
-		<-last.done
-	}
-	r.mu.Lock()
-	own.begun = true
-	r.mu.Unlock()
-	own.err = tell()
-	r.mu.Lock()
-	if r.last[inode] == own {
-		delete(r.last, inode)
-	}
-	r.mu.Unlock()
-	close(own.done)
-	return own.err
-}
-
-// tell is tell of the directory at fd, together with others who have changed it.
-func (t *tree) tell(fd int) error {
-	st, err := statKnown(fd)
-	if err != nil {
-		return err
-	}
-	return t.telling.join(st.Ino, func() error { return tell(fd) })
-}
-
-// changeTime asks the server when a directory was changed.
-func changeTime(fd int) (time.Time, error) {
-	st, err := statAt(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC)
-	return st.Ctime, err
 }
 
 // mountPoint is a line of /proc/self/mountinfo (proc(5)).

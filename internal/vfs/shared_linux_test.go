@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -253,11 +252,17 @@ func TestAnotherClientsChangesAreSeen(t *testing.T) {
 // change is not taken for one at which it knew what is there.
 func TestAnotherClientsChangesAreSeenByOneThatChangesTheDirectoryToo(t *testing.T) {
 	a, b := clients(t)
-	if m, err := b.(*osDir).mountPoint(); err == nil && SeesByTime(b) && !m.has("lookupcache=none") {
-		t.Skip("a client of NFSv3 that remembers names: the known limits of package nasfs")
-	}
 	for _, dir := range []string{"top", "top/stage", "top/other", "top/dir"} {
 		must(t, a.Mkdir(dir, 0o700))
+	}
+	var leases dirLeases
+	leased := func(d Dir) Dir {
+		root, err := Leased(d, leases.lease)
+		must(t, err)
+		if root != d {
+			t.Cleanup(func() { must(t, root.Close()) })
+		}
+		return root
 	}
 	open := func(d Dir, path string) Dir {
 		dir, err := d.OpenDir(path)
@@ -265,8 +270,8 @@ func TestAnotherClientsChangesAreSeenByOneThatChangesTheDirectoryToo(t *testing.
 		t.Cleanup(func() { must(t, dir.Close()) })
 		return dir
 	}
-	o := &onlooker{writer: a, reader: b, stage: open(a, "top/stage"), dir: "top/dir"}
-	other, dir := open(b, "top/other"), open(b, "top/dir")
+	o := &onlooker{writer: leased(a), reader: b, stage: open(a, "top/stage"), dir: "top/dir"}
+	other, dir := open(b, "top/other"), open(leased(b), "top/dir")
 	create(t, other, "its")
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -502,41 +507,5 @@ func TestWhatARenameInVainIntoWhatAnotherClientRemovedWasAboutIsStillThere(t *te
 		if got := inode(t, client, "top/dir/name"); got != want {
 			t.Errorf("%s finds inode %d and not %d", who, got, want)
 		}
-	}
-}
-
-// TestWhatIsChangedWhileADirectoryIsToldOfIsToldInTheNextRound: one round is for all who
-// have changed it before that began.
-func TestWhatIsChangedWhileADirectoryIsToldOfIsToldInTheNextRound(t *testing.T) {
-	var r rounds
-	begun, goOn := make(chan struct{}), make(chan struct{})
-	first := make(chan error, 1)
-	go func() {
-		first <- r.join(1, func() error {
-			close(begun)
-			<-goOn
-			return nil
-		})
-	}()
-	<-begun
-	failed := errors.New("failed")
-	outcomes := make(chan error, 5)
-	var told atomic.Int32
-	for range cap(outcomes) {
-		go func() { outcomes <- r.join(1, func() error { told.Add(1); return failed }) }()
-	}
-	must(t, r.join(2, func() error { return nil })) // another directory waits for nobody
-	close(goOn)
-	must(t, <-first)
-	for range cap(outcomes) {
-		if err := <-outcomes; !errors.Is(err, failed) {
-			t.Errorf("who joined is told %v", err)
-		}
-	}
-	if told.Load() == 0 {
-		t.Error("the first round was taken for what was changed after it had begun")
-	}
-	if len(r.last) > 0 {
-		t.Errorf("left are %v", r.last)
 	}
 }

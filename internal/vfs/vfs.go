@@ -218,6 +218,25 @@ func LetGo(root Dir, path string, in Dir, name string) (done func()) {
 	return func() {}
 }
 
+// Lease waits until a lease of the fleet is held on directories, which their inodes
+// name: alone, or together with all who do not ask to be alone. giveBack gives it back;
+// its error says that it was lost before, so that others may not have been kept out.
+type Lease func(alone bool, dirs ...uint64) (giveBack func() error, err error)
+
+// Leased returns a handle of a root that OpenShared opened, to be closed as well, for
+// directories that other gateways change too. Where clients know a directory by the time
+// of its last change, a directory opened beneath it is changed under a lease, and its Sync
+// makes that visible under one that nobody else has: or a client that changes it at the same
+// time could miss what others have done. It returns root itself where nobody needs that.
+func Leased(root Dir, lease Lease) (Dir, error) {
+	if d, ok := root.(interface {
+		leased(lease Lease) (Dir, error)
+	}); ok {
+		return d.leased(lease)
+	}
+	return root, nil
+}
+
 // OpenTarget opens a directory for new files, which have no other name, to be
 // renamed into it. Where others change the tree it costs a question less than
 // OpenDir: of what it shows, and of the Stat, in which only mode and owner count, it
