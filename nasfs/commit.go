@@ -38,7 +38,7 @@ func (s *Store) publish(p *publication) error {
 		return err
 	}
 	for range maxTries {
-		if err = s.tryPublish(p); isUnknown(err) || !errors.Is(err, errAgain) && !errors.Is(err, syscall.ESTALE) {
+		if err = retryStaleErr(func() error { return s.tryPublish(p) }); isUnknown(err) || !errors.Is(err, errAgain) {
 			return err
 		}
 	}

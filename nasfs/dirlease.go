@@ -20,9 +20,10 @@ const (
 // errHeldTooLong says that the others did not wait for the holder of a lease.
 var errHeldTooLong = errors.New("lease on a directory held for too long")
 
-// lease has the directories of the tree be changed under leases.
-func (t *tree) lease(lease vfs.Lease) error {
-	root, err := vfs.Leased(t.bare, lease)
+// lease has the directories of the tree be changed under leases of a fleet.
+func (t *tree) lease(ctx context.Context, locker lock.Locker) error {
+	t.making = makingLease(ctx, locker)
+	root, err := vfs.Leased(t.bare, dirLease(ctx, locker))
 	if err != nil {
 		return err
 	}
@@ -65,5 +66,47 @@ func dirLease(ctx context.Context, locker lock.Locker) vfs.Lease {
 		}, nil
 	}
 }
+
+// makingLease grants leases on directories that are made: alone to who makes one, until all
+// others must see it, and together to those who have put something into it and wait for that.
+func makingLease(ctx context.Context, locker lock.Locker) func(mode lock.Mode, paths ...string) (lock.Lease, error) {
+	return func(mode lock.Mode, paths ...string) (lock.Lease, error) {
+		waiting, stop := context.WithTimeout(ctx, dirLeaseWait)
+		defer stop()
+		names := make([]string, len(paths))
+		for i, path := range paths {
+			names[i] = makingLock(path)
+		}
+		return locker.Acquire(waiting, mode, names...)
+	}
+}
+
+// make makes a directory and makes that known, where it matters under its lease.
+func (t *tree) make(path string, fn func() error) error {
+	if !vfs.TellsByTime(t.root) {
+		return fn()
+	}
+	held, err := t.making(lock.Exclusive, path)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	return fn()
+}
+
+// awaitMade waits until all gateways must see directories that are there.
+func (t *tree) awaitMade(paths ...string) error {
+	if len(paths) == 0 || !vfs.TellsByTime(t.root) {
+		return nil
+	}
+	held, err := t.making(lock.Shared, paths...)
+	if err != nil {
+		return err
+	}
+	held.Release()
+	return nil
+}
+
+func makingLock(path string) string { return "m/" + path }
 
 func dirLock(inode uint64) string { return "d/" + strconv.FormatUint(inode, 16) }

@@ -77,7 +77,7 @@ func OpenFleet(ctx context.Context, cfg Config, sessions Sessions) (*Fleet, erro
 	}
 	t.fleet = true
 	first := &Store{tree: t}
-	if err = t.lease(dirLease(context.WithoutCancel(ctx), sessions)); err == nil {
+	if err = t.lease(context.WithoutCancel(ctx), sessions); err == nil {
 		err = first.begin()
 	}
 	if err == nil {

@@ -325,10 +325,11 @@ type table struct {
 	sequence atomic.Uint64
 	mu       sync.Mutex
 	names    map[string]*holders
-	changed  chan struct{} // closed when something was given back
-	ended    []string      // the names that exclusive leases were on that were given back, in order
-	gap      int           // marks of before say nothing
-	untold   func() bool   // whether a name is left out that is to be told of; nil: none is
+	changed  chan struct{}                   // closed when something was given back
+	ended    []string                        // the names that exclusive leases were on that were given back, in order
+	gap      int                             // marks of before say nothing
+	asked    func(l *fakeLease, name string) // unless nil, of each lease that is asked for
+	untold   func() bool                     // whether a name is left out that is to be told of; nil: none is
 }
 
 type holders struct {
@@ -343,6 +344,9 @@ func newTable() *table {
 // take waits for one name. A zombie that was fenced is granted it at once, by
 // itself: it does not know that others may have it by now.
 func (t *table) take(ctx context.Context, l *fakeLease, name string) error {
+	if t.asked != nil {
+		t.asked(l, name)
+	}
 	waiting := 0
 	defer func() { t.with(name, func(h *holders) { h.waiting -= waiting }) }()
 	for {

@@ -226,20 +226,30 @@ func (s *Store) makeHistory(ref object.Ref) (*history, error) {
 	case h.own.dir == nil:
 		return nil, errAgain // removed as it was empty, with the last version of another key
 	}
+	if err := s.awaitMade(historyDirs(path)...); err != nil {
+		return nil, err
+	}
 	return h, h.openIndex()
 }
 
 // makeHistoryDirs makes the directory of a history and those above it.
 func (s *Store) makeHistoryDirs(path string) error {
-	for i := len(versionsDir) + 1; i <= len(path); i++ {
-		if i < len(path) && path[i] != '/' {
-			continue
-		}
-		if err := s.makeHistoryDir(path[:i]); err != nil {
+	for _, dir := range historyDirs(path) {
+		if err := s.makeHistoryDir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// historyDirs returns the path of a history and those above it, the upper ones first.
+func historyDirs(path string) (dirs []string) {
+	for i := len(versionsDir) + 1; i <= len(path); i++ {
+		if i == len(path) || path[i] == '/' {
+			dirs = append(dirs, path[:i])
+		}
+	}
+	return dirs
 }
 
 // makeHistoryDir makes one directory, unless it is there, and makes it durable.

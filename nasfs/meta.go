@@ -107,6 +107,12 @@ func (s *Store) openBin(parent string, bin uint8) (vfs.Dir, error) {
 	path := binPath(parent, bin)
 	if !s.unsettled(path) {
 		dir, err := s.root.OpenDir(path)
+		if err == nil {
+			if err = s.awaitMade(path); err != nil {
+				closeDir(dir)
+				return nil, err
+			}
+		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return dir, err
 		}
@@ -122,10 +128,13 @@ func (s *Store) openBin(parent string, bin uint8) (vfs.Dir, error) {
 // used before this has been done again.
 func (s *Store) makeOwnDir(path string) error {
 	s.fresh.add(path)
-	err := s.root.Mkdir(path, systemMode)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		err = s.syncParent(path)
-	}
+	err := s.make(path, func() error {
+		err := s.root.Mkdir(path, systemMode)
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			err = s.syncParent(path)
+		}
+		return err
+	})
 	if err == nil {
 		s.fresh.done(path)
 	}

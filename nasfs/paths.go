@@ -159,7 +159,7 @@ func (s *Store) makeParents(ref object.Ref, path string, asked object.Files) err
 		return err
 	}
 	for _, a := range s.ancestors(ref, path) {
-		if err := s.makeDir(ref.Bucket, a, asked); err != nil {
+		if err := s.make(a.path, func() error { return s.makeDir(ref.Bucket, a, asked) }); err != nil {
 			return err
 		}
 	}
@@ -229,7 +229,15 @@ func (s *Store) syncParent(path string) error {
 // settle sees to the directories above a path that somebody else has made but
 // not settled yet: what was put below them must not be lost with them.
 func (s *Store) settle(ref object.Ref, path string) error {
-	for _, a := range s.ancestors(ref, path) {
+	above := s.ancestors(ref, path)
+	paths := make([]string, len(above))
+	for i, a := range above {
+		paths[i] = a.path
+	}
+	if err := s.awaitMade(paths...); err != nil {
+		return err
+	}
+	for _, a := range above {
 		if !s.unsettled(a.path) {
 			continue
 		}

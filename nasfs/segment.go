@@ -220,6 +220,11 @@ func (s *Store) makeSegment(path string) error {
 	if !s.fleet {
 		return s.makeHistoryDir(path)
 	}
+	return s.make(path, func() error { return s.bringSegment(path) })
+}
+
+// bringSegment makes a segment in the session and renames it out of it.
+func (s *Store) bringSegment(path string) error {
 	m := s.stripe(path)
 	m.Lock()
 	defer m.Unlock()
@@ -254,7 +259,11 @@ func (h *history) settle(k kept) error {
 	if k.segment == "" {
 		return nil
 	}
-	for _, path := range []string{h.index.path, h.segmentPath(k.segment)} {
+	above := []string{h.index.path, h.segmentPath(k.segment)}
+	if err := h.s.awaitMade(above...); err != nil {
+		return err
+	}
+	for _, path := range above {
 		if !h.s.unsettled(path) {
 			continue
 		}

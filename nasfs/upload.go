@@ -142,7 +142,11 @@ func (s *Store) createUpload(up object.Upload) error {
 func (s *Store) makeUploadDir(ref object.UploadRef) error {
 	bucket := uploadsDir + "/" + ref.Bucket
 	if !s.unsettled(bucket) {
-		if err := ownName(s.root.Mkdir(uploadPath(ref), systemMode)); !errors.Is(err, fs.ErrNotExist) {
+		err := ownName(s.root.Mkdir(uploadPath(ref), systemMode))
+		if err == nil {
+			return s.awaitMade(bucket)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -210,6 +210,9 @@ func (d *faultDir) join(path string) string {
 	return d.path + "/" + path
 }
 
+// tellsByTime is TellsByTime.
+func (d *faultDir) tellsByTime() bool { return TellsByTime(d.d) }
+
 // leased is Leased.
 func (d *faultDir) leased(lease Lease) (Dir, error) {
 	root, err := Leased(d.d, lease)

@@ -27,6 +27,9 @@ func (t *tree) tells() bool {
 	return t.sharing == sharedAskTime || t.byTime != nil && t.byTime()
 }
 
+// tellsByTime is TellsByTime.
+func (d *osDir) tellsByTime() bool { return d.tree.tells() }
+
 // leased is Leased.
 func (d *osDir) leased(lease Lease) (Dir, error) {
 	if d.tree.sharing == sharedKernel || d.tree.routed {

@@ -237,6 +237,13 @@ func Leased(root Dir, lease Lease) (Dir, error) {
 	return root, nil
 }
 
+// TellsByTime reports whether Sync of what is beneath root makes changes visible by the time
+// of a directory's last change, before which another gateway may see them or not.
+func TellsByTime(root Dir) bool {
+	d, ok := root.(interface{ tellsByTime() bool })
+	return ok && d.tellsByTime()
+}
+
 // OpenTarget opens a directory for new files, which have no other name, to be
 // renamed into it. Where others change the tree it costs a question less than
 // OpenDir: of what it shows, and of the Stat, in which only mode and owner count, it
