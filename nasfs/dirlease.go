@@ -67,9 +67,11 @@ func dirLease(ctx context.Context, locker lock.Locker) vfs.Lease {
 	}
 }
 
-// makingLease grants leases on directories that are made: alone to who makes one, until all
+// makingLeases grants leases on directories that are made: alone to who makes one, until all
 // others must see it, and together to those who have put something into it and wait for that.
-func makingLease(ctx context.Context, locker lock.Locker) func(mode lock.Mode, paths ...string) (lock.Lease, error) {
+type makingLeases func(mode lock.Mode, paths ...string) (lock.Lease, error)
+
+func makingLease(ctx context.Context, locker lock.Locker) makingLeases {
 	return func(mode lock.Mode, paths ...string) (lock.Lease, error) {
 		waiting, stop := context.WithTimeout(ctx, dirLeaseWait)
 		defer stop()

@@ -42,10 +42,10 @@ type tree struct {
 	cfg        Config
 	log        *slog.Logger
 	root       vfs.Dir
-	bare       vfs.Dir                                                   // root without leases on directories: for those that nobody else changes
-	making     func(mode lock.Mode, paths ...string) (lock.Lease, error) // of a fleet: leases on directories that are made
-	reads      vfs.Dir                                                   // root, or another mount of it: where what is read is opened
-	trash      vfs.Dir                                                   // what is to be removed
+	bare       vfs.Dir      // root without leases on directories: for those that nobody else changes
+	making     makingLeases // of a fleet
+	reads      vfs.Dir      // root, or another mount of it: where what is read is opened
+	trash      vfs.Dir      // what is to be removed
 	stamps     stampDirs
 	readStamps stampDirs // the same in reads
 	codec      keypath.Codec
