@@ -23,7 +23,7 @@ type passes struct {
 	mu   sync.Mutex
 	own  map[gateway.PassKind]gateway.Pass // as this process has told them last
 	came time.Time                         // when drives came last; zero: that was seen to
-	over map[string]bool                   // tokens of passes that had ended by then
+	over map[string]gateway.Pass           // that had ended by then, by token
 }
 
 func newPasses(kept records, alone bool) *passes {
@@ -66,23 +66,28 @@ func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
 // none by then, it was over before it was known that they have come.
 const dueFor = time.Minute
 
-// arrived notes that drives have come, as far as this process knows just now.
+// arrived notes that drives have come, as far as this process knows just now. Who made a pass
+// over all of them a moment ago has noticed it earlier.
 func (ps *passes) arrived() {
 	over := ps.ended()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.came, ps.over = ps.now(), over
+	maps.DeleteFunc(over, func(_ string, p gateway.Pass) bool { return p.Away == 0 && ps.came.Sub(p.Ended) < noticed })
 }
 
-// ended returns the tokens of the passes over what drives lack that have ended.
-func (ps *passes) ended() map[string]bool {
-	tokens := make(map[string]bool)
+// noticed is how long after another process this one may notice that a drive has come.
+const noticed = 2 * wholeLook
+
+// ended returns the passes over what drives lack that have ended, by token.
+func (ps *passes) ended() map[string]gateway.Pass {
+	all := make(map[string]gateway.Pass)
 	for _, kind := range []gateway.PassKind{gateway.Missed, gateway.Everything} {
 		if p, err := ps.last(kind); err == nil && !p.Ended.IsZero() {
-			tokens[p.Token] = true
+			all[p.Token] = p
 		}
 	}
-	return tokens
+	return all
 }
 
 // Due implements gateway.Healer. A pass that was under way when drives came tells by itself
@@ -94,7 +99,7 @@ func (ps *passes) Due() bool {
 	if ps.came.IsZero() {
 		return false
 	}
-	maps.DeleteFunc(ended, func(token string, _ bool) bool { return ps.over[token] })
+	maps.DeleteFunc(ended, func(token string, _ gateway.Pass) bool { return ps.over[token].Token != "" })
 	if len(ended) > 0 || ps.now().Sub(ps.came) > dueFor {
 		ps.came = time.Time{}
 	}

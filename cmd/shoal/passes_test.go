@@ -109,6 +109,7 @@ func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.
 		if err := end(); err != nil {
 			t.Error(err)
 		}
+		time.Sleep(2 * noticed)
 		end = k.keep(t.Context()) // what it missed while nobody was there is not known
 		if time.Sleep(2 * watchEvery); !k.passes.Due() {
 			t.Error("no pass is due after a start")

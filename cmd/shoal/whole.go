@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,15 +18,16 @@ import (
 
 // How often the drives are looked at for what some of them lack.
 const (
-	wholeSoon  = 5 * time.Second // after the start
-	wholeLook  = 2 * time.Second // a drive that has come is not to be taken for whole
-	askedAgain = 15 * time.Second
-	wholeAgain = time.Minute    // between two passes, at least, unless a drive has come
-	wholeApart = time.Hour      // the same while a drive is away, and what it misses grows
-	wholeEvery = 24 * time.Hour // over everything, in any case
-	scrubEvery = 30 * 24 * time.Hour
-	scrubRate  = 8 << 20  // bytes a second, of all drives together
-	askedRate  = 64 << 20 // the same where somebody waits for it
+	wholeSoon   = 5 * time.Second // after the start
+	wholeLook   = 2 * time.Second // a drive that has come is not to be taken for whole
+	askedAgain  = 15 * time.Second
+	wholeAgain  = time.Minute      // between two passes, at least, unless a drive has come or the first has left something
+	missedAgain = 15 * time.Second // the same where something was missed and all drives are there
+	wholeApart  = time.Hour        // the same while a drive is away, and what it misses grows
+	wholeEvery  = 24 * time.Hour   // over everything, in any case
+	scrubEvery  = 30 * 24 * time.Hour
+	scrubRate   = 8 << 20  // bytes a second, of all drives together
+	askedRate   = 64 << 20 // the same where somebody waits for it
 )
 
 // lastScrub is the setting that says when all shards were read, as seconds since 1970.
@@ -37,15 +39,29 @@ type standing struct {
 	joined  int            // changes when a drive has come
 	blank   map[int]string // IDs of drives that stand for others and do not have all yet, by their places
 	offline int
-	left    bool // the pass that was made as they stood so has left something
+	left    bool          // the pass that was made as they stood so has left something
+	pause   time.Duration // after that pass before the next; 0: wholeAgain
+}
+
+// leave notes what became of a pass, which was made after another one. What it has left it may
+// have come too early for, since other nodes notice later that a drive has come: so it is soon
+// tried again, and less soon each time that something is left.
+func (s *standing) leave(before standing, left bool) {
+	if s.left = left; left && s.offline == 0 {
+		s.pause = min(max(wholeSoon, 3*before.pause), wholeAgain)
+	}
 }
 
 // due returns which pass over the drives is to be made, none if it is empty: one was made last
 // at some time, as they stood then, and one over everything was complete at another.
 func (s standing) due(before standing, since, whole time.Duration) gateway.PassKind {
+	pause := cmp.Or(before.pause, wholeAgain)
+	if s.missed != before.missed && s.offline == 0 {
+		pause = min(pause, missedAgain) // one was away too briefly to be noticed, or is slow
+	}
 	changed := s.missed != before.missed || s.joined != before.joined || len(s.blank) > 0 || before.left
 	switch {
-	case since < wholeAgain && s.joined == before.joined:
+	case since < pause && s.joined == before.joined:
 		return ""
 	case before.left && s.offline > 0 && s.joined == before.joined && since <= wholeApart:
 		return ""
@@ -91,17 +107,18 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 	}
 }
 
-// watch notes when drives come: before any pass does that they call for, which is longer in
+// watch notes when drives come, or miss something though they are there: before any pass does that they call for, which is longer in
 // coming than watchEvery. So do all drives when a process begins, unless the set is new.
 func (k *keeper) watch(ctx context.Context) {
 	if len(k.passes.ended()) > 0 {
 		k.passes.arrived()
 	}
-	for joined := k.stands().joined; ctx.Err() == nil; lock.Pause(ctx, watchEvery) {
-		if now := k.stands().joined; now != joined {
-			joined = now
+	for before := k.stands(); ctx.Err() == nil; lock.Pause(ctx, watchEvery) {
+		now := k.stands()
+		if now.joined != before.joined || now.missed != before.missed && now.offline == 0 {
 			k.passes.arrived()
 		}
+		before = now
 	}
 }
 
@@ -148,9 +165,9 @@ func (k *keeper) tend(ctx context.Context) {
 			continue
 		}
 		if kind == gateway.Everything {
-			now.left = !k.heal(ctx)
+			now.leave(before, !k.heal(ctx))
 		} else {
-			now.left = !k.catchUp(ctx)
+			now.leave(before, !k.catchUp(ctx))
 		}
 		last, before = time.Now(), now
 	}
