@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 2000, "fault schedules to run, with -short at most 15")
+	seeds = flag.Int("seeds", 1000, "fault schedules to run, with -short at most 15")
 	seed  = flag.Uint64("seed", 1, "the first of them")
 	span  = flag.Duration("span", 15*time.Second, "how long faults go on in each")
 )

@@ -362,7 +362,7 @@ func tell(history []porcupine.Operation, of porcupine.Model) string {
 // TestFleetIsLinearizable counts by compare-and-swap through three gateways, and does all
 // else that can be done to objects, with and without versions, while they are killed, frozen beyond their leases, and replaced, and checks
 // the history of what the clients saw. SHOAL_TEST_SPAN is for how long, such as 1h.
-func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 25*time.Second, startFleet(t, 3)) }
+func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 15*time.Second, startFleet(t, 3)) }
 
 func testLinearizable(t *testing.T, lasts time.Duration, fleet []*server) {
 	if full() {

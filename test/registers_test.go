@@ -274,7 +274,7 @@ func TestUsersAndTheirPoliciesAreRegisters(t *testing.T) {
 		}
 	}
 	everyone(10, func(random *rand.Rand, turn int) { p.administer(t, 10, turn, random) })
-	freeze(t, fleet, rand.New(rand.NewPCG(seed, 0)), span(t, "SHOAL_TEST_SPAN", 20*time.Second)) //nolint:gosec // a test's
+	freeze(t, fleet, rand.New(rand.NewPCG(seed, 0)), span(t, "SHOAL_TEST_SPAN", 14*time.Second)) //nolint:gosec // a test's
 	close(stop)
 	group.Wait()
 	p.check(t)

@@ -30,7 +30,7 @@ func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) {
 
 // TestRoutedFleetIsLinearizable has owners of buckets killed, frozen and replaced.
 func TestRoutedFleetIsLinearizable(t *testing.T) {
-	testLinearizable(t, 15*time.Second, startFleet(t, 3, routing(t)...))
+	testLinearizable(t, 10*time.Second, startFleet(t, 3, routing(t)...))
 }
 
 // TestLargeObjectsPassThroughTheOwner sends and reads objects through each of
