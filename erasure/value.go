@@ -200,7 +200,7 @@ func (d *decoder) meta() object.Meta {
 		m.Tags = append(m.Tags, object.Tag{Key: d.text(), Value: d.text()})
 	}
 	m.Retention = object.Retention{Mode: object.RetentionMode(d.uint()), Until: d.time()} //nolint:gosec // as it was written
-	m.LegalHold = object.LegalHold(min(d.uint(), uint64(object.LegalHoldOff))) //nolint:gosec // bounded
+	m.LegalHold = object.LegalHold(min(d.uint(), uint64(object.LegalHoldOff)))            //nolint:gosec // bounded
 	return m
 }
 
