@@ -53,6 +53,7 @@ func kindOf(err error) object.Kind {
 		kind object.Kind
 	}{
 		{vfs.ErrHung, object.Unavailable},
+		{vfs.ErrNumbers, object.Unavailable},
 		{errNotStarted, object.Unavailable},
 		{errLeft, object.Unavailable},
 		{context.Canceled, object.Unavailable},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // health is what one prober finds out about the file system. It has at most
@@ -60,6 +61,9 @@ func (h *health) watch(t *tree, probe func(write bool) error) {
 func (s *Store) probe(write bool) error {
 	if _, err := s.root.Stat(systemDir); err != nil {
 		return fmt.Errorf("stat: %w", err)
+	}
+	if err := vfs.NumbersHold(s.bare); err != nil {
+		return err
 	}
 	if !write {
 		return nil

@@ -223,8 +223,17 @@ func (s *Store) loadRecord(f vfs.File, st stamp) (r *record, missing bool, err e
 	return r, r == nil && err == nil, err
 }
 
-// loadSidecar returns the record under a stamp, or nil if there is none.
+// loadSidecar returns the record under a stamp, or nil if there is none. None is found
+// either where inode numbers are not the server's any more.
 func (s *Store) loadSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, error) {
+	r, err := s.findSidecar(dir, have, st)
+	if r == nil && err == nil {
+		err = vfs.NumbersHold(s.bare)
+	}
+	return r, err
+}
+
+func (s *Store) findSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, error) {
 	if !have[st.bin()].Load() || !s.mayStamp() {
 		return nil, nil
 	}

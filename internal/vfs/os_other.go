@@ -51,6 +51,10 @@ func IsRouted(Dir) (stale time.Duration, routed bool) { return 0, false }
 // directory only if the time of its last change shows it too.
 func SeesByTime(Dir) bool { return false }
 
+// NumbersHold returns an error if it is known that the inode numbers of a root are not
+// those of its file server. Here it never is.
+func NumbersHold(Dir) error { return nil }
+
 type osDir struct {
 	root   *os.Root
 	base   string // of this directory, from the root

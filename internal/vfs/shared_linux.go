@@ -49,6 +49,10 @@ func OpenShared(path string, how Sharing) (Dir, error) {
 		_ = d.Close() // opened for reading: there is nothing to lose
 		return nil, pathError("open root", path, err)
 	}
+	if err := m.numbersHold(); err != nil {
+		_ = d.Close() // as above
+		return nil, pathError("open root", path, &IncoherentError{err.Error(), "mount it with serverino"})
+	}
 	d.root, d.tree.byTime, d.tree.mine = true, how.ByTime, how.Beside && d.tree.sharing == sharedAsk
 	if how.Beside {
 		d.tree.guard = nil // nothing is replaced through it
@@ -67,6 +71,28 @@ func IsRouted(root Dir) (stale time.Duration, routed bool) {
 		return 0, false
 	}
 	return d.tree.stale, d.tree.routed
+}
+
+// NumbersHold returns ErrNumbers if the inode numbers of a root are not the server's. A
+// client of SMB takes those no more, until it is mounted anew, when it has met a directory
+// under a new name while it remembered the old one (cifs_autodisable_serverino in Linux).
+func NumbersHold(root Dir) error {
+	d, ok := root.(*osDir)
+	if !ok || !d.tree.smb {
+		return nil
+	}
+	m, err := d.mountPoint()
+	if err != nil {
+		return err
+	}
+	return m.numbersHold()
+}
+
+func (m mountPoint) numbersHold() error {
+	if (m.kind == "cifs" || m.kind == "smb3") && !m.has("serverino") {
+		return ErrNumbers
+	}
+	return nil
 }
 
 // SeesByTime reports whether a root that OpenShared opened shows a change of a

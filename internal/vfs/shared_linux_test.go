@@ -39,6 +39,28 @@ func TestOnlyWhatCanBeMadeToAskIsShared(t *testing.T) {
 	}
 }
 
+func TestNumbersHoldOnSMBAsLongAsTheyAreTheServers(t *testing.T) {
+	for options, want := range map[string]error{
+		"rw,vers=3.1.1,serverino,mapposix":   nil,
+		"rw,vers=3.1.1,noserverino,mapposix": ErrNumbers,
+		"rw,vers=3.1.1,mapposix":             ErrNumbers,
+	} {
+		for _, kind := range []string{"cifs", "smb3"} {
+			if got := (mountPoint{kind, strings.Split(options, ",")}).numbersHold(); !errors.Is(got, want) {
+				t.Errorf("%s with %s: %v, want %v", kind, options, got, want)
+			}
+		}
+	}
+	root, err := OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := NumbersHold(root); err != nil {
+		t.Errorf("on a local disk: %v", err)
+	}
+}
+
 func TestWhatCannotBeSharedIsRoutedIfItIsKnownWhenItExpires(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind, options string

@@ -26,6 +26,8 @@ var (
 	// ErrHung is returned when a call was still inside the file system at the
 	// caller's deadline, or could not be let in before it.
 	ErrHung = errors.New("file system does not answer")
+	// ErrNumbers is returned by NumbersHold.
+	ErrNumbers = errors.New("the SMB client makes up inode numbers (noserverino): the share has to be mounted anew")
 )
 
 // Mode says how the gateways of a tree share it.
