@@ -118,7 +118,7 @@ func moveAround(t *testing.T, seed uint64, prepare func(*erasure.Store) preparat
 			w.bring()
 		}
 	}
-	w.late.Wait()
+	w.awaitLate()
 	w.be(false, 0)
 	healMissed(t, gateways[0])
 	for i, g := range gateways {

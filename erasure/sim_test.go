@@ -42,7 +42,7 @@ type world struct {
 	rough  int          // of 100 commits, how many get lost besides, or hang on their way
 	hung   []func()     // what brings those to their drives
 	heeds  bool         // drives heed from which placement on they are to take commits
-	late   sync.WaitGroup
+	late   int
 }
 
 func (w *world) chance(percent int) bool {
@@ -104,6 +104,29 @@ func (w *world) bring() {
 	}
 }
 
+// later runs a call that nobody waits for but awaitLate.
+func (w *world) later(call func()) {
+	w.mu.Lock()
+	w.late++
+	w.mu.Unlock()
+	go func() {
+		call()
+		w.mu.Lock()
+		w.late--
+		w.mu.Unlock()
+	}()
+}
+
+// awaitLate waits until no call is late. A WaitGroup takes none that come while somebody waits
+// for the last one.
+func (w *world) awaitLate() {
+	for late := 1; late > 0; time.Sleep(time.Millisecond) {
+		w.mu.Lock()
+		late = w.late
+		w.mu.Unlock()
+	}
+}
+
 // link is the way to a drive.
 type link struct {
 	w  *world
@@ -123,7 +146,7 @@ func over[T any](l *link, call func() (T, error)) (T, error) {
 		return none, errLost
 	case l.w.chance(5): // it arrives after everybody has given up
 		wait := l.w.delay(200 * time.Millisecond)
-		l.w.late.Go(func() {
+		l.w.later(func() {
 			time.Sleep(wait)
 			_, _ = call()
 		})
@@ -638,7 +661,7 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 	clients.Wait()
 	close(stop)
 	weather.Wait()
-	w.late.Wait()
+	w.awaitLate()
 	w.be(false, 0)
 	spoil(all)
 	healed := seed%4 < 2 // before or after somebody reads
