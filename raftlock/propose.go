@@ -71,7 +71,7 @@ func (l *life) leaderAddress() raft.ServerAddress {
 	if len(known) == 0 {
 		return ""
 	}
-	return known[int(l.asked.Add(1))%len(known)].Address
+	return known[l.asked.Add(1)%uint32(len(known))].Address //nolint:gosec // few
 }
 
 // acquaintances returns the other servers that this node knows of.

@@ -79,6 +79,8 @@ func openFailure(path string, err error) error {
 		return unsafe("cannot serve "+path+" by several gateways: "+e.Why, e.Cure+", or let a single gateway serve it, with --single-gateway")
 	}
 	switch {
+	case errors.Is(err, vfs.ErrNumbers):
+		return unsafe("cannot serve "+path+": "+vfs.ErrNumbers.Error(), "unmount it, and mount it with serverino")
 	case errors.Is(err, nasfs.ErrInUse):
 		return unsafe("cannot serve "+path+": another shoal serves it", "stop it first: one gateway serves a directory")
 	case errors.Is(err, nasfs.ErrFoldsCase):

@@ -107,8 +107,9 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 	}
 }
 
-// watch notes when drives come, or miss something though they are there: before any pass does that they call for, which is longer in
-// coming than watchEvery. So do all drives when a process begins, unless the set is new.
+// watch notes when drives come, or miss something though they are there: before any pass does
+// that they call for, which is longer in coming than watchEvery. All drives come when a process
+// begins, unless the set is new.
 func (k *keeper) watch(ctx context.Context) {
 	if len(k.passes.ended()) > 0 {
 		k.passes.arrived()

@@ -34,7 +34,7 @@ const (
 // directory visible to other clients that opened the tree so.
 //
 // A tree on which that cannot be had is refused with an IncoherentError, unless
-// how allows it to be Routed.
+// how allows it to be Routed, and one whose inode numbers do not hold with ErrNumbers.
 func OpenShared(path string, how Sharing) (Dir, error) {
 	d, err := openRoot(path)
 	if err != nil {
@@ -51,7 +51,7 @@ func OpenShared(path string, how Sharing) (Dir, error) {
 	}
 	if err := m.numbersHold(); err != nil {
 		_ = d.Close() // as above
-		return nil, pathError("open root", path, &IncoherentError{err.Error(), "mount it with serverino"})
+		return nil, pathError("open root", path, err)
 	}
 	d.root, d.tree.byTime, d.tree.mine = true, how.ByTime, how.Beside && d.tree.sharing == sharedAsk
 	if how.Beside {
