@@ -275,7 +275,7 @@ func (l *life) suspect(k *link) {
 	if slices.ContainsFunc(voters, func(s raft.Server) bool { return s.ID == l.id }) {
 		// Not all at the same moment, or they take each other's votes.
 		sleep(k.ctx, rand.N(maxHaste))
-		l.consensus.hasten(l)
+		l.stand()
 	}
 }
 

@@ -38,20 +38,61 @@ func (l *life) admit(_ context.Context, j joinRequest) error {
 	return l.consensus.raft.AddNonvoter(id, address, 0, applyTimeout).Error()
 }
 
-// remove removes a server that leaves. The only voter makes another one first.
+// remove removes a server that leaves. A leader that leaves makes another one first, and has
+// that one remove it: whoever needs a leader would otherwise wait until the others find out that
+// there is none, which takes an election's time.
 func (l *life) remove(ctx context.Context, id raft.ServerID) error {
-	voters, others := l.servers()
-	if len(voters) == 1 && voters[0].ID == id {
-		for _, s := range others {
-			if l.follows(ctx, s) {
-				if err := l.consensus.raft.AddVoter(s.ID, s.Address, 0, applyTimeout).Error(); err != nil {
-					return fmt.Errorf("make %s a voter: %w", s.ID, err)
-				}
-				break
+	if id == l.id {
+		if s, ok := l.successor(ctx); ok {
+			if err := l.handOver(ctx, s); err == nil {
+				return raft.ErrNotLeader
 			}
 		}
 	}
 	return l.consensus.raft.RemoveServer(id, 0, applyTimeout).Error()
+}
+
+// successor returns another server that follows, and that may be the leader once it votes; one
+// that does already is the first choice.
+func (l *life) successor(ctx context.Context) (raft.Server, bool) {
+	voters, others := l.servers()
+	age := l.ages()
+	for _, s := range slices.Concat(voters, others) {
+		if _, alive := age[s.ID]; alive && s.ID != l.id && l.follows(ctx, s) {
+			return s, true
+		}
+	}
+	return raft.Server{}, false
+}
+
+// handOver makes another server the leader: it is made to stand for election, and has the vote of
+// this one.
+func (l *life) handOver(ctx context.Context, to raft.Server) error {
+	if to.Suffrage != raft.Voter {
+		if err := l.consensus.raft.AddVoter(to.ID, to.Address, 0, applyTimeout).Error(); err != nil {
+			return fmt.Errorf("make %s a voter: %w", to.ID, err)
+		}
+		if !l.follows(ctx, to) { // who lacks an entry is not elected
+			return fmt.Errorf("%s does not follow", to.ID)
+		}
+	}
+	l.mu.Lock()
+	t := l.term
+	l.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	if err := l.consensus.hasten(l, to.ID, to.Address); err != nil {
+		return fmt.Errorf("make %s the leader: %w", to.ID, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, electionTimeout)
+	defer cancel()
+	select {
+	case <-t.ctx.Done():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("make %s the leader: %w", to.ID, ctx.Err())
+	}
 }
 
 // servers returns who votes and who does not.

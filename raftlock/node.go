@@ -461,7 +461,7 @@ func (l *life) bringUp(ctx context.Context, base uint64, settings map[string]pro
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		l.consensus.hasten(l)
+		l.stand()
 		sleep(ctx, redialFirst)
 	}
 	if err := l.node.cfg.Arbiter.Renew(ctx, l.generation); err != nil {

@@ -90,12 +90,17 @@ func newConsensus(l *life, found bool) (*consensus, error) {
 	return c, nil
 }
 
-// hasten has this server stand for election at once, instead of waiting for a
-// leader that cannot be there.
-func (c *consensus) hasten(l *life) {
+// hasten has a server, which may be this one, stand for election at once: instead of waiting for
+// a leader that cannot be there, or because the leader leaves.
+func (c *consensus) hasten(l *life, id raft.ServerID, address raft.ServerAddress) error {
 	var answer raft.TimeoutNowResponse
 	request := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(l.id), Addr: []byte(l.address)}}
-	if err := c.transport.TimeoutNow(l.id, l.address, &request, &answer); err != nil {
+	return c.transport.TimeoutNow(id, address, &request, &answer)
+}
+
+// stand has this server stand for election at once.
+func (l *life) stand() {
+	if err := l.consensus.hasten(l, l.id, l.address); err != nil {
 		l.log.Debug("election not hastened", "error", err)
 	}
 }

@@ -368,6 +368,26 @@ func TestAFleetGrowsAndShrinks(t *testing.T) {
 	}
 }
 
+func TestALeaderThatLeavesHandsOver(t *testing.T) {
+	for _, nodes := range []int{2, 3, 5} {
+		t.Run(fmt.Sprint("of ", nodes), func(t *testing.T) {
+			inWorld(t, nodes, func(t *testing.T, w *world) {
+				leader, others := w.leader(t)
+				w.leave(leader)
+				eventually(t, "another leads", electionTimeout/2, func() bool {
+					for _, p := range others {
+						if leads(p.node) {
+							return true
+						}
+					}
+					return false
+				})
+				w.whole(t)
+			})
+		})
+	}
+}
+
 func TestWhenMostAreReplacedAtOnceTheRestJoinsThem(t *testing.T) {
 	inWorld(t, 3, func(t *testing.T, w *world) {
 		rest := w.running["c"]
