@@ -78,6 +78,14 @@ func label(generation uint32, index uint64) string {
 	return fmt.Sprintf("%08x-%016x", generation, index)
 }
 
+// parseLabel returns the place of the entry of a name.
+func parseLabel(name string) (generation uint32, index uint64, err error) {
+	if _, err := fmt.Sscanf(name, "%08x-%016x", &generation, &index); err != nil {
+		return 0, 0, fmt.Errorf("an entry is called %q: %w", name, err)
+	}
+	return generation, index, nil
+}
+
 // What the names of entries end with, behind their labels.
 const (
 	oneChange = ".one"
@@ -147,16 +155,29 @@ func (l *Ledger) all() *listing {
 // errDamagedCopy says that a copy of the settings is not whole.
 var errDamagedCopy = errors.New("erasure: a copy of the settings is damaged")
 
-// Load returns the newest copy of all settings, nil if there is none, and the changes after it
-// in their order. It settles what it meets in the session that Act named.
-func (l *Ledger) Load(ctx context.Context) (all []byte, changes [][]byte, err error) {
+// Saved is what there is of the settings: the newest copy of all, nil if there is none, and the
+// changes after it in their order. Behind its place there is nothing.
+type Saved struct {
+	All        []byte
+	Changes    [][]byte
+	Generation uint32
+	Index      uint64
+}
+
+// Load returns what there is of the settings. It settles what it meets in the session that Act
+// named.
+func (l *Ledger) Load(ctx context.Context) (Saved, error) {
 	entries, names := make(map[string][]byte), []string(nil)
-	err = l.all().each(ctx, func(name string, r *register.Record) (bool, error) {
+	err := l.all().each(ctx, func(name string, r *register.Record) (bool, error) {
 		entries[name], names = r.Value, append(names, name)
 		return true, nil
 	})
-	if err != nil {
-		return nil, nil, fail("load settings", "", err)
+	if err != nil || len(names) == 0 {
+		return Saved{}, fail("load settings", "", err)
+	}
+	var s Saved
+	if s.Generation, s.Index, err = parseLabel(names[len(names)-1]); err != nil {
+		return Saved{}, fail("load settings", names[len(names)-1], err)
 	}
 	last := ""
 	for _, name := range names {
@@ -165,16 +186,16 @@ func (l *Ledger) Load(ctx context.Context) (all []byte, changes [][]byte, err er
 		}
 	}
 	if last != "" {
-		if all, err = assemble(entries, last+allOfThem); err != nil {
-			return nil, nil, fail("load settings", last, err)
+		if s.All, err = assemble(entries, last+allOfThem); err != nil {
+			return Saved{}, fail("load settings", last, err)
 		}
 	}
 	for _, name := range names {
 		if at, ok := strings.CutSuffix(name, oneChange); ok && at > last {
-			changes = append(changes, entries[name])
+			s.Changes = append(s.Changes, entries[name])
 		}
 	}
-	return all, changes, nil
+	return s, nil
 }
 
 // Newer reports whether anything was saved behind a place in the order of all, as a quorum of

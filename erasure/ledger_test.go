@@ -56,38 +56,41 @@ func TestSettingsComeBackAsTheyWereSaved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(l *erasure.Ledger, whole []byte, changes ...string) {
+	check := func(l *erasure.Ledger, generation uint32, index uint64, whole []byte, changes ...string) {
 		t.Helper()
-		got, each, err := l.Load(t.Context())
+		got, err := l.Load(t.Context())
 		must(err)
-		if !bytes.Equal(got, whole) || len(each) != len(changes) {
-			t.Fatalf("%d bytes and %d changes, want %d and %d", len(got), len(each), len(whole), len(changes))
+		if got.Generation != generation || got.Index != index {
+			t.Errorf("the last is of %d in generation %d, not of %d in %d", got.Index, got.Generation, index, generation)
+		}
+		if !bytes.Equal(got.All, whole) || len(got.Changes) != len(changes) {
+			t.Fatalf("%d bytes and %d changes, want %d and %d", len(got.All), len(got.Changes), len(whole), len(changes))
 		}
 		for i := range changes {
-			if string(each[i]) != changes[i] {
-				t.Errorf("change %d is %q", i, each[i])
+			if string(got.Changes[i]) != changes[i] {
+				t.Errorf("change %d is %q", i, got.Changes[i])
 			}
 		}
 	}
-	check(l, nil)
+	check(l, 0, 0, nil)
 	for i := range 3 {
 		must(l.SaveChange(t.Context(), 1, "s", uint64(5+i), fmt.Append(nil, "change ", i)))
 	}
-	check(l, nil, "change 0", "change 1", "change 2")
+	check(l, 1, 7, nil, "change 0", "change 1", "change 2")
 	whole := bytes.Repeat([]byte("all of them "), 100_000) // some pages
 	must(l.SaveAll(t.Context(), 1, "s", 6, whole))
-	check(l, whole, "change 2")
+	check(l, 1, 7, whole, "change 2")
 
 	l = ledger(t, all, 2)
-	check(l, whole, "change 2")
+	check(l, 1, 7, whole, "change 2")
 	must(l.SaveChange(t.Context(), 2, "s", 1, []byte("of the next generation")))
-	check(l, whole, "change 2", "of the next generation")
+	check(l, 2, 1, whole, "change 2", "of the next generation")
 	must(l.SaveAll(t.Context(), 2, "s", 3, []byte("less")))
-	check(l, []byte("less"))
+	check(l, 2, 3, []byte("less"))
 
 	l.Close() // all drives have been told what is committed
 	half := append([]erasure.Drive{format.Absent{}, format.Absent{}}, all[2:]...)
-	check(ledgerOver(t, half, 2), []byte("less"))
+	check(ledgerOver(t, half, 2), 2, 3, []byte("less"))
 }
 
 // ledgerOver is a Ledger in a generation that was claimed before.
@@ -109,8 +112,8 @@ func TestWhoseGenerationIsOverSavesNothing(t *testing.T) {
 	if err := old.SaveChange(t.Context(), 1, "s", 9, []byte("late")); err == nil {
 		t.Error("it was saved")
 	}
-	if _, changes, err := next.Load(t.Context()); err != nil || len(changes) > 0 {
-		t.Errorf("%d changes, %v", len(changes), err)
+	if s, err := next.Load(t.Context()); err != nil || len(s.Changes) > 0 {
+		t.Errorf("%d changes, %v", len(s.Changes), err)
 	}
 }
 

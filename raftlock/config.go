@@ -58,7 +58,7 @@ type Arbiter interface {
 
 	SaveChange(ctx context.Context, generation uint32, session string, index uint64, change []byte) error
 	SaveAll(ctx context.Context, generation uint32, session string, index uint64, all []byte) error
-	Load(ctx context.Context) (all []byte, changes [][]byte, err error)
+	Load(ctx context.Context) (mount.Saved, error)
 }
 
 func (c *Config) validate() error {

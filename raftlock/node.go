@@ -31,10 +31,13 @@ type Node struct {
 	metrics counters
 	moved   event // a slot may have another owner
 
+	recalling chan struct{} // has room for the one that recalls settings
+
 	mu        sync.Mutex
 	life      *life         // nil between two lives
 	hearing   *life         // that Raft's connections are for: also one that is only beginning
 	settings  *life         // the last that had a session
+	recalled  *recalled     // nil: none
 	session   *session      // the last that was opened
 	fresh     chan struct{} // closed when life or session is another
 	changed   chan struct{} // closed when a setting has changed
@@ -56,7 +59,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, started: time.Now(), root: context.WithoutCancel(ctx), fresh: make(chan struct{}), changed: make(chan struct{})}
+	n := &Node{cfg: cfg, started: time.Now(), root: context.WithoutCancel(ctx), fresh: make(chan struct{}), changed: make(chan struct{}), recalling: make(chan struct{}, 1)}
 	n.ctx, n.stop = context.WithCancelCause(ctx)
 	cfg.Network.Handle(raftProtocol, n.answerRaft)
 	cfg.Network.Handle(lockProtocol, n.answerLocks)
@@ -439,7 +442,7 @@ func (n *Node) found(ctx context.Context, generation uint32) (l *life, err error
 		return nil, fmt.Errorf("claim generation %d: %w", generation, err)
 	}
 	n.cfg.Logger.Info("this node founds a generation of the fleet", "generation", generation)
-	base, settings, err := n.loadSettings(ctx)
+	known, base, err := n.loadSettings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -448,7 +451,7 @@ func (n *Node) found(ctx context.Context, generation uint32) (l *life, err error
 	}
 	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
 	defer cancel()
-	if err := l.bringUp(ctx, base, settings); err != nil {
+	if err := l.bringUp(ctx, base, known.state.Settings); err != nil {
 		l.end(errOver)
 		return nil, errors.Join(fmt.Errorf("begin generation %d: %w", generation, err), l.consensus.close())
 	}

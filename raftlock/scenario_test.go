@@ -307,6 +307,43 @@ func TestASettingWaitsNoLongerThanTheSessionOfWhoIsCutOff(t *testing.T) {
 	})
 }
 
+func TestWhoIsCutOffLearnsOfASettingFromTheStorage(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, others := w.leader(t)
+		cutOff := others[0].node
+		set := func(value string) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := leader.node.Set(ctx, Change{Name: "user/ann", Value: []byte(value)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		knows := func(want string) {
+			t.Helper()
+			if got, _ := cutOff.Get("user/ann"); string(got.Value) != want {
+				t.Errorf("it knows %q, not %q", got.Value, want)
+			}
+		}
+		set("before")
+		w.isolate(others[0], true)
+		set("meanwhile")
+		knows("before")
+		generation, index := cutOff.Known()
+		if err := cutOff.Recall(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		knows("meanwhile")
+		if g, i := cutOff.Known(); g != generation || i <= index {
+			t.Errorf("it knows all up to %d of generation %d, after %d of %d", i, g, index, generation)
+		}
+		w.isolate(others[0], false)
+		w.whole(t)
+		set("afterwards")
+		knows("afterwards")
+	})
+}
+
 // A third node joins while ten thousand locks are held: nobody loses any, and
 // whoever wants another waits for a few round trips.
 func TestAJoinUnderManyLocksLosesNoneAndStallsNobody(t *testing.T) {

@@ -41,8 +41,8 @@ type Change struct {
 func (n *Node) Get(name string) (Setting, bool) {
 	var found Setting
 	var there bool
-	n.lookSettings(func(all map[string]protocol.Setting) {
-		s, ok := all[name]
+	n.lookSettings(func(_ uint32, known *protocol.State) {
+		s, ok := known.Settings[name]
 		found, there = Setting{Value: s.Value, Revision: s.Revision}, ok
 	})
 	return found, there
@@ -52,8 +52,8 @@ func (n *Node) Get(name string) (Setting, bool) {
 // change the values.
 func (n *Node) List(prefix string) map[string]Setting {
 	found := make(map[string]Setting)
-	n.lookSettings(func(all map[string]protocol.Setting) {
-		for name, s := range all {
+	n.lookSettings(func(_ uint32, known *protocol.State) {
+		for name, s := range known.Settings {
 			if len(name) >= len(prefix) && name[:len(prefix)] == prefix {
 				found[name] = Setting{Value: s.Value, Revision: s.Revision}
 			}
@@ -62,13 +62,23 @@ func (n *Node) List(prefix string) map[string]Setting {
 	return found
 }
 
-// lookSettings runs f on the settings of the last life that had a session.
-func (n *Node) lookSettings(f func(map[string]protocol.Setting)) {
+// lookSettings runs f on the settings that this node knows, and says of which generation: those
+// of the last life that had a session, or those that were recalled, if these are later.
+func (n *Node) lookSettings(f func(generation uint32, known *protocol.State)) {
 	n.mu.Lock()
-	l := n.settings
+	l, r := n.settings, n.recalled
 	n.mu.Unlock()
+	told := false
 	if l != nil {
-		l.look(func(s *protocol.State) { f(s.Settings) })
+		l.look(func(s *protocol.State) {
+			if r == nil || r.generation < l.generation || r.generation == l.generation && r.state.Applied <= s.Applied {
+				told = true
+				f(l.generation, s)
+			}
+		})
+	}
+	if !told && r != nil {
+		f(r.generation, r.state)
 	}
 }
 
@@ -352,43 +362,70 @@ func (a *archive) saveAll(ctx context.Context, dir string) error {
 }
 
 // Known returns up to which place in the log of which generation this node knows the settings,
-// be it in a session or not; zeros if it never was in one.
+// be it in a session or not; zeros if it never was in one and has recalled none.
 func (n *Node) Known() (generation uint32, index uint64) {
-	n.mu.Lock()
-	l := n.settings
-	n.mu.Unlock()
-	if l == nil {
-		return 0, 0
-	}
-	l.look(func(s *protocol.State) { index = s.Applied })
-	return l.generation, index
+	n.lookSettings(func(g uint32, s *protocol.State) { generation, index = g, s.Applied })
+	return generation, index
 }
 
-// loadSettings reads what earlier generations have saved.
-func (n *Node) loadSettings(ctx context.Context) (base uint64, settings map[string]protocol.Setting, err error) {
-	all, changes, err := n.cfg.Arbiter.Load(ctx)
-	if err != nil {
-		return 0, nil, fmt.Errorf("load settings: %w", err)
+// recalled are settings as the storage had them. Of the state the settings count, and the
+// entry up to which it has them.
+type recalled struct {
+	generation uint32
+	state      *protocol.State
+}
+
+// Recall learns from the storage what was saved of the settings that this node does not know
+// yet. In a session it is told all; without one only the storage is left to ask.
+func (n *Node) Recall(ctx context.Context) error {
+	before, from := n.Known()
+	select {
+	case n.recalling <- struct{}{}:
+		defer func() { <-n.recalling }()
+	case <-ctx.Done():
+		return fmt.Errorf("recall settings: %w", context.Cause(ctx))
 	}
-	settings = make(map[string]protocol.Setting)
-	if len(all) > 0 {
+	if generation, index := n.Known(); generation != before || index != from {
+		return nil
+	}
+	known, _, err := n.loadSettings(ctx)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.recalled = &known
+	n.mu.Unlock()
+	n.settingsChanged()
+	return nil
+}
+
+// loadSettings returns what was saved: of earlier generations, or of one that goes on without
+// this node. No revision is above base.
+func (n *Node) loadSettings(ctx context.Context) (known recalled, base uint64, err error) {
+	saved, err := n.cfg.Arbiter.Load(ctx)
+	if err != nil {
+		return known, 0, fmt.Errorf("load settings: %w", err)
+	}
+	known = recalled{saved.Generation, &protocol.State{Applied: saved.Index, Settings: make(map[string]protocol.Setting)}}
+	changes := saved.Changes
+	if len(saved.All) > 0 {
 		size := 0
-		if base, size = binary.Uvarint(all); size <= 0 {
-			return 0, nil, errors.New("load settings: the whole copy has no head")
+		if base, size = binary.Uvarint(saved.All); size <= 0 {
+			return known, 0, errors.New("load settings: the whole copy has no head")
 		}
-		changes = append([][]byte{all[size:]}, changes...)
+		changes = append([][]byte{saved.All[size:]}, changes...)
 	}
 	for _, content := range changes {
 		list, err := protocol.ParseChanges(content)
 		if err != nil {
-			return 0, nil, fmt.Errorf("load settings: %w", err)
+			return known, 0, fmt.Errorf("load settings: %w", err)
 		}
 		for _, c := range list {
-			c.ApplyTo(settings)
+			c.ApplyTo(known.state.Settings)
 			base = max(base, c.Revision)
 		}
 	}
-	return base, settings, nil
+	return known, base, nil
 }
 
 // restoreStep bounds the settings in one entry of the log, in bytes.

@@ -83,15 +83,30 @@ func (s settings) whileAlive(look func()) error {
 	case err == nil:
 		err = raftlock.ErrCutOff // it was, meanwhile
 	}
-	if s.newer == nil || generation == 0 {
+	if s.newer == nil {
 		return object.E("look up", "", object.Unavailable, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
-	if later, failure := s.newer(ctx, generation, index); failure != nil || later {
+	later, failure := s.newer(ctx, generation, index)
+	if later && failure == nil {
+		later, failure = s.recall(ctx, look)
+	}
+	if failure != nil || later {
 		return object.E("look up", "", object.Unavailable, errors.Join(err, failure))
 	}
 	return nil
+}
+
+// recall has look look at the settings once more, when those that are kept are learnt. It
+// reports whether there are later ones again.
+func (s settings) recall(ctx context.Context, look func()) (later bool, err error) {
+	if err := s.node.Recall(ctx); err != nil {
+		return false, err
+	}
+	generation, index := s.node.Known()
+	look()
+	return s.newer(ctx, generation, index)
 }
 
 // Get implements directory.Records.

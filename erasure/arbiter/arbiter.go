@@ -335,6 +335,7 @@ func (a *Arbiter) SaveAll(ctx context.Context, generation uint32, session string
 }
 
 // Load implements raftlock.Arbiter.
-func (a *Arbiter) Load(ctx context.Context) (all []byte, changes [][]byte, err error) {
-	return a.ledger.Load(ctx)
+func (a *Arbiter) Load(ctx context.Context) (mount.Saved, error) {
+	s, err := a.ledger.Load(ctx)
+	return mount.Saved(s), err
 }

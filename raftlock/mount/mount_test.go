@@ -311,7 +311,7 @@ func methods(m *mount.Mount) map[string]func(ctx context.Context) error {
 		"members":  func(ctx context.Context) error { _, err := m.Members(ctx); return err },
 		"save":     func(ctx context.Context) error { return m.SaveChange(ctx, 1, "dir", 1, nil) },
 		"save all": func(ctx context.Context) error { return m.SaveAll(ctx, 1, "dir", 1, nil) },
-		"load":     func(ctx context.Context) error { _, _, err := m.Load(ctx); return err },
+		"load":     func(ctx context.Context) error { _, err := m.Load(ctx); return err },
 	}
 }
 

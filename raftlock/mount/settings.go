@@ -190,11 +190,20 @@ func list(settings vfs.Dir) ([]label, error) {
 	return labels, nil
 }
 
-// Load returns the newest copy of all settings, nil if there is none, and the
-// changes after it in their order, of whatever generation. Called after Claim
-// it returns all that was ever saved and nothing that is saved later.
-func (m *Mount) Load(ctx context.Context) (all []byte, changes [][]byte, err error) {
-	loaded, err := vfs.Call(ctx, m.calls, func() (s settings, err error) {
+// Saved is what there is of the settings: the newest copy of all, nil if there is none, and the
+// changes after it in their order, of whatever generation. Behind the place of the last there
+// is nothing: the index of the change in the log of its generation.
+type Saved struct {
+	All        []byte
+	Changes    [][]byte
+	Generation uint32
+	Index      uint64
+}
+
+// Load returns what there is of the settings. Called after Claim it returns all that was ever
+// saved and nothing that is saved later.
+func (m *Mount) Load(ctx context.Context) (Saved, error) {
+	loaded, err := vfs.Call(ctx, m.calls, func() (s Saved, err error) {
 		err = within(m.system, settingsDir, func(dir vfs.Dir) (err error) {
 			s, err = load(ctx, dir)
 			return err
@@ -202,18 +211,12 @@ func (m *Mount) Load(ctx context.Context) (all []byte, changes [][]byte, err err
 		return s, err
 	}, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("load settings: %w", err)
+		return Saved{}, fmt.Errorf("load settings: %w", err)
 	}
-	return loaded.all, loaded.changes, nil
+	return loaded, nil
 }
 
-// settings is what Load returns.
-type settings struct {
-	all     []byte
-	changes [][]byte
-}
-
-func load(ctx context.Context, dir vfs.Dir) (s settings, err error) {
+func load(ctx context.Context, dir vfs.Dir) (s Saved, err error) {
 	for range readTries {
 		var labels []label
 		if labels, err = list(dir); err != nil {
@@ -237,24 +240,25 @@ func needed(labels []label) []label {
 	return labels
 }
 
-func read(ctx context.Context, dir vfs.Dir, labels []label) (s settings, err error) {
+func read(ctx context.Context, dir vfs.Dir, labels []label) (s Saved, err error) {
 	for _, l := range labels {
 		if ctx.Err() != nil {
-			return settings{}, context.Cause(ctx)
+			return Saved{}, context.Cause(ctx)
 		}
 		sealed, _, err := readFile(dir, l.name(), int64(envelopeSize+maxSettings))
 		if err != nil {
-			return settings{}, err
+			return Saved{}, err
 		}
 		content, err := unseal(l, sealed)
 		if err != nil {
-			return settings{}, fmt.Errorf("read %s/%s/%s: %w", systemDir, settingsDir, l.name(), err)
+			return Saved{}, fmt.Errorf("read %s/%s/%s: %w", systemDir, settingsDir, l.name(), err)
 		}
 		if l.kind == whole {
-			s.all = content
+			s.All = content
 		} else {
-			s.changes = append(s.changes, content)
+			s.Changes = append(s.Changes, content)
 		}
+		s.Generation, s.Index = l.generation, l.index
 	}
 	return s, nil
 }

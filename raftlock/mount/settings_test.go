@@ -20,17 +20,17 @@ const settingsPath = systemDir + "/fleet/settings"
 // wantSettings checks what Load returns; all is "-" for none.
 func wantSettings(t testing.TB, m *mount.Mount, all string, changes ...string) {
 	t.Helper()
-	gotAll, got, err := m.Load(t.Context())
+	saved, err := m.Load(t.Context())
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	have := make([]string, 0, len(got))
-	for _, c := range got {
+	have := make([]string, 0, len(saved.Changes))
+	for _, c := range saved.Changes {
 		have = append(have, string(c))
 	}
-	if (gotAll == nil) != (all == "-") || gotAll != nil && string(gotAll) != all || !slices.Equal(have, changes) {
-		t.Errorf("settings are %q and %q, not %q and %q", gotAll, have, all, changes)
+	if (saved.All == nil) != (all == "-") || saved.All != nil && string(saved.All) != all || !slices.Equal(have, changes) {
+		t.Errorf("settings are %q and %q, not %q and %q", saved.All, have, all, changes)
 	}
 }
 
@@ -160,9 +160,9 @@ func TestASaveThatFailsHarmsNothing(t *testing.T) {
 
 func checkSaved(t *testing.T, m *mount.Mount, save string, acknowledged bool) {
 	t.Helper()
-	all, changes, err := m.Load(t.Context())
+	saved, err := m.Load(t.Context())
 	must(t, err)
-	got := string(all) + string(bytes.Join(changes, nil))
+	got := string(saved.All) + string(bytes.Join(saved.Changes, nil))
 	want := []string{"abc"}
 	if !acknowledged {
 		want = append(want, "ab")
@@ -195,7 +195,7 @@ func TestADamagedFileIsAnErrorThatNamesIt(t *testing.T) {
 	}
 	for what, bytes := range damaged {
 		write(t, mem.Root(), settingsPath+"/"+name, bytes, 0o600)
-		if _, _, err := m.Load(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := m.Load(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
