@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -30,11 +31,11 @@ func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInp
 }
 
 // stageCopy makes the staged file from the source, anew if that is changed in
-// place meanwhile.
+// place, or gone, meanwhile.
 func (s *Store) stageCopy(ctx context.Context, st *staged, src, dst object.Ref, in object.CopyInput, sure bool) error {
 	var err error
 	for range maxTries {
-		if err = s.tryCopy(ctx, st, src, dst, in, sure); !errors.Is(err, errChanged) {
+		if err = s.tryCopy(ctx, st, src, dst, in, sure); !errors.Is(err, errChanged) && !errors.Is(err, syscall.ESTALE) {
 			return err
 		}
 		s.remove(st)

@@ -30,6 +30,10 @@ func Swept(f *Fleet, session string) {
 // steps.
 func HasGaps(f *Fleet) { f.gaps = true }
 
+// IsStateless has a gateway take its file server for one that keeps no file for who has it
+// open, as one of NFSv3.
+func IsStateless(f *Fleet) { f.gaps, f.stateless = true, true }
+
 // TreatAsLarge has a gateway take directories of so many entries for large ones.
 func TreatAsLarge(f *Fleet, entries int) {
 	f.snaps = dirsnap.NewCache(dirsnap.Config{Codec: f.codec, Large: entries, Shared: true})

@@ -1,8 +1,11 @@
 package nasfs_test
 
 import (
+	"context"
 	"io/fs"
+	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -52,4 +55,58 @@ func TestAKeyIsMissingOnlyUnderItsLock(t *testing.T) {
 	}
 	_, err := reader.Stat(t.Context(), ref("none"))
 	is(t, "what is missing", err, object.NoSuchKey)
+}
+
+// TestWhatIsReadIsWholeThoughItsFileGoesMeanwhile: a file server of NFSv3 keeps no file for
+// who has it open, so one that another gateway has just replaced is gone. A small object is
+// then read anew, and so is the source of a copy: at last under the key's lock.
+func TestWhatIsReadIsWholeThoughItsFileGoesMeanwhile(t *testing.T) {
+	w := threeOn(t, "memory")
+	writer, reader := w.gateways[0], w.gateways[1]
+	nasfs.IsStateless(reader)
+	ctx := t.Context()
+	for name, c := range map[string]struct {
+		gone vfs.Op
+		read func(key string) error
+	}{
+		"read":                     {vfs.OpRead, nil},
+		"looked at":                {vfs.OpStatFile, nil},
+		"copied":                   {vfs.OpCopy, func(key string) error { return copyOf(ctx, reader, key) }},
+		"looked at when copied of": {vfs.OpStatFile, func(key string) error { return copyOf(ctx, reader, key) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var replaced int
+			var locked atomic.Bool
+			must(t, putIn(ctx, writer, name, "0", nil))
+			w.table.asked = func(l *fakeLease, of string) {
+				if l.mode == lock.Shared && of == "o/"+bucket+"/"+name {
+					locked.Store(true) // nobody replaces it now
+				}
+			}
+			remove := w.faults[1].Inject(func(call vfs.OpCall) error {
+				if call.Op != c.gone || call.Op != vfs.OpCopy && call.Path != bucket+"/"+name || locked.Load() {
+					return nil
+				}
+				replaced++
+				must(t, putIn(ctx, writer, name, strconv.Itoa(replaced), nil))
+				return syscall.ESTALE
+			})
+			var text string
+			var err error
+			if c.read == nil {
+				text, _, err = read(ctx, reader, name)
+			} else if err = c.read(name); err == nil {
+				text, _, err = read(ctx, writer, name+" copy")
+			}
+			remove()
+			if err != nil || text != strconv.Itoa(replaced) || replaced == 0 {
+				t.Errorf("%q, %v, after it was replaced %d times", text, err, replaced)
+			}
+		})
+	}
+}
+
+func copyOf(ctx context.Context, g *nasfs.Fleet, key string) error {
+	_, err := g.Copy(ctx, ref(key), ref(key+" copy"), object.CopyInput{})
+	return err
 }

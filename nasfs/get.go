@@ -1,10 +1,12 @@
 package nasfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -15,10 +17,11 @@ import (
 // opened is an object's file, open, with what was found out about it: all of
 // it through one descriptor, so that it belongs together.
 type opened struct {
-	file  vfs.File
-	stat  vfs.Stat
-	rec   *record // nil for what somebody else wrote
-	state *record // nil unless metadata was changed since
+	file    vfs.File
+	stat    vfs.Stat
+	rec     *record // nil for what somebody else wrote
+	state   *record // nil unless metadata was changed since
+	content []byte  // all of it; nil unless it was read when it was opened
 }
 
 func (o *opened) stamp() stamp { return stampOf(o.stat) }
@@ -136,11 +139,11 @@ func (s *Store) find(ref object.Ref, sure bool) (o *opened, err error) {
 }
 
 // seek runs fn, which finds the object of ref, as a phase. Where a key can be
-// missing while its file is replaced, it is missing only if it is so under its
+// missing, or its file be gone, while it is replaced, it is so only under its
 // lock; before that fn need not be sure.
 func (s *Store) seek(ctx context.Context, l *limit, ref object.Ref, fn func(sure bool) error, late func()) error {
 	err := s.phase(ctx, l, func() error { return fn(!s.gaps) }, late)
-	if !s.gaps || !errors.Is(err, errNoKey) {
+	if !s.gaps || !errors.Is(err, errNoKey) && !errors.Is(err, syscall.ESTALE) {
 		return err
 	}
 	lease, lost := s.locker.Acquire(ctx, lock.Shared, keyLock(ref.Bucket, ref.Key))
@@ -173,7 +176,13 @@ func (s *Store) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
 func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
 	var o *opened
 	err := s.seek(ctx, s.calls, ref, func(sure bool) (err error) {
-		o, err = s.find(ref, sure)
+		if o, err = s.find(ref, sure); err != nil {
+			return err
+		}
+		if err = s.keep(o); err != nil {
+			closeFile(o.file)
+			o = nil
+		}
 		return err
 	}, func() {
 		if o != nil {
@@ -184,6 +193,35 @@ func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error)
 		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
 	}
 	return &handle{store: s, ctx: ctx, opened: o, info: s.info(ref, o.stamp(), o.rec, o.state)}, nil
+}
+
+// keep reads the content of an object that is small enough to be read at once, where it
+// could be gone when it is asked for. Only that is an error: what else goes wrong is told
+// to the reader.
+func (s *Store) keep(o *opened) error {
+	if !s.stateless || o.stat.Size >= bufferMedium {
+		return nil
+	}
+	content := make([]byte, o.stat.Size)
+	n, err := o.file.ReadAt(content, 0)
+	if n == len(content) {
+		var st vfs.Stat
+		if st, err = o.file.Stat(); err == nil && stampOf(st) == o.stamp() {
+			o.content = content
+		}
+	}
+	if !errors.Is(err, syscall.ESTALE) {
+		return nil
+	}
+	return err
+}
+
+// readAt reads content as io.ReaderAt does.
+func (o *opened) readAt(p []byte, off int64) (int, error) {
+	if o.content != nil {
+		return bytes.NewReader(o.content).ReadAt(p, off)
+	}
+	return o.file.ReadAt(p, off)
 }
 
 // handle implements object.Handle on one file. An overwrite leaves the file
@@ -240,7 +278,7 @@ func (r *rangeReader) Read(p []byte) (int, error) {
 
 // read fills p.
 func (r *rangeReader) read(p []byte) (int, error) {
-	n, err := r.h.opened.file.ReadAt(p, r.off)
+	n, err := r.h.opened.readAt(p, r.off)
 	switch {
 	case n == len(p):
 		err = nil
@@ -292,6 +330,9 @@ var errChanged = errors.New("the file was changed while it was read")
 
 // unchanged looks whether the file is still what it was when it was opened.
 func (h *handle) unchanged() error {
+	if h.opened.content != nil {
+		return nil // that was looked at when it was read
+	}
 	st, err := h.opened.file.Stat()
 	if err != nil {
 		return err

@@ -24,14 +24,23 @@ func mountedTree(t *testing.T) func() nasfs.Config {
 	clients := strings.Split(os.Getenv("SHOAL_TEST_MOUNTS"), ":")
 	first, err := os.MkdirTemp(clients[0], "tree-")
 	must(t, err)
-	turn := 0
-	return func() nasfs.Config {
-		path := filepath.Join(clients[turn%len(clients)], filepath.Base(first))
-		turn++
-		root, err := vfs.OpenShared(path, vfs.Sharing{})
+	at := func(i int, how vfs.Sharing) vfs.Dir {
+		root, err := vfs.OpenShared(filepath.Join(clients[i%len(clients)], filepath.Base(first)), how)
 		must(t, err)
 		t.Cleanup(func() { _ = root.Close() }) // it has nothing to lose
-		return config(t, root)
+		return root
+	}
+	byTime, turn := false, 0
+	for i := range clients {
+		byTime = byTime || vfs.SeesByTime(at(i, vfs.Sharing{}))
+	}
+	return func() nasfs.Config {
+		cfg := config(t, at(turn, vfs.Sharing{ByTime: func() bool { return byTime }}))
+		turn++
+		if byTime {
+			cfg.Metadata = nasfs.Sidecar // which is all that NFSv3 has
+		}
+		return cfg
 	}
 }
 

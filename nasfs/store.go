@@ -56,6 +56,7 @@ type tree struct {
 	fleet      bool   // others serve the tree at the same time
 	smb        bool   // the file system is an SMB server's
 	gaps       bool   // a key may be missing for a moment while its file is replaced
+	stateless  bool   // a file that another gateway replaces is gone, whoever has it open
 	base       uint32 // what the generations of the fleet's tokens are counted from
 
 	calls   *limit        // metadata

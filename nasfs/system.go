@@ -199,6 +199,7 @@ func (s *Store) begin() error {
 	// An NFS client that has a file open moves it out of the way before it renames
 	// another one to its name, instead of letting the server do both in one step.
 	s.gaps = s.fleet && usage.Type == "nfs"
+	s.stateless = s.fleet && vfs.SeesByTime(s.reads)
 	s.smb = usage.Type == "smb"
 	s.codec = keypath.Codec{NameMax: min(max(usage.NameMax, 64), keypath.DefaultNameMax)}
 	s.prepare()

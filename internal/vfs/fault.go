@@ -210,6 +210,9 @@ func (d *faultDir) join(path string) string {
 	return d.path + "/" + path
 }
 
+// seesByTime is SeesByTime.
+func (d *faultDir) seesByTime() bool { return SeesByTime(d.d) }
+
 // tellsByTime is TellsByTime.
 func (d *faultDir) tellsByTime() bool { return TellsByTime(d.d) }
 

@@ -47,10 +47,6 @@ func OpenShared(path string, how Sharing) (Dir, error) {
 // how long after a change another client of it may show what was before.
 func IsRouted(Dir) (stale time.Duration, routed bool) { return 0, false }
 
-// SeesByTime reports whether a root that OpenShared opened shows a change of a
-// directory only if the time of its last change shows it too.
-func SeesByTime(Dir) bool { return false }
-
 // NumbersHold returns an error if it is known that the inode numbers of a root are not
 // those of its file server. Here it never is.
 func NumbersHold(Dir) error { return nil }

@@ -95,12 +95,8 @@ func (m mountPoint) numbersHold() error {
 	return nil
 }
 
-// SeesByTime reports whether a root that OpenShared opened shows a change of a
-// directory only if the time of its last change shows it too.
-func SeesByTime(root Dir) bool {
-	d, ok := root.(*osDir)
-	return ok && d.tree.sharing == sharedAskTime
-}
+// seesByTime is SeesByTime.
+func (d *osDir) seesByTime() bool { return d.tree.sharing == sharedAskTime }
 
 // sharing returns how what m shows can be shared.
 func (m mountPoint) sharing() (sharing, error) {
@@ -195,9 +191,11 @@ func (m mountPoint) number(option string) int {
 // when another client takes the name away. But if this client does so itself, through
 // another mount, nobody tells it: two mounts of one host are one client to the
 // server. There is no delegation for who opens for direct I/O, which nobody means to do.
+// Nor should there be one where others have mounted the tree by NFSv3: a client of that which
+// takes the name away is told to come back, and does so after 5 s.
 func (d *osDir) openToRead(path string, open opener) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_NONBLOCK
-	if !d.tree.mine {
+	if !d.tree.mine && (d.tree.sharing != sharedAsk || !d.tree.tells()) {
 		return open(path, flags, 0)
 	}
 	fd, err := open(path, flags|unix.O_DIRECT, 0)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -127,9 +128,13 @@ func clients(t *testing.T) (writer, reader Dir) {
 	tree, err := os.MkdirTemp(roots[0], "shared-")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(tree) }) // the bed goes with all that is on it
+	byTime := new(atomic.Bool)
 	open := func(root string) Dir {
-		d, err := OpenShared(filepath.Join(root, filepath.Base(tree)), Sharing{})
+		d, err := OpenShared(filepath.Join(root, filepath.Base(tree)), Sharing{ByTime: byTime.Load})
 		must(t, err)
+		if SeesByTime(d) {
+			byTime.Store(true) // as one of a fleet tells the others
+		}
 		t.Cleanup(func() { must(t, d.Close()) })
 		return d
 	}
@@ -488,6 +493,43 @@ func isListed(t *testing.T, d Dir, path, name string) bool {
 		}
 	}
 	return false
+}
+
+// TestNothingIsDelegatedWhereOthersSeeByTime: a client of NFSv3 that takes the name of a
+// delegated file away is told to come back, which takes it 5 s.
+func TestNothingIsDelegatedWhereOthersSeeByTime(t *testing.T) {
+	const exported = "/mnt/export"
+	client, _, _ := strings.Cut(os.Getenv("SHOAL_TEST_MOUNTS"), ":")
+	clients, err := filepath.Glob("/proc/fs/nfsd/clients/*/states")
+	must(t, err)
+	if len(clients) == 0 {
+		t.Skip("no client of NFSv4")
+	}
+	tree, err := os.MkdirTemp(exported, "delegated-")
+	must(t, err)
+	for _, byTime := range []bool{false, true} {
+		d, err := OpenShared(filepath.Join(client, filepath.Base(tree)), Sharing{ByTime: func() bool { return byTime }})
+		must(t, err)
+		if SeesByTime(d) {
+			t.Skip("this client is of NFSv3")
+		}
+		name := fmt.Sprint("name-", byTime)
+		must(t, os.WriteFile(filepath.Join(tree, name), []byte("content"), 0o600))
+		f, err := d.Open(name)
+		must(t, err)
+		delegated := false
+		for _, path := range clients {
+			states, err := os.ReadFile(path)
+			must(t, err)
+			for state := range strings.Lines(string(states)) {
+				delegated = delegated || strings.Contains(state, "type: deleg") && strings.Contains(state, name)
+			}
+		}
+		if delegated == byTime {
+			t.Errorf("where others see by time: %v, delegated: %v", byTime, delegated)
+		}
+		must(t, errors.Join(f.Close(), d.Close()))
+	}
 }
 
 // TestWhatARenameInVainIntoWhatAnotherClientRemovedWasAboutIsStillThere: a client that is

@@ -239,6 +239,14 @@ func Leased(root Dir, lease Lease) (Dir, error) {
 	return root, nil
 }
 
+// SeesByTime reports whether a root that OpenShared opened shows a change of a
+// directory only if the time of its last change shows it too, as on NFSv3. Its file server
+// does not know who has a file open: one that another client removes is gone.
+func SeesByTime(root Dir) bool {
+	d, ok := root.(interface{ seesByTime() bool })
+	return ok && d.seesByTime()
+}
+
 // TellsByTime reports whether Sync of what is beneath root makes changes visible by the time
 // of a directory's last change, before which another gateway may see them or not.
 func TellsByTime(root Dir) bool {
