@@ -2,8 +2,10 @@ package vfs
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -124,6 +126,45 @@ func TestAMountBeneathTheRootIsRefused(t *testing.T) {
 	_, err = d.OpenDir("proc")
 	refused(t, err, unix.EXDEV)
 	must(t, d.Close())
+}
+
+// TestWhatIsMovedAwayWhileItIsOpenedIsNoMount: the kernel says the same of both. It is there, or not.
+func TestWhatIsMovedAwayWhileItIsOpenedIsNoMount(t *testing.T) {
+	root, err := OpenRoot(t.TempDir())
+	must(t, err)
+	must(t, errors.Join(root.Mkdir("dir", 0o700), root.Mkdir("other", 0o700)))
+	dir, err := root.OpenDir("dir")
+	must(t, err)
+	other, err := root.OpenDir("other")
+	must(t, err)
+	f, err := dir.Create("name", 0o600)
+	must(t, errors.Join(err, f.Close()))
+	stop, moved := make(chan struct{}), make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-stop:
+				moved <- nil
+				return
+			default:
+				err = errors.Join(dir.Rename("name", other, "name"), other.Rename("name", dir, "name"))
+			}
+		}
+		moved <- err
+	}()
+	for range 20_000 {
+		f, err := dir.Open("name")
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("open what is moved: %v", err)
+			break
+		}
+	}
+	close(stop)
+	must(t, errors.Join(<-moved, dir.Close(), other.Close(), root.Close()))
 }
 
 func FuzzDirents(f *testing.F) {

@@ -54,6 +54,12 @@ func closePath(fd int) {
 	}
 }
 
+// movedTries is how often a path is tried of which the kernel says that it leads elsewhere
+// (EXDEV). It looks at the end whether what it has found is beneath at still, and says so
+// as well if somebody has just renamed that to another directory: a file that a gateway
+// deletes, for one, goes to its session.
+const movedTries = 10
+
 // openRun opens a path of at most pathMax bytes beneath at.
 func (t *tree) openRun(at int, path string, flags int, perm uint32) (int, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -70,7 +76,12 @@ func (t *tree) openRun(at int, path string, flags int, perm uint32) (int, error)
 	if flags&unix.O_CREAT != 0 {
 		how.Mode = uint64(perm)
 	}
-	return retry(func() (int, error) { return unix.Openat2(at, path, &how) })
+	for try := 1; ; try++ {
+		fd, err := retry(func() (int, error) { return unix.Openat2(at, path, &how) })
+		if try == movedTries || err != unix.EXDEV { //nolint:errorlint // a bare errno
+			return fd, err
+		}
+	}
 }
 
 // walk is openRun where there is no openat2: one openat(2) for each name, none

@@ -282,11 +282,6 @@ func ask(fd int) error {
 	return err
 }
 
-// movedTries is how often a path is tried of which the client says that it leads to another
-// mount: it also does so of a directory that it takes to have been moved meanwhile, as it may
-// where that was removed and made again.
-const movedTries = 3
-
 // openShared is openRun where other clients change the tree: it opens what path
 // names at the server now.
 //
@@ -308,12 +303,7 @@ func (d *osDir) openShared(path string, flags int, perm uint32) (int, error) {
 			return fd, err
 		}
 	}
-	for try := 1; ; try++ {
-		fd, err := d.openAsking(path, func(at int, name string) (int, error) { return d.tree.openRun(at, name, flags, perm) })
-		if try == movedTries || err != unix.EXDEV { //nolint:errorlint // a bare errno
-			return fd, err
-		}
-	}
+	return d.openAsking(path, func(at int, name string) (int, error) { return d.tree.openRun(at, name, flags, perm) })
 }
 
 // openKnown opens a name in the directory that the client knows parent to be. If it
