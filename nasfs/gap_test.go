@@ -3,7 +3,10 @@ package nasfs_test
 import (
 	"context"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -109,4 +112,33 @@ func TestWhatIsReadIsWholeThoughItsFileGoesMeanwhile(t *testing.T) {
 func copyOf(ctx context.Context, g *nasfs.Fleet, key string) error {
 	_, err := g.Copy(ctx, ref(key), ref(key+" copy"), object.CopyInput{})
 	return err
+}
+
+// TestARecordIsMissingOnlyOfTheFileThatIsThere: where a file that is replaced is gone, its
+// inode may be that of its successor, which is told apart by size and time.
+func TestARecordIsMissingOnlyOfTheFileThatIsThere(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, 1, func() nasfs.Config {
+		root, err := vfs.OpenRoot(dir)
+		must(t, err)
+		t.Cleanup(func() { _ = root.Close() }) // it has nothing to lose
+		cfg := config(t, root)
+		cfg.Metadata = nasfs.Sidecar
+		return cfg
+	})
+	nasfs.IsStateless(w.gateways[0])
+	must(t, w.gateways[0].CreateBucket(t.Context(), object.Bucket{Name: bucket}))
+	path := filepath.Join(dir, bucket, "k")
+	must(t, os.WriteFile(path, []byte("old"), 0o600))
+	var once sync.Once
+	defer w.faults[0].Inject(func(c vfs.OpCall) error {
+		if c.Op == vfs.OpStat && c.Path == bucket+"/k" {
+			once.Do(func() { must(t, os.WriteFile(path, []byte("successor"), 0o600)) })
+		}
+		return nil
+	})()
+	info, err := w.gateways[0].Stat(t.Context(), ref("k"))
+	if err != nil || info.Size != int64(len("successor")) {
+		t.Errorf("%d bytes, %v", info.Size, err)
+	}
 }

@@ -54,15 +54,16 @@ func (s *Store) glance(ref object.Ref) (*opened, error) {
 // openSlot opens the file in a slot of a key.
 func (s *Store) openSlot(ref object.Ref, slot keypath.Slot, open func(path string) (vfs.File, error)) (*opened, error) {
 	path := s.path(ref, slot)
-	for range maxTries {
+	for try := 1; try <= maxTries; try++ {
 		o, missing, err := s.openFile(path, open)
 		if err != nil || !missing {
 			return o, err
 		}
 		// A record is not where it should, or might, be. If the file was replaced
-		// meanwhile that is the reason, and its successor is what counts.
+		// meanwhile that is the reason, and its successor is what counts. Where a file
+		// that is replaced is gone the successor may have its inode.
 		st, err := s.reads.Stat(path)
-		if err == nil && st.Ino == o.stat.Ino {
+		if err == nil && st.Ino == o.stat.Ino && (!s.stateless || stampOf(st) == o.stamp() || try == maxTries) {
 			return o, nil
 		}
 		closeFile(o.file)

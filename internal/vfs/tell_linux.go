@@ -193,10 +193,15 @@ type round struct {
 func (r *rounds) join(dir told, tell func(begin func()) error) error {
 	r.mu.Lock()
 	last := r.last[dir]
-	if last != nil && !last.begun {
+	for last != nil && !last.begun {
 		r.mu.Unlock()
 		<-last.done
-		return last.err
+		if !errors.Is(last.err, unix.ESTALE) {
+			return last.err
+		}
+		// That was told of a directory which is gone, whose inode this one may have now.
+		r.mu.Lock()
+		last = r.last[dir]
 	}
 	own := &round{done: make(chan struct{})}
 	if r.last == nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // dirLeases are leases on directories, among the clients of one process.
@@ -171,6 +173,44 @@ func TestWhatIsChangedWhileADirectoryIsToldOfIsToldInTheNextRound(t *testing.T) 
 	if len(r.last) > 0 {
 		t.Errorf("left are %v", r.last)
 	}
+}
+
+// TestADirectoryThatHasTheInodeOfOneThatIsGoneIsToldOf: whoever tells of the other finds that
+// it is gone, and is not believed.
+func TestADirectoryThatHasTheInodeOfOneThatIsGoneIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r rounds
+		granted, gone, outcomes := make(chan struct{}), make(chan error, 1), make(chan error, 3)
+		go func() {
+			gone <- r.join(told{inode: 1}, func(begin func()) error {
+				<-granted
+				begin()
+				return pathError("stat", ".", unix.ESTALE)
+			})
+		}()
+		synctest.Wait()
+		rounds := 0
+		for range cap(outcomes) {
+			go func() {
+				outcomes <- r.join(told{inode: 1}, func(begin func()) error {
+					rounds++
+					begin()
+					return nil
+				})
+			}()
+		}
+		synctest.Wait()
+		close(granted)
+		if err := <-gone; !errors.Is(err, unix.ESTALE) {
+			t.Errorf("of the directory that is gone: %v", err)
+		}
+		for range cap(outcomes) {
+			must(t, <-outcomes)
+		}
+		if rounds == 0 {
+			t.Error("nobody has told of the other one")
+		}
+	})
 }
 
 // TestWhoWaitsForALeaseTellsOfWhatIsChangedMeanwhile: nobody changes anything after that.
