@@ -62,7 +62,7 @@ func (w *written) inMemory(codec *shard.Codec, body object.Body) error {
 		sinks[i] = &buffers[i]
 	}
 	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, codec.N())
-	if err := w.copy(context.Background(), out, body, int(body.Size())+1); err != nil { //nolint:forbidigo // nothing here waits
+	if err := w.copy(context.Background(), out, body); err != nil { //nolint:forbidigo // nothing here waits
 		return err
 	}
 	if _, err := out.Close(); err != nil {
@@ -79,22 +79,30 @@ func (w *written) inMemory(codec *shard.Codec, body object.Body) error {
 	return nil
 }
 
-// pieceSize is how much of a body is read at a time, in bytes.
-const pieceSize = 256 << 10
+// errLonger says that a content is longer than it was said to be.
+var errLonger = errors.New("erasure: the content is longer than its declared size")
 
 // copy reads the body to its io.EOF into out.
-func (w *written) copy(ctx context.Context, out io.Writer, body object.Body, piece int) error {
-	buf := make([]byte, min(piece, pieceSize))
+func (w *written) copy(ctx context.Context, out *shard.Writer, body object.Body) error {
+	var beyond [1]byte
 	for {
 		if err := ctx.Err(); err != nil {
 			return object.E("put", "", object.Unavailable, context.Cause(ctx))
 		}
-		n, err := body.Read(buf)
+		space := out.Space()
+		full := len(space) == 0
+		if full {
+			space = beyond[:] // its end has to be read, too
+		}
+		n, err := body.Read(space)
+		if full && n > 0 {
+			return errLonger
+		}
 		if w.size += int64(n); w.size > object.MaxObjectSize {
 			return object.TooLarge
 		}
 		if n > 0 {
-			if _, err := out.Write(buf[:n]); err != nil {
+			if err := out.Filled(n); err != nil {
 				return err
 			}
 		}
@@ -126,7 +134,7 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	}
 	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, least)
 	defer out.Free()
-	err := w.copy(ctx, out, body, pieceSize)
+	err := w.copy(ctx, out, body)
 	if err == nil {
 		_, err = out.Close()
 	}

@@ -42,9 +42,7 @@ func (c *Codec) NewReader(id ID, size, offset, length int64, source Source, fail
 func (r *Reader) Free() {
 	for _, m := range []*memory{&r.raw, &r.spare} {
 		for i, b := range m {
-			if cap(b) == cellSize {
-				r.codec.cells.Put((*[cellSize]byte)(b[:cellSize]))
-			}
+			r.codec.giveBack(b)
 			m[i] = nil
 		}
 	}

@@ -28,6 +28,17 @@ func (c *Codec) stripeAt(start, size int64) stripe {
 	return s
 }
 
+// appendUnits appends the units of a cell.
+func appendUnits(b, cell []byte, id ID, shard int, number int64) []byte {
+	for start := len(b); len(cell) > 0; start = len(b) {
+		n := min(len(cell), UnitData)
+		b = append(append(b, cell[:n]...), make([]byte, trailerSize)...)
+		seal(b[start:], id, shard, number)
+		cell, number = cell[n:], number+1
+	}
+	return b
+}
+
 // Rebuild writes one shard of a content of size bytes anew, from k others.
 func (c *Codec) Rebuild(id ID, size int64, missing int, source Source, w io.Writer) error {
 	r := c.NewReader(id, size, 0, size, source, nil)
@@ -39,7 +50,7 @@ func (c *Codec) Rebuild(id ID, size int64, missing int, source Source, w io.Writ
 		if err := r.rebuild(&s, &p, nil); err != nil {
 			return fmt.Errorf("rebuild shard %d: %w", missing, err)
 		}
-		units = sealCell(units[:0], p.content, id, missing, s.unit)
+		units = appendUnits(units[:0], p.content, id, missing, s.unit)
 		if _, err := w.Write(units); err != nil {
 			return fmt.Errorf("rebuild shard %d: %w", missing, err)
 		}

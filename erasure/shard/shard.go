@@ -74,17 +74,17 @@ func (g Geometry) Size(size int64) int64 {
 // ErrDamaged is returned for a unit that is not what it should be.
 var ErrDamaged = errors.New("shard: damaged unit")
 
-// seal appends a unit: its content, and a trailer.
+// seal makes a unit whole whose content is there: it writes the trailer, in the room behind it.
 //
 //	0 checksum 8 | 8 content's ID 16 | 24 shard 1 | 25 version 1 | 26 zero 2 | 28 unit 4 | 32 length 4 | 36 zero 28
-func seal(b, content []byte, id ID, shard int, number int64) []byte {
-	var t [trailerSize]byte
+func seal(unit []byte, id ID, shard int, number int64) {
+	content, t := unit[:len(unit)-trailerSize], unit[len(unit)-trailerSize:]
+	clear(t)
 	copy(t[8:], id[:])
 	t[24], t[25] = byte(shard), formatUnits
 	binary.LittleEndian.PutUint32(t[28:], uint32(number))       //nolint:gosec // below 2^32: 5 TiB have less
 	binary.LittleEndian.PutUint32(t[32:], uint32(len(content))) //nolint:gosec // below UnitSize
-	binary.LittleEndian.PutUint64(t[:], checksum(content, t[:]))
-	return append(append(b, content...), t[:]...)
+	binary.LittleEndian.PutUint64(t, checksum(content, t))
 }
 
 // checksum covers the content of a unit and its trailer behind the checksum.
@@ -109,9 +109,8 @@ func open(unit []byte, id ID, shard int, number int64) ([]byte, error) {
 // Codec makes shards of one geometry. It may be used concurrently.
 type Codec struct {
 	Geometry
-	rs      reedsolomon.Encoder // nil without redundancy
-	buffers sync.Pool           // of *buffers, for whole stripes
-	cells   sync.Pool           // of *[cellSize]byte, for Readers
+	rs    reedsolomon.Encoder // nil without redundancy
+	cells sync.Pool           // of *[cellSize]byte
 }
 
 // cellSize is the length of a cell with its trailers, in bytes.
@@ -124,24 +123,10 @@ func (c *Codec) cell() []byte {
 	return make([]byte, cellSize)
 }
 
-// buffers are what a Writer fills: a stripe and the units that become of it.
-type buffers struct {
-	stripe, parity []byte
-	units          [][]byte // of each shard
-}
-
-func (c *Codec) buffersFor(cell int64) *buffers {
-	if cell == CellData {
-		if b, ok := c.buffers.Get().(*buffers); ok {
-			return b
-		}
-	}
-	return &buffers{stripe: make([]byte, int64(c.K)*cell), parity: make([]byte, int64(c.M)*cell), units: make([][]byte, c.N())}
-}
-
-func (c *Codec) giveBack(b *buffers) {
-	if int64(len(b.stripe)) == c.stripe() {
-		c.buffers.Put(b)
+// giveBack gives back what cell returned, and nothing that is smaller.
+func (c *Codec) giveBack(b []byte) {
+	if cap(b) == cellSize {
+		c.cells.Put((*[cellSize]byte)(b[:cellSize]))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/shoal-storage/shoal/erasure/shard"
 )
@@ -240,6 +241,54 @@ func TestAShardThatCannotBeWrittenIsLeftOutWhileEnoughAreLeft(t *testing.T) {
 		if (err == nil) != (bad <= 1) || err == nil && left != bad {
 			t.Errorf("%d of 4 break: %v, left out %d", bad, err, left)
 		}
+	}
+}
+
+// behind is a sink that takes its time, and then tells whether it still has what it was given.
+type behind struct {
+	release chan struct{}
+	same    chan bool
+}
+
+func (b *behind) Write(p []byte) (int, error) {
+	was := bytes.Clone(p)
+	<-b.release
+	b.same <- bytes.Equal(p, was)
+	return len(p), nil
+}
+
+func TestMemoryThatASlowSinkReadsFromIsNotWrittenToAnyMore(t *testing.T) {
+	for slow := range 4 {
+		synctest.Test(t, func(t *testing.T) {
+			c, err := shard.NewCodec(shard.Geometry{K: 2, M: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sinks := make([]io.Writer, 4)
+			for i := range sinks {
+				sinks[i] = io.Discard
+			}
+			late := &behind{release: make(chan struct{}), same: make(chan bool, 1)}
+			sinks[slow] = late
+			content := random(3_000_000)
+			for range 3 { // those that follow use memory of those before
+				w := c.NewWriter(shard.ID{1}, int64(len(content)), sinks, 3)
+				if _, err := w.Write(content); err != nil {
+					t.Fatal(err)
+				}
+				errs, err := w.Close()
+				if err != nil || sinks[slow] == nil && errs[slow] != nil && !errors.Is(errs[slow], shard.ErrSlow) {
+					t.Fatal(err, errs)
+				}
+			}
+			if sinks[slow] != nil {
+				t.Error("it is not left out")
+			}
+			close(late.release)
+			if !<-late.same {
+				t.Error("what it was given has changed")
+			}
+		})
 	}
 }
 

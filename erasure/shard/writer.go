@@ -4,21 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 )
 
 // Writer cuts a content into shards and writes them, stripe by stripe. A shard whose
 // writer fails is left out from then on. It is used by one goroutine.
+//
+// The content of a stripe is put where it is written from: into the units of its cells, with
+// room for their trailers between. Nothing is copied.
 type Writer struct {
-	codec    *Codec
-	id       ID
-	sinks    []io.Writer // of the shards; nil: it is left out
-	errs     []error     // why shards were left out
-	*buffers             // content of the stripe that is being filled, and what becomes of it
-	filled   int
-	number   int64 // of the next unit
-	least    int   // shards that have to be left
+	codec  *Codec
+	id     ID
+	sinks  []io.Writer // of the shards; nil: it is left out
+	errs   []error     // why shards were left out
+	cells  [][]byte    // of the stripe that is being filled, for each shard: its units
+	cell   int64       // content of each of these
+	filled int64       // content of the stripe so far
+	left   int64       // content that is still to come with this stripe; -1: not known
+	number int64       // of the next unit
+	least  int         // shards that have to be left
 }
 
 // ErrTooFew says that more shards failed than may.
@@ -27,13 +31,59 @@ var ErrTooFew = errors.New("shard: too few shards can be written")
 // NewWriter returns a Writer of a content of size bytes, -1 if that is not known, to sinks,
 // of which nil ones are left out; it fails when less than least are left.
 func (c *Codec) NewWriter(id ID, size int64, sinks []io.Writer, least int) *Writer {
-	w := &Writer{codec: c, id: id, sinks: sinks, errs: make([]error, len(sinks)), least: least}
-	cell := int64(CellData)
-	if size >= 0 && size < c.stripe() {
-		cell = c.lastCell(size)
-	}
-	w.buffers = c.buffersFor(cell)
+	w := &Writer{codec: c, id: id, sinks: sinks, errs: make([]error, len(sinks)), cells: make([][]byte, c.N()), left: size, least: least}
+	w.begin()
 	return w
+}
+
+// begin begins a stripe.
+func (w *Writer) begin() {
+	w.filled, w.cell = 0, CellData
+	if w.left >= 0 && w.left < w.codec.stripe() {
+		w.cell = w.codec.lastCell(w.left)
+	}
+	for i, b := range w.cells {
+		if b != nil {
+			continue
+		}
+		if w.number == 0 && w.cell < CellData { // the only stripe, which may be far smaller
+			w.cells[i] = make([]byte, unitsSize(w.cell))
+		} else {
+			w.cells[i] = w.codec.cell()
+		}
+	}
+}
+
+// unitsSize returns how long the units of a cell are.
+func unitsSize(cell int64) int64 { return cell + (cell+UnitData-1)/UnitData*trailerSize }
+
+// Space returns where the next bytes of the content have to be put: none if that would be longer
+// than it was said to be. It is valid until Filled.
+func (w *Writer) Space() []byte {
+	room := w.codec.stripe()
+	if w.left >= 0 {
+		room = min(room, w.left)
+	}
+	if w.filled >= room {
+		return nil
+	}
+	shard, at := w.filled/w.cell, w.filled%w.cell
+	p := w.content(int(shard), at/UnitData)[at%UnitData:]
+	return p[:min(int64(len(p)), room-w.filled)]
+}
+
+// content returns what a unit of a cell has before its trailer.
+func (w *Writer) content(shard int, unit int64) []byte {
+	return w.cells[shard][unit*UnitSize:][:min(UnitData, w.cell-unit*UnitData)]
+}
+
+// Filled says that so many bytes were put where Space said.
+func (w *Writer) Filled(n int) error {
+	w.filled += int64(n)
+	if w.filled < w.codec.stripe() {
+		return nil
+	}
+	return w.flush()
 }
 
 // errLonger says that a content is longer than it was said to be.
@@ -43,15 +93,13 @@ var errLonger = errors.New("shard: the content is longer than its declared size"
 func (w *Writer) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
-		n := copy(w.stripe[w.filled:], p)
+		n := copy(w.Space(), p)
 		if n == 0 {
 			return written, errLonger
 		}
-		w.filled, p, written = w.filled+n, p[n:], written+n
-		if int64(w.filled) == w.codec.stripe() {
-			if err := w.flush(CellData); err != nil {
-				return written, err
-			}
+		p, written = p[n:], written+n
+		if err := w.Filled(n); err != nil {
+			return written, err
 		}
 	}
 	return written, nil
@@ -62,43 +110,82 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) Close() ([]error, error) {
 	defer w.Free()
 	if w.filled > 0 {
-		cell := w.codec.lastCell(int64(w.filled))
-		clear(w.stripe[w.filled : cell*int64(w.codec.K)])
-		if err := w.flush(cell); err != nil {
+		w.shorten()
+		if err := w.flush(); err != nil {
 			return w.errs, err
 		}
 	}
 	return w.errs, nil
 }
 
-// Free gives back the memory of a Writer that is not closed. It can be called twice.
-func (w *Writer) Free() {
-	if w.buffers != nil {
-		w.codec.giveBack(w.buffers)
-		w.buffers = nil
+// shorten makes the cells of a last stripe as long as its content wants them, which is known
+// only now if its size was not.
+func (w *Writer) shorten() {
+	cell := w.codec.lastCell(w.filled)
+	if cell == w.cell {
+		return
+	}
+	content := make([]byte, 0, w.filled)
+	for i := range w.codec.K {
+		for unit := int64(0); unit*UnitData < w.cell && int64(len(content)) < w.filled; unit++ {
+			p := w.content(i, unit)
+			content = append(content, p[:min(int64(len(p)), w.filled-int64(len(content)))]...)
+		}
+	}
+	w.filled, w.cell, w.left = 0, cell, w.filled
+	for len(content) > 0 {
+		n := copy(w.Space(), content)
+		w.filled, content = w.filled+int64(n), content[n:]
 	}
 }
 
-// flush writes a stripe whose cells have so much content.
-func (w *Writer) flush(cell int64) error {
-	shards := make([][]byte, w.codec.N())
-	for i := range shards {
-		if i < w.codec.K {
-			shards[i] = w.stripe[int64(i)*cell : int64(i+1)*cell]
-		} else {
-			j := int64(i - w.codec.K)
-			shards[i] = w.parity[j*cell : (j+1)*cell]
-		}
+// Free gives back the memory of a Writer that is not closed. It can be called twice.
+func (w *Writer) Free() {
+	for i, b := range w.cells {
+		w.codec.giveBack(b)
+		w.cells[i] = nil
 	}
-	if w.codec.rs != nil {
-		if err := w.codec.rs.Encode(shards); err != nil {
+}
+
+// flush writes a stripe, and begins the next.
+func (w *Writer) flush() error {
+	w.pad()
+	if err := w.encode(); err != nil {
+		return err
+	}
+	w.send()
+	w.number += (w.cell + UnitData - 1) / UnitData
+	if w.left >= 0 {
+		w.left -= w.filled
+	}
+	w.begin()
+	return w.enough()
+}
+
+// pad clears what is behind the end of the content.
+func (w *Writer) pad() {
+	for at, end := w.filled, w.cell*int64(w.codec.K); at < end; {
+		p := w.content(int(at/w.cell), at%w.cell/UnitData)[at%w.cell%UnitData:]
+		clear(p)
+		at += int64(len(p))
+	}
+}
+
+// encode makes the cells with the redundancy.
+func (w *Writer) encode() error {
+	if w.codec.rs == nil {
+		return nil
+	}
+	units := make([][]byte, w.codec.N())
+	for unit := int64(0); unit*UnitData < w.cell; unit++ {
+		for i := range units {
+			units[i] = w.content(i, unit)
+		}
+		if err := w.codec.rs.Encode(units); err != nil {
 			return fmt.Errorf("shard: encode: %w", err)
 		}
 	}
-	w.filled = 0
-	w.send(shards)
-	w.number += (cell + UnitData - 1) / UnitData
-	return w.enough()
+	return nil
 }
 
 // patience is how long a sink is waited for when enough others are done.
@@ -109,35 +196,39 @@ var ErrSlow = errors.New("shard: it cannot be written as fast as the others")
 
 // send writes a cell to each sink, all at the same time. One that is far behind is left
 // out, with the memory that it still reads from.
-func (w *Writer) send(shards [][]byte) {
-	var sealed sync.WaitGroup
-	done := make(chan wrote, len(shards))
+func (w *Writer) send() {
+	done := make(chan wrote, len(w.sinks))
 	waiting := make(map[int]bool)
 	for i, sink := range w.sinks {
 		if sink == nil {
 			continue
 		}
 		waiting[i] = true
-		sealed.Add(1)
-		units := w.units[i][:0]
+		units, number := w.cells[i][:unitsSize(w.cell)], w.number
 		go func() {
-			units = sealCell(units, shards[i], w.id, i, w.number)
-			sealed.Done()
+			sealAll(units, w.id, i, number)
 			_, err := sink.Write(units)
-			done <- wrote{i, units, err}
+			done <- wrote{i, err}
 		}()
 	}
-	sealed.Wait()
 	w.collect(done, waiting)
 	for i := range waiting {
-		w.errs[i], w.sinks[i], w.units[i] = ErrSlow, nil, nil
+		w.errs[i], w.sinks[i], w.cells[i] = ErrSlow, nil, nil
+	}
+}
+
+// sealAll seals the units of a cell.
+func sealAll(units []byte, id ID, shard int, number int64) {
+	for ; len(units) > 0; number++ {
+		n := min(len(units), UnitSize)
+		seal(units[:n], id, shard, number)
+		units = units[n:]
 	}
 }
 
 // wrote is what became of a cell.
 type wrote struct {
 	shard int
-	units []byte
 	err   error
 }
 
@@ -149,7 +240,7 @@ func (w *Writer) collect(done <-chan wrote, waiting map[int]bool) {
 		select {
 		case d := <-done:
 			delete(waiting, d.shard)
-			if w.units[d.shard] = d.units; d.err != nil {
+			if d.err != nil {
 				w.errs[d.shard], w.sinks[d.shard] = d.err, nil
 				continue
 			}
@@ -162,16 +253,6 @@ func (w *Writer) collect(done <-chan wrote, waiting map[int]bool) {
 			return
 		}
 	}
-}
-
-// sealCell appends the units of a cell.
-func sealCell(b, cell []byte, id ID, shard int, number int64) []byte {
-	for len(cell) > 0 {
-		n := min(len(cell), UnitData)
-		b = seal(b, cell[:n], id, shard, number)
-		cell, number = cell[n:], number+1
-	}
-	return b
 }
 
 func (w *Writer) enough() error {
