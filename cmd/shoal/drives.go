@@ -98,11 +98,11 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 		return nil, err
 	}
 	passes := newPasses(b.records, true)
-	b.healer, b.counts = passes, store.Counts
-	k := keeper{
+	k := &keeper{
 		store: store, kept: b.records, passes: passes, locker: local, log: log,
 		stands: func() standing { return sets.standing(store) }, healed: sets.healed,
 	}
+	b.healer, b.counts = attentive{passes, k.look}, store.Counts
 	b.ends = append(b.ends, k.keep(ctx), p.run(ctx))
 	return b, nil
 }

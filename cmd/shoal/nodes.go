@@ -397,7 +397,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		self:    gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	passes := newPasses(b.records, false)
-	b.healer, b.counts = passes, store.Counts
+	b.counts = store.Counts
 	p := &placer{
 		store: store, kept: b.records, locker: fl.node, log: log, base: base, formed: tables[0].Of, drives: n.e.sizes(),
 		names: n.e.names(), pools: n.e.pools(), shown: n.shown, follow: n.cluster.Placed,
@@ -407,7 +407,8 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	}
 	n.placer.Store(p)
 	b.pools = p
-	k := keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
+	k := &keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
+	b.healer = attentive{passes, k.look}
 	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx), p.run(ctx))
 	return b, nil
 }
@@ -425,13 +426,13 @@ func (n *nodes) readable() error {
 }
 
 func (n *nodes) stands() standing {
-	missed, joined := n.cluster.Missed()
-	s := standing{missed: missed, joined: joined, blank: n.cluster.Blank()}
+	s := standing{blank: n.cluster.Blank()}
 	for _, d := range n.cluster.States() {
 		if !d.Online {
 			s.offline++
 		}
 	}
+	s.missed, s.joined = n.cluster.Missed() // after that: a drive that was there has been counted
 	return s
 }
 

@@ -66,14 +66,17 @@ func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
 // none by then, it was over before it was known that they have come.
 const dueFor = time.Minute
 
-// arrived notes that drives have come, as far as this process knows just now. Who made a pass
-// over all of them a moment ago has noticed it earlier.
-func (ps *passes) arrived() {
+// arrived notes that drives have come, as far as this process knows just now: one that was gone
+// at some time, if it is not zero. Who has made a pass over all of them since then has noticed
+// it earlier.
+func (ps *passes) arrived(gone time.Time) {
 	over := ps.ended()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.came, ps.over = ps.now(), over
-	maps.DeleteFunc(over, func(_ string, p gateway.Pass) bool { return p.Away == 0 && ps.came.Sub(p.Ended) < noticed })
+	maps.DeleteFunc(over, func(_ string, p gateway.Pass) bool {
+		return p.Away == 0 && ps.came.Sub(p.Ended) < noticed && !p.Begun.Before(gone)
+	})
 }
 
 // noticed is how long after another process this one may notice that a drive has come.
@@ -90,8 +93,9 @@ func (ps *passes) ended() map[string]gateway.Pass {
 	return all
 }
 
-// Due implements gateway.Healer. A pass that was under way when drives came tells by itself
-// which ones it has missed.
+// Due reports whether drives have come, as far as was noticed, of which no pass has seen yet
+// what they have missed. One that was under way when they came tells by itself which ones it has
+// missed.
 func (ps *passes) Due() bool {
 	ended := ps.ended()
 	ps.mu.Lock()

@@ -95,12 +95,13 @@ func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		k, joined := openKeeper(t, true), atomic.Int64{}
 		k.stands = func() standing { return standing{joined: int(joined.Load())} }
+		due := attentive{k.passes, k.look}.Due
 		end := k.keep(t.Context())
-		if time.Sleep(wholeAgain); k.passes.Due() {
+		if time.Sleep(wholeAgain); due() {
 			t.Error("a pass is due of a new set")
 		}
 		joined.Add(1)
-		if time.Sleep(2 * watchEvery); !k.passes.Due() {
+		if !due() {
 			t.Error("nobody has looked for what the drive has missed, and none is to")
 		}
 		if time.Sleep(2 * wholeLook); k.passes.Due() {

@@ -88,11 +88,19 @@ type keeper struct {
 	log    *slog.Logger
 	stands func() standing
 	healed func(ctx context.Context, drives []string) error // takes note that these have all they should
+
+	mu     sync.Mutex
+	before standing  // as it was looked at last
+	gone   time.Time // when a drive was missed first that had been there
 }
 
 // keep does so on one of all processes that keep the set, until the returned function is
 // called.
 func (k *keeper) keep(ctx context.Context) (end func() error) {
+	k.before = k.stands()
+	if len(k.passes.ended()) > 0 { // all drives come when a process begins, unless the set is new
+		k.passes.arrived(k.gone)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { lock.Elect(ctx, k.locker, "s/heal", k.tend) })
@@ -107,20 +115,38 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 	}
 }
 
-// watch notes when drives come, or miss something though they are there: before any pass does
-// that they call for, which is longer in coming than watchEvery. All drives come when a process
-// begins, unless the set is new.
+// watch looks at the drives before any pass does that they call for, which is longer in coming
+// than watchEvery.
 func (k *keeper) watch(ctx context.Context) {
-	if len(k.passes.ended()) > 0 {
-		k.passes.arrived()
+	for ; ctx.Err() == nil; lock.Pause(ctx, watchEvery) {
+		k.look()
 	}
-	for before := k.stands(); ctx.Err() == nil; lock.Pause(ctx, watchEvery) {
-		now := k.stands()
-		if now.joined != before.joined || now.missed != before.missed && now.offline == 0 {
-			k.passes.arrived()
-		}
-		before = now
+}
+
+// look notes whether drives have come, or miss something though they are there.
+func (k *keeper) look() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now, before := k.stands(), k.before
+	k.before = now
+	if now.offline > before.offline {
+		k.gone = time.Now()
 	}
+	if now.joined != before.joined || now.offline < before.offline || now.missed != before.missed && now.offline == 0 {
+		k.passes.arrived(k.gone)
+	}
+}
+
+// attentive is the Healer of a gateway that keeps drives: who asks learns how they stand now.
+type attentive struct {
+	*passes
+	look func()
+}
+
+// Due implements gateway.Healer.
+func (a attentive) Due() bool {
+	a.look()
+	return a.passes.Due()
 }
 
 // watchEvery is how often it is looked whether drives have come.
