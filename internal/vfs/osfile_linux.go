@@ -266,7 +266,7 @@ func (f *osFile) Stat() (Stat, error) {
 		return st, nil
 	}
 	var st unix.Stat_t
-	if err := retryErr(func() error { return unix.Fstat(f.fd, &st) }); err != nil {
+	if err := lookAgain(func() error { return unix.Fstat(f.fd, &st) }); err != nil {
 		return Stat{}, f.fail("stat", err)
 	}
 	return fromStat(&st), nil

@@ -15,7 +15,7 @@ import (
 // seccomp filters have no statx.
 func statAt(fd int, name string, flags int) (Stat, error) {
 	var sx unix.Statx_t
-	err := retryErr(func() error { return unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS, &sx) })
+	err := lookAgain(func() error { return unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS, &sx) })
 	switch err {
 	case nil:
 		if name != "" && sx.Attributes&sx.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 {
@@ -37,12 +37,30 @@ func statAt(fd int, name string, flags int) (Stat, error) {
 	return Stat{}, err
 }
 
+// How often, and after which pauses, a file is looked at whose client says EBADFD.
+const (
+	lookTries = 100
+	lookPause = time.Millisecond
+)
+
+// lookAgain is retryErr for a look at a file. A client of GlusterFS asks by any descriptor
+// that somebody has of the file, and says EBADFD of one that its server does not know, yet
+// or any more, as just after it was closed.
+func lookAgain(look func() error) error {
+	for try := 1; ; try++ {
+		if err := retryErr(look); err != unix.EBADFD || try == lookTries { //nolint:errorlint // a bare errno
+			return err
+		}
+		time.Sleep(lookPause)
+	}
+}
+
 // statKnown describes what fd is by what a client of a file server believes to
 // know: inode, mode and owner are right, the times may be older.
 func statKnown(fd int) (Stat, error) {
 	var sx unix.Statx_t
 	const mask = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_INO | unix.STATX_UID | unix.STATX_GID
-	err := retryErr(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &sx) })
+	err := lookAgain(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &sx) })
 	if err == unix.ENOSYS || err == unix.EPERM { //nolint:errorlint // a bare errno
 		return statAt(fd, "", unix.AT_EMPTY_PATH)
 	}
