@@ -18,8 +18,8 @@ import (
 type Healer interface {
 	// Passes returns the last pass of each kind, under way or over.
 	Passes() ([]Pass, error)
-	// Due reports whether drives have come of which no pass has seen yet what they have
-	// missed.
+	// Due reports whether drives are away, or have come of which no pass has seen yet what they
+	// have missed.
 	Due() bool
 	// Ask asks for a pass of the kind Asked. It returns ErrHealing while another one is asked
 	// for or under way, unless it is to be taken instead of that.

@@ -49,11 +49,11 @@ func TestADriveThatWasAwayIsUsedAgain(t *testing.T) {
 	c.putAll(t, 0, all)
 	drive := c.drive(2, 0)
 	must(t, os.Rename(drive, drive+".away"))
-	eventually(t, "it is away", func() bool { return lacking(t, c.servers[0]) })
+	eventually(t, "it is away", func() bool { return lacking(t, c.servers[2]) })
 	all["middle"], all["more"] = random(200_000), random(1_000_000)
 	c.putAll(t, 2, all)
 	must(t, os.Rename(drive+".away", drive))
-	awaitWhole(t, c.servers[0]) // the others need not have noticed that it was away
+	awaitWhole(t, c.servers[0]) // which need not have noticed that it was away
 	c.servers[0].kill(t)
 	c.servers[1].kill(t)
 	for key, content := range all {

@@ -101,7 +101,7 @@ func lacking(h *adminclient.Healing) string {
 		return plural(n, "drive") + " away, and missing what is stored now"
 	}
 	if h.Due {
-		return "drives have come, and what they have missed is looked for"
+		return "drives have come or just gone, and what they have missed is looked for"
 	}
 	var last *adminclient.Pass // what one has left the next one looks at as well
 	for i := range h.Passes {

@@ -408,7 +408,12 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	n.placer.Store(p)
 	b.pools = p
 	k := &keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
-	b.healer = attentive{passes, k.look}
+	b.healer = attentive{passes, func() bool {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTime)
+		defer cancel()
+		n.cluster.Refresh(ctx)
+		return k.look()
+	}}
 	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx), p.run(ctx))
 	return b, nil
 }
@@ -424,6 +429,9 @@ func (n *nodes) readable() error {
 	}
 	return n.cluster.Readable()
 }
+
+// refreshTime is how long it may take to learn how the drives stand now.
+const refreshTime = 2 * time.Second
 
 func (n *nodes) stands() standing {
 	s := standing{blank: n.cluster.Blank()}

@@ -123,8 +123,9 @@ func (k *keeper) watch(ctx context.Context) {
 	}
 }
 
-// look notes whether drives have come, or miss something though they are there.
-func (k *keeper) look() {
+// look notes whether drives have come, or miss something though they are there, and reports
+// whether any is not.
+func (k *keeper) look() (away bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now, before := k.stands(), k.before
@@ -135,19 +136,17 @@ func (k *keeper) look() {
 	if now.joined != before.joined || now.offline < before.offline || now.missed != before.missed && now.offline == 0 {
 		k.passes.arrived(k.gone)
 	}
+	return now.offline > 0
 }
 
 // attentive is the Healer of a gateway that keeps drives: who asks learns how they stand now.
 type attentive struct {
 	*passes
-	look func()
+	look func() (away bool)
 }
 
 // Due implements gateway.Healer.
-func (a attentive) Due() bool {
-	a.look()
-	return a.passes.Due()
-}
+func (a attentive) Due() bool { return a.look() || a.passes.Due() }
 
 // watchEvery is how often it is looked whether drives have come.
 const watchEvery = 100 * time.Millisecond

@@ -52,6 +52,7 @@ type Cluster struct {
 	stop      context.CancelFunc
 	group     sync.WaitGroup
 	sets      [][]*slot
+	refresh   chan chan struct{} // wishes for another round, each closed when that is over
 
 	mu      sync.Mutex
 	members []*member // the nodes, in the order of the command line
@@ -82,7 +83,7 @@ type hello struct {
 
 // New returns a Cluster, which answers other nodes from now on but has no drives before Open.
 func New(ctx context.Context, cfg Config) *Cluster {
-	c := &Cluster{cfg: cfg, opened: make(map[string]*ownDrive)}
+	c := &Cluster{cfg: cfg, opened: make(map[string]*ownDrive), refresh: make(chan chan struct{})}
 	c.ctx, c.stop = context.WithCancel(ctx)
 	c.server = node.NewServer(c.ctx, c.answer)
 	for _, set := range cfg.Sets {

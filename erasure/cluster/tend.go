@@ -134,23 +134,51 @@ func (c *Cluster) healed(content []byte) error {
 // tend keeps the slots right.
 func (c *Cluster) tend() {
 	for c.ctx.Err() == nil {
+		var done chan struct{}
 		select {
 		case <-time.After(tendEvery):
+		case done = <-c.refresh:
 		case <-c.ctx.Done():
 			return
 		}
-		if err := c.ask(c.ctx, false); err != nil {
-			continue
+		c.round()
+		if done != nil {
+			close(done)
 		}
-		s := c.survey()
-		p, err := s.plan()
-		if err != nil {
-			c.cfg.Logger.Error("the drives of the nodes do not go together", "error", err)
-			continue
-		}
-		if p.step == ready || p.sets[0].slots != nil {
-			c.settle(c.ctx, &s, p)
-		}
+	}
+}
+
+// round asks all nodes, and does what follows from their answers.
+func (c *Cluster) round() {
+	if err := c.ask(c.ctx, false); err != nil {
+		return
+	}
+	s := c.survey()
+	p, err := s.plan()
+	if err != nil {
+		c.cfg.Logger.Error("the drives of the nodes do not go together", "error", err)
+		return
+	}
+	if p.step == ready || p.sets[0].slots != nil {
+		c.settle(c.ctx, &s, p)
+	}
+}
+
+// Refresh has what is known of the drives be as it is now, or as ctx ends: which are there, and
+// what they may have missed. Otherwise it may be tendEvery old.
+func (c *Cluster) Refresh(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case c.refresh <- done:
+	case <-ctx.Done():
+		return
+	case <-c.ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-c.ctx.Done():
 	}
 }
 
