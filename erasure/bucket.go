@@ -26,7 +26,7 @@ func bucketKey(name string) register.Key { return register.Key{Space: register.B
 
 // bucketPlace is where the record of a bucket is.
 func (s *Store) bucketPlace(name string) place {
-	return place{set: s.first(), lock: bucketLock(name), key: bucketKey(name)}
+	return s.common(place{lock: bucketLock(name), key: bucketKey(name)})
 }
 
 // objectPlace is where the versions of an object are.
@@ -53,12 +53,12 @@ func (s *Store) everyBucket(ctx context.Context) (all []*bucket, err error) {
 }
 
 // record returns the bucket as a state of its register.
-func (b *bucket) record(s *Store) (register.Record, error) {
+func (b *bucket) record() (register.Record, error) {
 	v, err := json.Marshal(b)
 	if err != nil {
 		return register.Record{}, fmt.Errorf("erasure: encode bucket: %w", err)
 	}
-	return register.Record{Version: register.Null, Kind: register.Object, Quorum: s.first().majority(), Value: v}, nil
+	return register.Record{Version: register.Null, Kind: register.Object, Value: v}, nil
 }
 
 // bucket returns the bucket of a name, or NoSuchBucket: as it is, or was when the request began
@@ -75,18 +75,23 @@ func (s *Store) bucket(ctx context.Context, op, name string) (*bucket, error) {
 
 // bucketNow is bucket, as it is.
 func (s *Store) bucketNow(ctx context.Context, op, name string) (*bucket, error) {
-	var b *bucket
-	_, err := s.settled(ctx, s.bucketPlace(name), func(asking) (*register.Record, error) {
-		var err error
-		b, err = s.reads.get(ctx, name, s.readBucket)
-		return nil, err
-	})
+	b, err := s.reads.get(ctx, name, s.readBucket)
+	if _, not := errors.AsType[*unsettled](err); not {
+		at := s.bucketPlace(name)
+		var r *register.Record
+		r, err = s.settled(ctx, at, func(a asking) (*register.Record, error) { return a.latest(ctx, at.key) })
+		if err == nil && r != nil {
+			b, err = decodeBucket(r)
+		}
+	}
 	return b, noBucket(op, name, b, err)
 }
 
 // readBucket reads a bucket without a lock; nil: there is none. It may be unsettled.
 func (s *Store) readBucket(ctx context.Context, name string) (*bucket, error) {
-	r, err := asking{s: s.first()}.latest(ctx, bucketKey(name))
+	r, _, err := s.bucketPlace(name).located(func(in place) (*register.Record, error) {
+		return asking{s: in.set}.latest(ctx, in.key)
+	})
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -128,6 +133,7 @@ func (s *Store) settledIn(ctx context.Context, at place, ask func(asking) (*regi
 // CreateBucket implements object.Buckets.
 func (s *Store) CreateBucket(ctx context.Context, in object.Bucket) error {
 	const op = "create bucket"
+	defer s.enter().leave()
 	var id [8]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return object.E(op, in.Name, object.Internal, err)
@@ -141,17 +147,18 @@ func (s *Store) CreateBucket(ctx context.Context, in object.Bucket) error {
 		if r != nil {
 			return object.E(op, in.Name, object.BucketExists, nil)
 		}
-		next, err := b.record(s)
+		next, err := b.record()
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, h.set, next, commitment{})
+		return h.keep(ctx, next)
 	})
 	return fail(op, in.Name, err)
 }
 
 // StatBucket implements object.Buckets.
 func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
+	defer s.enter().leave()
 	b, err := s.bucket(ctx, "stat bucket", name)
 	if err != nil {
 		return object.Bucket{}, err
@@ -163,6 +170,7 @@ func (s *Store) StatBucket(ctx context.Context, name string) (object.Bucket, err
 
 // ListBuckets implements object.Buckets.
 func (s *Store) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
+	defer s.enter().leave()
 	var all []object.Bucket
 	err := s.buckets().each(ctx, func(_ string, r *register.Record) (bool, error) {
 		b, err := decodeBucket(r)
@@ -179,12 +187,13 @@ func (s *Store) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
 
 // buckets is the listing of their records.
 func (s *Store) buckets() *listing {
-	return &listing{s: s, sets: s.sets[:1], q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock}
+	return &listing{s: s, sets: s.commonSets(), q: register.ScanQuery{Space: register.Buckets}, lockName: bucketLock, partition: commonPlace}
 }
 
 // UpdateBucket implements object.Buckets.
 func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.Bucket) error) error {
 	const op = "update bucket"
+	defer s.enter().leave()
 	var refused error
 	err := s.holding(ctx, s.bucketPlace(name), func(ctx context.Context, h *hold) error {
 		b, err := h.bucket(ctx, op)
@@ -196,11 +205,11 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, fn func(*object.B
 			return nil
 		}
 		b.Record = record
-		next, err := b.record(s)
+		next, err := b.record()
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, h.set, next, commitment{})
+		return h.keep(ctx, next)
 	})
 	if refused != nil {
 		return refused
@@ -237,7 +246,7 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return h.commit(ctx, h.set, register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}, commitment{})
+		return h.vanish(ctx)
 	})
 	return fail(op, name, err)
 }

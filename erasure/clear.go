@@ -31,9 +31,14 @@ func (s *Store) Clear(ctx context.Context, next *placement.Table, seen func(look
 	buckets, err := s.everyBucket(ctx)
 	c := &clearing{p: healing{s: s}, by: e, next: next, seen: seen}
 	for i := range next.Destinations() {
-		c.p.set = s.sets[i]
+		c.p.set = s.by[i]
 		if err == nil {
 			err = c.since(ctx)
+		}
+		for _, l := range s.commons() {
+			if err == nil {
+				err = c.names(ctx, l, func(string) error { return nil })
+			}
 		}
 		for _, b := range buckets {
 			if err == nil {
@@ -98,7 +103,7 @@ func (c *clearing) names(ctx context.Context, l *listing, cleared func(name stri
 		for i := range entries {
 			e := &entries[i]
 			made, cut := e.versions()
-			if c.comes(l.keyOf(e.name)) {
+			if c.comes(l.partition(e.name)) {
 				found, err := c.name(ctx, l, e, made)
 				if err == nil && found {
 					err = cleared(e.name)
@@ -117,10 +122,10 @@ func (c *clearing) names(ctx context.Context, l *listing, cleared func(name stri
 	return nil
 }
 
-// comes reports whether a key comes to the set.
-func (c *clearing) comes(key string) bool {
-	p := placement.Partition(c.p.s.cfg.Seed, key)
-	return c.next.From[p] != c.next.Homes[p] && c.p.s.sets[c.next.Homes[p]] == c.p.set
+// comes reports whether a partition comes to the set, or what is Common.
+func (c *clearing) comes(p int) bool {
+	from, home := c.next.At(p)
+	return from != home && c.p.s.by[home] == c.p.set
 }
 
 // name commits that there are no registers any more of those that drives have listed, and reports

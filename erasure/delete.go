@@ -30,22 +30,14 @@ func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) 
 }
 
 func (h *hold) deleteCurrent(ctx context.Context, b *bucket) (object.Deleted, error) {
-	r := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
-	switch {
-	case b.Record.Versioning != object.Unversioned:
-		r.Kind = register.Marker
+	if b.Record.Versioning != object.Unversioned {
+		r := register.Record{Kind: register.Marker, Quorum: h.set.majority()}
 		r.Version, r.Made = h.nextVersion(b)
 		v := &value{info: object.Info{Modified: h.s.cfg.Now().UTC()}}
 		r.Value = v.encode()
 		return object.Deleted{Version: r.Version, Marker: true}, h.put(ctx, h.set, r, commitment{})
-	case h.moves != nil:
-		all, err := h.copies(ctx, register.Null, register.Token{})
-		if err != nil {
-			return object.Deleted{}, err
-		}
-		return object.Deleted{}, h.clear(ctx, register.Null, register.Token{}, all, nil)
 	}
-	return object.Deleted{}, h.commit(ctx, h.set, r, commitment{})
+	return object.Deleted{}, h.vanish(ctx)
 }
 
 func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, check object.Check) (object.Deleted, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,11 +23,10 @@ import (
 
 // Config says what a Store is of.
 type Config struct {
-	// Sets are at least one, in the order that they were formed in. The first one also keeps
-	// buckets and what the server itself keeps.
-	Sets   []SetConfig
-	Table  *placement.Table // which set has the objects of a partition; nil: the first has all
-	Seed   uint64           // of the deployment, for placement.Partition
+	Sets []SetConfig // at least one
+	// Table says which set has what, by the numbers of sets; nil: that of the number 0 has all.
+	Table  *placement.Table
+	Seed   uint64 // of the deployment, for placement.Partition
 	Locker lock.Locker
 	Logger *slog.Logger
 	Now    func() time.Time
@@ -34,6 +34,11 @@ type Config struct {
 
 // SetConfig says what a set is of.
 type SetConfig struct {
+	// Number is what the Table knows the set by. If all are 0 they are numbered as they come.
+	Number int
+	// Fresh says that the set may lack what is kept in every set: nothing of that is read there
+	// before it was written.
+	Fresh  bool
 	Drives []Drive // in the order that they were formed in; the Store closes them
 	Parity int     // of new contents: so many drives may be lost
 	// Reduced is the parity of new contents of the class REDUCED_REDUNDANCY; no more than
@@ -67,17 +72,36 @@ func (c *Config) Validate() error {
 		return errors.New("erasure: there is no set of drives")
 	case drives > MaxDrives:
 		return fmt.Errorf("erasure: there are %d drives at most, not %d", MaxDrives, drives)
+	case len(slices.Compact(slices.Sorted(slices.Values(c.numbers())))) < len(c.Sets):
+		return errors.New("erasure: two sets of drives have one number")
 	case c.Table == nil:
 		return nil
 	}
 	return c.fits(c.Table)
 }
 
+// fits returns an error if a Table places something in a set that there is not.
 func (c *Config) fits(t *placement.Table) error {
-	if n := t.Sets(); n > len(c.Sets) {
-		return fmt.Errorf("erasure: objects are placed in %d sets of drives, and there are %d", n, len(c.Sets))
+	there := c.numbers()
+	for number := range t.Used() {
+		if !slices.Contains(there, number) {
+			return fmt.Errorf("erasure: something is placed in set %d, which is not there", number+1)
+		}
 	}
 	return nil
+}
+
+// numbers returns those of the sets.
+func (c *Config) numbers() []int {
+	given := slices.ContainsFunc(c.Sets, func(s SetConfig) bool { return s.Number != 0 })
+	var all []int
+	for i := range c.Sets {
+		if given {
+			i = c.Sets[i].Number
+		}
+		all = append(all, i)
+	}
+	return all
 }
 
 func (c *SetConfig) validate() error {
@@ -107,6 +131,7 @@ const DefaultReduced = 1
 type Store struct {
 	cfg     Config
 	sets    []*set
+	by      map[int]*set // number
 	epoch   atomic.Pointer[epoch]
 	decider *decider
 	reads   sharedReads // of buckets
@@ -126,11 +151,12 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
+	s := &Store{cfg: cfg, by: make(map[int]*set), reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
 	s.decider = newDecider(ctx, func() { s.missed.Add(1) })
 	first := 0
-	for i := range cfg.Sets {
+	for i, number := range cfg.numbers() {
 		s.sets = append(s.sets, newSet(cfg.Sets[i], first))
+		s.by[number] = s.sets[i]
 		first += len(cfg.Sets[i].Drives)
 	}
 	table := cfg.Table

@@ -155,7 +155,9 @@ func (s *Store) healBuckets(ctx context.Context, p *healing) ([]*bucket, error) 
 	if err := p.space(ctx, s.system("")); err != nil {
 		return nil, err
 	}
-	if err := p.space(ctx, s.buckets()); err != nil {
+	l := s.buckets()
+	l.sets = s.sets
+	if err := p.space(ctx, l); err != nil {
 		return nil, err
 	}
 	return s.everyBucket(ctx)

@@ -229,6 +229,25 @@ func (h *hold) put(ctx context.Context, s *set, r register.Record, how commitmen
 	return h.partly(err)
 }
 
+// keep commits a null version that has no content of its own.
+func (h *hold) keep(ctx context.Context, r register.Record) error {
+	r.Quorum = h.set.majority()
+	return h.put(ctx, h.set, r, commitment{})
+}
+
+// vanish commits that there is no null version any more.
+func (h *hold) vanish(ctx context.Context) error {
+	if h.moves == nil {
+		gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: h.set.majority()}
+		return h.commit(ctx, h.set, gone, commitment{})
+	}
+	all, err := h.copies(ctx, register.Null, register.Token{})
+	if err != nil {
+		return err
+	}
+	return h.clear(ctx, register.Null, register.Token{}, all, nil)
+}
+
 // partly is the error of an operation of which a part is done: whoever holds the lock next must
 // not begin it anew, as after errStale.
 func (h *hold) partly(err error) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,8 +18,8 @@ import (
 	"github.com/shoal-storage/shoal/internal/lock"
 )
 
-// Ledger keeps what the nodes of a fleet have agreed on, on the drives of the first set: changes of
-// settings, and copies of all of them. It is there before anybody has a lock. What keeps its
+// Ledger keeps what the nodes of a fleet have agreed on, in every set: changes of settings, and copies
+// of all of them. So any set may be left out. It is there before anybody has a lock. What keeps its
 // registers in order is that every change is made under a token of its own, and that drives
 // take none from a session that is over. Its methods may be called concurrently.
 type Ledger struct {
@@ -26,10 +27,10 @@ type Ledger struct {
 	ballots *ballots
 }
 
-// NewLedger returns the Ledger on the first set, whose drives stay the caller's to close.
+// NewLedger returns the Ledger of some sets, whose drives stay the caller's to close.
 func NewLedger(ctx context.Context, cfg Config) (*Ledger, error) {
 	b := &ballots{now: cfg.Now}
-	cfg.Locker, cfg.Sets, cfg.Table = b, cfg.Sets[:min(1, len(cfg.Sets))], nil
+	cfg.Locker, cfg.Table = b, nil
 	s, err := New(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -57,8 +58,12 @@ func (l *Ledger) Heal(ctx context.Context) (Healed, error) {
 // HealMissed is Heal, of what drives have pending.
 func (l *Ledger) HealMissed(ctx context.Context) (Healed, error) {
 	p := &healing{s: l.s, log: true}
-	err := p.pending(ctx, l.s.first(), register.Fleet, func() catalog { return ledgerCatalog{l} })
-	return p.done, err
+	for _, set := range l.s.sets {
+		if err := p.pending(ctx, set, register.Fleet, func() catalog { return ledgerCatalog{l} }); err != nil {
+			return p.done, err
+		}
+	}
+	return p.done, nil
 }
 
 // ledgerCatalog is the catalog of what a Ledger keeps.
@@ -92,7 +97,7 @@ const (
 	allOfThem = ".all" // behind it, in names of their own, its pages
 )
 
-// SaveChange makes a change durable, unless the session is over.
+// SaveChange makes a change durable in every set, unless the session is over.
 func (l *Ledger) SaveChange(ctx context.Context, generation uint32, session string, index uint64, change []byte) error {
 	return l.save(ctx, generation, session, label(generation, index)+oneChange, change)
 }
@@ -131,29 +136,67 @@ func (l *Ledger) prune(ctx context.Context, generation uint32, session, at strin
 	return fail("prune settings", at, err)
 }
 
-// save commits an entry, or with nil that there is none, without asking what there was.
+// save commits an entry in every set, or with nil that there is none, without asking what there was.
 func (l *Ledger) save(ctx context.Context, generation uint32, session, name string, content []byte) error {
+	errs := make([]error, len(l.s.sets))
+	var saving sync.WaitGroup
+	for i, set := range l.s.sets {
+		saving.Go(func() { errs[i] = l.saveIn(ctx, set, generation, session, name, content) })
+	}
+	saving.Wait()
+	return fail("save settings", name, errors.Join(errs...))
+}
+
+// saveIn is save, of one set.
+func (l *Ledger) saveIn(ctx context.Context, in *set, generation uint32, session, name string, content []byte) error {
 	// Nothing is to be left on drives that is not decided: who reads could not tell it from
 	// what was saved (Newer).
-	l.s.first().wary.Store(true)
+	in.wary.Store(true)
 	lease := l.ballots.lease(ctx, generation, session)
 	defer lease.Release()
-	h := &hold{s: l.s, place: place{set: l.s.first(), lock: name, key: fleetKey(name)}, lease: lease, token: register.Token{Lease: lease.Token()}}
-	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: l.s.first().majority(), Value: content}
+	h := &hold{s: l.s, place: place{set: in, lock: name, key: fleetKey(name)}, lease: lease, token: register.Token{Lease: lease.Token()}}
+	r := register.Record{Version: register.Null, Kind: register.Object, Quorum: in.majority(), Value: content}
 	if content == nil {
 		r.Kind = register.Tombstone
 	}
-	return fail("save settings", name, h.commit(ctx, h.set, r, commitment{}))
+	return h.commit(ctx, in, r, commitment{})
 }
 
 func fleetKey(name string) register.Key { return register.Key{Space: register.Fleet, Name: name} }
 
+// all is the listing of the entries. A set may lack one, or have one that is needless.
 func (l *Ledger) all() *listing {
 	return &listing{s: l.s, sets: l.s.sets, q: register.ScanQuery{Space: register.Fleet}, lockName: func(name string) string { return name }}
 }
 
+// in is all, of one set.
+func (l *Ledger) in(one *set) *listing {
+	all := l.all()
+	all.sets = []*set{one}
+	return all
+}
+
 // errDamagedCopy says that a copy of the settings is not whole.
 var errDamagedCopy = errors.New("erasure: a copy of the settings is damaged")
+
+// entries returns the entries that any set has which is not new, and their names in order. Where sets
+// differ an entry is of a change that was not made yet, or behind which there is a copy.
+func (l *Ledger) entries(ctx context.Context) (entries map[string][]byte, names []string, err error) {
+	entries = make(map[string][]byte)
+	for _, set := range l.s.sets {
+		if set.fresh {
+			continue
+		}
+		err := l.in(set).each(ctx, func(name string, r *register.Record) (bool, error) {
+			entries[name] = r.Value
+			return true, nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return entries, slices.Sorted(maps.Keys(entries)), nil
+}
 
 // Saved is what there is of the settings: the newest copy of all, nil if there is none, and the
 // changes after it in their order. Behind its place there is nothing.
@@ -167,11 +210,7 @@ type Saved struct {
 // Load returns what there is of the settings. It settles what it meets in the session that Act
 // named.
 func (l *Ledger) Load(ctx context.Context) (Saved, error) {
-	entries, names := make(map[string][]byte), []string(nil)
-	err := l.all().each(ctx, func(name string, r *register.Record) (bool, error) {
-		entries[name], names = r.Value, append(names, name)
-		return true, nil
-	})
+	entries, names, err := l.entries(ctx)
 	if err != nil || len(names) == 0 {
 		return Saved{}, fail("load settings", "", err)
 	}

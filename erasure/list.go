@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
 )
@@ -19,9 +20,14 @@ type listing struct {
 	q        register.ScanQuery
 	markers  bool                     // delete markers count, too
 	lockName func(name string) string // under which what is not settled is settled
-	keyOf    func(name string) string // the key that says which sets may have a name; nil: those that are asked
-	by       *epoch                   // in which the last page was read: what it shows is to be understood by that
+	// partition returns the place, of those of a Table, that says which sets may have a name; nil: those
+	// that are asked.
+	partition func(name string) int
+	by        *epoch // in which the last page was read: what it shows is to be understood by that
 }
+
+// commonPlace is the partition of a listing of what belongs to no key.
+func commonPlace(string) int { return placement.Common }
 
 // entry is one name of a listing, or a common prefix.
 type entry struct {
@@ -92,7 +98,7 @@ func (l *listing) rounds(sources map[*set]bool) [][]*set {
 
 // stray reports whether an entry is of a name that its set does not have to have.
 func (l *listing) stray(e *entry) bool {
-	return l.keyOf != nil && !e.prefix && !l.s.homed(l.by, e.set, l.keyOf(e.name))
+	return l.partition != nil && !e.prefix && !l.s.homedAt(l.by, e.set, l.partition(e.name))
 }
 
 // share is how many names of a page are asked of each of n sets: what one is likely to have of
@@ -238,8 +244,8 @@ func (l *listing) current(ctx context.Context, es []entry) (*register.Record, er
 	}
 	last := &es[len(es)-1]
 	var moves *move
-	if l.keyOf != nil {
-		_, moves = l.s.homeBy(l.by, l.keyOf(last.name))
+	if l.partition != nil {
+		_, moves = l.s.homeAt(l.by, l.partition(last.name))
 	}
 	if moves == nil {
 		return l.newest(ctx, last)
@@ -374,7 +380,7 @@ func (s *Store) List(ctx context.Context, q object.Query) (object.Page, error) {
 func (s *Store) listing(b *bucket, bucket, prefix, delimiter string, limit int) *listing {
 	return &listing{
 		s: s, sets: s.sets, q: register.ScanQuery{Space: register.Objects, Bucket: b.ID, Prefix: prefix, Delimiter: delimiter, Limit: min(limit, object.MaxListLimit+1)},
-		lockName: func(key string) string { return keyLock(bucket, key) }, keyOf: func(key string) string { return key },
+		lockName: func(key string) string { return keyLock(bucket, key) }, partition: s.partition,
 	}
 }
 
@@ -442,7 +448,7 @@ func (l *listing) prefix(ctx context.Context, es []entry) (there bool, err error
 	for i := range es {
 		e := &es[i]
 		_, j := judgeNewest(len(e.set.drives), e.views, false)
-		if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.keyOf == nil || l.s.homed(l.by, e.set, l.keyOf(e.first))) {
+		if j.Verdict == register.Committed && j.Record.Kind == register.Object && e.agreed() && (l.partition == nil || l.s.homedAt(l.by, e.set, l.partition(e.first))) {
 			return true, nil
 		}
 		if there, err = l.inside(ctx, []*set{e.set}, e.name); there || err != nil {

@@ -40,7 +40,52 @@ func (s *Store) Move(ctx context.Context, seen func(Moved)) (Moved, error) {
 			}
 		}
 	}
+	if err == nil {
+		err = m.common(ctx)
+	}
 	return m.done, fail("move", "", err)
+}
+
+// common moves what belongs to no key, if it is to leave its set.
+func (m *mover) common(ctx context.Context) error {
+	moves := m.s.common(place{}).moves
+	if moves == nil {
+		return nil
+	}
+	for _, l := range m.s.commons() {
+		err := m.names(ctx, l, moves.from, func(ctx context.Context, name string) error {
+			at := l.place(moves.to, name)
+			at.moves = moves
+			return m.record(ctx, at)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record moves a register that has no contents.
+func (m *mover) record(ctx context.Context, at place) error {
+	return m.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
+		r, err := h.read(ctx, h.moves.from, func(a asking) (*register.Record, error) { return a.latest(ctx, h.key) })
+		if err != nil || r == nil {
+			return err
+		}
+		m.done.Names++
+		there, err := h.read(ctx, h.moves.to, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, r.Version, r.Made) })
+		if err != nil {
+			return err
+		}
+		if there == nil || !r.Made.Less(there.Made) {
+			next := register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: h.moves.to.majority(), Value: r.Value}
+			if err := h.commit(ctx, h.moves.to, next, commitment{}); err != nil {
+				return err
+			}
+			m.done.Versions++
+		}
+		return h.remove(ctx, []copied{{r, h.moves.from}})
+	})
 }
 
 // mover is one such pass.
@@ -80,7 +125,7 @@ func (m *mover) names(ctx context.Context, l *listing, from *set, move func(ctx 
 		}
 		for i := range entries {
 			name := entries[i].name
-			_, moves := m.s.home(l.keyOf(name))
+			_, moves := m.s.homeAt(m.s.epoch.Load(), l.partition(name))
 			if moves == nil || moves.from != from {
 				continue
 			}

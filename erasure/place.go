@@ -49,7 +49,7 @@ type epoch struct {
 func (s *Store) newEpoch(t *placement.Table) *epoch {
 	e := &epoch{table: t, sources: make(map[*set]bool)}
 	for i := range t.Sources() {
-		e.sources[s.sets[i]] = true
+		e.sources[s.by[i]] = true
 	}
 	return e
 }
@@ -95,30 +95,40 @@ func (s *Store) Place(ctx context.Context, t *placement.Table) error {
 // Placement returns the Table by which keys are placed.
 func (s *Store) Placement() *placement.Table { return s.epoch.Load().table }
 
-// home returns the set that new objects and uploads of a key are put into, and how those are
-// on their way that there are; nil: they are all in it.
-func (s *Store) home(key string) (*set, *move) { return s.homeBy(s.epoch.Load(), key) }
+// partition returns that of a key.
+func (s *Store) partition(key string) int { return placement.Partition(s.cfg.Seed, key) }
 
 // placed returns a place where new objects and uploads of a key are put into.
-func (s *Store) placed(key string, at place) place {
+func (s *Store) placed(key string, at place) place { return s.placedAt(s.partition(key), at) }
+
+// common returns a place of what belongs to no key.
+func (s *Store) common(at place) place { return s.placedAt(placement.Common, at) }
+
+func (s *Store) placedAt(p int, at place) place {
 	e := s.epoch.Load()
-	at.set, at.moves = s.homeBy(e, key)
+	at.set, at.moves = s.homeAt(e, p)
 	at.epoch = e.table.Epoch
 	return at
 }
 
-// homeBy is home as it was in some epoch.
-func (s *Store) homeBy(e *epoch, key string) (*set, *move) {
+// home returns the set that new objects and uploads of a key are put into.
+func (s *Store) home(key string) *set {
+	home, _ := s.homeAt(s.epoch.Load(), s.partition(key))
+	return home
+}
+
+// homeAt returns the set that new things are put into of a partition, or of what is Common, in some
+// epoch, and how those are on their way that there are; nil: they are all in it.
+func (s *Store) homeAt(e *epoch, p int) (*set, *move) {
 	if len(s.sets) == 1 {
-		return s.first(), nil
+		return s.sets[0], nil
 	}
-	t := e.table
-	p := placement.Partition(s.cfg.Seed, key)
-	from, to := s.sets[t.From[p]], s.sets[t.Homes[p]]
+	at, home := e.table.At(p)
+	from, to := s.by[at], s.by[home]
 	switch {
 	case from == to:
 		return to, nil
-	case t.Phase == placement.Announced:
+	case e.table.Phase == placement.Announced:
 		return from, &move{from, to}
 	}
 	return to, &move{from, to}
@@ -127,41 +137,53 @@ func (s *Store) homeBy(e *epoch, key string) (*set, *move) {
 // homed reports whether a set may have objects of a key in some epoch. What it has of others was
 // left there by somebody who was late, and does not count.
 func (s *Store) homed(e *epoch, set *set, key string) bool {
-	home, moves := s.homeBy(e, key)
+	return s.homedAt(e, set, s.partition(key))
+}
+
+func (s *Store) homedAt(e *epoch, set *set, p int) bool {
+	home, moves := s.homeAt(e, p)
 	return set == home || moves != nil && (set == moves.from || set == moves.to)
 }
 
-// first is the set that has the buckets, and what the server itself keeps.
-func (s *Store) first() *set { return s.sets[0] }
+// commonSets returns those that may have what belongs to no key.
+func (s *Store) commonSets() []*set {
+	at := s.common(place{})
+	return at.sets()
+}
 
 // located reads a register without a lock, and says which set has it. What moves is read where
 // it comes from before and after it is where it goes: if nothing has changed there, this is how
 // things were in between.
 func (s *Store) located(ctx context.Context, at place, ask func(asking) (*register.Record, error)) (*register.Record, *set, error) {
-	if at.moves == nil {
-		r, err := s.settledIn(ctx, at, ask)
-		return r, at.set, err
+	return at.located(func(in place) (*register.Record, error) { return s.settledIn(ctx, in, ask) })
+}
+
+// located is Store.located with what reads the register in one set.
+func (p place) located(read func(in place) (*register.Record, error)) (*register.Record, *set, error) {
+	if p.moves == nil {
+		r, err := read(p)
+		return r, p.set, err
 	}
-	before, err := s.settledIn(ctx, at.in(at.moves.from), ask)
+	before, err := read(p.in(p.moves.from))
 	if err != nil {
 		return nil, nil, err
 	}
 	for range maxSettled {
-		there, err := s.settledIn(ctx, at.in(at.moves.to), ask)
+		there, err := read(p.in(p.moves.to))
 		if err != nil {
 			return nil, nil, err
 		}
-		again, err := s.settledIn(ctx, at.in(at.moves.from), ask)
+		again, err := read(p.in(p.moves.from))
 		if err != nil {
 			return nil, nil, err
 		}
 		if same(before, again) {
-			r, set := at.moves.winner(again, there)
+			r, set := p.moves.winner(again, there)
 			return r, set, nil
 		}
 		before = again
 	}
-	return nil, nil, object.E("read", at.key.Name, object.Unavailable, errRestless)
+	return nil, nil, object.E("read", p.key.Name, object.Unavailable, errRestless)
 }
 
 // errRestless says that a key changes faster than it can be read.

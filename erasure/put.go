@@ -235,7 +235,7 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 	if _, err := s.bucket(ctx, op, ref.Bucket); err != nil {
 		return object.Info{}, err
 	}
-	set, _ := s.home(ref.Key)
+	set := s.home(ref.Key)
 	w, err := s.write(ctx, set, set.geometry(in.Meta.StorageClass, in.Body.Size()), ref.Key, in.Body)
 	if err != nil {
 		return object.Info{}, fail(op, name, err)

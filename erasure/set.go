@@ -52,6 +52,7 @@ type set struct {
 	drives   []Drive // guards, each
 	staying  []Drive // the same, for calls that are left with their goroutines
 	first    int     // the place of its first drive among those of all sets
+	fresh    bool    // it may lack what is kept in every set
 	parities atomic.Pointer[parities]
 	near     func(i int) bool // nil: that is not known
 	away     func() int       // the same
@@ -63,7 +64,7 @@ type set struct {
 type parities struct{ standard, reduced int }
 
 func newSet(cfg SetConfig, first int) *set {
-	s := &set{first: first, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
+	s := &set{first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
 	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
 	for _, d := range cfg.Drives {
 		g := guard(d)

@@ -385,18 +385,18 @@ type client struct {
 }
 
 func (c *client) run(t *testing.T, steps int) (history []porcupine.Operation) {
-	last := ""
+	last := make(map[string]string) // by key
 	for i := range steps {
-		in := op{key: "k", kind: []string{"get", "get", "put", "delete", "cas", "cas"}[c.r.IntN(6)], arg: fmt.Sprintf("%d.%d", c.id, i)}
+		in := op{key: []string{"k", "k", recordKey}[c.r.IntN(3)], kind: []string{"get", "get", "put", "delete", "cas", "cas"}[c.r.IntN(6)], arg: fmt.Sprintf("%d.%d", c.id, i)}
 		if in.kind == "cas" {
-			in.old = last
+			in.old = last[in.key]
 		}
 		o, happened := c.note(t, in)
 		if !happened {
 			continue
 		}
 		if in.kind == "get" {
-			last = o.Output.(result).value
+			last[in.key] = o.Output.(result).value
 		}
 		history = append(history, o)
 	}
@@ -417,22 +417,39 @@ func (c *client) note(t *testing.T, in op) (o porcupine.Operation, happened bool
 // sees notes what is there of a key when all is well.
 func (c *client) sees(t *testing.T, key string) porcupine.Operation {
 	t.Helper()
-	call := int64(time.Since(c.start))
-	v, err := c.get(t.Context(), object.Ref{Bucket: "bucket", Key: key})
-	if err != nil {
-		t.Errorf("with all drives there again: %v", err)
+	o, happened := c.note(t, op{key: key, kind: "get"})
+	if !happened {
+		t.Errorf("with all drives there again %s cannot be read", key)
 	}
-	return porcupine.Operation{ClientId: c.id, Input: op{key: key, kind: "get"}, Call: call, Output: result{value: v}, Return: int64(time.Since(c.start)) + 1}
+	o.Return++
+	return o
 }
 
 // do carries out an operation. One that failed without a trace has not happened.
 func (c *client) do(t *testing.T, key object.Ref, in op) (out result, happened bool) {
 	ctx := t.Context()
 	var err error
+	if in.key == recordKey {
+		err = c.record(ctx, in, &out)
+	} else {
+		err = c.object(ctx, key, in, &out)
+	}
+	switch {
+	case errors.Is(err, object.PreconditionFailed):
+		return result{refused: true}, true
+	case err == nil:
+		return out, true
+	case errors.Is(err, object.Unknown) && in.kind != "get":
+		return result{unknown: true}, true
+	}
+	return out, false
+}
+
+// object carries out an operation on an object.
+func (c *client) object(ctx context.Context, key object.Ref, in op, out *result) (err error) {
 	switch in.kind {
 	case "get":
 		out.value, err = c.get(ctx, key)
-		return out, err == nil
 	case "put":
 		_, err = c.store.Put(ctx, key, object.PutInput{Body: objecttest.NewBody([]byte(in.arg), object.CRC64NVME)})
 	case "delete":
@@ -444,17 +461,57 @@ func (c *client) do(t *testing.T, key object.Ref, in op) (out result, happened b
 			}
 			return object.PreconditionFailed
 		}})
-		if errors.Is(err, object.PreconditionFailed) {
-			return result{refused: true}, true
+	}
+	return err
+}
+
+// recordKey is the key of operations on the record of a bucket, whose value is a tag of it.
+const recordKey = "record"
+
+func tagged(b *object.Bucket) string {
+	if len(b.Tags) == 0 {
+		return ""
+	}
+	return b.Tags[0].Value
+}
+
+// record carries out an operation on the record of a bucket: what is put is there, whether it was
+// before or not.
+func (c *client) record(ctx context.Context, in op, out *result) error {
+	switch in.kind {
+	case "get":
+		b, err := c.store.StatBucket(ctx, recordKey)
+		if errors.Is(err, object.NoSuchBucket) {
+			return nil
+		}
+		out.value = tagged(&b)
+		return err
+	case "delete":
+		if err := c.store.DeleteBucket(ctx, recordKey); !errors.Is(err, object.NoSuchBucket) {
+			return err
+		}
+		return nil
+	}
+	for {
+		there, tags := false, []object.Tag{{Key: "value", Value: in.arg}}
+		err := c.store.UpdateBucket(ctx, recordKey, func(b *object.Bucket) error {
+			there = true
+			if in.kind == "cas" && tagged(b) != in.old {
+				return object.PreconditionFailed
+			}
+			b.Tags = tags
+			return nil
+		})
+		if there || !errors.Is(err, object.NoSuchBucket) {
+			return err
+		}
+		if in.kind == "cas" && in.old != "" {
+			return object.PreconditionFailed
+		}
+		if err = c.store.CreateBucket(ctx, object.Bucket{Name: recordKey, Tags: tags}); !errors.Is(err, object.BucketExists) {
+			return err
 		}
 	}
-	switch {
-	case err == nil:
-		return out, true
-	case errors.Is(err, object.Unknown):
-		return result{unknown: true}, true
-	}
-	return out, false
 }
 
 func etag(content string) string {
@@ -672,7 +729,7 @@ func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []strin
 	last := &client{store: gateways[0], id: 9000, r: rand.New(rand.NewPCG(seed, 99)), start: start}
 	for i, g := range gateways {
 		last.store, last.id = g, 9000+i
-		history = append(history, last.sees(t, "k"))
+		history = append(history, last.sees(t, "k"), last.sees(t, recordKey))
 	}
 	time.Sleep(time.Minute) // calls that nobody waits for come to their end
 	if !healed {

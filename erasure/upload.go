@@ -492,9 +492,9 @@ func (s *Store) uploads(b *bucket, bucket, prefix string) *listing {
 	return &listing{s: s, sets: s.sets, q: register.ScanQuery{Space: register.Uploads, Bucket: b.ID, Prefix: prefix}, lockName: func(name string) string {
 		_, id := splitUpload(name)
 		return uploadLock(bucket, id)
-	}, keyOf: func(name string) string {
+	}, partition: func(name string) int {
 		key, _ := splitUpload(name)
-		return key
+		return s.partition(key)
 	}}
 }
 

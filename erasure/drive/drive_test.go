@@ -292,13 +292,13 @@ func TestADriveRefusesWhatWasPlacedBefore(t *testing.T) {
 	must(t, d.Since(t.Context(), 7))
 	must(t, d.Since(t.Context(), 5)) // it comes late
 	for range 2 {
-		for _, space := range []register.Space{register.Objects, register.Uploads, register.Parts} {
+		for _, space := range []register.Space{register.Objects, register.Uploads, register.Parts, register.Buckets} {
 			if err := commit(d, space, 6, 2); !errors.Is(err, register.ErrFenced) {
 				t.Errorf("of placement 6: %v", err)
 			}
 			must(t, commit(d, space, 7, 3))
 		}
-		must(t, commit(d, register.Buckets, 0, 4))
+		must(t, commit(d, register.System, 0, 4))
 		d = drive.New(kv, drive.NewMemoryFiles(), nil)
 		must(t, d.StartLog())
 	}

@@ -17,6 +17,10 @@ const Partitions = 1 << partitionBits
 
 const partitionBits = 12
 
+// Common is the place, beside those of the partitions, of what belongs to no key: the records of
+// buckets, and what the server itself keeps.
+const Common = Partitions
+
 // Partition returns the partition of a key. The seed is the deployment's own, so that nobody
 // can choose keys that all fall into one.
 func Partition(seed uint64, key string) int {
@@ -40,17 +44,30 @@ const (
 	Moving Phase = 2
 )
 
-// Table says which set has a partition. It is not changed once it is used.
+// Table says which set has a partition, by the numbers of sets: one is never given twice. It is not
+// changed once it is used.
 type Table struct {
 	Epoch uint64 // raised with every change
 	Phase Phase
 	Homes [Partitions]uint16 // where a partition is, or goes
 	From  [Partitions]uint16 // where it is on its way from; where it is, if it is on none
+	// The same of what is Common.
+	CommonHome, CommonFrom uint16
+}
+
+// At returns where the contents of a place are, or go, and where they come from: that of a partition,
+// or Common.
+func (t *Table) At(place int) (from, home int) {
+	if place == Common {
+		return int(t.CommonFrom), int(t.CommonHome)
+	}
+	return int(t.From[place]), int(t.Homes[place])
 }
 
 // New returns the Table of sets that are formed together: each has partitions in proportion to
-// its weight, which is not negative, and at least one is not 0. The same weights give the same
-// Table for ever, since it is not kept anywhere before it changes.
+// its weight, by its number, which is not negative, and at least one is not 0. The set 0 has what is
+// Common. The same weights give the same Table for ever, since it is not kept anywhere before it
+// changes.
 func New(weights []int) *Table {
 	sum := 0
 	for _, w := range weights {
@@ -73,17 +90,12 @@ func New(weights []int) *Table {
 }
 
 // Rebalanced returns the Table that gives each set its share by weight again, and has no more
-// partitions move than that takes: no set loses some and gets others. It is nil if that is so
-// already. The Table is Settled.
+// partitions move than that takes: no set loses some and gets others. What is Common leaves a set
+// that is to have nothing. It is nil if that is so already. The Table is Settled.
 func (t *Table) Rebalanced(weights []int) *Table {
-	spare := make([]int, len(weights)) // of each set: how many it has beyond its share; below 0: lacks
-	for _, home := range New(weights).Homes {
-		spare[home]--
-	}
-	for _, home := range t.Homes {
-		spare[home]++
-	}
-	next, moved, to := *t, false, 0
+	next := *t
+	spare := t.spare(weights)
+	to := 0
 	for p, home := range t.Homes {
 		for to < len(spare) && spare[to] >= 0 {
 			to++
@@ -94,14 +106,40 @@ func (t *Table) Rebalanced(weights []int) *Table {
 		if spare[home] > 0 {
 			spare[home]--
 			spare[to]++
-			next.Homes[p], moved = uint16(to), true //nolint:gosec // there are not so many sets
+			next.Homes[p] = uint16(to) //nolint:gosec // there are not so many sets
 		}
 	}
-	if !moved {
+	if int(t.CommonHome) >= len(weights) || weights[t.CommonHome] == 0 {
+		next.CommonHome = t.heir(weights)
+	}
+	if next == *t {
 		return nil
 	}
 	next.Epoch, next.Phase = t.Epoch+1, Announced
 	return &next
+}
+
+// spare returns, by set, how many partitions it has beyond its share by weight; below 0: lacks.
+func (t *Table) spare(weights []int) []int {
+	spare := make([]int, max(len(weights), t.Sets()))
+	for _, home := range New(weights).Homes {
+		spare[home]--
+	}
+	for _, home := range t.Homes {
+		spare[home]++
+	}
+	return spare
+}
+
+// heir returns the set that gets what is Common: one that is to have something, and loses none.
+func (t *Table) heir(weights []int) uint16 {
+	spare := t.spare(weights)
+	for i, w := range weights {
+		if w > 0 && spare[i] <= 0 {
+			return uint16(i) //nolint:gosec // there are not so many sets
+		}
+	}
+	return t.CommonHome
 }
 
 // Next returns the Table of the next phase: of one that is Moving that all has moved.
@@ -109,19 +147,29 @@ func (t *Table) Next() *Table {
 	next := *t
 	next.Epoch++
 	if t.Phase == Moving {
-		next.Phase, next.From = Settled, t.Homes
+		next.Phase, next.From, next.CommonFrom = Settled, t.Homes, t.CommonHome
 	} else {
 		next.Phase++
 	}
 	return &next
 }
 
-// Sets returns how many sets the Table needs.
+// Sets returns what is above the numbers of all sets that have anything.
 func (t *Table) Sets() (n int) {
-	for p := range t.Homes {
-		n = max(n, int(t.Homes[p])+1, int(t.From[p])+1)
+	for set := range t.Used() {
+		n = max(n, set+1)
 	}
 	return n
+}
+
+// Used returns the sets that have something, or will, by their numbers.
+func (t *Table) Used() map[int]bool {
+	used := make(map[int]bool)
+	for p := range Common + 1 {
+		from, home := t.At(p)
+		used[from], used[home] = true, true
+	}
+	return used
 }
 
 // Moves returns how many partitions are on their way.
@@ -134,50 +182,66 @@ func (t *Table) Moves() (n int) {
 	return n
 }
 
-// Sources returns the sets that partitions leave, by their numbers.
+// Sources returns the sets that something leaves, by their numbers.
 func (t *Table) Sources() map[int]bool {
 	sources := make(map[int]bool)
-	for p := range t.Homes {
-		if t.From[p] != t.Homes[p] {
-			sources[int(t.From[p])] = true
+	for p := range Common + 1 {
+		if from, home := t.At(p); from != home {
+			sources[from] = true
 		}
 	}
 	return sources
 }
 
-// Destinations returns the sets that partitions go to, by their numbers.
+// Destinations returns the sets that something goes to, by their numbers.
 func (t *Table) Destinations() map[int]bool {
 	destinations := make(map[int]bool)
-	for p := range t.Homes {
-		if t.From[p] != t.Homes[p] {
-			destinations[int(t.Homes[p])] = true
+	for p := range Common + 1 {
+		if from, home := t.At(p); from != home {
+			destinations[home] = true
 		}
 	}
 	return destinations
 }
 
-// tableVersion is the first byte of a Table that is kept.
-const tableVersion = 1
+// The first byte of a Table that is kept. Where the set 0 has what is Common it is as programs know
+// it that know no other.
+const (
+	tableVersion  = 1
+	commonVersion = 2 // with where that is, and comes from
+)
 
-const tableSize = 2 + 8 + 4*Partitions + 4
+const (
+	tableSize  = 2 + 8 + 4*Partitions + 4
+	commonSize = tableSize + 4
+)
 
 // Encode returns the Table as it is kept.
 func (t *Table) Encode() []byte {
-	b := binary.BigEndian.AppendUint64([]byte{tableVersion, byte(t.Phase)}, t.Epoch)
+	version := byte(tableVersion)
+	if t.CommonHome != 0 || t.CommonFrom != 0 {
+		version = commonVersion
+	}
+	b := binary.BigEndian.AppendUint64([]byte{version, byte(t.Phase)}, t.Epoch)
 	for p := range t.Homes {
 		b = binary.BigEndian.AppendUint16(b, t.Homes[p])
 		b = binary.BigEndian.AppendUint16(b, t.From[p])
+	}
+	if version == commonVersion {
+		b = binary.BigEndian.AppendUint16(b, t.CommonHome)
+		b = binary.BigEndian.AppendUint16(b, t.CommonFrom)
 	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // Decode is the inverse of Encode.
 func Decode(b []byte) (*Table, error) {
-	if len(b) != tableSize || b[0] != tableVersion {
-		return nil, fmt.Errorf("placement: %d bytes are no table of version %d", len(b), tableVersion)
+	known := len(b) == tableSize && b[0] == tableVersion || len(b) == commonSize && b[0] == commonVersion
+	if !known {
+		return nil, fmt.Errorf("placement: %d bytes are no table of version %d or %d", len(b), tableVersion, commonVersion)
 	}
-	body := b[:tableSize-4]
-	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(b[tableSize-4:]) {
+	body := b[:len(b)-4]
+	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(b[len(body):]) {
 		return nil, errors.New("placement: the table is damaged")
 	}
 	t := &Table{Phase: Phase(b[1]), Epoch: binary.BigEndian.Uint64(b[2:])}
@@ -185,7 +249,12 @@ func Decode(b []byte) (*Table, error) {
 		t.Homes[p] = binary.BigEndian.Uint16(b[10+4*p:])
 		t.From[p] = binary.BigEndian.Uint16(b[12+4*p:])
 	}
-	if t.Phase > Moving || (t.Phase == Settled) != (t.From == t.Homes) {
+	if b[0] == commonVersion {
+		t.CommonHome = binary.BigEndian.Uint16(b[tableSize-4:])
+		t.CommonFrom = binary.BigEndian.Uint16(b[tableSize-2:])
+	}
+	moves := t.From != t.Homes || t.CommonFrom != t.CommonHome
+	if t.Phase > Moving || moves == (t.Phase == Settled) || b[0] == commonVersion && t.CommonHome|t.CommonFrom == 0 {
 		return nil, errors.New("placement: the table contradicts itself")
 	}
 	return t, nil

@@ -94,6 +94,37 @@ func TestNoMorePartitionsMoveThanSharesTake(t *testing.T) {
 	}
 }
 
+// What belongs to no key leaves a set that is to have nothing, and goes where nothing is lost.
+func TestWhatIsCommonLeavesASetThatIsDrained(t *testing.T) {
+	for _, c := range []struct {
+		before, after []int
+		home          uint16
+	}{
+		{[]int{4, 4}, []int{4, 4}, 0},
+		{[]int{4, 4}, []int{0, 4}, 1},
+		{[]int{4, 8, 0}, []int{0, 4, 8}, 2},
+		{[]int{4, 0, 4}, []int{0, 0, 4}, 2},
+	} {
+		next := placement.New(c.before).Rebalanced(c.after)
+		if next == nil {
+			next = placement.New(c.before)
+		}
+		if next.CommonHome != c.home || next.Sources()[int(c.home)] || next.CommonFrom != 0 {
+			t.Errorf("%v to %v: it goes to %d, sources are %v", c.before, c.after, next.CommonHome, next.Sources())
+		}
+		for next.Phase != placement.Settled {
+			again, err := placement.Decode(next.Encode())
+			if err != nil || *again != *next {
+				t.Fatalf("what was kept is read as another: %v", err)
+			}
+			next = next.Next()
+		}
+		if again, err := placement.Decode(next.Encode()); err != nil || *again != *next || next.Used()[0] != (c.after[0] > 0) {
+			t.Errorf("%v to %v: then it is used %v, %v", c.before, c.after, next.Used(), err)
+		}
+	}
+}
+
 func TestATableGoesThroughItsPhases(t *testing.T) {
 	table := placement.New([]int{4, 0}).Rebalanced([]int{4, 4})
 	for i, want := range []placement.Phase{placement.Announced, placement.Moving, placement.Settled} {
@@ -110,6 +141,7 @@ func TestATableGoesThroughItsPhases(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(placement.New([]int{4, 0}).Rebalanced([]int{4, 4}).Encode())
+	f.Add(placement.New([]int{4, 0}).Rebalanced([]int{0, 4}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if table, err := placement.Decode(b); err == nil && string(table.Encode()) != string(b) {
 			t.Error("a table is not kept as it was read")
