@@ -59,6 +59,7 @@ type Cluster struct {
 	local   *format.Local
 	opened  map[string]*ownDrive // this node's drives, by ID
 	tables  []format.Table       // by set; nil: they are not known yet
+	before  format.Roster        // as it was when Open found that the sets can be used. Only Open changes it
 	states  []State
 	joined  int  // how often a drive has come
 	forming bool // a set is not formed, as far as is known: that takes all nodes. Only Open looks at it
@@ -376,6 +377,7 @@ func (c *Cluster) advance(ctx context.Context) (why string, err error) {
 		if err := c.local.Formed(); err != nil {
 			return "", err
 		}
+		c.before = p.roster
 		c.settle(ctx, &s, p)
 		return "", nil
 	case wait:
@@ -451,7 +453,7 @@ func (c *Cluster) hello() hello {
 		h.Found = local.Found()
 	}
 	for i := range h.Found { // what does not belong to the sets that are used is nobody's business
-		if id := h.Found[i].Identity; id != nil && len(tables) > 0 && (id.Deployment != tables[0].Deployment || id.Number >= len(tables)) {
+		if id := h.Found[i].Identity; id != nil && len(tables) > 0 && !slices.ContainsFunc(tables, func(t format.Table) bool { return t.Deployment == id.Deployment && t.Number == id.Number }) {
 			h.Found[i] = format.Found{Path: h.Found[i].Path, Why: errOther.Error()}
 		}
 	}
@@ -465,6 +467,9 @@ func (c *Cluster) survey() survey {
 	s := survey{endpoints: c.endpoints, found: make([]*format.Found, len(c.endpoints))}
 	for _, set := range c.sets {
 		s.sizes = append(s.sizes, len(set))
+	}
+	for i := range c.tables { // what they were found to be they stay
+		s.numbers = append(s.numbers, c.tables[i].Number)
 	}
 	for i, e := range s.endpoints {
 		m := c.memberOf(i)

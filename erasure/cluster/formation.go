@@ -23,6 +23,8 @@ const (
 	// questionActivity: what the node's drives and connections have done. Earlier releases do not
 	// know it.
 	questionActivity = "activity"
+	// questionRoster: format.Roster: which sets hold something. Earlier releases do not know it.
+	questionRoster = "roster"
 )
 
 // formOrder has a drive get an identity.
@@ -64,6 +66,16 @@ func (c *Cluster) answer(_ context.Context, question string, content []byte) ([]
 			return nil, err
 		}
 		return json.Marshal(drives)
+	case questionRoster:
+		var r format.Roster
+		if err := json.Unmarshal(content, &r); err != nil {
+			return nil, fmt.Errorf("read roster: %w", err)
+		}
+		drives, err := local.Note(r)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(drives)
 	case questionHealed:
 		return nil, c.healed(content)
 	case questionActivity:
@@ -89,6 +101,16 @@ func (c *Cluster) askOf(ctx context.Context, m *member, question string, content
 // form gives all drives of the sets that are not formed their identities. What fails is done
 // anew: the identities that were given stay.
 func (c *Cluster) form(ctx context.Context, s *survey, p plan) error {
+	var before []int
+	for i := range p.sets {
+		if p.sets[i].formed > 0 {
+			before = append(before, p.sets[i].table.Number)
+		}
+	}
+	if err := c.note(ctx, p.roster, before); err != nil && len(before) > 0 { // their numbers are not to be given again
+		c.cfg.Logger.Warn("drives could not be told yet that sets are added", "error", err)
+		return nil
+	}
 	for i, e := range s.endpoints {
 		number := s.setOf(i)
 		set := &p.sets[number]
@@ -96,7 +118,9 @@ func (c *Cluster) form(ctx context.Context, s *survey, p plan) error {
 			continue
 		}
 		id := set.table.Identity(i - s.first(number))
-		id.Forming = true
+		if id.Forming = true; len(before) > 0 {
+			id.Roster = &p.roster
+		}
 		if _, err := c.askOf(ctx, c.memberOf(i), questionForm, formOrder{Path: e.Path, Identity: id}); err != nil {
 			c.cfg.Logger.Warn("a drive could not be formed yet", "drive", e.String(), "error", err)
 			return nil
@@ -141,8 +165,12 @@ func (c *Cluster) replace(ctx context.Context, table format.Table, slot, endpoin
 	if need := register.ReadQuorum(len(table.Set)); len(known) < need {
 		return fmt.Errorf("%w: %d, and %d are needed", errUndecided, len(known), need)
 	}
+	roster, err := c.rosterOf(ctx, table)
+	if err != nil {
+		return err
+	}
 	id := table.Identity(slot)
-	id.Blank = true
+	id.Blank, id.Roster = true, &roster
 	if err := c.local.Form(c.endpoints[endpoint].Path, id); err != nil {
 		return err
 	}

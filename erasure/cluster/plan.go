@@ -24,6 +24,7 @@ func (e Endpoint) String() string { return e.Scheme + "://" + e.Node + e.Path }
 // survey is what is known of the drives of the sets, in their order.
 type survey struct {
 	sizes     []int // how many endpoints are of each set
+	numbers   []int // of each set, if that is certain; nil: the drives say it
 	endpoints []Endpoint
 	found     []*format.Found // nil: its node is not heard of
 }
@@ -56,9 +57,11 @@ const (
 
 // plan is a step, and what it is about.
 type plan struct {
-	step step
-	why  string // of wait
-	sets []setPlan
+	step    step
+	why     string // of wait
+	sets    []setPlan
+	numbers []int         // of each set; -1: it has none, or that is not known
+	roster  format.Roster // what drives know of the sets that hold something
 }
 
 // setPlan is what is known of one set.
@@ -79,12 +82,12 @@ func (s *survey) plan() (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if p.forms() {
-		return s.formation(p), nil
-	}
 	p.step = ready
 	for i := range p.sets {
 		set := &p.sets[i]
+		if set.formed == 0 {
+			continue
+		}
 		if len(set.table.Set) != s.sizes[i] {
 			return plan{}, fmt.Errorf("%w: they are of a set of %d, and %d are named", errOther, len(set.table.Set), s.sizes[i])
 		}
@@ -100,11 +103,26 @@ func (s *survey) plan() (plan, error) {
 			p.why += fmt.Sprintf("; %d of %d drives%s, of which %d are needed", present, len(set.slots), s.ofSet(i), need)
 		}
 	}
+	if p.forms() {
+		return s.formation(p), nil
+	}
+	if number, pool, missing := p.missing(); missing && p.step == ready {
+		return plan{}, fmt.Errorf("%w: set %d %s", format.ErrMissing, number+1, pool)
+	}
 	for _, i := range s.stranded(p) {
 		p.why += fmt.Sprintf("; in the place of %s is another one", s.endpoints[i])
 	}
 	p.why = strings.TrimPrefix(p.why, "; ")
 	return p, nil
+}
+
+// missing returns a set that holds something, by its number, and is not named, and its pool.
+func (p *plan) missing() (number int, pool string, ok bool) {
+	named := make(map[int]bool)
+	for i := range p.sets {
+		named[p.sets[i].table.Number] = p.sets[i].formed+p.sets[i].forming > 0
+	}
+	return p.roster.Missing(named)
 }
 
 // ofSet names a set, if there are several.
@@ -115,11 +133,44 @@ func (s *survey) ofSet(i int) string {
 	return fmt.Sprintf(" of set %d", i+1)
 }
 
+// identify returns the number of each set that is named: that which most of the drives have that are
+// where it is named, if these are not more where another one is.
+func (s *survey) identify() []int {
+	type vote struct{ set, number, drives int }
+	var votes []vote
+	for i, f := range s.found {
+		if f == nil || f.Identity == nil {
+			continue
+		}
+		set := s.setOf(i)
+		at := slices.IndexFunc(votes, func(v vote) bool { return v.set == set && v.number == f.Identity.Number })
+		if at < 0 {
+			votes, at = append(votes, vote{set, f.Identity.Number, 0}), len(votes)
+		}
+		votes[at].drives++
+	}
+	slices.SortFunc(votes, func(a, b vote) int {
+		return cmp.Or(b.drives-a.drives, a.set-b.set, a.number-b.number)
+	})
+	numbers := slices.Repeat([]int{-1}, len(s.sizes))
+	for _, v := range votes {
+		if numbers[v.set] < 0 && !slices.Contains(numbers, v.number) {
+			numbers[v.set] = v.number
+		}
+	}
+	return numbers
+}
+
+// position returns which of the sets has a number; -1: none.
+func (p *plan) position(number int) int { return slices.Index(p.numbers, number) }
+
 // tables returns what the drives say of their sets, those that know it best.
 func (s *survey) tables() (p plan, err error) {
+	if p.numbers = s.numbers; p.numbers == nil {
+		p.numbers = s.identify()
+	}
 	p.sets = make([]setPlan, len(s.sizes))
-	first := ""
-	deployment := ""
+	first, deployment := "", ""
 	for i, f := range s.found {
 		if f == nil || f.Identity == nil {
 			continue
@@ -128,28 +179,39 @@ func (s *survey) tables() (p plan, err error) {
 		if first == "" {
 			first, deployment = s.endpoints[i].String(), id.Deployment
 		}
+		at := p.position(id.Number)
 		switch {
 		case id.Deployment != deployment:
 			return p, fmt.Errorf("%w: %s is of another than %s", errOther, s.endpoints[i], first)
-		case id.Number >= len(p.sets):
-			return p, fmt.Errorf("%w: %s is of set %d, and drives of %d are named", errOther, s.endpoints[i], id.Number+1, len(p.sets))
+		case at < 0 && slices.Contains(p.numbers, -1): // it is not known yet which set is of that number
+			continue
+		case at < 0:
+			return p, fmt.Errorf("%w: %s is of set %d, of which the others are not named", errOther, s.endpoints[i], id.Number+1)
 		}
-		set := &p.sets[id.Number]
-		if set.forming+set.formed == 0 || id.Epoch > set.table.Epoch {
-			set.table = id.Table()
-		}
-		if id.Forming {
-			set.forming++
-		} else {
-			set.formed++
+		p.sets[at].add(id)
+		told := p.roster.Merge(id.Known())
+		if p.roster.Next = told.Next; !id.Forming {
+			p.roster = told
 		}
 	}
 	for i := range p.sets { // those of which no drive is known
 		if p.sets[i].table.Set == nil {
-			p.sets[i].table = format.Table{Deployment: deployment, Number: i, Of: len(p.sets)}
+			p.sets[i].table = format.Table{Deployment: deployment, Number: -1}
 		}
 	}
 	return p, nil
+}
+
+// add takes what a drive says of its set.
+func (set *setPlan) add(id *format.Identity) {
+	if set.forming+set.formed == 0 || id.Epoch > set.table.Epoch {
+		set.table = id.Table()
+	}
+	if id.Forming {
+		set.forming++
+	} else {
+		set.formed++
+	}
 }
 
 // forms reports whether there is a set of which no drive is known to be formed.
@@ -158,44 +220,54 @@ func (p *plan) forms() bool {
 }
 
 // formation is the plan while there is a set of which no drive is known to be formed: that
-// takes all of its drives.
+// takes all of its drives, and enough of those of the others.
 func (s *survey) formation(p plan) plan {
-	if lost := p.lost(); lost >= 0 {
-		p.why = fmt.Sprintf("no drive of set %d is there, which was formed before", lost+1)
+	if missing := s.missing(p); len(missing) > 0 {
+		p.step, p.why = wait, "a set is formed of all its drives; missing are "+strings.Join(missing, ", ")
 		return p
 	}
-	if missing := s.missing(p); len(missing) > 0 {
-		p.why = "a set is formed of all its drives; missing are " + strings.Join(missing, ", ")
+	if number, pool, lost := p.missing(); lost {
+		p.step, p.why = wait, strings.TrimSpace(fmt.Sprintf("no drive of set %d is there, which was formed before and holds something %s", number+1, pool))
+		return p
+	}
+	if p.step == wait {
+		p.why = strings.TrimPrefix(p.why, "; ")
 		return p
 	}
 	p.step = finish
-	deployment := cmp.Or(p.sets[0].table.Deployment, uuid.New())
+	next, first := p.roster.Next, len(p.roster.Needed) == 0
+	deployment := ""
+	for i := range p.sets {
+		deployment = cmp.Or(deployment, p.sets[i].table.Deployment)
+	}
+	deployment = cmp.Or(deployment, uuid.New())
 	for i := range p.sets {
 		set := &p.sets[i]
 		if set.formed > 0 || set.forming == s.sizes[i] {
 			continue
 		}
 		p.step = form
-		if set.forming == 0 {
-			set.table.Deployment = deployment
-			for range s.sizes[i] {
-				set.table.Set = append(set.table.Set, uuid.New())
-			}
+		if set.forming > 0 {
+			continue
+		}
+		set.table = format.Table{Deployment: deployment, Number: next}
+		if next++; first { // they are numbered as they are named
+			set.table.Number = i
+		}
+		for range s.sizes[i] {
+			set.table.Set = append(set.table.Set, uuid.New())
 		}
 	}
-	return p
-}
-
-// lost returns a set of which no drive is known, though it was there when others were formed:
-// blank drives must not be taken for it. -1 says that there is none.
-func (p *plan) lost() int {
-	of := 0
+	if first {
+		next = len(p.sets)
+	}
 	for i := range p.sets {
-		if p.sets[i].formed > 0 {
-			of = max(of, 1, p.sets[i].table.Of)
+		if set := &p.sets[i]; set.forming+set.formed == 0 {
+			set.table.Of = next
 		}
 	}
-	return slices.IndexFunc(p.sets[:min(of, len(p.sets))], func(set setPlan) bool { return set.forming+set.formed == 0 })
+	p.roster.Next = next
+	return p
 }
 
 // missing names the endpoints of sets that are not formed of which no drive can be.
@@ -227,7 +299,10 @@ func (s *survey) slots(table format.Table) []int {
 // stranded returns the endpoints that have a drive which another one stands for by now.
 func (s *survey) stranded(p plan) (all []int) {
 	for i, f := range s.found {
-		if f != nil && f.Identity != nil && !slices.Contains(p.sets[f.Identity.Number].table.Set, f.Identity.Drive) {
+		if f == nil || f.Identity == nil {
+			continue
+		}
+		if at := p.position(f.Identity.Number); at >= 0 && !slices.Contains(p.sets[at].table.Set, f.Identity.Drive) {
 			all = append(all, i)
 		}
 	}

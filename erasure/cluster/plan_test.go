@@ -212,6 +212,77 @@ func TestADriveIsOfItsSetWhereverItIs(t *testing.T) {
 	}
 }
 
+// spread has two sets that are formed be of these numbers, as their drives know that they are needed.
+func spread(numbers [2]int, needed ...int) *survey {
+	s, first := two()
+	second := format.Table{Deployment: "d", Set: []string{"x", "y"}, Number: numbers[1], Of: 2}
+	first.Number, first.Of = numbers[0], 2
+	r := format.Roster{Epoch: 3, Needed: make(map[int]string), Next: 5}
+	for _, n := range needed {
+		r.Needed[n] = fmt.Sprint("pool ", n)
+	}
+	for i := range 4 {
+		s.has(i, first, i).Roster = &r
+	}
+	for i := range 2 {
+		s.has(4+i, second, i).Roster = &r
+	}
+	return s
+}
+
+func TestSetsAreKnownByWhatTheirDrivesAreOfInAnyOrder(t *testing.T) {
+	for _, numbers := range [][2]int{{0, 1}, {1, 0}, {4, 2}} {
+		s := spread(numbers, numbers[0])
+		p := s.mustPlan(t)
+		if p.step != ready || p.sets[0].table.Number != numbers[0] || p.sets[1].table.Number != numbers[1] || !slices.Equal(p.sets[1].slots, []int{4, 5}) {
+			t.Errorf("%v: %+v", numbers, p)
+		}
+		s.found[4], s.found[5] = nil, nil // the numbers of those that are not heard of are not guessed
+		if p := s.mustPlan(t); p.step != wait || !strings.Contains(p.why, "node1:9000/e") {
+			t.Errorf("%v, without the second set: %+v", numbers, p)
+		}
+	}
+}
+
+func TestASetThatHoldsSomethingHasToBeNamed(t *testing.T) {
+	s := spread([2]int{1, 2}, 0, 1)
+	if _, err := s.plan(); !errors.Is(err, format.ErrMissing) || !strings.Contains(err.Error(), "pool 0") {
+		t.Errorf("the set 0 holds something: %v", err)
+	}
+	s.found[0], s.found[1] = nil, nil
+	if p := s.mustPlan(t); p.step != wait {
+		t.Errorf("what half of the drives know may be old: %+v", p)
+	}
+	s = spread([2]int{1, 2}, 1, 2)
+	if p := s.mustPlan(t); p.step != ready {
+		t.Errorf("the set 0 holds nothing: %+v", p)
+	}
+	later := format.Roster{Epoch: 4, Needed: map[int]string{0: "", 1: ""}}
+	s.found[3].Identity.Roster = &later
+	if _, err := s.plan(); !errors.Is(err, format.ErrMissing) {
+		t.Errorf("one drive knows that it does by now: %v", err)
+	}
+}
+
+func TestASetThatIsAddedHasANumberThatNoOtherHad(t *testing.T) {
+	s := spread([2]int{1, 2}, 1)
+	for i := 4; i < 6; i++ {
+		s.found[i] = &format.Found{Path: "/e", Blank: true}
+	}
+	p := s.mustPlan(t)
+	if p.step != form || p.sets[1].table.Number != 5 || p.sets[1].table.Of != 6 || p.roster.Next != 6 || p.roster.Needs(5) {
+		t.Errorf("%+v", p)
+	}
+	s.has(4, p.sets[1].table, 0).Forming = true
+	if again := s.mustPlan(t); again.step != form || again.sets[1].table.Number != 5 {
+		t.Errorf("when that breaks off, %+v", again)
+	}
+	s.found[0], s.found[1] = nil, nil
+	if p := s.mustPlan(t); p.step != wait {
+		t.Errorf("the numbers that were given are not known for certain: %+v", p)
+	}
+}
+
 func TestABlankDirectoryIsOnlyADriveWhereOneWasLikeIt(t *testing.T) {
 	for name, tt := range map[string]struct {
 		onRoot, mounted           bool // the drives of the set

@@ -159,7 +159,7 @@ func (c *Cluster) round() {
 		c.cfg.Logger.Error("the drives of the nodes do not go together", "error", err)
 		return
 	}
-	if p.step == ready || p.sets[0].slots != nil {
+	if p.step == ready || !p.forms() {
 		c.settle(c.ctx, &s, p)
 	}
 }
@@ -191,6 +191,9 @@ func (c *Cluster) settle(ctx context.Context, s *survey, p plan) {
 			c.cfg.Logger.Error("a drive could not take note of which drives its set is of", "error", err)
 		}
 	}
+	if _, err := c.local.Note(p.roster); err != nil {
+		c.cfg.Logger.Error("a drive could not take note of which sets hold something", "error", err)
+	}
 	if p.step == ready {
 		c.standIn(ctx, s, p)
 	}
@@ -211,7 +214,7 @@ func (c *Cluster) settle(ctx context.Context, s *survey, p plan) {
 			c.sets[i][slot].now.Store(c.target(tables[i].Set[slot], at))
 		}
 	}
-	c.note(s, p)
+	c.mark(s, p)
 }
 
 // target returns the drive of an ID, which was found at an endpoint; nil if it cannot be used.
@@ -230,8 +233,8 @@ func (c *Cluster) target(id string, endpoint int) *target {
 	return nil
 }
 
-// note takes note of how the drives stand. The caller holds mu.
-func (c *Cluster) note(s *survey, p plan) {
+// mark takes note of how the drives stand. The caller holds mu.
+func (c *Cluster) mark(s *survey, p plan) {
 	before := c.states
 	c.states = make([]State, len(s.endpoints))
 	for i, e := range s.endpoints {
@@ -239,10 +242,11 @@ func (c *Cluster) note(s *survey, p plan) {
 		if f := s.found[i]; f != nil && f.Identity != nil {
 			st.Drive, st.Blank, st.Room = f.Identity.Drive, f.Identity.Blank, f.Room
 			st.Slot = -1
-			if at := slices.Index(c.tables[f.Identity.Number].Set, st.Drive); at >= 0 {
-				st.Slot = s.first(f.Identity.Number) + at
+			set := p.position(f.Identity.Number) // tables has found it
+			if at := slices.Index(c.tables[set].Set, st.Drive); at >= 0 {
+				st.Slot = s.first(set) + at
 			}
-			st.Online = slices.Contains(p.sets[f.Identity.Number].slots, i) && (f.Open || c.opened[st.Drive] != nil && f.Why == "")
+			st.Online = slices.Contains(p.sets[set].slots, i) && (f.Open || c.opened[st.Drive] != nil && f.Why == "")
 		}
 		c.states[i] = st
 		if before == nil || before[i].Online == st.Online {

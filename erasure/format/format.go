@@ -25,6 +25,8 @@ var (
 	ErrOther = errors.New("the drives are not those of one set")
 	// ErrTooFew says that too few drives of a set are there.
 	ErrTooFew = errors.New("too few drives are there")
+	// ErrMissing says that drives are not named which hold something.
+	ErrMissing = errors.New("drives are not named that hold something")
 	// ErrIncomplete says that a set cannot be formed without all of its drives.
 	ErrIncomplete = errors.New("a set is formed of all its drives, and some are not there")
 )
@@ -33,7 +35,9 @@ var (
 type Set struct {
 	Drives     []erasure.Drive // by slot; one that is not there fails at once
 	Deployment string
-	Of         int    // how many sets there were when it was formed
+	Number     int    // no other set of the deployment had it or will have it
+	Fresh      bool   // it held nothing that is needed before this start
+	Of         int    // how many numbers were given when it was formed
 	Boot       uint32 // of this start: later than that of any before
 	Formed     bool   // it was formed just now
 	local      *Local
@@ -163,20 +167,34 @@ func OpenAll(ctx context.Context, sets [][]string, log *slog.Logger) (all []*Set
 	if err := formAll(all); err != nil {
 		return all, err
 	}
+	boot := lastBoot(all)
 	for _, s := range all {
-		if err := s.use(); err != nil {
+		if err := s.use(boot); err != nil {
 			return all, err
 		}
 	}
 	return all, ctx.Err()
 }
 
-// use opens the drives of a set that is formed.
-func (s *Set) use() (err error) {
+// lastBoot returns the number of the last start, of all sets: the next one is the same for all, so
+// that it stays later whichever set is left out.
+func lastBoot(all []*Set) (n uint32) {
+	for _, s := range all {
+		for _, p := range s.local.places {
+			if p.err == nil && p.id != nil {
+				n = max(n, p.id.Boot)
+			}
+		}
+	}
+	return n
+}
+
+// use opens the drives of a set that is formed, in the start after another one.
+func (s *Set) use(after uint32) (err error) {
 	for i := range s.slots {
 		s.Drives = append(s.Drives, Slot{func() erasure.Drive { return s.drive(i) }})
 	}
-	if s.Boot, err = s.admit(); err != nil {
+	if s.Boot, err = s.admit(after); err != nil {
 		return err
 	}
 	for i, f := range s.local.Found() {
@@ -196,7 +214,7 @@ func (s *Set) use() (err error) {
 // back, and those that have come are used as they would be from the next start on.
 func (s *Set) Look(ctx context.Context) {
 	s.local.Look(ctx)
-	_, err := s.admit()
+	_, err := s.admit(0)
 	s.note()
 	if err != nil && err.Error() != s.told {
 		s.local.log.Error("drives that have come cannot be used", "error", err)
@@ -223,8 +241,8 @@ func (s *Set) note() {
 
 // admit opens the drives of the set that are there and not open, and has blank ones stand for
 // those that are missing. It returns the number of the start that this counts as; 0 if there was
-// nothing to do.
-func (s *Set) admit() (number uint32, err error) {
+// nothing to do. It is later than another one.
+func (s *Set) admit(after uint32) (number uint32, err error) {
 	l := s.local
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -242,7 +260,7 @@ func (s *Set) admit() (number uint32, err error) {
 	if len(come) == 0 {
 		return 0, nil
 	}
-	if number, err = l.boot(slots); err != nil {
+	if number, err = l.boot(slots, after); err != nil {
 		return 0, err
 	}
 	for i, p := range slots {
@@ -327,6 +345,8 @@ func (l *Local) replace(slots []*place) (replaced []*place) {
 		}
 		id := *last
 		id.Drive, id.Blank, id.OnRoot, id.Mounted = uuid.New(), true, p.onRoot, p.mounted
+		told := rosterOf(slots)
+		id.Roster = &told
 		set[free], slots[free] = id.Drive, p
 		p.id = &id
 		replaced = append(replaced, p)
@@ -356,10 +376,9 @@ func (s *sight) suits(other *Identity) bool {
 
 // boot raises the number of the start on every drive that is there: also when a drive has
 // come, which is as if all had been started with it. A majority has every one, so that a
-// later start finds it.
+// later start finds it. It is later than another one.
 // The caller holds mu.
-func (l *Local) boot(slots []*place) (uint32, error) {
-	var last uint32
+func (l *Local) boot(slots []*place, last uint32) (uint32, error) {
 	for _, p := range slots {
 		if p != nil {
 			last = max(last, p.id.Boot)

@@ -75,15 +75,65 @@ func TestSetsAreFormedTogetherAndFoundAgain(t *testing.T) {
 	if !all[0].Formed || !all[1].Formed || all[0].Deployment != all[1].Deployment || all[1].Of != 2 {
 		t.Errorf("formed were %+v and %+v", all[0], all[1])
 	}
-	for what, sets := range map[string][][]string{"the second of two sets": {b}, "in another order": {b, a}, "a drive of the other set": {append(slices.Clone(a[:3]), b[0]), append(slices.Clone(b[1:]), a[3])}} {
-		if _, err := openSets(t, sets...); !errors.Is(err, format.ErrOther) {
-			t.Errorf("%s: %v", what, err)
-		}
+	if _, err := openSets(t, append(slices.Clone(a[:3]), b[0]), append(slices.Clone(b[1:]), a[3])); !errors.Is(err, format.ErrOther) {
+		t.Errorf("a drive of the other set: %v", err)
+	}
+	all, err = openSets(t, b, a)
+	must(t, err)
+	if all[0].Number != 1 || all[1].Number != 0 {
+		t.Errorf("in another order: %+v, %+v", all[0], all[1])
 	}
 	all, err = openSets(t, a, b, c)
 	must(t, err)
 	if all[0].Formed || !all[2].Formed || all[2].Deployment != all[0].Deployment || all[0].Of != 2 || all[2].Of != 3 {
 		t.Errorf("after one was added: %+v, %+v", all[0], all[2])
+	}
+}
+
+func TestOnlyASetThatHoldsNothingIsLeftOut(t *testing.T) {
+	paths := directories(t, 12)
+	a, b, c := paths[:4], paths[4:8], paths[8:]
+	_, err := openSets(t, a, b)
+	must(t, err)
+	for what, sets := range map[string][][]string{"the first": {a}, "the second": {b}} {
+		if _, err := openSets(t, sets...); !errors.Is(err, format.ErrMissing) {
+			t.Errorf("%s alone, where both are needed: %v", what, err)
+		}
+	}
+	all, err := format.OpenAll(t.Context(), [][]string{a, b}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	must(t, format.Agree(all, format.Roster{Epoch: 3, Needed: map[int]string{1: "the new drives"}}))
+	before := all[0].Boot
+	for _, s := range all {
+		must(t, s.Close())
+	}
+	if _, err := openSets(t, a); !errors.Is(err, format.ErrMissing) || !strings.Contains(err.Error(), "the new drives") {
+		t.Errorf("the set that was emptied alone: %v", err)
+	}
+	all, err = openSets(t, b)
+	must(t, err)
+	if all[0].Number != 1 || all[0].Fresh || all[0].Boot <= before {
+		t.Errorf("the set that has everything alone: %+v, and before it was start %d", all[0], before)
+	}
+	all, err = openSets(t, b, c)
+	must(t, err)
+	if all[1].Number != 2 || !all[1].Fresh || !all[1].Formed {
+		t.Errorf("a set that is added then: %+v", all[1])
+	}
+}
+
+// Whatever becomes of sets, and however often they are added and left out, a number is of one alone.
+func TestANumberIsGivenOnce(t *testing.T) {
+	paths := directories(t, 12)
+	a, b, c := paths[:4], paths[4:8], paths[8:]
+	for _, sets := range [][][]string{{a}, {a, b}, {a}} {
+		_, err := openSets(t, sets...)
+		must(t, err)
+	}
+	all, err := openSets(t, a, c)
+	must(t, err)
+	if all[1].Number != 2 {
+		t.Errorf("after one that was left out a set gets the number %d", all[1].Number)
 	}
 }
 

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -8,49 +9,88 @@ import (
 )
 
 // formAll forms the sets of this process that are not, and refuses drives that are not of the
-// set that they are named for.
+// set that they are named for, or are not all that hold something.
 func formAll(all []*Set) error {
 	known, err := belong(all)
 	if err != nil {
 		return err
 	}
-	deployment, of := "", 0
-	for i := range all {
-		if t := known[i].table; t != nil {
-			deployment = t.Deployment
-			if known[i].formed {
-				of = max(of, t.Of, 1)
-			}
-		}
-	}
-	if deployment == "" {
-		deployment = uuid.New()
-	}
+	roster, named := Roster{}, make(map[int]bool)
 	for i, s := range all {
-		if known[i].formed {
+		if known[i].table == nil {
 			continue
 		}
-		if known[i].table == nil && i < of {
-			return fmt.Errorf("%w: none of set %d, which was formed before", ErrTooFew, i+1)
-		}
-		if err := s.local.complete(); err != nil {
-			return err
+		named[known[i].table.Number] = true
+		told := roster.Merge(rosterOf(s.local.places))
+		if roster.Next = told.Next; known[i].formed {
+			roster = told
 		}
 	}
-	for i, s := range all {
-		if !known[i].formed {
-			if err := s.local.formSet(known[i].table, Table{Deployment: deployment, Number: i, Of: len(all)}); err != nil {
-				return err
-			}
-			s.Formed = true
-		}
+	switch number, pool, missing := roster.Missing(named); {
+	case !missing:
+	case len(named) == len(all):
+		return fmt.Errorf("%w: set %d %s", ErrMissing, number+1, pool)
+	default: // blank drives are not taken for it
+		return fmt.Errorf("%w: none of set %d %s, which was formed before", ErrTooFew, number+1, pool)
+	}
+	if err := form(all, known, roster); err != nil {
+		return err
 	}
 	for _, s := range all {
 		if err := s.local.Formed(); err != nil {
 			return err
 		}
 		id := s.local.anyIdentity()
-		s.Deployment, s.Of = id.Deployment, max(1, id.Of)
+		s.Deployment, s.Number, s.Of = id.Deployment, id.Number, max(1, id.Of)
+		s.Fresh = !roster.Needs(s.Number) && len(roster.Needed) > 0
+	}
+	return nil
+}
+
+// form forms the sets that are not.
+func form(all []*Set, known []knowledge, roster Roster) error {
+	deployment, before := "", []*Set(nil)
+	next := roster.Next
+	for i, s := range all {
+		if t := known[i].table; t != nil {
+			deployment = t.Deployment
+		} else {
+			next++
+		}
+		if known[i].formed {
+			before = append(before, s)
+			continue
+		}
+		if err := s.local.complete(); err != nil {
+			return err
+		}
+	}
+	if len(before) == len(all) {
+		return nil
+	}
+	told := roster.Merge(Roster{Epoch: roster.Epoch, Next: next})
+	if len(before) > 0 { // the numbers are not to be given again
+		if err := Agree(before, told); err != nil {
+			return err
+		}
+	}
+	number, given := roster.Next, &told
+	if len(before) == 0 { // those that are formed first are needed
+		number, next, given = 0, len(all), nil
+	}
+	deployment = cmp.Or(deployment, uuid.New())
+	for i, s := range all {
+		if known[i].formed {
+			continue
+		}
+		t := Table{Deployment: deployment, Number: number, Of: next}
+		if known[i].table == nil || len(before) == 0 {
+			number++
+		}
+		if err := s.local.formSet(known[i].table, t, given); err != nil {
+			return err
+		}
+		s.Formed = true
 	}
 	return nil
 }
@@ -64,7 +104,7 @@ type knowledge struct {
 // belong returns what the drives say of their sets, and an error if they do not belong there.
 func belong(all []*Set) ([]knowledge, error) {
 	known := make([]knowledge, len(all))
-	drives := make(map[string]*place)
+	drives, numbers := make(map[string]*place), make(map[int]int)
 	var first *place
 	for i, s := range all {
 		for _, p := range s.local.places {
@@ -75,13 +115,14 @@ func belong(all []*Set) ([]knowledge, error) {
 				first = p
 			}
 			other := drives[p.id.Drive]
+			of, taken := numbers[p.id.Number]
 			switch drives[p.id.Drive] = p; {
 			case p.id.Deployment != first.id.Deployment:
 				return nil, fmt.Errorf("%w: %s is of another than %s", ErrOther, p.path, first.path)
-			case p.id.Number >= len(all):
-				return nil, fmt.Errorf("%w: %s is of set %d, and drives of %d are named", ErrOther, p.path, p.id.Number+1, len(all))
-			case p.id.Number != i:
-				return nil, fmt.Errorf("%w: %s is of set %d, and named for set %d", ErrOther, p.path, p.id.Number+1, i+1)
+			case known[i].table != nil && p.id.Number != known[i].table.Number:
+				return nil, fmt.Errorf("%w: %s is of set %d, and named among those of set %d", ErrOther, p.path, p.id.Number+1, known[i].table.Number+1)
+			case taken && of != i:
+				return nil, fmt.Errorf("%w: %s is of set %d, of which others are named elsewhere", ErrOther, p.path, p.id.Number+1)
 			case len(p.id.Set) != len(s.local.places):
 				return nil, fmt.Errorf("%w: %s is of a set of %d, and %d are named", ErrOther, p.path, len(p.id.Set), len(s.local.places))
 			case other != nil:
@@ -89,7 +130,7 @@ func belong(all []*Set) ([]knowledge, error) {
 			}
 			if known[i].table == nil {
 				t := p.id.Table()
-				known[i].table = &t
+				known[i].table, numbers[t.Number] = &t, i
 			}
 			known[i].formed = known[i].formed || !p.id.Forming
 		}
@@ -109,7 +150,7 @@ func (l *Local) complete() error {
 
 // formSet gives the places identities: those that a formation which broke off has begun to
 // give, or new ones.
-func (l *Local) formSet(begun *Table, t Table) error {
+func (l *Local) formSet(begun *Table, t Table, told *Roster) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if begun != nil {
@@ -128,7 +169,7 @@ func (l *Local) formSet(begun *Table, t Table) error {
 			free = slices.IndexFunc(t.Set, func(drive string) bool { return l.holder(drive) == nil })
 		}
 		id := t.Identity(free)
-		id.Forming = true
+		id.Forming, id.Roster = true, told
 		if err := p.form(id); err != nil {
 			return fmt.Errorf("%s: %w", p.path, err)
 		}

@@ -23,14 +23,15 @@ type Identity struct {
 	Deployment string   `json:"deployment"`
 	Drive      string   `json:"drive"`
 	Set        []string `json:"set"`               // the drives of its set, in the order of their slots
-	Number     int      `json:"number,omitempty"`  // of its set among all
-	Of         int      `json:"of,omitempty"`      // how many sets there were when it was formed; 0: one
+	Number     int      `json:"number,omitempty"`  // of its set: no other one had it or will have it
+	Of         int      `json:"of,omitempty"`      // how many numbers were given when it was formed; 0: one
 	Epoch      uint32   `json:"epoch,omitempty"`   // of Set: raised when a drive stands for another one, where several nodes have drives
 	Forming    bool     `json:"forming,omitempty"` // not all of its drives are known to have theirs
 	Boot       uint32   `json:"boot"`              // raised with every start of the deployment, on all its drives
 	OnRoot     bool     `json:"on_root,omitempty"` // it was formed on the device of the root directory
 	Mounted    bool     `json:"mounted,omitempty"` // it was the root of a file system when it was formed
 	Blank      bool     `json:"blank,omitempty"`   // it stands for another one, and has not all of that yet
+	Roster     *Roster  `json:"roster,omitempty"`  // that it was told of (Known)
 }
 
 // maxIdentity bounds an identity, in bytes.
