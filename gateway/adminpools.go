@@ -11,19 +11,19 @@ import (
 type Pools interface {
 	// Pools returns them, in the order in which they are named.
 	Pools() ([]Pool, error)
-	// Drain has what a pool holds be moved to the others, or no longer. ErrFirstPool says that
-	// it cannot be.
+	// Drain has what a pool holds be moved to the others, or no longer. ErrLastPool says that it
+	// cannot be.
 	Drain(ctx context.Context, pool int, drain bool) error
 }
 
-// ErrFirstPool says that a pool has what all the others need.
-var ErrFirstPool = errors.New("the first pool has the buckets and settings, and cannot be drained")
+// ErrLastPool says that there is no other pool that what a pool holds could be moved to.
+var ErrLastPool = errors.New("all other pools are drained, and this one has nowhere to move what it holds to")
 
 // Pool is how a pool of drives stands.
 type Pool struct {
 	Name     string    // as it was named
 	Draining time.Time // since when what it holds is moved to others; zero: it is not
-	Empty    bool      // nothing is left to be moved
+	Empty    bool      // nothing is left to be moved, and nodes start without it
 	Began    uint64    // how much room its drives had when that began, in bytes; 0: that is not known
 	Room     Room      // of its drives
 	Share    float64   // of all objects that it has, or will have: from 0 to 1
@@ -193,8 +193,8 @@ func (s *Server) setDraining(ctx context.Context, r *request, drain bool) error 
 		return err
 	}
 	err = s.DrivePools.Drain(ctx, i, drain)
-	if errors.Is(err, ErrFirstPool) {
-		return errAdminInvalid.with("The first pool has the buckets and settings, and cannot be drained.")
+	if errors.Is(err, ErrLastPool) {
+		return errAdminInvalid.with("All other pools are drained, and this one has nowhere to move what it holds to.")
 	}
 	return err
 }

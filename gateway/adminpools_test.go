@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// twoPools are pools of which the second one can be drained.
+// twoPools are pools of which only the second one can be drained.
 type twoPools struct{ since time.Time }
 
 func (p *twoPools) Pools() ([]Pool, error) {
@@ -19,7 +19,7 @@ func (p *twoPools) Pools() ([]Pool, error) {
 
 func (p *twoPools) Drain(_ context.Context, pool int, drain bool) error {
 	if pool == 0 {
-		return ErrFirstPool
+		return ErrLastPool
 	}
 	p.since = time.Time{}
 	if drain {

@@ -226,7 +226,14 @@ func (f *fleetClient) operate(c *s3.Client, bucket string) {
 		op.Output, op.Return = answer{unknown: true}, math.MaxInt64
 	}
 	f.note(counter, op)
+	if op.Output.(answer).unknown {
+		time.Sleep(backoff)
+	}
 }
+
+// backoff is how long a client waits when it does not know what came of a change. Each of those may have
+// happened at any time: a history of many cannot be checked.
+const backoff = 200 * time.Millisecond
 
 // crowd is clients that count, and change objects, through whichever gateway, and
 // what they saw.

@@ -18,6 +18,7 @@ import (
 type place struct {
 	host  string // address that it serves on
 	netns string // file of its network namespace, "" for that of the tests
+	work  string // directory that it works in, "" for that of the tests
 }
 
 // command is a command to be run there, as the process that is started.
@@ -25,7 +26,9 @@ func (p place) command(args ...string) *exec.Cmd {
 	if p.netns != "" {
 		args = append([]string{"nsenter", "--net=" + p.netns, "--"}, args...)
 	}
-	return exec.Command(args[0], args[1:]...) //nolint:gosec // the tests' own words
+	c := exec.Command(args[0], args[1:]...) //nolint:gosec // the tests' own words
+	c.Dir = p.work
+	return c
 }
 
 // mountOf is a directory as one client of its file server sees it.

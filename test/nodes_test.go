@@ -24,6 +24,7 @@ type nodes struct {
 	port    string
 	flags   []string // beside those that all have
 	drives  int      // of each node
+	pools   []string // of drives, as they are named; nil: all drives are one
 	names   []string // by which nodes reach each other
 	at      []place  // where clients reach them
 	servers []*server
@@ -64,10 +65,12 @@ func (c *nodes) drive(i, d int) string { return filepath.Join(c.dir, fmt.Sprintf
 func (c *nodes) launch(t *testing.T, i int) *server {
 	t.Helper()
 	flags := append([]string{"--address", net.JoinHostPort(c.at[i].listen(), c.port)}, c.flags...)
-	var urls []string
+	urls := c.pools
 	for n := range c.servers {
 		for d := range c.drives {
-			urls = append(urls, "http://"+net.JoinHostPort(c.name(n), c.port)+c.drive(n, d))
+			if c.pools == nil {
+				urls = append(urls, "http://"+net.JoinHostPort(c.name(n), c.port)+c.drive(n, d))
+			}
 		}
 	}
 	last := len(urls) - 1

@@ -39,9 +39,9 @@ func (f *adminFlags) poolDrain() *cobra.Command {
 			return adminclient.Pool{Name: pool, State: adminclient.PoolDraining}, "pool " + pool + " is being drained"
 		})
 	cmd.Long = `Move what pools hold to the others, which need the room for it. When "shoal admin pool ls"
-shows one as drained, start all nodes without it. The first pool cannot be drained, which
-has the buckets and settings, and only the last one can be left out.`
-	cmd.Example = "  shoal admin pool drain 'http://node{5...8}/mnt/d{1...4}'"
+shows one as drained, stop all nodes, and start them without it. Any pool can be drained
+for which there is another one.`
+	cmd.Example = "  shoal admin pool drain 'http://node{1...4}/mnt/d{1...4}'"
 	return cmd
 }
 

@@ -17,7 +17,7 @@ func (p shownPools) Pools() ([]gateway.Pool, error) { return slices.Clone(p), ni
 
 func (p shownPools) Drain(_ context.Context, pool int, drain bool) error {
 	if pool == 0 {
-		return gateway.ErrFirstPool
+		return gateway.ErrLastPool
 	}
 	p[pool].Draining = time.Time{}
 	if drain {
@@ -55,7 +55,7 @@ func TestAPoolIsDrainedAndKeptFromTheConsole(t *testing.T) {
 	}
 	c.does("pool", "keep", "/b{1...4}")
 	shows("/b{1...4} active")
-	if _, said, code := c.run("", "pool", "drain", "/a{1...4}"); code == 0 || !strings.Contains(said, "first pool") {
+	if _, said, code := c.run("", "pool", "drain", "/a{1...4}"); code == 0 || !strings.Contains(said, "nowhere to move") {
 		t.Errorf("exit %d, %s", code, said)
 	}
 }

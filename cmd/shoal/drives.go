@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,12 +69,16 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	boot := sets.boot()
 	local := lock.NewLocal(boot)
 	b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
-	base, configs := baseTable(l.sizes(), opened[0].Of), l.configs(func(i int) []erasure.Drive { return opened[i].Drives })
+	configs := l.configs(func(i int) []erasure.Drive { return opened[i].Drives })
+	var numbers []int
 	for i := range configs {
-		configs[i].Away = opened[i].Away
+		numbers = append(numbers, opened[i].Number)
+		configs[i].Number, configs[i].Fresh, configs[i].Away = opened[i].Number, opened[i].Fresh, opened[i].Away
 	}
+	p := &placer{sets: l.placed(numbers)}
+	p.base = baseTable(p.sets, slices.MinFunc(opened, func(a, b *format.Set) int { return a.Of - b.Of }).Of)
 	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{
-		Sets: configs, Table: base, Seed: placement.Seed(opened[0].Deployment),
+		Sets: configs, Table: p.base, Seed: placement.Seed(opened[0].Deployment),
 		Locker: local, Logger: log, Now: time.Now,
 	})
 	if err != nil {
@@ -91,7 +96,9 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	b.classes = func(f *serverFlags) (func(), error) { return l.change(f, store) }
 	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))
-	p := &placer{store: store, kept: b.records, locker: local, log: log, base: base, formed: opened[0].Of, drives: l.sizes(), names: l.names(), pools: l.pools(), shown: sets.shown}
+	p.store, p.kept, p.locker, p.log, p.names, p.shown = store, b.records, local, log, l.names(), sets.shown
+	p.agree = func(_ context.Context, r format.Roster) error { return format.Agree(opened, r) }
+	p.knows = func(r format.Roster) bool { return format.Knows(opened, r) }
 	b.pools = p
 	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
 	if err := p.begin(ctx); err != nil {
@@ -144,6 +151,8 @@ func drivesFailure(err error) error {
 		remedy = "stop the other process"
 	case errors.Is(err, format.ErrNotEmpty):
 		remedy = "name empty directories, each on a drive of its own"
+	case errors.Is(err, format.ErrMissing):
+		remedy = "name them again, and have their pool drained before it is left out"
 	case errors.Is(err, format.ErrOther):
 		remedy = "name the drives that were formed together, all of them and no others"
 	case errors.Is(err, format.ErrIncomplete):

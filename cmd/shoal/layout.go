@@ -142,27 +142,20 @@ func (l layout[T]) each() (all [][]T) {
 	return all
 }
 
-// names returns those of the pools, and pools the pool of each set.
+// placed returns the sets as objects are placed in them, by their numbers.
+func (l layout[T]) placed(numbers []int) (all []placedSet) {
+	for i := range l {
+		all = append(all, placedSet{number: numbers[i], pool: l[i].pool, drives: len(l[i].drives)})
+	}
+	return all
+}
+
+// names returns those of the pools.
 func (l layout[T]) names() (all []string) {
 	for i := range l {
 		if l[i].number == 0 {
 			all = append(all, l[i].name)
 		}
-	}
-	return all
-}
-
-func (l layout[T]) pools() (all []int) {
-	for i := range l {
-		all = append(all, l[i].pool)
-	}
-	return all
-}
-
-// sizes returns how many drives each set has.
-func (l layout[T]) sizes() (all []int) {
-	for i := range l {
-		all = append(all, len(l[i].drives))
 	}
 	return all
 }

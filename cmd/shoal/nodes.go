@@ -25,6 +25,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/arbiter"
 	"github.com/shoal-storage/shoal/erasure/cluster"
+	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/node"
 	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -356,7 +357,9 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl, log := n.fl, n.fl.log
 	background := context.WithoutCancel(ctx)
 	cfg := erasure.Config{Sets: n.e.configs(n.cluster.Drives), Logger: log, Now: time.Now}
+	numbers := n.cluster.Numbers()
 	for i := range cfg.Sets {
+		cfg.Sets[i].Number, cfg.Sets[i].Fresh = numbers[i], n.cluster.Fresh(i)
 		cfg.Sets[i].Near = func(drive int) bool { return n.cluster.Near(i, drive) }
 	}
 	ledger, err := erasure.NewLedger(background, cfg)
@@ -378,8 +381,10 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl.joined.Store(fl.node)
 	cfg.Locker = fl.node
 	tables := n.cluster.Tables()
-	base := baseTable(n.e.sizes(), tables[0].Of)
-	cfg.Table, cfg.Seed = base, placement.Seed(tables[0].Deployment)
+	formed := max(1, slices.MinFunc(tables, func(a, b format.Table) int { return a.Of - b.Of }).Of)
+	p := &placer{sets: n.e.placed(numbers)}
+	p.base = baseTable(p.sets, formed)
+	cfg.Table, cfg.Seed = p.base, placement.Seed(tables[0].Deployment)
 	for i := range cfg.Sets {
 		cfg.Sets[i].Writable = func() error { return n.cluster.Writable(i) }
 		cfg.Sets[i].Away = func() int { return n.cluster.Away(i) }
@@ -398,10 +403,8 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	}
 	passes := newPasses(b.records, false)
 	b.counts = store.Counts
-	p := &placer{
-		store: store, kept: b.records, locker: fl.node, log: log, base: base, formed: tables[0].Of, drives: n.e.sizes(),
-		names: n.e.names(), pools: n.e.pools(), shown: n.shown, follow: n.cluster.Placed,
-	}
+	p.store, p.kept, p.locker, p.log, p.names, p.shown = store, b.records, fl.node, log, n.e.names(), n.shown
+	p.follow, p.agree, p.knows = n.cluster.Placed, n.cluster.Agree, n.cluster.Knows
 	if err := p.begin(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -33,12 +34,14 @@ type placer struct {
 	kept   records
 	locker lock.Locker
 	log    *slog.Logger
-	base   *placement.Table // in force without a record
-	formed int              // how many sets there were first
-	drives []int            // of each set, by which it gets objects
-	pools  []int            // that each set is of
+	base   *placement.Table // in force without a record; nil: there has to be one
+	sets   []placedSet      // in their order
 	names  []string         // of the pools
 	shown  func() []gateway.Drive
+	// agree has the drives know which sets hold something, and knows says whether so many do that a
+	// start without the others finds it out.
+	agree func(ctx context.Context, r format.Roster) error
+	knows func(r format.Roster) bool
 	// follow reports whether every process places by this epoch or a later one, and by none
 	// before it.
 	follow func(epoch uint64) bool
@@ -46,11 +49,37 @@ type placer struct {
 	waits  int           // how often in turn the next step had to
 }
 
-// baseTable is the Table of sets of which those that were formed first have everything, by how
-// many drives each has.
-func baseTable(drives []int, formedFirst int) *placement.Table {
-	weights := make([]int, len(drives))
-	copy(weights, drives[:min(max(1, formedFirst), len(drives))])
+// placedSet is a set that objects are placed in.
+type placedSet struct {
+	number int // by which tables and drives know it
+	pool   int // that it is of, in the order in which they are named
+	drives int // by which it gets objects
+}
+
+// weigh returns how much of everything each set is to have, by its number.
+func weigh(sets []placedSet, weight func(s placedSet) int) []int {
+	var weights []int
+	for _, s := range sets {
+		weights = append(weights, make([]int, max(0, s.number+1-len(weights)))...)
+		weights[s.number] = weight(s)
+	}
+	return weights
+}
+
+// baseTable is the Table of sets of which those that were formed first, by their numbers, have
+// everything, by how many drives each has. It is nil if one of these is not named any more.
+func baseTable(sets []placedSet, formedFirst int) *placement.Table {
+	first := 0
+	weights := weigh(sets, func(s placedSet) int {
+		if s.number >= formedFirst {
+			return 0
+		}
+		first++
+		return s.drives
+	})
+	if first < formedFirst {
+		return nil
+	}
 	return placement.New(weights)
 }
 
@@ -66,9 +95,9 @@ func (p *placer) table() (*placement.Table, uint64, error) {
 
 // begin places by what is agreed, before anything is served.
 func (p *placer) begin(ctx context.Context) error {
-	t, revision, err := p.table()
-	if err == nil && revision == 0 && p.formed > len(p.drives) {
-		err = fmt.Errorf("there were %d sets of drives, and %d are named", p.formed, len(p.drives))
+	t, _, err := p.table()
+	if err == nil && t == nil {
+		err = errors.New("not all sets of drives are named that were formed first")
 	}
 	if err == nil {
 		err = p.store.Place(ctx, t)
@@ -141,7 +170,8 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 		if err != nil {
 			return placeLook, err
 		}
-		if next = t.Rebalanced(shares); next == nil {
+		next = t.Rebalanced(shares)
+		if next == nil && (t.Epoch == 0 || p.knows(p.roster(t))) {
 			return placeLook, nil
 		}
 	}
@@ -149,12 +179,18 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 		p.wait("not all nodes are there, or an operation that began before does not end", t)
 		return placeSoon, nil
 	}
+	if next == nil {
+		return placeLook, p.agree(ctx, p.roster(t)) // what holds nothing need not be named any more
+	}
 	switch t.Phase {
 	case placement.Settled:
 		if err := p.clear(ctx, next); errors.Is(err, erasure.ErrAway) {
 			p.wait("a drive of those that they are to go to is not there", t)
 			return placeLook, nil
 		} else if err != nil {
+			return placeLook, fmt.Errorf("prepare placement %d: %w", next.Epoch, err)
+		}
+		if err := p.agree(ctx, p.roster(next)); err != nil { // before anything is where it is not known to be
 			return placeLook, fmt.Errorf("prepare placement %d: %w", next.Epoch, err)
 		}
 		p.log.Info("objects are to be moved to other sets of drives", "placement", next.Epoch, "partitions", next.Moves())
@@ -167,6 +203,31 @@ func (p *placer) step(ctx context.Context) (again time.Duration, err error) {
 	}
 	p.waits = 0
 	return placeSoon, p.set(ctx, next, revision)
+}
+
+// maxPoolName bounds the names that drives know pools by, in bytes.
+const maxPoolName = 200
+
+// roster returns which sets hold something by a table, or are of a pool that does.
+func (p *placer) roster(t *placement.Table) format.Roster {
+	used, pools := t.Used(), make(map[int]bool)
+	for _, s := range p.sets {
+		if used[s.number] {
+			pools[s.pool] = true
+		}
+	}
+	r := format.Roster{Epoch: t.Epoch, Needed: make(map[int]string)}
+	for _, s := range p.sets {
+		if !pools[s.pool] {
+			continue
+		}
+		r.Needed[s.number] = ""
+		if s.number == p.key(s.pool) {
+			name := p.names[s.pool]
+			r.Needed[s.number] = name[:min(len(name), maxPoolName)]
+		}
+	}
+	return r
 }
 
 // clear has the sets be cleared that objects are to go to.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
@@ -44,18 +45,19 @@ func openPlacer(t *testing.T) *placer {
 // openPlacerWithout is openPlacer, and returns a drive of the second set.
 func openPlacerWithout(t *testing.T) (*placer, *gone) {
 	t.Helper()
-	var sets []erasure.SetConfig
+	var configs []erasure.SetConfig
 	for range 2 {
 		s := erasure.SetConfig{Parity: 1}
 		for range 2 {
 			s.Drives = append(s.Drives, drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil))
 		}
-		sets = append(sets, s)
+		configs = append(configs, s)
 	}
-	last := &gone{Drive: sets[1].Drives[1]}
-	sets[1].Drives[1] = last
-	locker, log, base := lock.NewLocal(1), slog.New(slog.DiscardHandler), baseTable([]int{2, 2}, 1)
-	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: sets, Table: base, Locker: locker, Logger: log, Now: time.Now})
+	last := &gone{Drive: configs[1].Drives[1]}
+	configs[1].Drives[1] = last
+	sets := []placedSet{{number: 0, pool: 0, drives: 2}, {number: 1, pool: 1, drives: 2}}
+	locker, log, base := lock.NewLocal(1), slog.New(slog.DiscardHandler), baseTable(sets, 1)
+	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: configs, Table: base, Locker: locker, Logger: log, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,15 @@ func openPlacerWithout(t *testing.T) (*placer, *gone) {
 			t.Fatal(err)
 		}
 	}
-	p := &placer{store: store, kept: driveRecords{kept}, locker: locker, log: log, base: base, formed: 1, drives: []int{2, 2}, pools: []int{0, 1}, names: []string{"first", "second"}}
+	p := &placer{store: store, kept: driveRecords{kept}, locker: locker, log: log, base: base, sets: sets, names: []string{"first", "second"}}
+	var told atomic.Pointer[format.Roster] // what the drives know
+	told.Store(&format.Roster{})
+	p.agree = func(_ context.Context, r format.Roster) error {
+		all := told.Load().Merge(r)
+		told.Store(&all)
+		return nil
+	}
+	p.knows = func(r format.Roster) bool { return told.Load().Same(r) }
 	p.shown = func() (all []gateway.Drive) {
 		for i := range 4 {
 			all = append(all, gateway.Drive{Pool: i / 2, Online: i != 1, Room: gateway.Room{Free: uint64(30 + i), Total: 100}})
@@ -112,11 +122,11 @@ func TestAPoolGetsItsShareAndIsDrained(t *testing.T) {
 		if n := p.second(t); n != placement.Partitions/2 {
 			t.Errorf("the set that was added has %d partitions", n)
 		}
-		if err := p.Drain(t.Context(), 0, true); !errors.Is(err, gateway.ErrFirstPool) {
-			t.Errorf("the first pool is drained: %v", err)
-		}
 		if err := p.Drain(t.Context(), 1, true); err != nil {
 			t.Fatal(err)
+		}
+		if err := p.Drain(t.Context(), 0, true); !errors.Is(err, gateway.ErrLastPool) {
+			t.Errorf("the last pool is drained: %v", err)
 		}
 		time.Sleep(time.Minute)
 		if n := p.second(t); n != 0 {
@@ -184,10 +194,60 @@ func TestNothingMovesWhileADriveIsAwayOfWhereItWouldGo(t *testing.T) {
 	})
 }
 
+// What hinders drives to be told of what goes where hinders that it goes there.
+func TestNothingMovesWhereDrivesDoNotKnowThatItWillBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPlacer(t)
+		p.agree = func(context.Context, format.Roster) error { return errors.New("too few drives answer") }
+		end := p.run(t.Context())
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != 0 {
+			t.Errorf("the set that nobody knows to be needed has %d partitions", n)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAPoolThatIsDrainedIsLeftOutWhereDrivesKnowIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPlacer(t)
+		agree, told := p.agree, atomic.Bool{}
+		p.agree = func(ctx context.Context, r format.Roster) error {
+			if !told.Load() && !r.Needs(0) {
+				return errors.New("too few drives answer")
+			}
+			return agree(ctx, r)
+		}
+		end := p.run(t.Context())
+		if err := p.Drain(t.Context(), 0, true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := p.second(t); n != placement.Partitions || p.store.Placement().CommonHome != 1 {
+			t.Errorf("the second set has %d partitions, and what is common to all has %d", n, p.store.Placement().CommonHome)
+		}
+		if all, err := p.Pools(); err != nil || all[0].Empty {
+			t.Errorf("before the drives know that it is not needed: %+v, %v", all, err)
+		}
+		told.Store(true)
+		time.Sleep(time.Minute)
+		if all, err := p.Pools(); err != nil || !all[0].Empty || all[1].Empty {
+			t.Errorf("when they know it: %+v, %v", all, err)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestSetsThatWereThereFirstMustBeNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := openPlacer(t)
-		p.formed = 3
+		if p.base = baseTable(p.sets, 3); p.base != nil {
+			t.Error("there is a table of three sets, of which two are named")
+		}
 		if err := p.begin(t.Context()); code(t, err) != exitFailed {
 			t.Errorf("%v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/placement"
@@ -14,13 +15,20 @@ import (
 
 // The settings that say which pools are drained, and how far objects are on their way.
 const (
-	drainedRecord  = "pools/drained"
-	beganRecord    = "pools/began" // how much room the drives of those had when that began
+	drainedRecord  = "pools/draining"
+	beganRecord    = "pools/room" // how much room the drives of those had when that began
 	progressRecord = "pools/moved"
 )
 
-// drained are the pools whose objects are moved to others, by their numbers, and since when.
+// drained are the pools whose objects are moved to others, each by the number of its first set, and
+// since when.
 type drained map[int]time.Time
+
+// key returns the number of the first set of a pool.
+func (p *placer) key(pool int) int {
+	i := slices.IndexFunc(p.sets, func(s placedSet) bool { return s.pool == pool })
+	return p.sets[i].number
+}
 
 func (p *placer) drained() (d drained, revision uint64, err error) {
 	value, revision, err := p.kept.Get(drainedRecord)
@@ -33,36 +41,41 @@ func (p *placer) drained() (d drained, revision uint64, err error) {
 	return d, revision, nil
 }
 
-// shares returns in which proportion the sets are to have objects.
+// shares returns in which proportion the sets are to have objects, by their numbers. Where only those
+// are named that are drained these have them.
 func (p *placer) shares() ([]int, error) {
 	d, _, err := p.drained()
-	shares := make([]int, len(p.drives))
-	for i, n := range p.drives {
-		if _, drain := d[p.pools[i]]; !drain {
-			shares[i] = n
-		}
+	keep := func(s placedSet) bool {
+		_, drain := d[p.key(s.pool)]
+		return !drain
 	}
-	return shares, err
+	all := !slices.ContainsFunc(p.sets, keep)
+	return weigh(p.sets, func(s placedSet) int {
+		if all || keep(s) {
+			return s.drives
+		}
+		return 0
+	}), err
 }
 
 // Drain implements gateway.Pools.
 func (p *placer) Drain(ctx context.Context, pool int, drain bool) error {
-	if pool == p.pools[0] {
-		return gateway.ErrFirstPool
-	}
 	d, revision, err := p.drained()
 	if err != nil {
 		return err
 	}
 	next := make(drained)
 	maps.Copy(next, d)
-	switch _, before := d[pool]; {
+	switch _, before := d[p.key(pool)]; {
 	case before == drain:
 		return nil
 	case drain:
-		next[pool] = time.Now().UTC()
+		next[p.key(pool)] = time.Now().UTC()
 	default:
-		delete(next, pool)
+		delete(next, p.key(pool))
+	}
+	if !slices.ContainsFunc(p.sets, func(s placedSet) bool { return next[p.key(s.pool)].IsZero() }) {
+		return gateway.ErrLastPool
 	}
 	value, err := json.Marshal(next)
 	if err != nil {
@@ -82,9 +95,9 @@ func (p *placer) began(ctx context.Context, pool int) error {
 	if err != nil {
 		return err
 	}
-	next := map[int]uint64{pool: p.rooms()[pool].Free}
+	next := map[int]uint64{p.key(pool): p.rooms()[pool].Free}
 	for other, free := range room {
-		if other != pool {
+		if other != p.key(pool) {
 			next[other] = free
 		}
 	}
@@ -140,15 +153,22 @@ func (p *placer) Pools() ([]gateway.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	rooms := p.rooms()
+	rooms, known := p.rooms(), p.knows(p.roster(t))
 	var all []gateway.Pool
 	for i, name := range p.names {
-		all = append(all, gateway.Pool{Name: name, Draining: d[i], Empty: true, Began: before[i], Room: rooms[i], Moved: moved})
+		all = append(all, gateway.Pool{Name: name, Draining: d[p.key(i)], Empty: known, Began: before[p.key(i)], Room: rooms[i], Moved: moved})
+	}
+	of := make(map[int]*gateway.Pool)
+	for _, s := range p.sets {
+		of[s.number] = &all[s.pool]
+	}
+	for number := range t.Used() {
+		of[number].Empty = false
 	}
 	const each = 1 / float64(placement.Partitions)
-	for i := range t.Homes {
-		home, from := &all[p.pools[t.Homes[i]]], &all[p.pools[t.From[i]]]
-		home.Empty, from.Empty = false, false
+	for i := range placement.Partitions {
+		at, goes := t.At(i)
+		home, from := of[goes], of[at]
 		if home.Share += each; home != from {
 			home.Coming, from.Leaving = home.Coming+each, from.Leaving+each
 		}
