@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
@@ -71,6 +72,8 @@ type member struct {
 	peer  *node.Peer
 	self  bool
 	hello *hello // what it said last; nil: it does not answer
+	// strange says that its command line was another one when it answered last.
+	strange atomic.Bool
 }
 
 // hello is what a node says of itself.
@@ -417,11 +420,13 @@ func (c *Cluster) ask(ctx context.Context, strict bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, m := range c.members {
-		if h := hellos[i]; h != nil && !slices.EqualFunc(h.Layout, c.layout(), slices.Equal[[]string]) {
-			errs = append(errs, differing(m.name, h.Layout, c.layout()))
-			hellos[i] = nil
+		if h := hellos[i]; h != nil {
+			m.strange.Store(!slices.EqualFunc(h.Layout, c.layout(), slices.Equal[[]string]))
 		}
-		m.hello = hellos[i]
+		if m.hello = hellos[i]; m.hello != nil && m.strange.Load() {
+			errs = append(errs, differing(m.name, m.hello.Layout, c.layout()))
+			m.hello = nil
+		}
 	}
 	if strict {
 		return errors.Join(errs...)

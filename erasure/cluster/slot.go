@@ -26,7 +26,13 @@ func newSlot() *slot {
 // target is a drive in a slot.
 type target struct {
 	node.Drive
-	peer *node.Peer // the node that has it; nil: this one
+	peer *member // the node that has it; nil: this one
+}
+
+// reached reports whether the drive can be used: that of a node which was started with another command
+// line is not of this deployment any more, or this node is not.
+func (t *target) reached() bool {
+	return t != nil && (t.peer == nil || t.peer.peer.Online() && !t.peer.strange.Load())
 }
 
 // drive returns the drive that is in the slot.

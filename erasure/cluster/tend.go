@@ -75,7 +75,7 @@ func (c *Cluster) reaches(set int, quorum func(n int) int) error {
 
 func (c *Cluster) reached(set int) (n int) {
 	for _, s := range c.sets[set] {
-		if t := s.now.Load(); t != nil && (t.peer == nil || t.peer.Online()) {
+		if s.now.Load().reached() {
 			n++
 		}
 	}
@@ -225,7 +225,7 @@ func (c *Cluster) target(id string, endpoint int) *target {
 	}
 	m := c.memberOf(endpoint)
 	if !m.self {
-		return &target{m.peer.Drive(id), m.peer}
+		return &target{m.peer.Drive(id), m}
 	}
 	if d := c.opened[id]; d != nil {
 		return &target{Drive: d}
