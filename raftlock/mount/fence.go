@@ -61,12 +61,16 @@ func (m *Mount) begin(number uint32, dir string) error {
 
 // Prove returns nil if a session had not been fenced at some time between call
 // and return, and ErrOver if it has been. Nothing that a client has cached can
-// stand in for the server's answer.
+// stand in for the server's answer. Of a client of SMB that makes up inode numbers nothing
+// can be believed: then it is an error as well (vfs.NumbersHold).
 func (m *Mount) Prove(ctx context.Context, number uint32, dir string) error {
 	err := checkName(dir)
 	if err == nil {
 		err = m.do(ctx, func() error {
-			return over(within(m.system, sessionsDir+"/"+hex32(number)+"/"+dir, touch))
+			if err := over(within(m.system, sessionsDir+"/"+hex32(number)+"/"+dir, touch)); err != nil {
+				return err
+			}
+			return vfs.NumbersHold(m.system)
 		})
 	}
 	if err != nil {
