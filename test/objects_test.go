@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // what ETags are
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,10 +156,15 @@ func (o *objectClient) change(bucket, key string, d deed, do func() error) {
 		op.Output = result{}
 	case d.what == comparing && (code == "PreconditionFailed" || code == "NoSuchKey" || code == "ConditionalRequestConflict"):
 		op.Output = result{refused: true}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return // nobody has heard of it
 	default:
 		op.Output, op.Return = result{unknown: true}, math.MaxInt64
 	}
 	o.note(bucket+"/"+key, op)
+	if op.Output.(result).unknown {
+		time.Sleep(backoff)
+	}
 }
 
 // saw notes what was read since call.
