@@ -16,7 +16,7 @@ import (
 
 // What is written while a drive is away is as safe as what is written while all are there.
 func TestAWriteWhileADriveIsAwayHasMoreParity(t *testing.T) {
-	all := drives(4)
+	all := lasting(4)
 	gone := &detached{absent{Drive: all[3]}}
 	all[3] = gone
 	away := 0
@@ -43,6 +43,9 @@ func TestAWriteWhileADriveIsAwayHasMoreParity(t *testing.T) {
 	away = 1
 	gone.away.Store(true)
 	put("meanwhile")
+	if err := s.Close(); err != nil { // the drives have been told what is committed
+		t.Fatal(err)
+	}
 	for key, want := range map[string]bool{"before": false, "meanwhile": true} {
 		left := []erasure.Drive{format.Absent{}, all[1], all[2], format.Absent{}} // one more is lost
 		h, err := over(erasure.SetConfig{Drives: left}).Open(t.Context(), at(key, ""))
@@ -53,6 +56,21 @@ func TestAWriteWhileADriveIsAwayHasMoreParity(t *testing.T) {
 			t.Errorf("%s, with two of four drives: %v", key, err)
 		}
 	}
+}
+
+// unclosed is a drive that another Store goes on with.
+type unclosed struct{ erasure.Drive }
+
+func (unclosed) Close() error { return nil }
+
+// lasting is drives for one Store after the other. What one has committed the next one knows once
+// that is closed.
+func lasting(n int) []erasure.Drive {
+	all := drives(n)
+	for i := range all {
+		all[i] = unclosed{all[i]}
+	}
+	return all
 }
 
 // ofTwoClasses returns a Store over a set with a parity of two, and of one for what is of
@@ -69,7 +87,7 @@ func ofTwoClasses(t *testing.T, all []erasure.Drive, locker lock.Locker) *erasur
 // TestReducedRedundancyHasLessParity puts objects of two classes, each at once and as an upload,
 // and takes drives away.
 func TestReducedRedundancyHasLessParity(t *testing.T) {
-	all := drives(4)
+	all := lasting(4)
 	locker := lock.NewLocal(1)
 	defer locker.Close()
 	over := func(all []erasure.Drive) *erasure.Store { return ofTwoClasses(t, all, locker) }
@@ -93,6 +111,7 @@ func TestReducedRedundancyHasLessParity(t *testing.T) {
 		_, err = s.CompleteUpload(t.Context(), up.UploadRef, object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}})
 		must(err)
 	}
+	must(s.Close())
 	for lost, readable := range map[int][]string{1: {"put", "upload", "putREDUCED_REDUNDANCY", "uploadREDUCED_REDUNDANCY"}, 2: {"put", "upload"}} {
 		left := append([]erasure.Drive(nil), all...)
 		for i := range lost {
@@ -117,7 +136,7 @@ func TestReducedRedundancyHasLessParity(t *testing.T) {
 // TestParitiesThatAreChangedHoldForWhatIsNew has an object of before, one of after, and one whose
 // upload was begun before.
 func TestParitiesThatAreChangedHoldForWhatIsNew(t *testing.T) {
-	all := drives(4)
+	all := lasting(4)
 	locker := lock.NewLocal(1)
 	defer locker.Close()
 	over := func(all []erasure.Drive) *erasure.Store { return ofTwoClasses(t, all, locker) }
@@ -147,6 +166,7 @@ func TestParitiesThatAreChangedHoldForWhatIsNew(t *testing.T) {
 	must(err)
 	_, err = s.Put(t.Context(), ref("after"), object.PutInput{Body: body()})
 	must(err)
+	must(s.Close())
 	for lost, readable := range map[int]string{0: "before both after ", 1: "before both after ", 2: "before both "} {
 		left := append([]erasure.Drive(nil), all...)
 		for i := range lost {
