@@ -43,11 +43,17 @@ func parseCopySource(header string) (object.Ref, error) {
 }
 
 // openSource opens what is to be copied. A version that is a delete marker has
-// an error of its own there.
+// an error of its own there, and what is not there is named, for it is not what the
+// request's path names.
 func (s *Server) openSource(ctx context.Context, who iam.Identity, src object.Ref, customer *customerKey) (object.Handle, *encryption, error) {
 	h, e, err := s.openDecrypted(ctx, who, src, customer)
-	if errors.Is(err, object.DeleteMarker) {
-		return nil, nil, errInvalidRequest.with("The source of a copy request may not specifically refer to a delete marker by version id.").because(err)
+	switch {
+	case errors.Is(err, object.DeleteMarker):
+		err = errInvalidRequest.with("The source of a copy request may not specifically refer to a delete marker by version id.").because(err)
+	case errors.Is(err, object.NoSuchKey):
+		err = fromKind(object.NoSuchKey, err).detailed("Key", src.Key)
+	case errors.Is(err, object.NoSuchBucket):
+		err = errNoSuchBucket.detailed("BucketName", src.Bucket).because(err)
 	}
 	return h, e, err
 }

@@ -367,17 +367,21 @@ func TestTheOwnerIsExpectedByEitherOfHisNames(t *testing.T) {
 
 func TestWhatIsNotThereIsNamed(t *testing.T) {
 	f := withBucket(t)
+	copyOf := func(source string) headers { return headers{"x-amz-copy-source": source} }
 	for want, c := range map[string]call{
 		"<Key>a &amp; b</Key>":               {method: "GET", path: "/bucket/a%20&%20b"},
 		"<BucketName>no-bucket</BucketName>": {method: "GET", path: "/no-bucket/k"},
+		"<Key>source</Key>":                  {method: "PUT", path: "/bucket/to", header: copyOf("/bucket/source")},
+		"<BucketName>no-source</BucketName>": {method: "PUT", path: "/bucket/to", header: copyOf("/no-source/k")},
 	} {
 		if r := f.do(c); r.status != 404 || strings.Count(string(r.body), want) != 1 {
 			t.Errorf("%s: %d %s", c.path, r.status, r.body)
 		}
 	}
-	r := f.do(call{method: "PUT", path: "/bucket/to", header: map[string]string{"x-amz-copy-source": "/bucket/from"}})
-	if r.code() != "NoSuchKey" || strings.Contains(string(r.body), "<Key>") {
-		t.Errorf("a copy, of which it is the source that is missing: %s", r.body)
+	f.ok(call{method: "PUT", path: "/bucket/there", body: "x"})
+	r := f.do(call{method: "PUT", path: "/no-target/k", header: copyOf("/bucket/there")})
+	if r.code() != "NoSuchBucket" || !strings.Contains(r.body, "<BucketName>no-target</BucketName>") {
+		t.Errorf("a copy to where there is no bucket: %s", r.body)
 	}
 }
 

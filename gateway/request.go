@@ -143,12 +143,12 @@ func (r *request) answerError(e *s3Error) {
 	r.answerXML(errorXML(r.naming(e), r.path, r.id))
 }
 
-// naming returns an error with the name of what is not there, as S3 tells it. Of a copy it is
-// not known here which of the two that is.
+// naming returns an error with the name of what is not there, as S3 tells it. The source of a
+// copy has been named by then (openSource).
 func (r *request) naming(e *s3Error) *s3Error {
 	named := func(d detail) bool { return d.name == "Key" || d.name == "BucketName" }
 	switch {
-	case r.hasHeader("X-Amz-Copy-Source"), slices.ContainsFunc(e.detail, named):
+	case slices.ContainsFunc(e.detail, named):
 	case e.code == errNoSuchKey.code:
 		return e.detailed("Key", r.key)
 	case e.code == errNoSuchBucket.code:
