@@ -9,8 +9,11 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/shoal-storage/shoal/internal/timerslack"
 )
 
 // version is set by the build (-ldflags "-X main.version=...").
@@ -27,7 +30,15 @@ const (
 	exitInterrupted = 130 // by a signal, before the work was done
 )
 
+// wakeLate is by how much a server's threads may sleep longer than they ask for. The scheduler of
+// Go asks for 20 us at a time while requests are under way: waking up for that takes a sixth of
+// what nodes do for a PUT, and has threads change places in calls that end soon.
+const wakeLate = 500 * time.Microsecond
+
 func main() {
+	if len(os.Args) > 1 && (os.Args[1] == "server" || os.Args[1] == "gateway") {
+		timerslack.Widen(wakeLate)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, newRoot(), os.Args[1:])
