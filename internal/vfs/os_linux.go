@@ -472,6 +472,14 @@ func (d *osDir) Chmod(mode fs.FileMode) error {
 	return d.itself("chmod", func() error { return unix.Fchmod(d.fd, modeBits(mode)) })
 }
 
+// touch is Touch.
+func (d *osDir) touch() error {
+	if !d.tree.smb {
+		return ErrUnsupported
+	}
+	return d.itself("touch", openDir(d.fd).touch)
+}
+
 func (d *osDir) itself(op string, call func() error) error {
 	if err := d.enter(); err != nil {
 		return pathError(op, ".", err)

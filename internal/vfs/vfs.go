@@ -207,6 +207,15 @@ func StatNow(dir Dir, name string) (Stat, error) {
 	return dir.Stat(name)
 }
 
+// Touch changes a directory's times, which the server of SMB does by the directory's path, and
+// only while it has that. Elsewhere it is ErrUnsupported.
+func Touch(dir Dir) error {
+	if d, ok := dir.(interface{ touch() error }); ok {
+		return d.touch()
+	}
+	return ErrUnsupported
+}
+
 // LetGo has this process not use what is at path below root, where that matters to
 // another one of this host which is about to replace it (Sharing.Others), until done is
 // called. Who has it open goes on by a link in the directory in, whose name begins with

@@ -30,7 +30,15 @@ func (m *Mount) Begin(ctx context.Context, number uint32, dir string) error {
 	if err := checkName(dir); err != nil {
 		return fmt.Errorf("begin session: %w", err)
 	}
-	if err := m.do(ctx, func() error { return m.begin(number, dir) }); err != nil {
+	err := m.do(ctx, func() error {
+		err := m.begin(number, dir)
+		if err == nil && m.byPath {
+			m.forgetLast()
+			m.remember(number, dir)
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("begin session %s of generation %d: %w", dir, number, err)
 	}
 	return nil
@@ -57,6 +65,34 @@ func (m *Mount) begin(number uint32, dir string) error {
 		return fmt.Errorf("%w: %w", ErrOver, err)
 	}
 	return err
+}
+
+// remember keeps the root of a session that has begun for forgetLast.
+func (m *Mount) remember(number uint32, dir string) {
+	root, err := m.system.OpenDir(sessionsDir + "/" + hex32(number))
+	if err != nil {
+		return // the generation is over
+	}
+	m.mu.Lock()
+	last := m.last
+	m.last = begun{root, dir}
+	m.mu.Unlock()
+	last.close()
+}
+
+// forgetLast is forget for the session that this process began last. It has had that open,
+// so the client remembers it also where it has noticed that the root is gone, by whose path it
+// could not be asked any more.
+func (m *Mount) forgetLast() {
+	m.mu.Lock()
+	last := m.last
+	m.mu.Unlock()
+	if last.root == nil {
+		return
+	}
+	if err := forget(last.root, last.dir); err != nil && !errors.Is(err, fs.ErrClosed) {
+		m.log.Warn("it cannot be found out if the last session is gone", "session", last.dir, "error", err)
+	}
 }
 
 // Prove returns nil if a session had not been fenced at some time between call
@@ -107,18 +143,20 @@ func (m *Mount) Fence(ctx context.Context, number uint32, dir string) error {
 	return nil
 }
 
-func (m *Mount) fence(ctx context.Context, sessions vfs.Dir, root, dir string) error {
-	here, err := present(sessions, root)
+func (m *Mount) fence(ctx context.Context, sessions vfs.Dir, number, dir string) error {
+	here, err := present(sessions, number)
 	if err != nil || !here {
 		return err
 	}
-	err = within(sessions, root, func(root vfs.Dir) error { return kill(ctx, root, dir, func() error { return m.end(ctx, root, dir) }) })
+	err = within(sessions, number, func(root vfs.Dir) error {
+		return kill(ctx, root, dir, func() error { return m.end(ctx, root, number, dir) })
+	})
 	if !gone(err) {
 		return err
 	}
 	// The root went meanwhile, and all sessions in it before.
-	if here, err = present(sessions, root); err == nil && here {
-		err = fmt.Errorf("root of sessions %s cannot be opened", root)
+	if here, err = present(sessions, number); err == nil && here {
+		err = fmt.Errorf("root of sessions %s cannot be opened", number)
 	}
 	return err
 }
@@ -146,7 +184,8 @@ func kill(ctx context.Context, parent vfs.Dir, name string, remove func() error)
 
 // end empties the directory of a session and removes it. What cannot be removed as
 // somebody has it open it puts away, where that ends a session as well.
-func (m *Mount) end(ctx context.Context, root vfs.Dir, session string) error {
+func (m *Mount) end(ctx context.Context, root vfs.Dir, number, session string) error {
+	place := number + "." + session + "." + random(8)
 	for {
 		patience := 0
 		if m.byPath {
@@ -156,7 +195,7 @@ func (m *Mount) end(ctx context.Context, root vfs.Dir, session string) error {
 		if !errors.Is(err, errKept) {
 			return err
 		}
-		if away, err := m.putAway(root, session); away || err != nil {
+		if away, err := m.putAway(root, session, place); away || err != nil {
 			return err
 		}
 		if err := pause(ctx); err != nil {
@@ -169,13 +208,18 @@ func (m *Mount) end(ctx context.Context, root vfs.Dir, session string) error {
 // server is asked by paths from its share, whatever a client has open, so from then on nothing
 // can be renamed or linked out of the directory or into it. It refuses where this very client has
 // a file in the directory open: to its processes the directory would be the same one.
-func (m *Mount) putAway(root vfs.Dir, session string) (away bool, err error) {
-	if err := makeDir(m.system, awayDir); err != nil {
-		return false, err
+//
+// It lies in a directory of its own, place, whose name says which session's it is: who looks at what was
+// put away forgets it under its old name before he sees it there.
+func (m *Mount) putAway(root vfs.Dir, session, place string) (away bool, err error) {
+	for _, path := range []string{awayDir, awayDir + "/" + place} {
+		if err := makeDir(m.system, path); err != nil {
+			return false, err
+		}
 	}
-	err = within(m.system, awayDir, func(to vfs.Dir) error { return root.Rename(session, to, session+"."+random(8)) })
+	err = within(m.system, awayDir+"/"+place, func(to vfs.Dir) error { return root.Rename(session, to, putAwayName) })
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EBUSY) {
-		return false, nil
+		return false, nil // what is empty is tidied as well
 	}
 	if err = ignoreGone(err); err == nil {
 		m.log.Info("a session whose files are still open was put away", "session", session)
@@ -189,16 +233,54 @@ func (m *Mount) tidy(ctx context.Context) {
 	if !m.byPath {
 		return
 	}
+	m.forgetLast()
 	err := within(m.system, awayDir, func(away vfs.Dir) error {
 		entries, err := away.ReadDir()
 		for _, e := range entries {
-			err = errors.Join(err, drain(ctx, away, e.Name, m.rescuer(e.Name), 1))
+			err = errors.Join(err, m.tidyPlace(ctx, away, e.Name))
 		}
 		return err
 	})
 	if err != nil && !gone(err) && !errors.Is(err, errKept) {
 		m.log.Warn("sessions that were put away could not be removed", "error", err)
 	}
+}
+
+// tidyPlace removes what putAway made.
+func (m *Mount) tidyPlace(ctx context.Context, away vfs.Dir, place string) error {
+	number, session := ownerOf(place)
+	err := within(m.system, sessionsDir+"/"+number, func(root vfs.Dir) error { return forget(root, session) })
+	if err = ignoreGone(err); err != nil {
+		return err
+	}
+	err = within(away, place, func(dir vfs.Dir) error { return drain(ctx, dir, putAwayName, m.rescuer(session), 1) })
+	if err = ignoreGone(err); err != nil {
+		return err
+	}
+	return ignoreGone(away.Rmdir(place))
+}
+
+// ownerOf returns the generation and the name of the session that the name of a directory
+// in awayDir says.
+func ownerOf(place string) (number, session string) {
+	number, rest, _ := strings.Cut(place, ".")
+	if i := strings.LastIndexByte(rest, '.'); i >= 0 {
+		rest = rest[:i]
+	}
+	return number, rest
+}
+
+// forget has this client drop what it remembers of a name that the server has no more, and
+// of all below. A client of SMB that meets a directory again while it remembers it under another
+// name makes up inode numbers from then on (vfs.NumbersHold). The first question tells
+// it that the name is gone, and at the second it drops it.
+func forget(dir vfs.Dir, name string) error {
+	for range 2 {
+		if _, err := vfs.StatNow(dir, name); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // errKept is returned for a directory that does not become empty.
@@ -211,6 +293,7 @@ func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer, p
 	dir, err := parent.OpenDir(name)
 	switch {
 	case gone(err):
+		_ = forget(parent, name) // all that matters is that it is gone
 		return nil
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
 		return unlink(ctx, parent, name)
@@ -233,7 +316,10 @@ func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer, p
 			return err
 		}
 		switch err := parent.Rmdir(name); {
-		case err == nil, gone(err):
+		case err == nil:
+			return nil
+		case gone(err):
+			_ = forget(parent, name) // as above
 			return nil
 		case !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrExist):
 			return err
@@ -323,10 +409,11 @@ func (m *Mount) rescue(dir vfs.Dir, name, session string) error {
 		return err
 	}
 	return within(m.system, lostDir, func(lost vfs.Dir) error {
-		// rename(2) would put it in place of an empty directory.
 		to := session + "." + name
-		if _, err := lost.Stat(to); !errors.Is(err, fs.ErrNotExist) {
-			to = session + "." + random(8)
+		if m.byPath {
+			to += "." + random(8) // nobody else who rescues it looks at its new name, and may know the old one
+		} else if _, err := lost.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+			to = session + "." + random(8) // rename(2) would put it in place of an empty directory
 		}
 		if err := dir.Rename(name, lost, to); err != nil {
 			return ignoreGone(err)
@@ -336,9 +423,9 @@ func (m *Mount) rescue(dir vfs.Dir, name, session string) error {
 	})
 }
 
-// disposeSession is the disposer for a root of sessions.
-func (m *Mount) disposeSession(ctx context.Context, root vfs.Dir, e vfs.Entry) error {
-	return m.end(ctx, root, e.Name)
+// disposeSessions returns the disposer for the root of a generation's sessions.
+func (m *Mount) disposeSessions(number string) disposer {
+	return func(ctx context.Context, root vfs.Dir, e vfs.Entry) error { return m.end(ctx, root, number, e.Name) }
 }
 
 // disposeTree is the disposer for a directory that holds nothing of anybody's.

@@ -59,7 +59,15 @@ func stir(dir vfs.Dir) error {
 // while it has the directory. That there is no room it says of one that it has: a
 // full disk must not keep the dead from being fenced, nor the living from their
 // work.
+//
+// On SMB it sets the directory's times. A directory in it could be gone again within one
+// step of the server's clock, and the next one that anybody makes have its inode number and time
+// of creation: to a client that has seen the first it is that one under another name, and the
+// client makes up inode numbers from then on (vfs.NumbersHold).
 func touch(dir vfs.Dir) error {
+	if err := vfs.Touch(dir); !errors.Is(err, vfs.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
+		return err // who may not set times may still make directories
+	}
 	name := lookPrefix + random(8)
 	switch err := dir.Mkdir(name, dirMode); {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

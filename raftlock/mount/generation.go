@@ -15,8 +15,12 @@ import (
 const (
 	liveDir    = "live" // the directory whose one entry is the last renewal
 	bootFile   = "boot.json"
-	closedFile = "closed"   // the generation was ended cleanly
-	stagedRoot = "sessions" // the root of sessions, before it is moved to its place
+	closedFile = "closed" // the generation was ended cleanly
+	// The root of sessions is made as stagedRoot in foundDir, and moved to its place. Who looks at
+	// the generation sees foundDir alone: a client of SMB must not meet a directory
+	// again that it remembers under another name (forget).
+	foundDir   = "founding"
+	stagedRoot = "sessions"
 )
 
 // readTries bounds how often something is read again that was removed while it
@@ -226,12 +230,12 @@ func verify(gens vfs.Dir, number uint32) error {
 // claimant of it that was held up cannot make its root of sessions any more. So
 // the roots that are there then are all that there will ever be.
 func (m *Mount) overthrow(ctx context.Context, gens vfs.Dir, number uint32) error {
-	err := killBefore(ctx, gens, number, disposeGeneration)
+	err := killBefore(ctx, gens, number, func(string) disposer { return disposeGeneration })
 	if err != nil {
 		return fmt.Errorf("end earlier generations: %w", err)
 	}
 	err = within(m.system, sessionsDir, func(sessions vfs.Dir) error {
-		return killBefore(ctx, sessions, number, m.disposeSession)
+		return killBefore(ctx, sessions, number, m.disposeSessions)
 	})
 	if err != nil {
 		return fmt.Errorf("fence earlier generations: %w", err)
@@ -244,15 +248,18 @@ func (m *Mount) overthrow(ctx context.Context, gens vfs.Dir, number uint32) erro
 // of sessions is empty as long as it is here, and must not be emptied: once it
 // was moved to its place, what is in it is not for this to remove.
 func disposeGeneration(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
-	if e.Name == stagedRoot {
+	switch e.Name {
+	case stagedRoot:
 		return ignoreGone(dir.Rmdir(stagedRoot))
+	case foundDir:
+		return drain(ctx, dir, foundDir, disposeGeneration, 0)
 	}
 	return disposeTree(ctx, dir, e)
 }
 
 // killBefore removes the directories in dir that belong to generations before
-// number.
-func killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose disposer) error {
+// number. dispose returns the disposer for that of a generation.
+func killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose func(name string) disposer) error {
 	entries, err := settled(dir)
 	if err != nil {
 		return err
@@ -262,7 +269,7 @@ func killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose dispose
 		if !ok || n >= uint64(number) {
 			continue
 		}
-		if err := kill(ctx, dir, e.Name, func() error { return drain(ctx, dir, e.Name, dispose, 0) }); err != nil {
+		if err := kill(ctx, dir, e.Name, func() error { return drain(ctx, dir, e.Name, dispose(e.Name), 0) }); err != nil {
 			return err
 		}
 	}
@@ -276,16 +283,10 @@ func (m *Mount) found(ctx context.Context, own vfs.Dir, number uint32, node stri
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := own.Mkdir(stagedRoot, dirMode); err != nil {
+	if err := own.Mkdir(foundDir, dirMode); err != nil {
 		return err
 	}
-	err := within(m.system, sessionsDir, func(sessions vfs.Dir) error {
-		if err := own.Rename(stagedRoot, sessions, hex32(number)); err != nil {
-			return err
-		}
-		return syncDir(sessions)
-	})
-	if err != nil {
+	if err := within(own, foundDir, func(staged vfs.Dir) error { return m.foundRoot(staged, number) }); err != nil {
 		return err
 	}
 	content, err := json.Marshal(boot{Claimant: node, Claimed: time.Now().UTC()})
@@ -304,6 +305,19 @@ func (m *Mount) found(ctx context.Context, own vfs.Dir, number uint32, node stri
 		err = syncDir(own)
 	}
 	return err
+}
+
+// foundRoot makes the root of a generation's sessions.
+func (m *Mount) foundRoot(staged vfs.Dir, number uint32) error {
+	if err := staged.Mkdir(stagedRoot, dirMode); err != nil {
+		return err
+	}
+	return within(m.system, sessionsDir, func(sessions vfs.Dir) error {
+		if err := staged.Rename(stagedRoot, sessions, hex32(number)); err != nil {
+			return err
+		}
+		return syncDir(sessions)
+	})
 }
 
 // Renew shows that a generation is alive. It returns ErrOver if the generation

@@ -33,6 +33,7 @@ const (
 	sessionsDir = "sessions"
 	lostDir     = "lost+found"
 	awayDir     = "away"
+	putAwayName = "session" // of a session's directory in a place of awayDir
 
 	clusterFile = "cluster.json"
 	secretFile  = "secret"
@@ -77,8 +78,21 @@ type Mount struct {
 	byPath  bool // the server goes by paths alone, not by what a client has open
 	cluster string
 
-	mu  sync.Mutex
-	bad map[string]string // member files that were complained about, and why
+	mu   sync.Mutex
+	bad  map[string]string // member files that were complained about, and why
+	last begun             // the session that this process began last, if byPath
+}
+
+// begun is a session's directory, and the root that it was made in.
+type begun struct {
+	root vfs.Dir
+	dir  string
+}
+
+func (b begun) close() {
+	if b.root != nil {
+		closeDir(b.root)
+	}
 }
 
 // Open makes the fleet's directories where they are missing, and gives the
@@ -106,6 +120,10 @@ func Open(ctx context.Context, root vfs.Dir, log *slog.Logger) (*Mount, error) {
 
 // Close frees what Open opened. Calls that are under way fail.
 func (m *Mount) Close() error {
+	m.mu.Lock()
+	m.last.close()
+	m.last = begun{}
+	m.mu.Unlock()
 	if err := m.system.Close(); err != nil {
 		return fmt.Errorf("close fleet directories: %w", err)
 	}
