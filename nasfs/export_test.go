@@ -12,6 +12,9 @@ func Quiesce(s *Store) {
 	}
 }
 
+// QuiesceFleet is Quiesce for a gateway of a fleet.
+func QuiesceFleet(f *Fleet) { Quiesce(&Store{tree: f.tree}) }
+
 // Swept waits until a gateway is in the session, and has swept in it.
 func Swept(f *Fleet, session string) {
 	for {

@@ -285,6 +285,44 @@ func TestAnUploadIsTheWholeFleets(t *testing.T) {
 	})
 }
 
+// Gateways that have seen the directory of an upload must not meet it under another name: their
+// clients of SMB would make up inode numbers from then on.
+func TestOnSMBTheDirectoryOfAnUploadIsRemovedWhereItIs(t *testing.T) {
+	memory := vfs.NewMemory()
+	w := newWorld(t, 3, func() nasfs.Config { return config(t, onServer{memory.Root(), "smb"}) })
+	a, b := w.gateways[0], w.gateways[1]
+	must(t, memory.Root().Mkdir(bucket, 0o755))
+	for i := range w.faults {
+		w.faults[i].Inject(func(c vfs.OpCall) error {
+			if c.Op == vfs.OpRename && strings.Contains(c.To, "/trash/") {
+				t.Errorf("%s becomes %s", c.Path, c.To)
+			}
+			return nil
+		})
+	}
+	for _, end := range []func(up object.UploadRef, part object.Part) error{
+		func(up object.UploadRef, part object.Part) error {
+			_, err := b.CompleteUpload(t.Context(), up, object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}})
+			return err
+		},
+		func(up object.UploadRef, _ object.Part) error { return b.AbortUpload(t.Context(), up) },
+		func(object.UploadRef, object.Part) error {
+			_, err := b.Delete(t.Context(), ref("key"), nil)
+			return errors.Join(err, b.DeleteBucket(t.Context(), bucket))
+		},
+	} {
+		up, err := a.CreateUpload(t.Context(), object.Upload{UploadRef: object.UploadRef{Ref: ref("key")}, Algorithm: object.CRC32, Implied: true})
+		must(t, err)
+		part, err := b.PutPart(t.Context(), up.UploadRef, 1, body("part"))
+		must(t, err)
+		must(t, end(up.UploadRef, part))
+	}
+	nasfs.QuiesceFleet(b)
+	if left := filesBelow(t, memory.Root(), ".shoal.sys/uploads", 0); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
 // raceEnds completes an upload on two gateways at once, again on the third, and
 // aborts it meanwhile.
 func raceEnds(t *testing.T, w *world, up object.UploadRef, part object.Part) {

@@ -51,13 +51,32 @@ func (s *Store) takeCompleted(ref object.UploadRef) error {
 }
 
 // throwUpload throws away the directory of an upload that has ended, or never
-// began.
+// began. On SMB it is removed where it is: other gateways may remember it, and must not
+// meet it under another name (vfs.NumbersHold).
 func (s *Store) throwUpload(ref object.UploadRef) error {
+	if s.smb {
+		s.reaper.add("ended upload", func() error { return s.removeUpload(ref) })
+		return nil
+	}
 	err := s.throwAway(uploadsDir+"/"+ref.Bucket, ref.ID)
 	if isGone(err) {
 		return nil
 	}
 	return err
+}
+
+// removeUpload removes the directory of an upload that has ended, with the sidecars of the
+// files in it.
+func (s *Store) removeUpload(ref object.UploadRef) error {
+	dir, err := s.root.OpenDir(uploadsDir + "/" + ref.Bucket)
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	return removeTree(dir, ref.ID, s.forget)
 }
 
 // takeUploads ends all uploads of a bucket that is gone, under the bucket's
@@ -72,12 +91,16 @@ func (s *Store) takeUploads(bucket string) error {
 	if err != nil {
 		return err
 	}
+	throw := s.throwUpload
+	if s.smb {
+		throw = s.removeUpload // now, or the directory above would not be empty
+	}
 	for _, id := range ids {
 		ref := object.UploadRef{Ref: object.Ref{Bucket: bucket}, ID: id}
 		if err := s.takeUpload(ref); err != nil && !errors.Is(err, object.NoSuchUpload) {
 			return err
 		}
-		if err := s.throwUpload(ref); err != nil {
+		if err := throw(ref); err != nil {
 			return err
 		}
 	}

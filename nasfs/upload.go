@@ -129,7 +129,7 @@ func (s *Store) createUpload(up object.Upload) error {
 		err = s.publishFile(path, uploadFile, rec.encode())
 	}
 	if err != nil && !isUnknown(err) {
-		_ = s.throwAway(uploadsDir+"/"+up.Bucket, up.ID) // without its file it is no upload anyway
+		_ = s.throwUpload(up.UploadRef) // without its file it is no upload anyway
 		return err
 	}
 	if !s.fleet {
