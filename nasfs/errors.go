@@ -16,7 +16,7 @@ import (
 var (
 	errNoKey      = errors.New("no such object")
 	errAgain      = errors.New("the tree changed meanwhile")
-	errNotStarted = errors.New("no slot before the deadline")
+	errNotStarted = errors.New("the call was not begun")
 	errLeft       = errors.New("still inside the file system at the deadline")
 	errNoSession  = errors.New("no session before the deadline")
 	errFenced     = errors.New("the session of this gateway was ended")

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
-	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // health is what one prober finds out about the file system. It has at most
@@ -62,7 +61,7 @@ func (s *Store) probe(write bool) error {
 	if _, err := s.root.Stat(systemDir); err != nil {
 		return fmt.Errorf("stat: %w", err)
 	}
-	if err := vfs.NumbersHold(s.bare); err != nil {
+	if err := s.numbersHold(); err != nil {
 		return err
 	}
 	if !write {

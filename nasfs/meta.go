@@ -228,7 +228,7 @@ func (s *Store) loadRecord(f vfs.File, st stamp) (r *record, missing bool, err e
 func (s *Store) loadSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, error) {
 	r, err := s.findSidecar(dir, have, st)
 	if r == nil && err == nil {
-		err = vfs.NumbersHold(s.bare)
+		err = s.numbersHold()
 	}
 	return r, err
 }

@@ -19,7 +19,8 @@ const (
 // phase runs fn, a run of file system calls, in a slot of l. Its error is that
 // of fn, or
 //
-//   - errNotStarted: no slot came free before ctx ended, and fn will not run;
+//   - errNotStarted: no slot came free before ctx ended, or inode numbers are made
+//     up (numbers), and fn will not run;
 //   - errLeft: fn was still running when ctx ended. It goes on alone, and when
 //     it has returned, late runs if it is not nil. What fn uses belongs to the
 //     two of them from then on, so fn sets no named results of its caller, who
@@ -28,6 +29,9 @@ const (
 // Phases must not be nested: each could wait for the other's slot.
 func (s *Store) phase(ctx context.Context, l *limit, fn func() error, late func()) error {
 	s.lastUse.Store(s.ticks())
+	if _, err := s.numbers.state(); err != nil {
+		return errors.Join(errNotStarted, err)
+	}
 	if l.inline != nil {
 		return l.run(ctx, fn)
 	}

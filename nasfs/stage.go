@@ -18,12 +18,13 @@ type staged struct {
 	asked  object.Files // what it is to be given, before what the bucket says
 	direct bool         // it is written past the page cache
 
-	name  string
-	file  vfs.File     // nil once it is closed
-	size  int64        // bytes written
-	files object.Files // what it was given
-	stat  vfs.Stat     // after the last write
-	rec   record
+	name   string
+	file   vfs.File     // nil once it is closed
+	size   int64        // bytes written
+	files  object.Files // what it was given
+	stat   vfs.Stat     // after the last write
+	losses uint64       // of inode numbers (numbers), when it was made
+	rec    record
 
 	linked    bool // the file has another name
 	published bool // the file has, or may have, another name: its sidecar stays
@@ -170,6 +171,7 @@ func (s *Store) extend(st *staged, chunk []byte) error {
 
 func (s *Store) create(st *staged) (err error) {
 	st.name = s.tempName("p")
+	st.losses, _ = s.numbers.state()
 	if st.file, err = s.session.Create(st.name, s.cfg.FileMode); err != nil || st.bucket == "" {
 		return s.ofSession(err)
 	}
@@ -189,6 +191,9 @@ func (s *Store) seal(ctx context.Context, st *staged, rec record) error {
 	}
 	if st.stat.Size != st.size {
 		return fmt.Errorf("wrote %d bytes, and the file has %d", st.size, st.stat.Size)
+	}
+	if err := s.numbered(st); err != nil {
+		return err
 	}
 	rec.stamp, rec.writer = stampOf(st.stat), s.locker.Session().ID()
 	if rec.version, err = s.draftVersion(st.bucket); err != nil {

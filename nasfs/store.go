@@ -83,6 +83,7 @@ type tree struct {
 	uploads   uploadIndex
 
 	started time.Time
+	numbers numbers
 	lastUse atomic.Int64 // ticks of the last phase
 	health  health
 	reaper  reaper

@@ -3,10 +3,12 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -281,4 +283,87 @@ func TestASingleGatewayServesWithoutAFleet(t *testing.T) {
 	if strings.Contains(s.log(t), "joining the gateways") {
 		t.Error("it has joined a fleet")
 	}
+}
+
+// TestAClientOfAFileServerThatMakesUpInodeNumbersIsRemounted has a client of SMB make up inode
+// numbers, as it does when somebody renames a directory through another one. Its gateway says that it is
+// not ready, and shows nothing as what it is not; when the share has been remounted
+// it goes on by itself, and knows all objects.
+func TestAClientOfAFileServerThatMakesUpInodeNumbersIsRemounted(t *testing.T) {
+	remount := os.Getenv("SHOAL_TEST_REMOUNT") // a command: the mount is its argument
+	if remount == "" {
+		t.Skip("no bed whose client makes up inode numbers")
+	}
+	mounts, fleet := mountsOfOneTree(t), []*server(nil)
+	for _, m := range mounts {
+		fleet = append(fleet, startAt(t, m.place, m.dir))
+	}
+	ctx := t.Context()
+	made := putInBuckets(t, newS3(fleet[0]), 6) // of which each gateway owns some
+	const at = 1
+	makeUpNumbers(t, mounts[0].dir, mounts[at].dir)
+	eventually(t, "the gateway is not ready", func() bool { return fleet[at].probe("/minio/health/ready") == http.StatusServiceUnavailable })
+	lost := newS3(fleet[at], noRetry)
+	for until := time.Now().Add(6 * time.Second); time.Now().Before(until); { // in which it notices that nothing is in use
+		for bucket, put := range made {
+			if got, err := lost.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")}); err == nil && *got.ETag != *put.ETag {
+				t.Fatalf("%s has the ETag %s, not %s", bucket, *got.ETag, *put.ETag)
+			}
+		}
+	}
+	if out, err := exec.Command(remount, list("SHOAL_TEST_MOUNTS")[at]).CombinedOutput(); err != nil {
+		t.Fatalf("remount: %v: %s", err, out)
+	}
+	eventually(t, "the gateway is ready", func() bool { return fleet[at].probe("/minio/health/ready") == http.StatusOK })
+	for g, s := range fleet {
+		for bucket, put := range made {
+			got, err := newS3(s).HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")})
+			must(t, err)
+			if *got.ETag != *put.ETag || got.Metadata["of"] != bucket {
+				t.Errorf("gateway %d: %s has the ETag %s and metadata %v", g, bucket, *got.ETag, got.Metadata)
+			}
+		}
+	}
+}
+
+// putInBuckets makes buckets with an object in each, whose metadata says in which it is.
+func putInBuckets(t *testing.T, c *s3.Client, n int) map[string]*s3.PutObjectOutput {
+	t.Helper()
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	made := make(map[string]*s3.PutObjectOutput)
+	for i := range n {
+		group.Go(func() {
+			bucket := fmt.Sprint("bucket-", i)
+			_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			put, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("dir/key"), Metadata: map[string]string{"of": bucket}, Body: strings.NewReader(bucket)})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			made[bucket] = put
+		})
+	}
+	group.Wait()
+	return made
+}
+
+// makeUpNumbers renames a directory through one client of SMB that another one remembers.
+func makeUpNumbers(t *testing.T, here, there string) {
+	t.Helper()
+	look := func() {
+		_, err := os.ReadDir(there)
+		must(t, err)
+	}
+	must(t, os.Mkdir(filepath.Join(here, "old-name"), 0o755))
+	eventually(t, "the other client sees it", func() bool { _, err := os.Stat(filepath.Join(there, "old-name")); return err == nil })
+	look()
+	must(t, os.Rename(filepath.Join(here, "old-name"), filepath.Join(here, "new-name")))
+	look()
 }

@@ -80,7 +80,7 @@ func openFailure(path string, err error) error {
 	}
 	switch {
 	case errors.Is(err, vfs.ErrNumbers):
-		return unsafe("cannot serve "+path+": "+vfs.ErrNumbers.Error(), "unmount it, and mount it with serverino")
+		return unsafe("cannot serve "+path+": "+vfs.ErrNumbers.Error(), vfs.CureNumbers+", while nothing else uses it")
 	case errors.Is(err, nasfs.ErrInUse):
 		return unsafe("cannot serve "+path+": another shoal serves it", "stop it first: one gateway serves a directory")
 	case errors.Is(err, nasfs.ErrFoldsCase):

@@ -14,7 +14,7 @@ const mountinfo = `21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 40 21 0:40 / /mnt/my\040nas rw,noatime shared:2 - nfs4 nas:/export rw,vers=4.2,hard,proto=tcp
 41 21 0:41 / /mnt/old rw shared:3 - nfs nas:/old rw,vers=3,soft,nolock
 42 21 0:42 / /mnt/none rw shared:3 - nfs nas:/old rw,vers=3,hard,lookupcache=none
-43 21 0:43 / /mnt/smb rw shared:4 - cifs //nas/share rw,vers=3.1.1
+43 21 0:43 / /mnt/smb rw shared:4 - cifs //nas/share rw,vers=3.1.1,serverino
 44 21 0:44 / /mnt/ro ro shared:4 - xfs /dev/vdb rw
 45 21 0:45 / /mnt/twice rw - tmpfs tmpfs rw
 46 45 0:46 / /mnt/twice rw - nfs4 nas:/x rw,vers=4.1,hard
@@ -133,7 +133,7 @@ func TestAnExaminationEndsWithItsContext(t *testing.T) {
 // TestCuresAreTheMountsOwnLines looks for what can be pasted.
 func TestCuresAreTheMountsOwnLines(t *testing.T) {
 	nas := Mount{Point: "/mnt/nas", Type: "nfs4", Source: "nas:/export/data", Options: []string{"rw", "vers=4.1", "soft"}}
-	share := Mount{Point: "/mnt/share", Type: "cifs", Source: "//nas/data", Options: []string{"rw", "noserverino"}}
+	share := Mount{Point: "/mnt/share", Type: "cifs", Source: "//nas/data", Options: []string{"rw", "vers=3.1.1"}}
 	line := "umount /mnt/nas; mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime nas:/export/data /mnt/nas"
 	for name, c := range map[string]struct {
 		found Finding
@@ -142,7 +142,7 @@ func TestCuresAreTheMountsOwnLines(t *testing.T) {
 		"soft":               {ofMount(t, nas, "soft"), line},
 		"version 4.1":        {ofMount(t, nas, "NFS version 4.1"), line},
 		"SMB":                {ofMount(t, share, "SMB"), "mount -t nfs -o vers=4.2,hard,proto=tcp,nconnect=8,noatime nas:/PATH-OF-DATA /mnt/share"},
-		"made-up inodes":     {ofMount(t, share, "noserverino"), "umount /mnt/share; mount -t cifs -o vers=3.1.1,hard,serverino,mapposix,iocharset=utf8,credentials=FILE //nas/data /mnt/share"},
+		"made-up inodes":     {ofMount(t, share, "no serverino"), "mount -o remount,serverino /mnt/share"},
 		"read-only":          {(&Examination{mount: nas}).notWritable(syscall.EROFS), "mount -o remount,rw /mnt/nas"},
 		"full":               {(&Examination{mount: nas, Path: "/mnt/nas/tree"}).notWritable(syscall.ENOSPC), "df -i /mnt/nas/tree"},
 		"over the quota":     {(&Examination{mount: nas}).notWritable(syscall.EDQUOT), "quota"},

@@ -166,8 +166,9 @@ func otherRules(m Mount) []rule {
 				"A download that takes longer than 2 s is cut when its object is replaced.",
 			Cure: "Use NFS to the same server: " + m.line(),
 		}},
-		{smb(), has("noserverino"), Finding{
-			Severity: Bad, Found: "noserverino", Effect: "The client makes inode numbers up, and others later: objects lose their metadata, and their ETags change.", Cure: m.smbLine(),
+		{smb(), lacks("serverino"), Finding{
+			Severity: Bad, Found: "no serverino", Effect: "The client makes inode numbers up, and others later: gateways answer 503.",
+			Cure: "While nothing else uses it: " + m.remount("serverino"),
 		}},
 		{smb(), lacks("hard"), Finding{
 			Severity: Info, Found: "soft, the default of SMB", Effect: "What is under way when the server or the network fails is answered with an error, whether it was done or not.", Cure: m.smbLine(),

@@ -27,8 +27,11 @@ var (
 	// caller's deadline, or could not be let in before it.
 	ErrHung = errors.New("file system does not answer")
 	// ErrNumbers is returned by NumbersHold.
-	ErrNumbers = errors.New("the SMB client makes up inode numbers (noserverino): the share has to be mounted anew")
+	ErrNumbers = errors.New("the SMB client makes up inode numbers (noserverino): the share has to be remounted")
 )
+
+// CureNumbers is what cures ErrNumbers.
+const CureNumbers = "mount -o remount,serverino MOUNTPOINT"
 
 // Mode says how the gateways of a tree share it.
 type Mode uint8
