@@ -2,6 +2,7 @@ package nasfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 
@@ -91,26 +92,55 @@ func (s *Store) mkBucketDir(name string) error {
 
 // removeBucketDir removes a bucket's empty directory: in a fleet by a rename
 // into the session, as makeBucketDir makes it by one out of it.
+//
+// On SMB it goes into a directory there that is made for it. Who fences the session sees
+// that one only: he may remember the bucket, and must not meet it under another name
+// (vfs.NumbersHold).
 func (s *Store) removeBucketDir(name string) error {
 	if !s.fleet {
 		return rmdirOnce(s.root, name)
 	}
 	temp := s.tempName("b")
-	if err := s.ofSession(s.root.Rename(name, s.session, temp)); err != nil {
-		if _, taken := s.statTemp(temp); taken != nil {
+	if !s.smb {
+		return s.removeThrough(s.session, temp, name, func() error { return s.dropTempDir(temp) })
+	}
+	if err := s.mkdirIn(temp, systemMode); err != nil {
+		return err
+	}
+	drop := func() error { return s.dropTempDirs(temp, name) }
+	defer s.nowOrLater("way of a bucket", drop)
+	way, err := s.session.OpenDir(temp)
+	if err != nil {
+		return s.ofSession(err)
+	}
+	defer closeDir(way)
+	err = s.removeThrough(way, name, name, drop)
+	if isGone(err) {
+		if _, taken := s.statTemp(temp); isGone(taken) {
+			return fmt.Errorf("%w (%v)", errFenced, err) //nolint:errorlint // as in ofSession
+		}
+	}
+	return err
+}
+
+// removeThrough removes a bucket's empty directory by a rename to temp in a directory of the
+// session. drop removes what is left there.
+func (s *Store) removeThrough(way vfs.Dir, temp, name string, drop func() error) error {
+	if err := s.ofSession(s.root.Rename(name, way, temp)); err != nil {
+		if _, taken := vfs.StatNow(way, temp); taken != nil {
 			return s.bucketNotTaken(name, err)
 		}
 	}
-	err := s.ofSession(s.session.Rmdir(temp))
+	err := s.ofSession(way.Rmdir(temp))
 	switch {
 	case !isTaken(err):
 		if err != nil && !errors.Is(err, errFenced) {
-			s.nowOrLater("directory of a bucket", func() error { return s.dropTempDir(temp) })
+			s.nowOrLater("directory of a bucket", drop)
 		}
 		return nil
 	default:
 		// Somebody has put a file there since it was looked at.
-		if back := s.ofSession(s.session.Rename(temp, s.root, name)); back != nil {
+		if back := s.ofSession(way.Rename(temp, s.root, name)); back != nil {
 			return unknown{errors.Join(err, back)}
 		}
 		return err
@@ -139,4 +169,17 @@ func (s *Store) dropTempDir(name string) error {
 		return nil
 	}
 	return err
+}
+
+// dropTempDirs is dropTempDir for one that may hold another.
+func (s *Store) dropTempDirs(name, inner string) error {
+	dir, err := s.session.OpenDir(name)
+	if err == nil {
+		err = rmdirOnce(dir, inner)
+		closeDir(dir)
+	}
+	if err != nil && !isGone(err) && !errors.Is(err, fs.ErrClosed) {
+		return err
+	}
+	return s.dropTempDir(name)
 }

@@ -323,6 +323,35 @@ func TestOnSMBTheDirectoryOfAnUploadIsRemovedWhereItIs(t *testing.T) {
 	}
 }
 
+// Who fences a session looks at what is in it, and may remember the bucket.
+func TestOnSMBABucketThatIsBeingDeletedIsNotSeenInTheSession(t *testing.T) {
+	memory := vfs.NewMemory()
+	w := newWorld(t, 1, func() nasfs.Config { return config(t, onServer{memory.Root(), "smb"}) })
+	must(t, memory.Root().Mkdir(bucket, 0o755))
+	dir, err := memory.Root().Stat(bucket)
+	must(t, err)
+	looks := 0
+	w.faults[0].Inject(func(c vfs.OpCall) error {
+		if c.Op != vfs.OpRmdir || !strings.Contains(c.Path, "/sessions/") {
+			return nil
+		}
+		for _, path := range filesBelow(t, memory.Root(), ".shoal.sys/sessions", 2) {
+			st, err := memory.Root().Stat(path)
+			if looks++; err != nil || st.Ino == dir.Ino {
+				t.Errorf("%s is the bucket, or %v", path, err)
+			}
+		}
+		return nil
+	})
+	must(t, w.gateways[0].DeleteBucket(t.Context(), bucket))
+	if looks == 0 {
+		t.Error("the bucket did not go through the session")
+	}
+	if left := filesBelow(t, memory.Root(), ".shoal.sys/sessions", 2); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
 // raceEnds completes an upload on two gateways at once, again on the third, and
 // aborts it meanwhile.
 func raceEnds(t *testing.T, w *world, up object.UploadRef, part object.Part) {
