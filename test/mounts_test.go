@@ -302,19 +302,14 @@ func TestAClientOfAFileServerThatMakesUpInodeNumbersIsRemounted(t *testing.T) {
 	made := putInBuckets(t, newS3(fleet[0]), 6) // of which each gateway owns some
 	const at = 1
 	makeUpNumbers(t, mounts[0].dir, mounts[at].dir)
+	stop := keepAsking(t, newS3(fleet[at], noRetry), made)
 	eventually(t, "the gateway is not ready", func() bool { return fleet[at].probe("/minio/health/ready") == http.StatusServiceUnavailable })
-	lost := newS3(fleet[at], noRetry)
-	for until := time.Now().Add(6 * time.Second); time.Now().Before(until); { // in which it notices that nothing is in use
-		for bucket, put := range made {
-			if got, err := lost.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")}); err == nil && *got.ETag != *put.ETag {
-				t.Fatalf("%s has the ETag %s, not %s", bucket, *got.ETag, *put.ETag)
-			}
-		}
-	}
+	time.Sleep(6 * time.Second) // in which it notices that nothing is in use
 	if out, err := exec.Command(remount, list("SHOAL_TEST_MOUNTS")[at]).CombinedOutput(); err != nil {
 		t.Fatalf("remount: %v: %s", err, out)
 	}
 	eventually(t, "the gateway is ready", func() bool { return fleet[at].probe("/minio/health/ready") == http.StatusOK })
+	stop()
 	for g, s := range fleet {
 		for bucket, put := range made {
 			got, err := newS3(s).HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")})
@@ -352,6 +347,35 @@ func putInBuckets(t *testing.T, c *s3.Client, n int) map[string]*s3.PutObjectOut
 	}
 	group.Wait()
 	return made
+}
+
+// keepAsking asks for objects until stop is called: what is answered has to be what they are.
+func keepAsking(t *testing.T, c *s3.Client, made map[string]*s3.PutObjectOutput) (stop func()) {
+	t.Helper()
+	var group sync.WaitGroup
+	stopped := make(chan struct{})
+	for bucket, put := range made {
+		group.Go(func() {
+			for {
+				select {
+				case <-stopped:
+					return
+				case <-t.Context().Done():
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+				got, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")})
+				if err == nil && *got.ETag != *put.ETag {
+					t.Errorf("%s has the ETag %s, not %s", bucket, *got.ETag, *put.ETag)
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		close(stopped)
+		group.Wait()
+	}
 }
 
 // makeUpNumbers renames a directory through one client of SMB that another one remembers.
