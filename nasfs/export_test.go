@@ -1,6 +1,11 @@
 package nasfs
 
-import "github.com/shoal-storage/shoal/nasfs/dirsnap"
+import (
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/nasfs/dirsnap"
+)
 
 // Quiesce waits until what requests left behind is cleaned up.
 func Quiesce(s *Store) {
@@ -14,6 +19,16 @@ func Quiesce(s *Store) {
 
 // QuiesceFleet is Quiesce for a gateway of a fleet.
 func QuiesceFleet(f *Fleet) { Quiesce(&Store{tree: f.tree}) }
+
+// LoseNumbers has a Store notice that its inode numbers are made up, and RegainNumbers that they are not
+// any more, long after.
+func LoseNumbers(s *Store) {
+	now := time.Now()
+	_, _ = s.numbers.note(vfs.ErrNumbers, now)
+	_, _ = s.numbers.note(vfs.ErrNumbers, now.Add(time.Minute))
+}
+
+func RegainNumbers(s *Store) { _, _ = s.numbers.note(nil, time.Now().Add(time.Hour)) }
 
 // Swept waits until a gateway is in the session, and has swept in it.
 func Swept(f *Fleet, session string) {

@@ -406,7 +406,8 @@ func makesUpNumbers(t *testing.T, root string) bool {
 	return false
 }
 
-// makeUpNumbers renames a directory through one client of SMB that another one remembers.
+// makeUpNumbers renames a directory through one client of SMB that another one remembers, and has
+// the kernel forget the files that it knows.
 func makeUpNumbers(t *testing.T, here, there string) {
 	t.Helper()
 	look := func() {
@@ -418,4 +419,5 @@ func makeUpNumbers(t *testing.T, here, there string) {
 	look()
 	must(t, os.Rename(filepath.Join(here, "old-name"), filepath.Join(here, "new-name")))
 	look()
+	must(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0o200))
 }
