@@ -284,13 +284,17 @@ const maxHaste = 150 * time.Millisecond
 
 // kept hands a session's word to the leader's loop on this node, and waits
 // until it counts. It returns whether the session is alive, and whether the
-// generation has been renewed of late.
+// generation has been renewed of late. A session can be opened in the very moment in which its
+// node is removed: the node hears nothing of what is agreed and has to join anew (errRemoved).
 func (l *life) kept(ctx context.Context, sid protocol.SID, number uint64) (alive, fresh bool, err error) {
 	l.mu.Lock()
 	t := l.term
 	l.mu.Unlock()
 	if t == nil {
 		return false, false, raft.ErrNotLeader
+	}
+	if l.isForgotten(sid) {
+		return false, false, errRemoved
 	}
 	k := keep{session: sid, number: number, alive: make(chan bool, 1)}
 	select {

@@ -116,6 +116,17 @@ func (l *life) isServer(id raft.ServerID) bool {
 	return slices.ContainsFunc(slices.Concat(voters, others), func(s raft.Server) bool { return s.ID == id })
 }
 
+// isForgotten reports whether a session is there whose node is no server.
+func (l *life) isForgotten(sid protocol.SID) bool {
+	var node raft.ServerID
+	l.look(func(s *protocol.State) {
+		if session := s.Sessions[sid]; session != nil {
+			node = raft.ServerID(session.Node)
+		}
+	})
+	return node != "" && !l.isServer(node)
+}
+
 // follows reports whether a server has all that is committed now.
 func (l *life) follows(ctx context.Context, s raft.Server) bool {
 	ctx, cancel := context.WithTimeout(ctx, followTimeout)

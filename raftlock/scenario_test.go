@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"syscall"
@@ -231,6 +232,49 @@ func TestWhoIsCutOffUntilAllWhomHeKnewHaveGoneFindsTheFleet(t *testing.T) {
 		w.isolate(lost, false)
 		w.whole(t)
 	})
+}
+
+// A leader can remove a node in the very moment in which it opens a session for it. The node
+// may hear of the session before it hears nothing any more, or never.
+func TestANodeThatIsRemovedAsItsSessionIsOpenedComesBackAtOnce(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		t.Run(fmt.Sprintf("and hears of it %v", hears), func(t *testing.T) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
+				leader, others := w.leader(t)
+				w.removeAsItOpens(t, leader.node.currentLife(), others[0], hears)
+				eventually(t, "it is back", 10*time.Second, func() bool { return others[0].node.Ready() == nil })
+				w.whole(t)
+			})
+		})
+	}
+}
+
+// removeAsItOpens has the leader end the session of a node, open another one, and remove the
+// node, which hears nothing meanwhile.
+func (w *world) removeAsItOpens(t *testing.T, leader *life, p *process, hears bool) {
+	t.Helper()
+	l := p.node.currentLife()
+	old := p.node.Session().(*session).sid
+	p.net.Handle(raftProtocol, func(c net.Conn, _ string) { _ = c.Close() })
+	w.net.reset(p.net)
+	leader.consensus.raft.Apply(protocol.Encode(protocol.ExpireSession{Session: old}), applyTimeout)
+	eventually(t, "it has another session", time.Minute, func() (opened bool) {
+		leader.look(func(s *protocol.State) {
+			for sid, session := range s.Sessions {
+				opened = opened || sid != old && session.Node == string(l.id)
+			}
+		})
+		return opened
+	})
+	if hears {
+		p.net.Handle(raftProtocol, p.node.answerRaft)
+		eventually(t, "it has heard of it", time.Minute, func() bool { return p.node.Ready() == nil })
+	}
+	if err := leader.consensus.raft.RemoveServer(l.id, 0, applyTimeout).Error(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // nothing that was sent before comes any more
+	p.net.Handle(raftProtocol, p.node.answerRaft)
 }
 
 func TestALinkThatIsCutOneWayCostsNoElections(t *testing.T) {

@@ -99,7 +99,11 @@ func (l *life) openSession(ctx context.Context) (*session, error) {
 		return nil, errTooOld
 	}
 	sid := result.Session
-	if err := l.await(ctx, func(s *protocol.State) bool { return s.Applied >= uint64(sid) }); err != nil {
+	// The leader may have removed this node in the same moment: then it never hears of the session,
+	// which by that time is over, and has to ask again.
+	hears, cancel := context.WithTimeout(ctx, protocol.SessionTTL)
+	defer cancel()
+	if err := l.await(hears, func(s *protocol.State) bool { return s.Applied >= uint64(sid) }); err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
@@ -139,6 +143,9 @@ func (l *life) keep(s *session) {
 		sent := l.now()
 		alive, fresh, err := l.keepAlive(ctx, s.sid, number)
 		switch {
+		case errors.Is(err, errRemoved):
+			l.end(errRemoved)
+			return
 		case err != nil:
 			l.log.Debug("not known to be alive", "session", s.id, "error", err)
 		case !alive:
