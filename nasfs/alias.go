@@ -121,6 +121,10 @@ type taken struct {
 
 // letGo removes a file that was taken, and what is kept under its stamp.
 func (s *Store) letGo(t taken) {
+	if t.temp != "" && s.mayLinger(t.stat) {
+		s.letGoLater(t.temp, t.stat.Size)
+		return
+	}
 	s.nowOrLater("deleted object", func() error {
 		if err := s.forget(t.stat); err != nil || t.temp == "" {
 			return err

@@ -145,7 +145,7 @@ func (s *Store) removeSpecial(ref object.Ref) error {
 // cannot replace anything.
 func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 	path := s.path(p.ref, slot)
-	replaces := s.mayStamp()
+	replaces := s.mayStamp() || s.forgetful()
 	dir, above, leaf, err := s.openPlace(path, p.staged.linked || free || replaces || s.mayAlias())
 	if err != nil {
 		return s.missingParent(p, path, err)
@@ -160,7 +160,9 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 			return err
 		}
 	}
+	replaced, spared := s.replacing(dir, leaf, old)
 	if err := s.move(p.staged, dir, leaf, free, old); err != nil {
+		spared()
 		if errors.Is(err, fs.ErrNotExist) && !isUnknown(err) {
 			return errAgain // the directory was removed meanwhile
 		}
@@ -170,14 +172,18 @@ func (s *Store) place(p *publication, slot keypath.Slot, free bool) error {
 	if slot == keypath.Plain && s.mayAlias() {
 		s.dropAlias(p.ref, dir, path)
 	}
-	if err := s.settle(p.ref, path); err != nil {
+	err = s.settle(p.ref, path)
+	if err == nil {
+		err = s.syncDir(dir)
+	}
+	if err != nil {
+		spared()
 		return unknown{err}
 	}
-	if err := s.syncDir(dir); err != nil {
-		return unknown{err}
-	}
-	if old.Ino != 0 && old.Mode.IsRegular() && old.Ino != p.staged.stat.Ino {
-		s.nowOrLater("metadata of a replaced object", func() error { return s.forget(old) })
+	if old.Ino != p.staged.stat.Ino {
+		replaced()
+	} else {
+		spared()
 	}
 	return nil
 }

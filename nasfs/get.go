@@ -193,7 +193,7 @@ func (s *Store) Open(ctx context.Context, ref object.Ref) (object.Handle, error)
 	if err != nil {
 		return nil, fail("open", ref.Bucket+"/"+ref.Key, err)
 	}
-	return &handle{store: s, ctx: ctx, opened: o, info: s.info(ref, o.stamp(), o.rec, o.state)}, nil
+	return &handle{store: s, ctx: ctx, opened: o, hold: s.holdLong(o), info: s.info(ref, o.stamp(), o.rec, o.state)}, nil
 }
 
 // keep reads the content of an object that is small enough to be read at once, where it
@@ -231,6 +231,7 @@ type handle struct {
 	store  *Store
 	ctx    context.Context //nolint:containedctx // of Open: what waits for a slot ends with it
 	opened *opened
+	hold   *hold
 	info   object.Info
 	ranged rangeReader
 }
@@ -239,7 +240,10 @@ type handle struct {
 func (h *handle) Info() object.Info { return h.info }
 
 // Close implements object.Handle.
-func (h *handle) Close() error { return fail("close", h.info.Key, h.opened.file.Close()) }
+func (h *handle) Close() error {
+	defer h.hold.end()
+	return fail("close", h.info.Key, h.opened.file.Close())
+}
 
 // Range implements object.Handle. The reader is an io.WriterTo.
 func (h *handle) Range(offset, length int64) io.Reader {

@@ -62,6 +62,7 @@ type tree struct {
 	calls   *limit        // metadata
 	data    *limit        // content
 	streams chan struct{} // bodies being sent
+	linger  lingering
 	buffers buffers
 
 	temps                 atomic.Uint64 // names given out in sessions

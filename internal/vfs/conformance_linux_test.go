@@ -364,6 +364,33 @@ func TestALinkIsTheSameFile(t *testing.T) {
 	})
 }
 
+func TestAnOpenFileIsGivenANameWhateverBecameOfItsOwn(t *testing.T) {
+	onAll(t, func(t *testing.T, d made) {
+		must(t, d.Mkdir("session", 0o777))
+		s, err := d.OpenDir("session")
+		must(t, err)
+		put(t, d, "a", "old")
+		must(t, d.Link("a", s, "kept"))
+		f, err := d.Open("a")
+		must(t, err)
+		put(t, d, "b", "new")
+		must(t, d.Rename("b", d.Dir, "a"))
+		linker := f.(Linker)
+		must(t, linker.LinkTo(s, "held"))
+		if got := readAll(t, s, "held"); got != "old" {
+			t.Errorf("its new name reads %q", got)
+		}
+		refused(t, linker.LinkTo(s, "kept"), fs.ErrExist)
+		refused(t, linker.LinkTo(s, "../x"), syscall.EINVAL)
+		must(t, s.Remove("kept"))
+		must(t, s.Remove("held"))
+		refused(t, linker.LinkTo(s, "late"), fs.ErrNotExist)
+		must(t, f.Close())
+		refused(t, linker.LinkTo(s, "closed"), fs.ErrClosed)
+		must(t, s.Close())
+	})
+}
+
 func TestNamespaceChangesMoveTheTimesOfTheDirectory(t *testing.T) {
 	onAll(t, func(t *testing.T, d made) {
 		old := time.Now().Add(-time.Hour)

@@ -358,6 +358,20 @@ func (f *faultFile) CopyFrom(src File, off, n int64) (int64, error) {
 // Stat implements File.
 func (f *faultFile) Stat() (Stat, error) { return through(f.f, f.call(OpStatFile), f.file.Stat, nil) }
 
+// LinkTo implements Linker, where the file does.
+func (f *faultFile) LinkTo(dir Dir, name string) error {
+	linker, ok := f.file.(Linker)
+	if !ok {
+		return pathError("link", f.path, ErrUnsupported)
+	}
+	c := f.call(OpLink)
+	c.To = name
+	if t, ok := dir.(*faultDir); ok {
+		c.To, dir = t.join(name), t.d
+	}
+	return f.f.do(c, func() error { return linker.LinkTo(dir, name) })
+}
+
 // Getxattr implements File.
 func (f *faultFile) Getxattr(name string) ([]byte, error) {
 	return through(f.f, f.call(OpGetxattr), func() ([]byte, error) { return f.file.Getxattr(name) }, nil)

@@ -150,6 +150,31 @@ func (f *memFile) Stat() (Stat, error) {
 	return f.n.stat(), nil
 }
 
+// LinkTo implements Linker.
+func (f *memFile) LinkTo(dir Dir, name string) error {
+	to, ok := dir.(*memDir)
+	if !ok || to.m != f.m {
+		return f.fail("link", syscall.EXDEV)
+	}
+	if err := checkName(name); err != nil {
+		return f.fail("link", err)
+	}
+	if err := f.enter("link"); err != nil {
+		return err
+	}
+	defer f.m.mu.Unlock()
+	switch {
+	case to.closed.Load():
+		return f.fail("link", fs.ErrClosed)
+	case f.n.nlink == 0, to.n.unlinked:
+		return f.fail("link", syscall.ENOENT)
+	case to.n.entries[name] != nil:
+		return f.fail("link", syscall.EEXIST)
+	}
+	f.m.change(&operation{changes: []change{{slot{to.n, name}, f.n}}})
+	return nil
+}
+
 // Getxattr implements File.
 func (f *memFile) Getxattr(name string) ([]byte, error) {
 	if err := f.enter("getxattr"); err != nil {

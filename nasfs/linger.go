@@ -1,0 +1,152 @@
+package nasfs
+
+import (
+	"sync"
+	"time"
+
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+// Files that are sent while they are replaced or deleted. A file server of NFSv3 does not
+// know who has a file open: with its last name it is gone, whoever is sending it. So in a
+// fleet of which one has NFSv3 who takes the name away leaves the file another one for a while, in
+// his session, and who is still sending it by then has made one himself. To make one for each
+// download at once would cost two calls, and all clients what they have cached of the
+// file: they know it by the time of its last change, which a link is.
+
+const (
+	// lingerTime is how long a file keeps a name after it was replaced or deleted, and
+	// holdAfter after which time who is sending one gives it a name. What is between
+	// them is for a client that takes long to ask, and a server that takes long to answer.
+	lingerTime = 15 * time.Second
+	holdAfter  = 5 * time.Second
+	// lingerShare bounds how much lingers, to one part in so many of the room that is left.
+	lingerShare = 8
+)
+
+// lingering is how much a gateway has linger, and may.
+type lingering struct {
+	mu    sync.Mutex
+	bytes int64
+	free  uint64    // bytes that the file system had left
+	asked time.Time // when
+}
+
+// forgetful reports whether a file is gone for somebody of the fleet with its last name, though
+// he has it open.
+func (s *Store) forgetful() bool {
+	return s.stateless || s.fleet && vfs.TellsByTime(s.root)
+}
+
+// mayLinger reports whether a file that loses its name is to linger. Then it counts as
+// lingering until ended is called.
+func (s *Store) mayLinger(st vfs.Stat) bool {
+	if st.Ino == 0 || !st.Mode.IsRegular() || st.Size < bufferMedium || !s.forgetful() {
+		return false
+	}
+	l := &s.linger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); now.Sub(l.asked) > lingerTime {
+		usage, err := s.root.Usage()
+		if err != nil {
+			return false
+		}
+		l.free, l.asked = usage.Free, now
+	}
+	if uint64(l.bytes+st.Size) > l.free/lingerShare { //nolint:gosec // sizes are not negative
+		return false
+	}
+	l.bytes += st.Size
+	return true
+}
+
+func (l *lingering) ended(size int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes -= size
+}
+
+// replacing gives the file that is about to be replaced a name in the session, if it is to
+// linger. Of one that was replaced replaced is called, and of one that was not spared.
+func (s *Store) replacing(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spared func()) {
+	forget := func() {
+		if old.Ino != 0 && old.Mode.IsRegular() {
+			s.nowOrLater("metadata of a replaced object", func() error { return s.forget(old) })
+		}
+	}
+	if !s.mayLinger(old) {
+		return forget, func() {}
+	}
+	temp := s.tempName("k")
+	if s.linkIn(dir, leaf, temp) != nil {
+		s.linger.ended(old.Size)
+		return forget, func() {} // whoever is sending it is cut off
+	}
+	return func() { s.letGoLater(temp, old.Size) }, func() {
+		s.linger.ended(old.Size)
+		s.removeTemp(temp)
+	}
+}
+
+// letGoLater removes a file of the session that lingers when it has had its time. If nobody
+// has given it another name it is the end of what is kept under its stamp.
+func (s *Store) letGoLater(temp string, size int64) {
+	time.AfterFunc(lingerTime, func() {
+		s.linger.ended(size)
+		s.reaper.add("file that was replaced or deleted", func() error { return s.dropKept(temp) })
+	})
+}
+
+func (s *Store) dropKept(temp string) error {
+	if st, err := s.statTemp(temp); err == nil {
+		if err = s.forget(st); err != nil {
+			return err
+		}
+	}
+	return s.dropTemp(temp)
+}
+
+// hold gives a file that is sent for long a name of its own. A nil hold does nothing.
+type hold struct {
+	s     *Store
+	temp  string
+	timer *time.Timer
+
+	mu    sync.Mutex
+	named bool
+	ended bool
+}
+
+// holdLong returns the hold of an object that is to be sent; nil if it needs none.
+func (s *Store) holdLong(o *opened) *hold {
+	file, ok := o.file.(vfs.Linker)
+	if !s.stateless || o.content != nil || !ok {
+		return nil
+	}
+	h := &hold{s: s, temp: s.tempName("k")}
+	h.timer = time.AfterFunc(holdAfter, func() { h.name(file) })
+	return h
+}
+
+// name gives the file its name. It may be late: then the file is closed, or going to be.
+func (h *hold) name(file vfs.Linker) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.named = !h.ended && ownName(h.s.ofSession(file.LinkTo(h.s.session, h.temp))) == nil
+}
+
+// end removes the name. The file is closed by then, or its client would only give it another
+// one.
+func (h *hold) end() {
+	if h == nil {
+		return
+	}
+	h.timer.Stop()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	if h.named {
+		h.s.nowOrLater("name of an object that was sent", func() error { return h.s.dropKept(h.temp) })
+	}
+}
