@@ -62,8 +62,11 @@ func (s *Server) allowByPolicy(r *request, action string, ref object.Ref) error 
 // mayList reports whether the sender may know which keys there are not. To others S3
 // says of a missing key no more than of one that they may not read
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
-func (r *request) mayList(s *Server) bool {
-	return s.allow(r, "s3:ListBucket", object.Ref{Bucket: r.bucket}) == nil
+func (r *request) mayList(s *Server) bool { return r.mayListIn(s, r.bucket) }
+
+// mayListIn is mayList of another bucket than the request's own.
+func (r *request) mayListIn(s *Server, bucket string) bool {
+	return s.allow(r, "s3:ListBucket", object.Ref{Bucket: bucket}) == nil
 }
 
 // visibleBuckets returns a question whether the sender sees a bucket in the list of all:

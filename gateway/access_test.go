@@ -93,6 +93,19 @@ func TestConditionsOfAPolicySeeTheRequest(t *testing.T) {
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-storage-class": "STANDARD_IA"}})
 }
 
+// TestWhatIsNotThereIsToldToWhoListsTheBucketOnly has GET and copies refuse others.
+func TestWhatIsNotThereIsToldToWhoListsTheBucketOnly(t *testing.T) {
+	f := serveBucket(t)
+	f.ok(call{method: "PUT", path: "/other"})
+	get := call{method: "GET", path: "/bucket/none"}
+	copied := call{method: "PUT", path: "/other/k", header: headers{"x-amz-copy-source": "/bucket/none"}}
+	f.refused("NoSuchKey", get)
+	f.refused("NoSuchKey", copied)
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::bucket"}`)
+	f.refused("AccessDenied", get)
+	f.refused("AccessDenied", copied)
+}
+
 func TestDeleteObjectsAsksForEachObject(t *testing.T) {
 	f := serveBucket(t)
 	f.put("keep", "x")

@@ -44,12 +44,14 @@ func parseCopySource(header string) (object.Ref, error) {
 
 // openSource opens what is to be copied. A version that is a delete marker has
 // an error of its own there, and what is not there is named, for it is not what the
-// request's path names.
-func (s *Server) openSource(ctx context.Context, who iam.Identity, src object.Ref, customer *customerKey) (object.Handle, *encryption, error) {
+// request's path names; but as with GetObject only to who lists its bucket.
+func (s *Server) openSource(ctx context.Context, who iam.Identity, src object.Ref, lists bool, customer *customerKey) (object.Handle, *encryption, error) {
 	h, e, err := s.openDecrypted(ctx, who, src, customer)
 	switch {
 	case errors.Is(err, object.DeleteMarker):
 		err = errInvalidRequest.with("The source of a copy request may not specifically refer to a delete marker by version id.").because(err)
+	case errors.Is(err, object.NoSuchKey) && !lists:
+		err = errAccessDenied.because(err)
 	case errors.Is(err, object.NoSuchKey):
 		err = fromKind(object.NoSuchKey, err).detailed("Key", src.Key)
 	case errors.Is(err, object.NoSuchBucket):
@@ -72,7 +74,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	c := copying{who: r.identity, src: src, dst: r.ref(), check: check, files: r.files(), source: r.readConditions("x-amz-copy-source-").sourceCheck()}
+	c := copying{who: r.identity, src: src, lists: r.mayListIn(s, src.Bucket), dst: r.ref(), check: check, files: r.files(), source: r.readConditions("x-amz-copy-source-").sourceCheck()}
 	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
@@ -101,6 +103,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 type copying struct {
 	who       iam.Identity // copies
 	src, dst  object.Ref
+	lists     bool // who copies may know what there is not in the source's bucket
 	source    object.Check
 	check     object.Check
 	files     object.Files
@@ -209,7 +212,7 @@ func (s *Server) copyOne(ctx context.Context, c copying) (done copied, err error
 }
 
 func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error) {
-	h, from, err := s.openSource(ctx, c.who, c.src, c.sourceKey)
+	h, from, err := s.openSource(ctx, c.who, c.src, c.lists, c.sourceKey)
 	if err != nil {
 		return copied{}, err
 	}
@@ -289,7 +292,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 		return err
 	}
 	c := partCopying{
-		who: r.identity, src: src, up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range"),
+		who: r.identity, src: src, lists: r.mayListIn(s, src.Bucket), up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range"),
 	}
 	if c.to, err = s.partKey(ctx, r, &up); err != nil {
 		return err
@@ -316,6 +319,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 type partCopying struct {
 	who    iam.Identity // copies
 	src    object.Ref
+	lists  bool // as in copying
 	up     object.Upload
 	number int
 	check  object.Check // of the source
@@ -327,7 +331,7 @@ type partCopying struct {
 
 // copyPart returns the version that was copied, too.
 func (s *Server) copyPart(ctx context.Context, c partCopying) (version string, part object.Part, err error) {
-	h, _, err := s.openSource(ctx, c.who, c.src, c.sourceKey)
+	h, _, err := s.openSource(ctx, c.who, c.src, c.lists, c.sourceKey)
 	if err != nil {
 		return "", object.Part{}, err
 	}
