@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -308,7 +309,7 @@ func TestAClientOfAFileServerThatMakesUpInodeNumbersIsRemounted(t *testing.T) {
 		fleet = append(fleet, startAt(t, m.place, m.dir))
 	}
 	ctx := t.Context()
-	made := putInBuckets(t, newS3(fleet[0]), 6) // of which each gateway owns some
+	made := putInBuckets(t, newS3(fleet[0]), 16) // of which each gateway owns some
 	const at = 1
 	makeUpNumbers(t, mounts[0].dir, mounts[at].dir)
 	stop := keepAsking(t, newS3(fleet[at], noRetry), made)
@@ -316,7 +317,9 @@ func TestAClientOfAFileServerThatMakesUpInodeNumbersIsRemounted(t *testing.T) {
 	time.Sleep(6 * time.Second) // in which it notices that nothing is in use
 	remountShare(t, list("SHOAL_TEST_MOUNTS")[at])
 	eventually(t, "the gateway is ready", func() bool { return fleet[at].probe("/minio/health/ready") == http.StatusOK })
-	stop()
+	if refused := stop(); refused == 0 {
+		t.Error("the gateway owned no bucket")
+	}
 	for g, s := range fleet {
 		for bucket, put := range made {
 			got, err := newS3(s).HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")})
@@ -356,10 +359,12 @@ func putInBuckets(t *testing.T, c *s3.Client, n int) map[string]*s3.PutObjectOut
 	return made
 }
 
-// keepAsking asks for objects until stop is called: what is answered has to be what they are.
-func keepAsking(t *testing.T, c *s3.Client, made map[string]*s3.PutObjectOutput) (stop func()) {
+// keepAsking asks for objects until stop is called, which returns how often that was refused: what is
+// answered has to be what they are.
+func keepAsking(t *testing.T, c *s3.Client, made map[string]*s3.PutObjectOutput) (stop func() (refused int64)) {
 	t.Helper()
 	var group sync.WaitGroup
+	var refused atomic.Int64
 	stopped := make(chan struct{})
 	for bucket, put := range made {
 		group.Go(func() {
@@ -372,16 +377,19 @@ func keepAsking(t *testing.T, c *s3.Client, made map[string]*s3.PutObjectOutput)
 				case <-time.After(10 * time.Millisecond):
 				}
 				got, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("dir/key")})
-				if err == nil && *got.ETag != *put.ETag {
+				if err != nil {
+					refused.Add(1)
+				} else if *got.ETag != *put.ETag {
 					t.Errorf("%s has the ETag %s, not %s", bucket, *got.ETag, *put.ETag)
 					return
 				}
 			}
 		})
 	}
-	return func() {
+	return func() int64 {
 		close(stopped)
 		group.Wait()
+		return refused.Load()
 	}
 }
 
