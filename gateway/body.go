@@ -37,7 +37,7 @@ type body struct {
 	want       string           // raw value of the checksum, or ""
 	trailer    string           // name of the trailer that will tell want, or ""
 
-	lane   *md5lanes.Sum // sums.md5, if it is one
+	lane   *md5lanes.Sum // sums.md5, if it may be computed together with others
 	whole  bool          // everything came and held
 	failed error
 	digest object.Digest
@@ -87,7 +87,8 @@ type bodyOptions struct {
 	limit     int64            // bytes of content that are accepted
 }
 
-// lanesFrom is from how many bytes on the MD5 of content is worth a lane.
+// lanesFrom is from how many bytes on it is worth while to compute the MD5 of content together
+// with that of others.
 const lanesFrom = 512 << 10
 
 // openBody returns the body of the request. Malformed declarations are found
@@ -233,7 +234,7 @@ func (b *body) Digest() object.Digest { return b.digest }
 // received returns how many bytes came over the wire.
 func (b *body) received() int64 { return b.wire.read }
 
-// close gives back what the body took, when no more is read.
+// close tells that no more is read.
 func (b *body) close() {
 	if b != nil && b.lane != nil {
 		b.lane.Close()

@@ -39,7 +39,7 @@ type summer struct {
 	sum       hash.Hash // nil: not wanted
 }
 
-// md5Sum computes an MD5: crypto/md5, or a lane.
+// md5Sum computes an MD5: crypto/md5, or internal/md5lanes.
 type md5Sum interface {
 	io.Writer
 	Sum(b []byte) []byte

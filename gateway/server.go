@@ -353,7 +353,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)
 	s.awaitTests(ctx)
 	s.cancel()
-	s.lanes.Close()
 	return err
 }
 
