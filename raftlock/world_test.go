@@ -217,7 +217,11 @@ func (n *memoryNet) delay() time.Duration {
 	return d
 }
 
-func (e *endpoint) Handle(protocol string, h func(net.Conn, string)) { e.handlers[protocol] = h }
+func (e *endpoint) Handle(protocol string, h func(net.Conn, string)) {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	e.handlers[protocol] = h
+}
 
 func (e *endpoint) Dial(ctx context.Context, address, node, protocol string) (net.Conn, error) {
 	to, _, err := net.SplitHostPort(address)
@@ -250,7 +254,9 @@ func (e *endpoint) Dial(ctx context.Context, address, node, protocol string) (ne
 		return nil, mesh.ErrOtherNode
 	}
 	c := newMemoryConn(e.net, e, peer)
+	e.net.mu.Lock()
 	h := peer.handlers[protocol]
+	e.net.mu.Unlock()
 	go h(c.side(1), e.uuid)
 	return c.side(0), nil
 }
