@@ -99,11 +99,15 @@ func TestWhatIsNotThereIsToldToWhoListsTheBucketOnly(t *testing.T) {
 	f.ok(call{method: "PUT", path: "/other"})
 	get := call{method: "GET", path: "/bucket/none"}
 	copied := call{method: "PUT", path: "/other/k", header: headers{"x-amz-copy-source": "/bucket/none"}}
+	upload, _ := f.create("u", nil)
+	part := call{method: "PUT", path: "/bucket/u", query: "partNumber=1&uploadId=" + upload, header: copied.header}
 	f.refused("NoSuchKey", get)
 	f.refused("NoSuchKey", copied)
+	f.refused("NoSuchKey", part)
 	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::bucket"}`)
 	f.refused("AccessDenied", get)
 	f.refused("AccessDenied", copied)
+	f.refused("AccessDenied", part)
 }
 
 func TestDeleteObjectsAsksForEachObject(t *testing.T) {

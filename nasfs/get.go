@@ -241,7 +241,8 @@ func (h *handle) Info() object.Info { return h.info }
 
 // Close implements object.Handle.
 func (h *handle) Close() error {
-	defer h.hold.end()
+	h.hold.stop()
+	defer h.hold.drop()
 	return fail("close", h.info.Key, h.opened.file.Close())
 }
 

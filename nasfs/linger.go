@@ -24,7 +24,7 @@ const (
 	lingerShare = 8
 )
 
-// lingering is how much a gateway has linger, and may.
+// lingering is how much this gateway has linger, and may.
 type lingering struct {
 	mu    sync.Mutex
 	bytes int64
@@ -45,19 +45,37 @@ func (s *Store) mayLinger(st vfs.Stat) bool {
 		return false
 	}
 	l := &s.linger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.asked) > lingerTime {
+	if now := time.Now(); l.old(now) {
 		usage, err := s.root.Usage()
 		if err != nil {
 			return false
 		}
-		l.free, l.asked = usage.Free, now
+		l.note(usage.Free, now)
 	}
-	if uint64(l.bytes+st.Size) > l.free/lingerShare { //nolint:gosec // sizes are not negative
+	return l.begin(st.Size)
+}
+
+// old reports whether it was found out too long ago how much room is left.
+func (l *lingering) old(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Sub(l.asked) > lingerTime
+}
+
+func (l *lingering) note(free uint64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free, l.asked = free, now
+}
+
+// begin counts a file as lingering, if there is room for it.
+func (l *lingering) begin(size int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if uint64(l.bytes+size) > l.free/lingerShare { //nolint:gosec // sizes are not negative
 		return false
 	}
-	l.bytes += st.Size
+	l.bytes += size
 	return true
 }
 
@@ -113,8 +131,8 @@ type hold struct {
 	temp  string
 	timer *time.Timer
 
-	mu    sync.Mutex
-	named bool
+	mu    sync.Mutex // held while the file is given its name
+	named bool       // or may be: an answer can be lost
 	ended bool
 }
 
@@ -129,16 +147,21 @@ func (s *Store) holdLong(o *opened) *hold {
 	return h
 }
 
-// name gives the file its name. It may be late: then the file is closed, or going to be.
+// name gives the file its name, unless it is not sent any more.
 func (h *hold) name(file vfs.Linker) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.named = !h.ended && ownName(h.s.ofSession(file.LinkTo(h.s.session, h.temp))) == nil
+	if h.ended {
+		return
+	}
+	h.named = true
+	if err := ownName(h.s.ofSession(file.LinkTo(h.s.session, h.temp))); err != nil {
+		h.s.log.Debug("an object that is sent for long may be cut off if it is replaced", "error", err)
+	}
 }
 
-// end removes the name. The file is closed by then, or its client would only give it another
-// one.
-func (h *hold) end() {
+// stop comes before the file is closed: it is not in use any more then.
+func (h *hold) stop() {
 	if h == nil {
 		return
 	}
@@ -146,7 +169,12 @@ func (h *hold) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ended = true
-	if h.named {
-		h.s.nowOrLater("name of an object that was sent", func() error { return h.s.dropKept(h.temp) })
+}
+
+// drop comes after that, or the file's client would only give it another name: it has the
+// reaper remove the one that it has.
+func (h *hold) drop() {
+	if h != nil && h.named {
+		h.s.reaper.add("name of an object that was sent", func() error { return h.s.dropKept(h.temp) })
 	}
 }

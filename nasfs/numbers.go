@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -14,10 +15,12 @@ import (
 // is in use just then, which keeps the number that was made up. So once that is
 // noticed no phase begins, until the share was remounted when everything had been closed.
 type numbers struct {
-	mu     sync.Mutex
-	lost   time.Time // when it was noticed that they are made up; zero: they are the server's
-	seen   time.Time // when that was last so
-	losses uint64    // how often it was noticed
+	madeUp atomic.Bool   // lost is set
+	losses atomic.Uint64 // how often it was noticed
+
+	mu   sync.Mutex
+	lost time.Time // when it was noticed that they are made up; zero: they are the server's
+	seen time.Time // when that was last so
 }
 
 // closedLate is for how long a client of SMB may still use a file that was closed (closetimeo), and
@@ -34,7 +37,8 @@ func (n *numbers) note(said error, now time.Time) (changed bool, err error) {
 		n.seen = now
 		if changed = n.lost.IsZero(); changed {
 			n.lost = now
-			n.losses++
+			n.losses.Add(1)
+			n.madeUp.Store(true)
 		}
 		return changed, said
 	case said != nil || n.lost.IsZero():
@@ -43,18 +47,17 @@ func (n *numbers) note(said error, now time.Time) (changed bool, err error) {
 		return false, fmt.Errorf("%w; it was remounted while files were in use, and has to be unmounted", vfs.ErrNumbers)
 	}
 	n.lost = time.Time{}
+	n.madeUp.Store(false)
 	return true, nil
 }
 
 // state returns vfs.ErrNumbers from when it was noticed that inode numbers are made up until it
-// was that they are not, and how often that was so.
-func (n *numbers) state() (losses uint64, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.lost.IsZero() {
-		err = vfs.ErrNumbers
+// was that they are not. Every phase asks.
+func (n *numbers) state() error {
+	if n.madeUp.Load() {
+		return vfs.ErrNumbers
 	}
-	return n.losses, err
+	return nil
 }
 
 // numbersHold returns vfs.ErrNumbers unless inode numbers are the server's.
@@ -75,7 +78,7 @@ func (t *tree) numbersHold() error {
 // numbered returns vfs.ErrNumbers if the inode number of a staged file may be made up.
 func (s *Store) numbered(st *staged) error {
 	err := s.numbersHold()
-	if losses, _ := s.numbers.state(); err == nil && losses != st.losses {
+	if err == nil && s.numbers.losses.Load() != st.losses {
 		err = vfs.ErrNumbers
 	}
 	return err

@@ -36,7 +36,7 @@ func TestInodeNumbersAreBelievedAgainOnlyIfNothingWasInUseWhenTheShareWasRemount
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-		losses, begun := n.state()
+		losses, begun := n.losses.Load(), n.state()
 		if losses != c.losses || (begun == nil) != (c.want == nil || c.losses == 0) {
 			t.Errorf("%s: %d losses, and %v", name, losses, begun)
 		}

@@ -29,7 +29,7 @@ const (
 // Phases must not be nested: each could wait for the other's slot.
 func (s *Store) phase(ctx context.Context, l *limit, fn func() error, late func()) error {
 	s.lastUse.Store(s.ticks())
-	if _, err := s.numbers.state(); err != nil {
+	if err := s.numbers.state(); err != nil {
 		return errors.Join(errNotStarted, err)
 	}
 	if l.inline != nil {

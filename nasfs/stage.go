@@ -171,7 +171,7 @@ func (s *Store) extend(st *staged, chunk []byte) error {
 
 func (s *Store) create(st *staged) (err error) {
 	st.name = s.tempName("p")
-	st.losses, _ = s.numbers.state()
+	st.losses = s.numbers.losses.Load()
 	if st.file, err = s.session.Create(st.name, s.cfg.FileMode); err != nil || st.bucket == "" {
 		return s.ofSession(err)
 	}

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -40,6 +42,19 @@ func TestManyUploadsInBoundedMemory(t *testing.T) {
 	group.Wait()
 	if peak := peakMiB(t, s.cmd.Process.Pid); peak > limitMiB {
 		t.Errorf("the server held %d MiB, more than %d", peak, limitMiB)
+	}
+}
+
+// TestAServersThreadsMayWakeUpLate looks at the slack of its timers, which takes rights to see.
+func TestAServersThreadsMayWakeUpLate(t *testing.T) {
+	s := start(t)
+	slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", s.cmd.Process.Pid))
+	if errors.Is(err, fs.ErrPermission) {
+		t.Skip("not allowed to see that of another process")
+	}
+	must(t, err)
+	if got := strings.TrimSpace(string(slack)); got != "500000" {
+		t.Errorf("they have %s ns", got)
 	}
 }
 
