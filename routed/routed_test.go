@@ -202,6 +202,49 @@ func TestASlowUploadHoldsNoBucket(t *testing.T) {
 	}
 }
 
+// TestAPutThatWaitsForItsOwnerIsTheNextOnes has a bucket pass on while its new owner still waits
+// until it may touch it, as where gateways come back one after the other.
+func TestAPutThatWaitsForItsOwnerIsTheNextOnes(t *testing.T) {
+	for at, g := range []string{"the next owner", "the owner"} {
+		t.Run(g, func(t *testing.T) {
+			inWorld(t, 2, func(t *testing.T, w *world) {
+				w.move("bucket", 1)
+				put := make(chan error, 1)
+				go func() {
+					_, err := w.gateways[at].Put(t.Context(), ref("key"), object.PutInput{Body: body("content")})
+					put <- err
+				}()
+				time.Sleep(remembers / 2)
+				passed := time.Now()
+				w.move("bucket", 0)
+				must(t, <-put)
+				if waited := time.Since(passed); waited >= remembers*3/2 {
+					t.Errorf("answered %v after the bucket had passed on", waited)
+				}
+				holds(t, w.gateways[1], "key", "content")
+			})
+		})
+	}
+}
+
+// TestAPutWhoseOwnerHasReadNothingYetIsTheNextOnes has a bucket pass on just before the body is read.
+func TestAPutWhoseOwnerHasReadNothingYetIsTheNextOnes(t *testing.T) {
+	for at, g := range []string{"the owner", "another gateway"} {
+		t.Run(g, func(t *testing.T) {
+			inWorld(t, 2, func(t *testing.T, w *world) {
+				passOn := func() {
+					w.members[0].view.beforePut = nil
+					w.move("bucket", 1)
+					synctest.Wait()
+				}
+				w.members[0].view.beforePut = passOn
+				write(t, w.gateways[at], "key", "content")
+				holds(t, w.gateways[1], "key", "content")
+			})
+		})
+	}
+}
+
 func TestWhatIsOpenIsBrokenOffWhenTheBucketComesBack(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {
 		content := strings.Repeat("content ", 100_000)

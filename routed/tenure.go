@@ -72,9 +72,9 @@ func (ts *tenures) enter(ctx context.Context, bucket string) (*tenure, error) {
 		ts.leave(t)
 		return nil, errors.Join(remote.ErrAgain, context.Cause(ctx))
 	}
-	if t.ctx.Err() != nil {
+	if !ts.goesOn(t) {
 		ts.leave(t)
-		return nil, errors.Join(remote.ErrAgain, context.Cause(t.ctx))
+		return nil, errors.Join(remote.ErrAgain, errPassed, context.Cause(t.ctx))
 	}
 	return t, nil
 }
@@ -112,8 +112,18 @@ func (ts *tenures) comeBack(t *tenure) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t.users++
-	return !t.over && t.ctx.Err() == nil
+	return t.goesOn()
 }
+
+// goesOn reports whether something may be begun in a tenure.
+func (ts *tenures) goesOn(t *tenure) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return t.goesOn()
+}
+
+// goesOn is that of tenures for who holds their mutex.
+func (t *tenure) goesOn() bool { return !t.over && t.ctx.Err() == nil }
 
 // settleUp gives the lease of a tenure back that is over. The caller holds mu.
 func (ts *tenures) settleUp(t *tenure) {
@@ -131,7 +141,8 @@ func (ts *tenures) settleUp(t *tenure) {
 	}
 }
 
-// retire lets no more calls into a tenure, and ends those that take long.
+// retire lets no more calls into a tenure, those that wait for it to begin included, and ends
+// those that take long.
 func (ts *tenures) retire(t *tenure) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -142,7 +153,12 @@ func (ts *tenures) retire(t *tenure) {
 	if ts.current[t.bucket] == t {
 		delete(ts.current, t.bucket)
 	}
-	time.AfterFunc(drainTime, func() { t.end(errPassed) })
+	select {
+	case <-t.begun:
+		time.AfterFunc(drainTime, func() { t.end(errPassed) })
+	default:
+		t.end(errPassed) // nobody has touched anything yet, and the next owner is waited for
+	}
 	ts.settleUp(t)
 }
 

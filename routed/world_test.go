@@ -260,6 +260,7 @@ type view struct {
 	object.Store
 	member    *member
 	remembers time.Duration
+	beforePut func() // nil: nothing
 	mu        sync.Mutex
 	seen      map[string]memory
 }
@@ -367,6 +368,9 @@ func (v *view) DeleteBucket(ctx context.Context, name string) error {
 }
 
 func (v *view) Put(ctx context.Context, ref object.Ref, in object.PutInput) (info object.Info, err error) {
+	if v.beforePut != nil {
+		v.beforePut()
+	}
 	in.Check = v.check(ctx, ref, in.Check)
 	err = v.changes(func() (err error) {
 		info, err = v.Store.Put(ctx, ref, in)
