@@ -198,7 +198,8 @@ func (s *Server) prepareAdmin(r *request) error {
 func unknownCall(call string) error {
 	system, _, _ := strings.Cut(call, "/")
 	why, known := map[string]string{
-		"update": noUpdate, "site-replication": noSites, "rebalance": selfBalanced, "tier": noTiers, "tier-stats": noTiers,
+		"update": noUpdate, "site-replication": noReplication, "set-remote-target": noReplication, "list-remote-targets": noReplication,
+		"remove-remote-target": noReplication, "replication": noReplication, "rebalance": selfBalanced, "tier": noTiers, "tier-stats": noTiers,
 		"start-job": noJobs, "list-jobs": noJobs, "status-job": noJobs, "describe-job": noJobs, "cancel-job": noJobs,
 		"speedtest": noSpeedTest, "healthinfo": noDiagnosis, "obdinfo": noDiagnosis, "profile": noDiagnosis, "inspect-data": noDiagnosis,
 	}[system]

@@ -169,6 +169,8 @@ func TestAdminErrorsHaveTheCodesThatToolsKnow(t *testing.T) {
 		{"POST", "info", "", "", "XMinioAdminVersionMismatch", 426},
 		{"POST", "update", "", "", "NotImplemented", 501},
 		{"GET", "site-replication/info", "", "", "NotImplemented", 501},
+		{"PUT", "set-remote-target", "bucket=b", "", "NotImplemented", 501},
+		{"POST", "replication/diff", "bucket=b", "", "NotImplemented", 501},
 		{"POST", "speedtest/net", "", "", "NotImplemented", 501},
 		{"GET", "metrics", "", "", "NotImplemented", 501},
 		{"GET", "rebalance/status", "", "", "NotImplemented", 501},

@@ -61,7 +61,7 @@ const (
 	locksEnd       = "No lock can be broken: those of a gateway that is gone end by themselves. \"shoal admin locks\" shows them."
 	noSubnet       = "\"mc support\" asks for a registration with MinIO's SUBNET, and Shoal is registered with nobody. After \"mc admin config set ALIAS subnet api_key=none license=none\" it goes on without; \"shoal status\", \"shoal doctor\" and \"shoal bench\" need nothing."
 	noUpdate       = "Each gateway is updated where it was installed: replace the program or the image, and start it again."
-	noSites        = "Shoal does not replicate to other sites: all gateways serve what they share."
+	noReplication  = "Shoal does not replicate to other sites or buckets: all gateways serve what they share. \"mc mirror --watch\" keeps a copy elsewhere."
 	noTiers        = "Objects stay where they are: there are no tiers."
 	noJobs         = "There are no batch jobs."
 	noSpeedTest    = "\"shoal doctor --pair\" measures what gateways have between them, and \"mc support perf object\", \"drive\" and \"client\" the rest; \"shoal bench\" measures an endpoint, as its clients have it."

@@ -353,8 +353,31 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(code, call{method: "PUT", path: "/new-bucket", header: map[string]string{header[0]: header[1]}})
 		f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
 	}
-	for _, sub := range []string{"replication", "abac", "metadataInventoryTable", "metadataJournalTable"} {
+	for _, sub := range []string{"replication", "abac", "metadataInventoryTable", "metadataJournalTable", "replication-reset"} {
 		f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: sub, body: "<x/>"})
+	}
+}
+
+func TestWhatAsksForAnOperationOfMinIOsIsNotTakenForThePlainOne(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "hello")
+	for _, tt := range []call{
+		{method: "PUT", path: "/new-bucket", query: "replication-reset=&arn=x"},
+		{method: "GET", path: "/bucket", query: "replication-metrics=2"},
+		{method: "GET", path: "/bucket", query: "replication-reset-status="},
+		{method: "GET", path: "/bucket", query: "replication-check="},
+		{method: "GET", path: "/bucket/k", query: "lambdaArn=x"},
+	} {
+		f.refused("NotImplemented", tt)
+	}
+	f.refused("NoSuchBucket", call{method: "GET", path: "/new-bucket"})
+}
+
+func TestAnOperationThatIsNotImplementedIsNamed(t *testing.T) {
+	f := withBucket(t)
+	answer := f.do(call{method: "POST", path: "/bucket/k", query: "restore=", body: "<RestoreRequest/>"})
+	if want := "<Message>The operation POST ?restore is not implemented.</Message>"; answer.status != 501 || !strings.Contains(answer.body, want) {
+		t.Errorf("%d %s", answer.status, answer.body)
 	}
 }
 

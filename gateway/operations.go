@@ -138,16 +138,16 @@ func operations() []*operation {
 	}
 }
 
-// subresources are the parameters by which S3 knows further operations. A
+// subresources are the parameters by which S3, and MinIO, know further operations. A
 // request that has one and fits no row is for something Shoal does not do, and
 // must not be taken for the plain operation of its method.
 func subresources() []string {
 	return []string{
 		"abac", "accelerate", "acl", "analytics", "append", "attributes", "cors", "delete", "encryption", "events",
-		"intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
+		"intelligent-tiering", "inventory", "lambdaArn", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
 		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
-		"publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select",
-		"session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
+		"publicAccessBlock", "renameObject", "replication", "replication-check", "replication-metrics", "replication-reset",
+		"replication-reset-status", "requestPayment", "restore", "retention", "select", "session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
 		FilesQuery, LimitsQuery,
 	}
 }
@@ -196,7 +196,7 @@ func (t *table) find(r *request) (*operation, error) {
 		}
 	}
 	if sub != "" {
-		return nil, errNotImplemented.detailed("Method", r.method).detailed("ResourceType", sub)
+		return nil, errNotImplemented.with("The operation "+r.method+" ?"+sub+" is not implemented.").detailed("Method", r.method).detailed("ResourceType", sub)
 	}
 	return nil, errMethodNotAllowed.detailed("Method", r.method)
 }

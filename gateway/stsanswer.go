@@ -97,7 +97,7 @@ func arnOf(who iam.Identity) string {
 // The codes of the security token service
 // (https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html).
 var (
-	errSTSInvalidAction = &s3Error{code: "InvalidAction", status: 400, message: "The action is none that this endpoint knows."}
+	errSTSInvalidAction = &s3Error{code: "InvalidAction", status: 400, message: "This endpoint does not know the action."}
 	errSTSInvalid       = &s3Error{code: "InvalidParameterValue", status: 400, message: "An invalid or out-of-range value was supplied for the input parameter."}
 	errSTSNotSigned     = &s3Error{code: "MissingAuthenticationToken", status: 403, message: "The request must contain a valid access key ID and signature."}
 	errSTSNoPolicy      = &s3Error{code: "AccessDenied", status: 403, message: "The identity provider names no policy that there is."}

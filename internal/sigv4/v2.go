@@ -128,9 +128,9 @@ func isSubresourceV2(name string) bool {
 		"notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "restore", "select", "select-type",
 		"storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website":
 		return true
-	case "abac", "append", "attributes", "encryption", "events", "intelligent-tiering", "legal-hold", "metadataConfiguration",
-		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "retention", "session", "x-shoal-files",
-		"x-shoal-limits":
+	case "abac", "append", "attributes", "encryption", "events", "intelligent-tiering", "lambdaArn", "legal-hold", "metadataConfiguration",
+		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "ownershipControls", "policyStatus", "publicAccessBlock", "renameObject", "replication-check",
+		"replication-metrics", "replication-reset", "replication-reset-status", "retention", "session", "x-shoal-files", "x-shoal-limits":
 		return true
 	}
 	return strings.HasPrefix(name, "response-")
