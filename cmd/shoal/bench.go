@@ -31,9 +31,9 @@ func newBenchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench [flags] [URL]",
 		Short: "Measure an S3 endpoint",
-		Long: `Measure the S3 endpoint at URL (default http://127.0.0.1:9000): operations and bytes
-a second, latencies, and for a server on this host the CPU time and memory that
-the operations cost it.
+		Long: `Measure the S3 endpoint at URL (default: SHOAL_URL, or else http://127.0.0.1:9000):
+operations and bytes a second, latencies, and for a server on this host the CPU time
+and memory that the operations cost it.
 
 Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or else from
 SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD, or else from what "shoal server" made
@@ -61,18 +61,18 @@ here. The run removes what it has made, and nothing else.`,
 }
 
 func (f *benchFlags) run(cmd *cobra.Command, args []string) error {
-	f.cfg.Endpoint = "http://127.0.0.1:9000"
-	if len(args) == 1 {
-		f.cfg.Endpoint = args[0]
-	}
+	env := readEnvironment(os.Environ())
 	var err error
+	if f.cfg.Endpoint, err = serverURL(args, defaultURL(env)); err != nil {
+		return err
+	}
 	if f.cfg.Size, err = parseSize(f.size); err != nil {
 		return err
 	}
 	for _, op := range f.ops {
 		f.cfg.Ops = append(f.cfg.Ops, bench.Op(op))
 	}
-	if f.cfg.AccessKey, f.cfg.SecretKey, err = clientCredentials(readEnvironment(os.Environ())); err != nil {
+	if f.cfg.AccessKey, f.cfg.SecretKey, err = clientCredentials(env); err != nil {
 		return err
 	}
 	if pid := localServer(f.cfg.Endpoint); len(f.cfg.ServerPIDs) == 0 && pid != 0 {
@@ -118,27 +118,6 @@ func showProgress(w io.Writer) func(bench.Progress) {
 			_, _ = fmt.Fprintln(w, line)
 		}
 	}
-}
-
-// clientCredentials returns the credentials to sign with.
-func clientCredentials(env *environment) (accessKey, secretKey string, err error) {
-	if id, secret := env.values["AWS_ACCESS_KEY_ID"], env.values["AWS_SECRET_ACCESS_KEY"]; id != "" && secret != "" {
-		return id, secret, nil
-	}
-	creds, err := env.credentials()
-	if err != nil {
-		return "", "", err
-	}
-	if creds.user == "" {
-		state, err := openState("")
-		if err != nil {
-			return "", "", err
-		}
-		if creds, err = state.ownCredentials(); err != nil {
-			return "", "", err
-		}
-	}
-	return creds.user, creds.password, nil
 }
 
 // parseSize parses bytes with a unit of 1024s.

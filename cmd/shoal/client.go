@@ -32,13 +32,45 @@ func (f *clientFlags) declare(fl *pflag.FlagSet) {
 	fl.StringVar(&f.region, "region", "us-east-1", "region to sign for")
 }
 
+// serverURL returns the URL of the server that arguments name, or else another.
+func serverURL(args []string, other string) (string, error) {
+	address := strings.TrimRight(append(args, other)[0], "/")
+	if at, err := url.Parse(address); err != nil || !isWeb(at) {
+		return "", usage(printable(address)+" is not the URL of a server", "take one such as http://nas:9000")
+	}
+	return address, nil
+}
+
+// isWeb reports whether a URL is one of HTTP or HTTPS.
+func isWeb(at *url.URL) bool { return at.Host != "" && (at.Scheme == "http" || at.Scheme == "https") }
+
+// clientCredentials returns the credentials to sign with.
+func clientCredentials(env *environment) (accessKey, secretKey string, err error) {
+	if id, secret := env.values["AWS_ACCESS_KEY_ID"], env.values["AWS_SECRET_ACCESS_KEY"]; id != "" && secret != "" {
+		return id, secret, nil
+	}
+	creds, err := env.credentials()
+	if err != nil {
+		return "", "", err
+	}
+	if dir, unknown := stateDirectory(env.values["SHOAL_STATE_DIR"]); creds.user == "" && unknown == nil {
+		if creds, err = (&state{dir: dir}).keptCredentials(); err != nil {
+			return "", "", err
+		}
+	}
+	if creds.user == "" {
+		return "", "", usage("no credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE)")
+	}
+	return creds.user, creds.password, nil
+}
+
 // bucketURL parses the URL of a bucket.
 func bucketURL(address string) (*url.URL, error) {
 	at, err := url.Parse(address)
 	if err == nil {
 		at.Path = strings.Trim(at.Path, "/")
 	}
-	if err != nil || at.Host == "" || at.Path == "" || strings.Contains(at.Path, "/") {
+	if err != nil || !isWeb(at) || at.Path == "" || strings.Contains(at.Path, "/") {
 		return nil, usage(address+" is not the URL of a bucket", "take one such as http://nas:9000/bucket")
 	}
 	at.Path = "/" + at.Path

@@ -26,10 +26,11 @@ the answer is worth no more than the address.`,
 		Example: "  shoal health\n  shoal health --live https://127.0.0.1:9000",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			url, path := "http://127.0.0.1:9000", "/minio/health/ready"
-			if len(args) == 1 {
-				url = strings.TrimRight(args[0], "/")
+			url, err := serverURL(args, localURL)
+			if err != nil {
+				return err
 			}
+			path := "/minio/health/ready"
 			if live {
 				path = "/minio/health/live"
 			}

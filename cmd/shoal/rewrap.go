@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,9 +26,9 @@ func newRewrapCommand() *cobra.Command {
 		Use:   "rewrap [flags] [URL]",
 		Short: "Wrap the keys of encrypted objects under the master key as it is now",
 		Long: `Have the keys of all objects that are encrypted under a master key wrapped anew, by
-the gateway at URL (default http://127.0.0.1:9000): those of SSE-S3 under the
-default key, those of SSE-KMS under the newest version of theirs. The contents are
-neither read nor written. Afterwards an older master key can be taken away.
+the gateway at URL (default: SHOAL_URL, or else http://127.0.0.1:9000): those of SSE-S3
+under the default key, those of SSE-KMS under the newest version of theirs. The contents
+are neither read nor written. Afterwards an older master key can be taken away.
 
 Credentials are looked for as "shoal bench" does. It can be ended and begun again
 at any time. The exit code is 3 if there were objects that could not be done.`,
@@ -46,16 +45,17 @@ at any time. The exit code is 3 if there were objects that could not be done.`,
 }
 
 func (f *rewrapFlags) run(cmd *cobra.Command, args []string) error {
-	endpoint := "http://127.0.0.1:9000"
-	if len(args) == 1 {
-		endpoint = strings.TrimRight(args[0], "/")
+	env := readEnvironment(os.Environ())
+	address, err := serverURL(args, defaultURL(env))
+	if err != nil {
+		return err
 	}
-	accessKey, secretKey, err := clientCredentials(readEnvironment(os.Environ()))
+	accessKey, secretKey, err := clientCredentials(env)
 	if err != nil {
 		return err
 	}
 	result, err := rewrap.Run(cmd.Context(), rewrap.Config{
-		Endpoint: endpoint, Buckets: f.buckets, Concurrency: f.concurrency,
+		Endpoint: address, Buckets: f.buckets, Concurrency: f.concurrency,
 		Credentials: sigv4.Credentials{AccessKey: accessKey, Secret: secretKey, Region: f.region},
 		HTTP: &http.Client{Transport: &http.Transport{
 			MaxIdleConnsPerHost: f.concurrency,
@@ -66,7 +66,7 @@ func (f *rewrapFlags) run(cmd *cobra.Command, args []string) error {
 		},
 	})
 	if err != nil {
-		return failed("rewrap at "+endpoint, err, "shoal rewrap --help tells which server and credentials it takes")
+		return failed("rewrap at "+address, err, "shoal rewrap --help tells which server and credentials it takes")
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d keys wrapped anew, %d objects without a master key, %d deleted meanwhile, %d failed\n",
 		result.Done, result.Skipped, result.Gone, result.Failed)

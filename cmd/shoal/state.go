@@ -21,16 +21,26 @@ type state struct {
 	dir string
 }
 
-func openState(dir string) (*state, error) {
+// stateDirectory returns the path of the state directory, that which is named or else the
+// default.
+func stateDirectory(dir string) (string, error) {
 	if dir == "" {
 		dir = os.Getenv("STATE_DIRECTORY") // systemd.exec(5)
 	}
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, failed("cannot find a state directory", err, "name one with --state-dir")
-		}
-		dir = filepath.Join(home, ".local", "state", "shoal")
+	if dir != "" {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", failed("cannot find a state directory", err, "name one with --state-dir")
+	}
+	return filepath.Join(home, ".local", "state", "shoal"), nil
+}
+
+func openState(dir string) (*state, error) {
+	dir, err := stateDirectory(dir)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, failed("cannot make the state directory", err, "name another with --state-dir")
@@ -53,10 +63,19 @@ const ownCredentialsFile = "root.env"
 // ownCredentials returns the credentials that were made at the first start
 // without any; it makes them if this is the first.
 func (s *state) ownCredentials() (credentials, error) {
+	creds, err := s.keptCredentials()
+	if err == nil && creds.user == "" {
+		return s.makeCredentials()
+	}
+	return creds, err
+}
+
+// keptCredentials returns those credentials, zero if none have been made.
+func (s *state) keptCredentials() (credentials, error) {
 	path := filepath.Join(s.dir, ownCredentialsFile)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.makeCredentials()
+		return credentials{}, nil
 	}
 	if err != nil {
 		return credentials{}, failed("cannot read "+path, err, readRemedy(err))

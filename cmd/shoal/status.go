@@ -53,7 +53,10 @@ const maxStatus = 4 << 20
 
 func (f *statusFlags) run(cmd *cobra.Command, args []string) error {
 	env := readEnvironment(os.Environ())
-	url := strings.TrimRight(append(args, defaultURL(env))[0], "/")
+	url, err := serverURL(args, defaultURL(env))
+	if err != nil {
+		return err
+	}
 	accessKey, secretKey, err := clientCredentials(env)
 	if err != nil {
 		return err

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestAClientWithoutCredentialsSaysSoAndMakesNone(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("STATE_DIRECTORY", "")
+	_, _, err := clientCredentials(readEnvironment(nil))
+	if err == nil || code(t, err) != exitUsage {
+		t.Errorf("without credentials: %v", err)
+	}
+	if entries, err := os.ReadDir(home); err != nil || len(entries) > 0 {
+		t.Errorf("%v were made, %v", entries, err)
+	}
+}
+
+func TestAClientUsesWhatAServerOfItsHostHasMade(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("STATE_DIRECTORY", "")
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	for _, tt := range []struct {
+		dir string // of the server
+		env []string
+	}{
+		{"", nil},
+		{elsewhere, []string{"SHOAL_STATE_DIR=" + elsewhere}},
+	} {
+		state, err := openState(tt.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := state.ownCredentials()
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, password, err := clientCredentials(readEnvironment(tt.env))
+		if err != nil || user != made.user || password != made.password {
+			t.Errorf("%s: %s, %v", tt.dir, user, err)
+		}
+	}
+}
+
+func TestWhatIsNoURLOfAServerIsRefused(t *testing.T) {
+	c := openConsole(t, nil)
+	for _, name := range []string{"status", "health", "bench", "rewrap"} {
+		for _, url := range []string{"nas:9000", "nas", "ftp://nas:9000", "http://"} {
+			if _, said, code := c.runRoot("", name, url); code != exitUsage {
+				t.Errorf("%s %s: exit %d, %s", name, url, code, said)
+			}
+		}
+	}
+}
+
+func TestBenchAndRewrapAskTheGatewayOfTheVariable(t *testing.T) {
+	c := openConsole(t, nil)
+	if out, said, code := c.runRoot("", "rewrap"); code != exitOK {
+		t.Errorf("rewrap: exit %d, %s%s", code, out, said)
+	}
+	if out, said, code := c.runRoot("", "bench", "--op", "put", "--count", "1", "--concurrency", "1", "--objects", "1"); code != exitOK {
+		t.Errorf("bench: exit %d, %s%s", code, out, said)
+	}
+}
