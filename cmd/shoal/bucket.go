@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -46,9 +46,9 @@ func (f *fileFlags) files() (files object.Files, err error) {
 			continue
 		}
 		*mode.to = new(object.Permissions)
-		err = errors.Join(err, (*mode.to).UnmarshalText([]byte(mode.text)))
+		err = cmp.Or(err, (*mode.to).UnmarshalText([]byte(mode.text)))
 	}
-	if err = errors.Join(err, files.Validate()); err != nil {
+	if err = cmp.Or(err, files.Validate()); err != nil {
 		return files, usage(err.Error(), "give permissions as chmod takes them: --file-mode 0664 --dir-mode 2775")
 	}
 	return files, nil

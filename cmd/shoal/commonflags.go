@@ -102,6 +102,9 @@ func (c *common) openAuthorities(f *serverFlags, _ *environment, _ config.Settin
 }
 
 func (c *common) openTuning(f *serverFlags, _ *environment, _ config.Settings) (use func(), err error) {
+	if err := validateOrigins(f.corsOrigins); err != nil {
+		return nil, err
+	}
 	return func() {
 		c.tuning = gateway.Tuning{MaxRequests: f.maxRequests, CORSOrigins: domains(f.corsOrigins)}
 		if c.server != nil {

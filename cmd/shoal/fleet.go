@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"sync"
@@ -142,6 +143,9 @@ func (f *serverFlags) openReads(path string, fl *fleet) (vfs.Dir, error) {
 		return nil, usage("--read-mount is not for mounts whose gateways route, as those of "+path+" do", "leave it out")
 	}
 	reads, err := vfs.OpenShared(f.readMount, vfs.Sharing{Mode: vfs.Direct, ByTime: fl.byTime, Beside: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unsafe("--read-mount "+f.readMount+" does not exist", "mount the export of "+path+" there a second time, with the option nosharecache")
+	}
 	if err != nil {
 		return nil, openFailure(f.readMount, err)
 	}

@@ -21,7 +21,7 @@ func parseRates(flag, text string) (r limits.Rates, err error) {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		to := map[string]*int64{"requests": &r.Requests, "up": &r.Up, "down": &r.Down}[name]
 		if to == nil {
-			return r, usage("--"+flag+" "+text+" names no rate but requests, up and down", remedy)
+			return r, usage("--"+flag+" "+text+": there is no rate "+name, remedy)
 		}
 		if *to, err = parseRate(strings.TrimSpace(value), name != "requests"); err != nil {
 			return r, usage("--"+flag+" "+text+": "+value+" is not a rate", remedy)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,6 +204,11 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if what.path != "" {
+		if err := env.withoutDrives(cmd.Flags()); err != nil {
+			return err
+		}
+	}
 	state, err := openState(f.stateDir)
 	if err != nil {
 		return err
@@ -244,7 +250,6 @@ var errRestart = &failure{code: exitRestart, what: "ended to be started again, a
 
 // validate refuses values that their types allow.
 func (f *serverFlags) validate() error {
-	_, _, err := net.SplitHostPort(f.address)
 	_, known := mountModes()[f.mountMode]
 	switch {
 	case !known:
@@ -255,14 +260,14 @@ func (f *serverFlags) validate() error {
 		return usage("--mount-stale cannot be negative", "take one such as 3s")
 	case f.readMount != "" && f.singleGateway:
 		return usage("--read-mount is for gateways of a fleet", "leave out --single-gateway")
-	case f.address != "" && err != nil:
-		return usage("--address "+f.address+" is not host:port", "take one such as :9000 or 127.0.0.1:9000")
 	case f.metricsAuth != "jwt" && f.metricsAuth != "public":
 		return usage("--metrics-auth "+f.metricsAuth+" is neither jwt nor public", "take jwt")
 	case f.maxRequests < 1:
 		return usage(fmt.Sprintf("--max-requests %d is less than 1", f.maxRequests), "take 1024, or what the storage bears")
 	case f.region == "":
 		return usage("--region is empty", "take us-east-1, which clients sign for by default")
+	case f.lifecycleInterval < 0:
+		return usage("--lifecycle-interval cannot be negative", "take one such as 1h, or 0 for once a day")
 	case f.foreignInterval < 0:
 		return usage("--foreign-interval cannot be negative", "take one such as 5m, or 0 for none")
 	case f.clientCerts != "on" && f.clientCerts != "off" && f.clientCerts != "":
@@ -272,7 +277,7 @@ func (f *serverFlags) validate() error {
 	case f.drain < 0 || f.shutdownDelay < 0:
 		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
 	}
-	return errors.Join(f.kms.validate(), f.ldap.validate())
+	return cmp.Or(f.validateReach(), f.kms.validate(), f.ldap.validate())
 }
 
 // warn tells which variables of MinIO count, and what was given and does not.

@@ -140,6 +140,24 @@ func manualOf(name string) string {
 	return "shoal server --help"
 }
 
+// withoutDrives refuses flags that are about drives, where there are none: who sets them takes
+// what is stored for safer than it is. MinIO's variables have no effect, and are named as such.
+func (e *environment) withoutDrives(flags *pflag.FlagSet) error {
+	for _, name := range []string{"parity", "set-size", "reduced-parity"} {
+		if f := flags.Lookup(name); f.Value.String() == f.DefValue {
+			continue
+		}
+		theirs := slices.DeleteFunc(slices.Clone(minioNames()[name]), func(of string) bool { return !e.used[of] })
+		if len(theirs) == 0 {
+			return usage("--"+name+" is for several drives, and one directory is served", "leave it out, or name the drives: shoal server /mnt/d{1...4}")
+		}
+		for _, of := range theirs {
+			e.used[of] = false
+		}
+	}
+	return nil
+}
+
 // clusterSecret is what the gateways of a tree may be given to know each other by.
 const clusterSecret = "SHOAL_CLUSTER_SECRET"
 

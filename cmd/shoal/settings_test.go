@@ -47,6 +47,32 @@ func TestAFlagGoesBeforeItsVariableAndThatBeforeMinIOs(t *testing.T) {
 	}
 }
 
+func TestWhatIsAboutDrivesIsRefusedForADirectory(t *testing.T) {
+	for _, tt := range []struct {
+		args, env []string
+		refused   bool
+		ignored   string
+	}{
+		{},
+		{args: []string{"--parity", "EC:2"}, refused: true},
+		{args: []string{"--set-size", "4"}, refused: true},
+		{env: []string{"SHOAL_REDUCED_PARITY=EC:1"}, refused: true},
+		{env: []string{"SHOAL_PARITY=EC:1", "MINIO_STORAGE_CLASS_STANDARD=EC:2"}, refused: true},
+		{env: []string{"MINIO_STORAGE_CLASS_STANDARD=EC:2"}, ignored: "MINIO_STORAGE_CLASS_STANDARD"},
+	} {
+		flags, env := serverCommand(t, tt.args...).Flags(), readEnvironment(tt.env)
+		if err := env.apply(flags); err != nil {
+			t.Fatal(err)
+		}
+		if err := env.withoutDrives(flags); (err != nil) != tt.refused {
+			t.Errorf("%v %v: %v", tt.args, tt.env, err)
+		}
+		if got := strings.Join(env.ignored(), " "); !tt.refused && got != tt.ignored {
+			t.Errorf("%v %v: ignored are %q", tt.args, tt.env, got)
+		}
+	}
+}
+
 func TestASecretComesFromItsVariableOrFile(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {

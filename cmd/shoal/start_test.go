@@ -131,6 +131,7 @@ func TestPathsAreWrittenOut(t *testing.T) {
 
 func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
 	good := serverFlags{address: ":9000", metricsAuth: "jwt", maxRequests: 1, region: "r", mountMode: "auto"}
+	good.serverURL, good.domain, good.corsOrigins = "https://s3.example.com", "s3.example.com,my_stack.", "https://a.example.com,*.b.example.com,null,*"
 	if err := good.validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +143,12 @@ func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
 		"another mount mode":      func(f *serverFlags) { f.mountMode = "shared" },
 		"a negative staleness":    func(f *serverFlags) { f.mountStale = -time.Second },
 		"a negative drain":        func(f *serverFlags) { f.drain = -time.Second },
+		"negative rounds":         func(f *serverFlags) { f.lifecycleInterval = -time.Second },
+		"another port's address":  func(f *serverFlags) { f.clusterAddress = "nas" },
+		"no URL":                  func(f *serverFlags) { f.serverURL = "s3.example.com" },
+		"a URL for a domain":      func(f *serverFlags) { f.domain = "s3.example.com,http://s3.example.com" },
+		"a port of a domain":      func(f *serverFlags) { f.websiteDomain = "web.example.com:9000" },
+		"a host for an origin":    func(f *serverFlags) { f.corsOrigins = "https://a.example.com,b.example.com" },
 	} {
 		f := good
 		change(&f)
