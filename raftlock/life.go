@@ -41,7 +41,7 @@ type life struct {
 	group      sync.WaitGroup
 	keeps      chan keep     // what the leader's loop is told
 	busy       chan struct{} // one token: the Member waits for something
-	alarm      chan struct{} // one token: a process has gone
+	alarm      chan struct{} // one token: a process has gone, or hung up
 	calls      *calls
 	asked      atomic.Uint32 // acquaintances
 
@@ -112,8 +112,8 @@ func (l *life) follow() {
 }
 
 // guardPace is how often a node that is not known to be alive looks whether its
-// generation is; one that is known to be looks at itself when it has cause to,
-// and now and then.
+// generation is; one that is known to be looks when it has cause to, and at itself
+// now and then.
 const (
 	guardPace = 250 * time.Millisecond
 	guardRest = time.Second
@@ -125,14 +125,14 @@ func (l *life) guard() {
 	candidate, pace := l.node.newCandidate(), guardPace
 	var outside outsider
 	for l.ctx.Err() == nil {
-		waitFor(l.alarm, l.ctx.Done(), pace)
+		alarmed := l.awaitAlarm(pace)
 		l.mu.Lock()
 		alive := l.member != nil && l.member.Lease().Valid(l.now())
 		l.mu.Unlock()
 		leads := l.consensus.raft.State() == raft.Leader
 		// Who caches reads without the storage: it is not fenced until its time is up.
 		lost := !leads && l.quorumLost() && !l.othersCache()
-		if alive && !lost {
+		if alive && !lost && !alarmed {
 			candidate, pace, outside = l.node.newCandidate(), guardRest, outsider{}
 			continue
 		}
@@ -153,6 +153,19 @@ func (l *life) guard() {
 			l.end(errRemoved)
 		}
 	}
+}
+
+// awaitAlarm waits at most for a time, and reports whether there was cause to look before it was over.
+func (l *life) awaitAlarm(most time.Duration) bool {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-l.alarm:
+		return true
+	case <-t.C:
+	case <-l.ctx.Done():
+	}
+	return false
 }
 
 // hears reports whether Raft knows a leader.

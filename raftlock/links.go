@@ -134,7 +134,8 @@ func (k *link) run() {
 			k.note(false)
 			begun := time.Now()
 			err = k.serve(c)
-			_ = c.Close()                       // what was to be said on it has been, or is said again
+			_ = c.Close() // what was to be said on it has been, or is said again
+			signal(k.life.alarm)
 			if time.Since(begun) > redialMost { // a peer between two lives hangs up at once
 				wait = redialFirst
 			}

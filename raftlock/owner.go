@@ -124,7 +124,7 @@ func (e *event) happen() {
 
 // Prove returns nil if a session of this node had not been fenced at some time
 // between call and return, which the storage says. It returns ErrLost if it has
-// been; after any other error that is not known.
+// been, and the node goes on in another one; after any other error that is not known.
 func (n *Node) Prove(ctx context.Context, s lock.Session) error {
 	own, ok := s.(*session)
 	if !ok {
@@ -132,6 +132,7 @@ func (n *Node) Prove(ctx context.Context, s lock.Session) error {
 	}
 	err := n.cfg.Arbiter.Prove(ctx, own.life.generation, own.dir)
 	if isOver(err) {
+		own.life.lose(own) // the leader may not have told yet, or may be gone
 		return errors.Join(lock.ErrLost, err)
 	}
 	if err != nil {

@@ -277,6 +277,46 @@ func (w *world) removeAsItOpens(t *testing.T, leader *life, p *process, hears bo
 	p.net.Handle(raftProtocol, p.node.answerRaft)
 }
 
+// TestWhatIsClaimedOverIsNoticedByAllAtOnce has somebody claim the next generation while all are
+// well, as who is cut off does when the storage shows him renewals too late: nobody says that it
+// is ready whose session has been fenced by that.
+func TestWhatIsClaimedOverIsNoticedByAllAtOnce(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, _ := w.leader(t)
+		generation := leader.node.currentLife().generation
+		if err := leader.mount.Claim(t.Context(), generation+1, "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the leader cannot renew its generation", renewEvery, func() bool { return leader.node.Ready() != nil })
+		eventually(t, "nobody is ready in a generation that is over", 100*time.Millisecond, func() bool {
+			ready := false
+			for _, p := range w.running {
+				ready = ready || p.node.Ready() == nil
+			}
+			return !ready
+		})
+		w.whole(t)
+	})
+}
+
+func TestWhoIsToldByTheStorageThatItsSessionIsFencedIsNotReadyInIt(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		p := others[0]
+		s := p.node.Session().(*session) //nolint:forcetypeassert // the node's own
+		if err := p.mount.Fence(t.Context(), s.life.generation, s.dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.node.Prove(t.Context(), s); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("proved by %v", err)
+		}
+		if p.node.Ready() == nil {
+			t.Error("it is ready in a session that is over")
+		}
+		eventually(t, "it has another session", time.Second, func() bool { return p.node.Ready() == nil })
+	})
+}
+
 func TestALinkThatIsCutOneWayCostsNoElections(t *testing.T) {
 	for _, outwards := range []bool{true, false} {
 		t.Run(fmt.Sprintf("from the leader %v", outwards), func(t *testing.T) {
