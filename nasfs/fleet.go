@@ -232,6 +232,16 @@ func (f *Fleet) sweepAll(ctx context.Context) {
 	}
 }
 
+// Ready returns nil while changes need not wait for a session.
+func (f *Fleet) Ready() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if isOver(f.current.locker.Session()) {
+		return object.E("look for a session", f.cfg.Path, object.Unavailable, errNoSession)
+	}
+	return nil
+}
+
 // read returns the Store of the last session, which may have ended.
 func (f *Fleet) read() *tenure {
 	f.mu.Lock()

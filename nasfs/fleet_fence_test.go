@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -268,6 +269,34 @@ func TestWithoutASessionReadsGoOnAndChangesWait(t *testing.T) {
 		if got, _, err := read(t.Context(), w.gateways[1], "k"); err != nil || got != "next" {
 			t.Errorf("read %q, %v", got, err)
 		}
+	})
+}
+
+// TestAGatewayIsReadyOnlyInASessionThatItCanUse has the file system refuse the directory of the
+// next session for a while.
+func TestAGatewayIsReadyOnlyInASessionThatItCanUse(t *testing.T) {
+	onEachKind(t, func(t *testing.T, w *world) {
+		g, m := w.gateways[0], w.members[0]
+		must(t, g.Ready())
+		m.lose()
+		is(t, "without a session", g.Ready(), object.Unavailable)
+		refused := make(chan struct{}, 1)
+		remove := w.faults[0].Inject(func(c vfs.OpCall) error {
+			if c.Op != vfs.OpOpenDir || !strings.HasSuffix(c.Path, m.current().dir) {
+				return nil
+			}
+			select {
+			case refused <- struct{}{}:
+			default:
+			}
+			return syscall.EIO
+		})
+		m.begin()
+		<-refused
+		is(t, "in a session that it has no directory of", g.Ready(), object.Unavailable)
+		remove()
+		must(t, putIn(t.Context(), g, "k", "text", nil))
+		must(t, g.Ready())
 	})
 }
 

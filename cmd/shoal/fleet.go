@@ -260,12 +260,23 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	if err := cfg.Metrics.Registry.Register(fleetCollector{fl.node}); err != nil {
 		return failed("cannot measure the fleet", err, "")
 	}
-	cfg.Ready = fl.node.Ready
+	cfg.Ready = fl.ready
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
 	cfg.Gateways = fl.gateways
 	cfg.Locks = fl.locks
 	cfg.Peers = func() int { return len(fl.node.Others()) + 1 }
 	cfg.Trace, cfg.Node = fl.trace, fl.name
+	return nil
+}
+
+// ready returns why requests that change something would wait for a session.
+func (fl *fleet) ready() error {
+	if err := fl.node.Ready(); err != nil {
+		return err
+	}
+	if own := fl.own.Load(); own != nil {
+		return own.Ready()
+	}
 	return nil
 }
 
