@@ -81,6 +81,42 @@ func TestOnSMBASessionWhoseFilesStayOpenIsFencedByItsName(t *testing.T) {
 	}
 }
 
+// TestOnSMBAloneAClientIsAskedForWhatSomebodyElseHasRemoved has another node remove a session
+// first: a client of SMB has to be asked for the name until it drops what it remembers of it.
+func TestOnSMBAloneAClientIsAskedForWhatSomebodyElseHasRemoved(t *testing.T) {
+	for name, c := range map[string]struct {
+		root func(vfs.Dir) vfs.Dir
+		asks int
+	}{
+		"smb":    {func(d vfs.Dir) vfs.Dir { return smb{d} }, 2},
+		"others": {func(d vfs.Dir) vfs.Dir { return d }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := vfs.NewMemory()
+			fault := vfs.NewFault(mem.Root())
+			late, other := open(t, c.root(fault.Root())), open(t, mem.Root())
+			must(t, other.Claim(t.Context(), 1, "first"))
+			must(t, other.Begin(t.Context(), 1, "session"))
+			overtaken, asks := false, 0
+			fault.Inject(func(call vfs.OpCall) error {
+				switch {
+				case path.Base(call.Path) != "session":
+				case call.Op == vfs.OpRmdir:
+					overtaken = true
+					return other.Fence(t.Context(), 1, "session")
+				case call.Op == vfs.OpStat && overtaken:
+					asks++
+				}
+				return nil
+			})
+			must(t, late.Fence(t.Context(), 1, "session"))
+			if !overtaken || asks != c.asks {
+				t.Errorf("overtaken %v, and asked %d times; want %d", overtaken, asks, c.asks)
+			}
+		})
+	}
+}
+
 func TestOnSMBASessionThatCanBeRemovedIsNotPutAway(t *testing.T) {
 	s := newShare(t)
 	s.closed = true

@@ -90,7 +90,7 @@ func (m *Mount) forgetLast() {
 	if last.root == nil {
 		return
 	}
-	if err := forget(last.root, last.dir); err != nil && !errors.Is(err, fs.ErrClosed) {
+	if err := m.forget(last.root, last.dir); err != nil && !errors.Is(err, fs.ErrClosed) {
 		m.log.Warn("it cannot be found out if the last session is gone", "session", last.dir, "error", err)
 	}
 }
@@ -191,7 +191,7 @@ func (m *Mount) end(ctx context.Context, root vfs.Dir, number, session string) e
 		if m.byPath {
 			patience = idlePasses
 		}
-		err := drain(ctx, root, session, m.rescuer(session), patience)
+		err := m.drain(ctx, root, session, m.rescuer(session), patience)
 		if !errors.Is(err, errKept) {
 			return err
 		}
@@ -249,11 +249,11 @@ func (m *Mount) tidy(ctx context.Context) {
 // tidyPlace removes what putAway made.
 func (m *Mount) tidyPlace(ctx context.Context, away vfs.Dir, place string) error {
 	number, session := ownerOf(place)
-	err := within(m.system, sessionsDir+"/"+number, func(root vfs.Dir) error { return forget(root, session) })
+	err := within(m.system, sessionsDir+"/"+number, func(root vfs.Dir) error { return m.forget(root, session) })
 	if err = ignoreGone(err); err != nil {
 		return err
 	}
-	err = within(away, place, func(dir vfs.Dir) error { return drain(ctx, dir, putAwayName, m.rescuer(session), 1) })
+	err = within(away, place, func(dir vfs.Dir) error { return m.drain(ctx, dir, putAwayName, m.rescuer(session), 1) })
 	if err = ignoreGone(err); err != nil {
 		return err
 	}
@@ -273,8 +273,11 @@ func ownerOf(place string) (number, session string) {
 // forget has this client drop what it remembers of a name that the server has no more, and
 // of all below. A client of SMB that meets a directory again while it remembers it under another
 // name makes up inode numbers from then on (vfs.NumbersHold). The first question tells
-// it that the name is gone, and at the second it drops it.
-func forget(dir vfs.Dir, name string) error {
+// it that the name is gone, and at the second it drops it. No other client has to be asked.
+func (m *Mount) forget(dir vfs.Dir, name string) error {
+	if !m.byPath {
+		return nil
+	}
 	for range 2 {
 		if _, err := vfs.StatNow(dir, name); err != nil && !gone(err) {
 			return err
@@ -289,11 +292,11 @@ var errKept = errors.New("files in it are open")
 // drain empties a directory and removes it, until that is done or somebody else
 // has done so, or, if patience is not 0, so many passes were in vain. After each pass it
 // tries to remove the directory at once, since others may go on making files in it.
-func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer, patience int) error {
+func (m *Mount) drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer, patience int) error {
 	dir, err := parent.OpenDir(name)
 	switch {
 	case gone(err):
-		_ = forget(parent, name) // all that matters is that it is gone
+		_ = m.forget(parent, name) // all that matters is that it is gone
 		return nil
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
 		return unlink(ctx, parent, name)
@@ -319,7 +322,7 @@ func drain(ctx context.Context, parent vfs.Dir, name string, dispose disposer, p
 		case err == nil:
 			return nil
 		case gone(err):
-			_ = forget(parent, name) // as above
+			_ = m.forget(parent, name) // as above
 			return nil
 		case !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrExist):
 			return err
@@ -429,8 +432,8 @@ func (m *Mount) disposeSessions(number string) disposer {
 }
 
 // disposeTree is the disposer for a directory that holds nothing of anybody's.
-func disposeTree(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
-	return drain(ctx, dir, e.Name, disposeTree, 0)
+func (m *Mount) disposeTree(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
+	return m.drain(ctx, dir, e.Name, m.disposeTree, 0)
 }
 
 // unlink removes what is no directory, and may be gone already. What a process

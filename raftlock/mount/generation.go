@@ -230,12 +230,12 @@ func verify(gens vfs.Dir, number uint32) error {
 // claimant of it that was held up cannot make its root of sessions any more. So
 // the roots that are there then are all that there will ever be.
 func (m *Mount) overthrow(ctx context.Context, gens vfs.Dir, number uint32) error {
-	err := killBefore(ctx, gens, number, func(string) disposer { return disposeGeneration })
+	err := m.killBefore(ctx, gens, number, func(string) disposer { return m.disposeGeneration })
 	if err != nil {
 		return fmt.Errorf("end earlier generations: %w", err)
 	}
 	err = within(m.system, sessionsDir, func(sessions vfs.Dir) error {
-		return killBefore(ctx, sessions, number, m.disposeSessions)
+		return m.killBefore(ctx, sessions, number, m.disposeSessions)
 	})
 	if err != nil {
 		return fmt.Errorf("fence earlier generations: %w", err)
@@ -247,19 +247,19 @@ func (m *Mount) overthrow(ctx context.Context, gens vfs.Dir, number uint32) erro
 // disposeGeneration is the disposer for the directory of a generation. The root
 // of sessions is empty as long as it is here, and must not be emptied: once it
 // was moved to its place, what is in it is not for this to remove.
-func disposeGeneration(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
+func (m *Mount) disposeGeneration(ctx context.Context, dir vfs.Dir, e vfs.Entry) error {
 	switch e.Name {
 	case stagedRoot:
 		return ignoreGone(dir.Rmdir(stagedRoot))
 	case foundDir:
-		return drain(ctx, dir, foundDir, disposeGeneration, 0)
+		return m.drain(ctx, dir, foundDir, m.disposeGeneration, 0)
 	}
-	return disposeTree(ctx, dir, e)
+	return m.disposeTree(ctx, dir, e)
 }
 
 // killBefore removes the directories in dir that belong to generations before
 // number. dispose returns the disposer for that of a generation.
-func killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose func(name string) disposer) error {
+func (m *Mount) killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose func(name string) disposer) error {
 	entries, err := settled(dir)
 	if err != nil {
 		return err
@@ -269,7 +269,7 @@ func killBefore(ctx context.Context, dir vfs.Dir, number uint32, dispose func(na
 		if !ok || n >= uint64(number) {
 			continue
 		}
-		if err := kill(ctx, dir, e.Name, func() error { return drain(ctx, dir, e.Name, dispose(e.Name), 0) }); err != nil {
+		if err := kill(ctx, dir, e.Name, func() error { return m.drain(ctx, dir, e.Name, dispose(e.Name), 0) }); err != nil {
 			return err
 		}
 	}
@@ -402,7 +402,7 @@ func (m *Mount) alive(number uint32) (bool, error) {
 // generation was ended before.
 func (m *Mount) End(ctx context.Context, number uint32) error {
 	err := m.do(ctx, func() error {
-		return within(m.system, gensDir+"/"+hex32(number), func(own vfs.Dir) error { return end(ctx, own) })
+		return within(m.system, gensDir+"/"+hex32(number), func(own vfs.Dir) error { return m.closeGeneration(ctx, own) })
 	})
 	if gone(err) {
 		err = fmt.Errorf("%w: %w", ErrOver, err)
@@ -413,12 +413,12 @@ func (m *Mount) End(ctx context.Context, number uint32) error {
 	return nil
 }
 
-func end(ctx context.Context, own vfs.Dir) error {
+func (m *Mount) closeGeneration(ctx context.Context, own vfs.Dir) error {
 	if _, err := writeFile(own, closedFile, nil); err != nil {
 		return err
 	}
 	if err := syncDir(own); err != nil {
 		return err
 	}
-	return kill(ctx, own, liveDir, func() error { return drain(ctx, own, liveDir, disposeTree, 0) })
+	return kill(ctx, own, liveDir, func() error { return m.drain(ctx, own, liveDir, m.disposeTree, 0) })
 }
