@@ -13,7 +13,7 @@ export CGO_ENABLED = 0
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## Build, and serve ~/shoal-data on 127.0.0.1:9000 with printed credentials
@@ -41,7 +41,7 @@ test-arm: ## Run short tests as on a Raspberry Pi, whose words have 32 bits (nee
 	GOARCH=arm GOARM=7 $(GO) test -short -timeout 60m -exec qemu-arm-static -run '$(RUN)' $(PKG)
 
 .PHONY: race
-race: ## The same, shorter, with the race detector (needs a C compiler)
+race: ## Run the tests of the packages, shorter, with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short -run '$(RUN)' $(PKG)
 
 .PHONY: soak
@@ -82,7 +82,7 @@ e2e: build ## Real clients against the real binary (test/run installs them)
 	test/run quick
 
 .PHONY: e2e-all
-e2e-all: build ## The same, the long way: 1 GiB objects, every client
+e2e-all: build ## Real clients, the long way: 1 GiB objects, every client
 	test/run full
 
 .PHONY: e2e-mounts
@@ -90,7 +90,7 @@ e2e-mounts: build ## Gateways on real NFS, SMB and GlusterFS mounts, and disks t
 	test/beds/run $(BEDS)
 
 .PHONY: e2e-nfs
-e2e-nfs: build ## The short form of that, on NFSv4.2: a minute or two
+e2e-nfs: build ## The short form of e2e-mounts, on NFSv4.2: a minute or two
 	test/beds/short
 
 .PHONY: ci

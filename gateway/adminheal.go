@@ -396,7 +396,7 @@ func (s *Server) healItems(mended []Mended) []any {
 }
 
 // Why there is no pass.
-const nothingToHeal = "Of a directory nothing has to be healed: its objects are files that are whole or not there."
+const nothingToHeal = "In a directory nothing needs to be healed: its objects are files, which are whole or not there."
 
 var (
 	errHealRunning = &s3Error{code: "XMinioHealAlreadyRunning", status: 400, message: "Another pass that was asked for is not over. --force-start has it end, --force-stop too."}

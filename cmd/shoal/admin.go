@@ -93,7 +93,7 @@ func (f *adminFlags) verb(cmd *cobra.Command, do func(ctx context.Context, r *ad
 	count := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if err := count(cmd, args); err != nil {
-			return usage(afterName(cmd)+": "+err.Error(), "take "+cmd.UseLine())
+			return usage(afterName(cmd)+": "+err.Error(), "usage: "+cmd.UseLine())
 		}
 		return nil
 	}

@@ -134,7 +134,7 @@ func (r *adminRun) settingsLine(args, secrets []string) (config.Line, error) {
 
 func (f *adminFlags) configReset() *cobra.Command {
 	cmd := f.verb(&cobra.Command{
-		Use: "reset SYSTEM[:TARGET] [KEY...]", Short: "Have settings be as each gateway was started with", Args: cobra.MinimumNArgs(1),
+		Use: "reset SYSTEM[:TARGET] [KEY...]", Short: "Take settings back: each gateway has what it was started with", Args: cobra.MinimumNArgs(1),
 		Example: "  shoal admin config reset api requests_max\n  shoal admin config reset notify_webhook:MAIN",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		to, err := config.ParseTarget(args[0])
@@ -170,8 +170,8 @@ func (f *adminFlags) configHistory() *cobra.Command {
 
 func (f *adminFlags) configRestore() *cobra.Command {
 	return f.verb(&cobra.Command{
-		Use: "restore ID", Short: "Make all settings what they were after a change", Args: cobra.ExactArgs(1),
-		Long: "Make all settings what they were after a change, which \"config history\" shows. It is a\nchange too, so it can be taken back.",
+		Use: "restore ID", Short: "Restore all settings as they were after a change", Args: cobra.ExactArgs(1),
+		Long: "Restore all settings as they were after a change, which \"config history\" shows. It is a\nchange too, so it can be taken back.",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		restart, err := r.RestoreSettings(ctx, args[0])
 		return r.saySettings(args[0], "restored", restart, err)
@@ -193,7 +193,7 @@ func (f *adminFlags) configExport() *cobra.Command {
 
 func (f *adminFlags) configImport() *cobra.Command {
 	return f.archiveVerb(&cobra.Command{
-		Use: "import FILE", Short: "Set what a file has and is not so already", Args: cobra.ExactArgs(1),
+		Use: "import FILE", Short: "Set what differs in a file", Args: cobra.ExactArgs(1),
 		Long: "Set for all gateways what a file has, - being the standard input, as far as it is not so\nalready. Secrets that it does not show stay as they are.",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		text, err := readArchive(args[0], r)

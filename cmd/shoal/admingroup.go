@@ -11,8 +11,8 @@ import (
 func (f *adminFlags) groupCommands() *cobra.Command {
 	return noun("group", "Groups of users, who have the policies of the group too",
 		f.groupList(), f.groupAdd(), f.groupInfo(),
-		f.enabling("enable GROUP...", "Have the policies of groups count again", "group", true, (*adminclient.Client).EnableGroup),
-		f.enabling("disable GROUP...", "Have the policies of groups count no more", "group", false, (*adminclient.Client).EnableGroup),
+		f.enabling("enable GROUP...", "Let the policies of groups apply again", "group", true, (*adminclient.Client).EnableGroup),
+		f.enabling("disable GROUP...", "Let the policies of groups apply no longer", "group", false, (*adminclient.Client).EnableGroup),
 		f.groupRemove())
 }
 
@@ -47,9 +47,9 @@ func (f *adminFlags) groupAdd() *cobra.Command {
 			return err
 		}
 		if len(members) == 0 {
-			return r.say(membersDocument{Group: group}, "there is a group "+group)
+			return r.say(membersDocument{Group: group}, "group "+group+" exists")
 		}
-		return r.say(membersDocument{Group: group, Added: members}, "in group "+group+" are "+joined(members))
+		return r.say(membersDocument{Group: group, Added: members}, "group "+group+" now includes "+joined(members))
 	})
 }
 
@@ -66,7 +66,7 @@ func (f *adminFlags) groupInfo() *cobra.Command {
 func (f *adminFlags) groupRemove() *cobra.Command {
 	return f.verb(&cobra.Command{
 		Use: "rm GROUP [USER...]", Short: "Take users out of a group, or remove a group that has none",
-		Example: "  shoal admin group rm devs bob    # bob is in it no more\n  shoal admin group rm devs        # the group is gone",
+		Example: "  shoal admin group rm devs bob    # bob is no longer in it\n  shoal admin group rm devs        # the group is gone",
 		Args:    cobra.MinimumNArgs(1),
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		group, members := args[0], args[1:]
@@ -79,6 +79,6 @@ func (f *adminFlags) groupRemove() *cobra.Command {
 		if err := r.RemoveMembers(ctx, group, members); err != nil {
 			return err
 		}
-		return r.say(membersDocument{Group: group, Removed: members}, "no more in group "+group+" are "+joined(members))
+		return r.say(membersDocument{Group: group, Removed: members}, "group "+group+" no longer has "+joined(members))
 	})
 }

@@ -22,7 +22,7 @@ func newHealCommand() *cobra.Command {
 	cmd := f.healCommand()
 	cmd.Example = strings.ReplaceAll(cmd.Example, "shoal admin heal", "shoal heal")
 	f.declare(cmd.PersistentFlags())
-	cmd.AddCommand(f.verb(&cobra.Command{Use: "status", Short: "Show what drives lack, and what is done about it", Args: cobra.NoArgs, Long: `Show what "shoal heal" shows without a word behind it.`},
+	cmd.AddCommand(f.verb(&cobra.Command{Use: "status", Short: "Show what drives lack, and what is done about it", Args: cobra.NoArgs, Long: `The same as "shoal heal" without arguments.`},
 		func(ctx context.Context, r *adminRun, _ []string) error { return showHealing(ctx, r) }))
 	return cmd
 }
@@ -32,9 +32,10 @@ func (f *adminFlags) healCommand() *cobra.Command {
 	cmd := f.verb(&cobra.Command{
 		Use: "heal [BUCKET[/PREFIX]]", Short: "Show what drives lack and what is done about it, or have it done now", Args: cobra.MaximumNArgs(1),
 		Long: `Show which drives lack what others have, how far the pass is that brings it to them, and
-what could not be healed. Passes are made by themselves: a minute after drives may have
-missed something over that, and once a day over everything. --start asks for one now, over everything or what is
-named; --deep has it read every shard too. The exit code is 3 while something is lacking.`,
+what could not be healed. Passes start by themselves: within 15 seconds after drives may
+have missed something, over that, and once a day over everything. --start asks for one now,
+over everything or what is named; --deep has it read every shard too. The exit code is 3
+while something is lacking.`,
 		Example: "  shoal admin heal\n  shoal admin heal --start photos/2026/ --deep",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		what := strings.Join(args, "")
@@ -146,6 +147,10 @@ func writeHealing(w io.Writer, h *adminclient.Healing) error {
 	}
 	for _, path := range h.Healing {
 		notes = append(notes, "drive being healed: "+path)
+	}
+	if len(rows) == 1 && len(notes) == 0 {
+		_, err := fmt.Fprintln(w, "nothing is known to be missing, and no pass has been made")
+		return err //nolint:wrapcheck // the caller says what was printed
 	}
 	if err := writeRows(w, rows); err != nil {
 		return err

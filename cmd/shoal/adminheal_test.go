@@ -42,6 +42,11 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 			return []gateway.Drive{{Path: "/mnt/a", Online: online}, {Path: "/mnt/b", Online: true, Healing: healing}}
 		}
 	})
+	healing = false
+	if out := c.does("heal"); out != "nothing is known to be missing, and no pass has been made\n" {
+		t.Errorf("before any pass: %s", out)
+	}
+	healing = true
 	now := time.Now()
 	h.passes = []gateway.Pass{{Kind: gateway.Everything, Token: "t", Begun: now.Add(-10 * time.Second), Told: now, Names: 100, Expected: 300, Bytes: 4 << 20}}
 	out, said, code := c.run("", "heal")

@@ -97,7 +97,7 @@ func (f *adminFlags) keyCreate() *cobra.Command {
 	cmd := f.verb(&cobra.Command{
 		Use: "create", Short: "Make an access key", Args: cobra.NoArgs,
 		Long: `Make a further access key of a user. It may do what the user may, and with a policy
-of its own no more than that. It counts no more when it expires, or the user does not.`,
+of its own no more than that. It ends when it expires, and is refused while the user is.`,
 		Example: "  shoal admin accesskey create --user ann --expires 30d --name backup\n  shoal admin accesskey create --policy readonly.json",
 	}, func(ctx context.Context, r *adminRun, _ []string) error {
 		n := adminclient.NewAccessKey{User: user, AccessKey: accessKey, Name: given.name, Description: given.description}

@@ -14,7 +14,7 @@ func (f *adminFlags) logsCommand() *cobra.Command {
 	var interest logs.Interest
 	var requests, others bool
 	cmd := f.verb(&cobra.Command{
-		Use: "logs [GATEWAY]", Short: "Show what all gateways have logged, and log", Args: cobra.MaximumNArgs(1),
+		Use: "logs [GATEWAY]", Short: "Show what all gateways have logged, and what they log from then on", Args: cobra.MaximumNArgs(1),
 		Long: `Show the last lines that all gateways have logged, or one that is named as "shoal admin
 info" does, and then each line as it comes, until you interrupt it. The lines of requests
 that were served are not among them: see "shoal admin trace".`,

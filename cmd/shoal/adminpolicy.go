@@ -16,7 +16,7 @@ func (f *adminFlags) policyCommands() *cobra.Command {
 	return noun("policy", "Policies: what they allow, and whom",
 		f.policyList(), f.policyInfo(), f.policyCreate(),
 		f.policyAttach("attach", "Attach policies to a user or a group", (*adminclient.Client).Attach, "has", true),
-		f.policyAttach("detach", "Detach policies from a user or a group", (*adminclient.Client).Detach, "has no more", false),
+		f.policyAttach("detach", "Detach policies from a user or a group", (*adminclient.Client).Detach, "no longer has", false),
 		f.policyEntities(), f.removing("rm NAME...", "Remove policies that nobody has", "policy", (*adminclient.Client).RemovePolicy))
 }
 
@@ -81,7 +81,7 @@ type policyDocument struct {
 func (f *adminFlags) policyCreate() *cobra.Command {
 	cmd := f.verb(&cobra.Command{
 		Use: "create NAME FILE", Short: "Make a policy, or replace it", Args: cobra.ExactArgs(2),
-		Long:    "Make a policy of a file with the JSON of AWS IAM, - being the standard input. One that is\nthere is replaced, for all who have it.",
+		Long:    "Make a policy from a file with the JSON of AWS IAM, - being the standard input. If there is\none of that name it is replaced, for all who have it.",
 		Example: "  shoal admin policy create home home.json",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		policy, err := readPolicy(args[1], r.cmd.InOrStdin())

@@ -15,10 +15,10 @@ import (
 )
 
 func (f *adminFlags) userCommands() *cobra.Command {
-	return noun("user", "Users: who they are and whether they count",
+	return noun("user", "Users, their secret keys and limits",
 		f.userList(), f.userAdd(), f.userSecret(), f.userInfo(),
-		f.enabling("enable NAME...", "Have users count again", "user", true, (*adminclient.Client).EnableUser),
-		f.enabling("disable NAME...", "Have users refused by every gateway, and their access keys too", "user", false, (*adminclient.Client).EnableUser),
+		f.enabling("enable NAME...", "Let disabled users in again", "user", true, (*adminclient.Client).EnableUser),
+		f.enabling("disable NAME...", "Refuse users and their access keys at every gateway", "user", false, (*adminclient.Client).EnableUser),
 		f.userLimits(), f.userPOSIX(), f.userRevoke(),
 		f.removing("rm NAME...", "Remove users, and their access keys", "user", (*adminclient.Client).RemoveUser))
 }
@@ -59,8 +59,8 @@ func (f *adminFlags) userAdd() *cobra.Command {
 	var given secretFlag
 	cmd := f.verb(&cobra.Command{
 		Use:   "add NAME",
-		Short: "Make a user",
-		Long: `Make a user. The secret key is made and shown, this once, unless a file or the
+		Short: "Add a user",
+		Long: `Add a user. The secret key is made and shown, this once, unless a file or the
 standard input has it. A new user may do nothing until a policy is attached.`,
 		Example: "  shoal admin user add ann\n  pass show s3/ann | shoal admin user add ann --secret-file -",
 		Args:    cobra.ExactArgs(1),
@@ -137,9 +137,9 @@ func (f *adminFlags) userLimits() *cobra.Command {
 	var given limitFlags
 	cmd := f.verb(&cobra.Command{
 		Use: "limits NAME", Short: "Show or set how many requests and bytes a second a user has", Args: cobra.ExactArgs(1),
-		Long: `Show or set the limits of a user; access keys and temporary credentials count as the
-user does whose they are. They are of all gateways together, each of which keeps to its
-share, and count at once. What no flag names stays.`,
+		Long: `Show or set the limits of a user; access keys and temporary credentials share
+those of their user. They are for all gateways together, each of which keeps to its
+share, and in force at once. What no flag names stays as it is.`,
 		Example: "  shoal admin user limits ann --requests 100 --up 10MiB\n  shoal admin user limits ann --reset",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		rates, err := r.Limits(ctx, args[0])
@@ -211,7 +211,7 @@ supplementary groups, decide what he may do as well.`,
 	fl.StringVar(&given.uid, "uid", "", "`number` of the user that new files are given to")
 	fl.StringVar(&given.gid, "gid", "", "`number` of the group that they are given to")
 	fl.StringSliceVar(&groups, "groups", nil, "comma-separated `numbers` of his supplementary groups")
-	fl.BoolVar(&reset, "reset", false, "have nothing said, but for what other flags say")
+	fl.BoolVar(&reset, "reset", false, "drop all of it, except what other flags set")
 	return cmd
 }
 

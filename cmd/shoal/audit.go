@@ -71,7 +71,7 @@ func openAudit(ctx context.Context, kind target.Kind, id string, values target.S
 		}
 	}
 	if t.Sender, err = kind.OpenPlain(ctx, values); err != nil {
-		return t, usage("the target "+t.Name+" of the audit is not set up well: "+err.Error(), "docs/operations.md lists the settings")
+		return t, usage("the target "+t.Name+" of the audit is not set up right: "+err.Error(), "docs/operations.md lists the settings")
 	}
 	return t, nil
 }

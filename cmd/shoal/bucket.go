@@ -81,7 +81,7 @@ Credentials are looked for as "shoal bench" does.`,
 	}
 	fl := files.Flags()
 	f.files.declare(fl)
-	fl.BoolVar(&f.reset, "reset", false, "have the bucket say nothing, but for what other flags say")
+	fl.BoolVar(&f.reset, "reset", false, "drop what is set of the bucket, except what other flags set")
 	f.client.declare(fl)
 	bucket.AddCommand(files, newBucketLimitsCommand())
 	return bucket

@@ -25,7 +25,7 @@ func newDoctorCommand() *cobra.Command {
 	var f doctorFlags
 	cmd := &cobra.Command{
 		Use:   "doctor [flags] PATH",
-		Short: "Look whether a directory or mount is fit to be served",
+		Short: "Check whether a directory or mount is fit to be served",
 		Long: `Look at the directory PATH: how it is mounted, whether its file system does what
 shoal rests on, and how long that takes. For each finding doctor says what it
 means and what would cure it. It works in a directory of its own below PATH and

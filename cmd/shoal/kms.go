@@ -42,7 +42,7 @@ func (f *kmsFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.key, "kms-vault-key", "", "`name` of the master key that is used where none is named")
 	fl.StringVar(&f.ca, "kms-vault-ca", "", "`file` with the certificates (PEM) that Vault's is signed by (default: those of the system)")
 	fl.StringVar(&f.roleMount, "kms-vault-approle-mount", "approle", "`path` of the AppRole method, for a login with SHOAL_KMS_VAULT_ROLE_ID and _SECRET_ID")
-	fl.StringVar(&f.auto, "auto-encryption", "off", "on: objects of buckets that say nothing are encrypted with a master key (SSE-S3)")
+	fl.StringVar(&f.auto, "auto-encryption", "off", "on: encrypt objects with a master key (SSE-S3) where neither request nor bucket says otherwise")
 	fl.BoolVar(&f.overHTTP, "sse-c-over-http", false, "take the encryption keys of clients over plain HTTP: for where a proxy in front speaks TLS")
 }
 

@@ -49,8 +49,8 @@ type limitFlags struct {
 
 func (f *limitFlags) declare(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.requests, "requests", "", "`number` of requests a second, 0 for as many as come")
-	fl.StringVar(&f.up, "up", "", "`bytes` a second that requests may bring, such as 10MiB, 0 for as many as come")
+	fl.StringVar(&f.requests, "requests", "", "`number` of requests a second, 0 for no limit")
+	fl.StringVar(&f.up, "up", "", "`bytes` a second that requests may bring, such as 10MiB, 0 for no limit")
 	fl.StringVar(&f.down, "down", "", "`bytes` a second that answers may take along")
 	fl.BoolVar(&f.reset, "reset", false, "begin without limits: what other flags do not name has none")
 }
@@ -64,7 +64,7 @@ func newBucketLimitsCommand() *cobra.Command {
 		Use:   "limits [flags] URL/BUCKET",
 		Short: "Show or set how many requests and bytes a second a bucket takes",
 		Long: `Show the limits of a bucket, as a JSON document, or set them. They are of all
-gateways together, each of which keeps to its share, and count at once.
+gateways together, each of which keeps to its share, and in force at once.
 
 Credentials are looked for as "shoal bench" does.`,
 		Example: "  shoal bucket limits --requests 500 --down 100MiB http://nas:9000/projects\n  shoal bucket limits --reset http://nas:9000/projects",

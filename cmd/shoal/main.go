@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,6 +50,7 @@ func main() {
 // run executes the command line and returns the exit code.
 func run(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
+	addOwn(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -105,18 +107,20 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "shoal",
 		Short: "One S3 endpoint over the storage you own",
-		Long: `Shoal serves a directory as S3: every object stays a plain file.
+		Long: `Shoal serves storage that you have as S3: a directory, in which every object stays a
+plain file, or several drives, some of which may be lost.
 
-  shoal server              serve the default data directory on 127.0.0.1:9000
-  shoal server /mnt/nas     serve a directory or a mounted share
-  shoal status              show the gateways that serve one tree
-  shoal admin --help        users, policies, access keys, quotas, traces
-  shoal heal status         show what drives lack, and how far it is made up for
-  shoal health              ask whether a gateway can serve
-  shoal doctor /mnt/nas     look whether a mount is fit to be served
-  shoal bucket files URL    whose the new files of a bucket are
-  shoal bucket limits URL   how many requests and bytes a second it takes
-  shoal bench               measure an S3 endpoint
+  shoal server                 serve the default data directory on 127.0.0.1:9000
+  shoal server /mnt/nas        serve a directory or a mounted share
+  shoal server /mnt/d{1...4}   serve drives
+  shoal status                 show the gateways that serve one tree
+  shoal admin --help           users, policies, access keys, quotas, traces
+  shoal heal status            show what drives lack, and how far it is made up for
+  shoal health                 ask whether a gateway can serve
+  shoal doctor /mnt/nas        check whether a mount is fit to be served
+  shoal bucket files URL       set who owns the new files of a bucket
+  shoal bucket limits URL      limit the requests and bytes a second of a bucket
+  shoal bench                  measure an S3 endpoint
 
 Every flag of the server can be given as an environment variable: --certs-dir is
 SHOAL_CERTS_DIR. Flags go before variables, and those before MINIO_* variables,
@@ -135,6 +139,31 @@ SHOAL_ROOT_PASSWORD_FILE.`,
 	})
 	root.AddCommand(newServerCommand(), newGatewayCommand(), newStatusCommand(), newAdminCommand(), newHealCommand(), newBucketCommand(), newHealthCommand(), newDoctorCommand(), newBenchCommand(), newRewrapCommand(), newVersionCommand())
 	return root
+}
+
+// addOwn adds the commands of cobra's own, for help and completion, which would take what they do
+// not know for a wish for their help. They write to what the root does when they are added.
+func addOwn(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		case "help":
+			cmd.Run, cmd.RunE = nil, help
+		}
+	}
+}
+
+// help shows the help of the command that is named.
+func help(cmd *cobra.Command, args []string) error {
+	about, rest, err := cmd.Root().Find(args)
+	if err != nil || len(rest) > 0 {
+		return usage("there is no command "+strings.Join(args, " "), "shoal --help lists the commands")
+	}
+	return about.Help()
 }
 
 func newVersionCommand() *cobra.Command {

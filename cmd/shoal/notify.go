@@ -96,7 +96,7 @@ func openTarget(ctx context.Context, kind target.Kind, id string, values target.
 	t, err := kind.Open(ctx, id, values)
 	if err != nil {
 		name := events.Destination{Type: kind.Type, ID: id}.ARN()
-		return t, usage("the target "+name+" is not set up well: "+err.Error(), "docs/events.md lists the settings of "+kind.Type)
+		return t, usage("the target "+name+" is not set up right: "+err.Error(), "docs/events.md lists the settings of "+kind.Type)
 	}
 	return t, nil
 }

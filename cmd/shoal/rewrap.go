@@ -24,7 +24,7 @@ func newRewrapCommand() *cobra.Command {
 	var f rewrapFlags
 	cmd := &cobra.Command{
 		Use:   "rewrap [flags] [URL]",
-		Short: "Wrap the keys of encrypted objects under the master key as it is now",
+		Short: "Wrap the keys of encrypted objects anew, under the current master key",
 		Long: `Have the keys of all objects that are encrypted under a master key wrapped anew, by
 the gateway at URL (default: SHOAL_URL, or else http://127.0.0.1:9000): those of SSE-S3
 under the default key, those of SSE-KMS under the newest version of theirs. The contents

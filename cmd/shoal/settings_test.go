@@ -219,7 +219,7 @@ func TestTargetsOfEventsComeFromVariables(t *testing.T) {
 		{"without an ID", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT=http://host"}, "webhook._"},
 		{"a secret from a file", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on", "SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://host", "SHOAL_NOTIFY_WEBHOOK_AUTH_TOKEN_A_FILE=" + secret}, "webhook.A"},
 		{"not enabled", []string{"SHOAL_NOTIFY_WEBHOOK_ENDPOINT_A=http://host"}, ""},
-		{"incomplete", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on"}, "arn:minio:sqs::A:webhook is not set up well: endpoint is missing"},
+		{"incomplete", []string{"SHOAL_NOTIFY_WEBHOOK_ENABLE_A=on"}, "arn:minio:sqs::A:webhook is not set up right: endpoint is missing"},
 		{"misspelt in MinIO's", []string{"MINIO_NOTIFY_WEBHOOK_ENDPIONT_A=http://host"}, ""},
 	} {
 		env := readEnvironment(tt.env)
