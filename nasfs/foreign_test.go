@@ -249,16 +249,25 @@ func TestAnObjectKeepsItsMetadataWhereAUserMovesOrLinksIt(t *testing.T) {
 	})
 }
 
+// TestACopyOfAnObjectsFileIsForeign copies the object's attribute too, and, as cp -a and backups do, its time.
 func TestACopyOfAnObjectsFileIsForeign(t *testing.T) {
 	onShares(t, func(sh *share) {
-		sh.put("k", "content")
+		original := sh.put("k", "content")
+		st, err := os.Stat(sh.path("k"))
+		sh.ok(err)
 		sh.write("copy", "content")
 		buf := make([]byte, 4096)
 		if n, err := syscall.Getxattr(sh.path("k"), "user.shoal", buf); err == nil {
 			sh.ok(syscall.Setxattr(sh.path("copy"), "user.shoal", buf[:n], 0))
 		}
-		if got := sh.same("copy", "content"); !strings.HasSuffix(got.ETag, "-0") || len(got.Meta.User) > 0 {
-			sh.Errorf("%+v", got)
+		for _, at := range []time.Time{time.Now(), st.ModTime()} {
+			sh.ok(os.Chtimes(sh.path("copy"), at, at))
+			if got := sh.same("copy", "content"); !strings.HasSuffix(got.ETag, "-0") || len(got.Meta.User)+len(got.Meta.Tags) > 0 {
+				sh.Errorf("with the time %v: %+v", at, got)
+			}
+		}
+		if got := sh.same("k", "content"); got.ETag != original.ETag {
+			sh.Errorf("the original is %+v", got)
 		}
 	})
 }
