@@ -101,6 +101,9 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// takesNothing reports whether a file system refuses what is new. It can be read.
+func takesNothing(err error) bool { return isFull(err) || errors.Is(err, syscall.EROFS) }
+
 // isTaken reports whether an error of a rename or link says that there is a
 // directory of the name.
 func isTaken(err error) bool {

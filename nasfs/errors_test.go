@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -90,9 +92,35 @@ func TestDeletesWorkOnAFullFileSystem(t *testing.T) {
 		if err := sc.put(t.Context(), "new", "new", nil); !errors.Is(err, object.Full) {
 			t.Errorf("put: %v", err)
 		}
-		if err := sc.Healthy(); err != nil {
-			t.Errorf("a full file system can be read: %v", err)
-		}
+	}
+}
+
+// TestAFileSystemThatTakesNothingMoreIsHealthyAsLongAsItCanBeRead: what is wrong with it is told to
+// those who write, and whoever only reads is served.
+func TestAFileSystemThatTakesNothingMoreIsHealthyAsLongAsItCanBeRead(t *testing.T) {
+	for errno, healthy := range map[syscall.Errno]bool{syscall.ENOSPC: true, syscall.EDQUOT: true, syscall.EROFS: true, syscall.EIO: false} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fault := vfs.NewFault(vfs.NewMemory().Root())
+				cfg := config(t, fault.Root())
+				sc, err := setUp(t.Context(), open(t, cfg))
+				must(t, err)
+				for _, op := range []vfs.Op{vfs.OpCreate, vfs.OpWrite, vfs.OpMkdir, vfs.OpLink, vfs.OpRename, vfs.OpSetxattr} {
+					failing(fault, op, errno)
+				}
+				for begun := time.Now(); time.Since(begun) < 2*cfg.ProbeTimeout; time.Sleep(cfg.ProbeInterval) {
+					if err := sc.put(t.Context(), "new", "new", nil); err == nil {
+						t.Error("a write was acknowledged")
+					}
+				}
+				if err := sc.Healthy(); (err == nil) != healthy {
+					t.Errorf("healthy: %v, and that should be %v", err, healthy)
+				}
+				if got, err := content(t.Context(), sc.Store, ref("file")); err != nil || got != "old file" {
+					t.Errorf("read %q, %v", got, err)
+				}
+			})
+		})
 	}
 }
 

@@ -77,7 +77,7 @@ func (s *Store) probe(write bool) error {
 	if err == nil {
 		err = s.session.Remove(other)
 	}
-	if err = s.ofSession(err); isFull(err) || errors.Is(err, errFenced) {
+	if err = s.ofSession(err); takesNothing(err) || errors.Is(err, errFenced) {
 		return nil
 	}
 	return err
