@@ -191,6 +191,9 @@ func (b *body) declarePayload() error {
 		return err
 	}
 	if !payload.Mode.Framed() {
+		if b.trailer != "" {
+			return errInvalidRequest.with("x-amz-trailer announces a trailer, and the body is not aws-chunked: it has none")
+		}
 		if payload.Mode == sigv4.Signed && !b.r.identity.Anonymous() {
 			b.wantSHA256 = payload.SHA256
 			if b.sums.algorithm != object.SHA256 {

@@ -461,6 +461,7 @@ func TestWrongDigestsAreRefusedAndNotStored(t *testing.T) {
 		{"InvalidRequest", "x-amz-checksum-sha256", "not base64"},
 		{"InvalidRequest", "x-amz-sdk-checksum-algorithm", "CRC32"},
 		{"InvalidRequest", "x-amz-trailer", "x-amz-meta-x"},
+		{"InvalidRequest", "x-amz-trailer", "x-amz-checksum-crc32"},
 	} {
 		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{tt.name: tt.value}})
 		f.missing("k")
