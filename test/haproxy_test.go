@@ -20,18 +20,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// startHAProxy starts HAProxy with the configuration that we ship, in front of
-// gateways, and returns its URL.
-func startHAProxy(t *testing.T, ports []int) string {
+// startHAProxy starts HAProxy with the configuration that we ship at an address, in front of
+// gateways at others, and returns its URL.
+func startHAProxy(t *testing.T, at string, gateways []string) string {
 	t.Helper()
 	shipped, err := os.ReadFile("../deploy/haproxy/haproxy.cfg")
 	must(t, err)
-	port := freePort(t)
-	cfg := strings.Replace(string(shipped), "bind :80", fmt.Sprintf("bind 127.0.0.1:%d", port), 1)
+	cfg := strings.Replace(string(shipped), "bind :80", "bind "+at, 1)
 	n := 0
 	cfg = regexp.MustCompile(`192\.0\.2\.\d+:9000`).ReplaceAllStringFunc(cfg, func(string) string {
 		n++
-		return fmt.Sprintf("127.0.0.1:%d", ports[n-1])
+		return gateways[n-1]
 	})
 	path := filepath.Join(t.TempDir(), "haproxy.cfg")
 	must(t, os.WriteFile(path, []byte(cfg), 0o600))
@@ -51,7 +50,7 @@ func startHAProxy(t *testing.T, ports []int) string {
 			t.Log(strings.Join(lines[max(0, len(lines)-40):], "\n"))
 		}
 	})
-	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	url := "http://" + at
 	eventually(t, "HAProxy has a gateway", func() bool {
 		resp, err := http.Get(url + "/minio/health/ready")
 		if err != nil {
@@ -63,29 +62,37 @@ func startHAProxy(t *testing.T, ports []int) string {
 	return url
 }
 
-func freePort(t *testing.T) int {
+// proxied is three gateways of one tree behind HAProxy, which can be started anew where they were.
+type proxied struct {
+	dir      string
+	at       []string // their addresses
+	gateways []*server
+	url      string // of HAProxy
+}
+
+func startProxied(t *testing.T) *proxied {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	hosts, port := addresses(t, 4)
+	p := &proxied{dir: t.TempDir(), gateways: make([]*server, 3)}
+	for i := range p.gateways {
+		p.at = append(p.at, net.JoinHostPort(hosts[i], port))
+		p.start(t, i)
+	}
+	p.url = startHAProxy(t, net.JoinHostPort(hosts[3], port), p.at)
+	return p
+}
+
+func (p *proxied) start(t *testing.T, i int) {
+	t.Helper()
+	p.gateways[i] = startOn(t, p.dir, "--address", p.at[i], "--shutdown-delay", "2s")
 }
 
 // TestGatewaysDieBehindHAProxy lets clients read and write through HAProxy while
 // the gateways behind it are killed and stopped one after the other, each when the
 // one before is made up for. A read, and a write that the SDK may repeat, never fails.
 func TestGatewaysDieBehindHAProxy(t *testing.T) {
-	dir := t.TempDir()
-	ports := []int{freePort(t), freePort(t), freePort(t)}
-	gateways := make([]*server, len(ports))
-	at := func(i int) *server {
-		return startOn(t, dir, "--address", fmt.Sprintf("127.0.0.1:%d", ports[i]), "--shutdown-delay", "2s")
-	}
-	for i := range ports {
-		gateways[i] = at(i)
-	}
-	proxied := &server{url: startHAProxy(t, ports)}
-	c := newS3(proxied)
+	p := startProxied(t)
+	c := newS3(&server{url: p.url})
 	bucket := aws.String("bucket")
 	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
 	must(t, err)
@@ -122,16 +129,16 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 			}
 		})
 	}
-	for i := range gateways {
+	for i, s := range p.gateways {
 		time.Sleep(2 * time.Second)
-		awaitVotes(t, gateways[(i+1)%len(gateways)])
+		awaitVotes(t, p.gateways[(i+1)%len(p.gateways)])
 		if i == 1 {
-			gateways[i].stop(t)
+			s.stop(t)
 		} else {
-			gateways[i].kill(t)
+			s.kill(t)
 		}
 		time.Sleep(time.Second)
-		gateways[i] = at(i)
+		p.start(t, i)
 	}
 	time.Sleep(2 * time.Second)
 	close(stop)
@@ -142,25 +149,17 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 // TestGatewaysAreReplacedOneByOneBehindHAProxy stops and starts all of them in turn, as an update
 // does, while clients write, and tells the longest time that a write took.
 func TestGatewaysAreReplacedOneByOneBehindHAProxy(t *testing.T) {
-	dir := t.TempDir()
-	ports := []int{freePort(t), freePort(t), freePort(t)}
-	gateways := make([]*server, len(ports))
-	at := func(i int) *server {
-		return startOn(t, dir, "--address", fmt.Sprintf("127.0.0.1:%d", ports[i]), "--shutdown-delay", "2s")
-	}
-	for i := range ports {
-		gateways[i] = at(i)
-	}
-	c, bucket := newS3(&server{url: startHAProxy(t, ports)}), aws.String("bucket")
+	p := startProxied(t)
+	c, bucket := newS3(&server{url: p.url}), aws.String("bucket")
 	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})
 	must(t, err)
 	w := &steady{c: c, bucket: bucket, prefix: "key", stop: make(chan struct{})}
 	for id := range 4 {
 		w.group.Go(func() { w.write(t, id) })
 	}
-	for i := range gateways {
-		gateways[i].stop(t)
-		gateways[i] = at(i)
+	for i, s := range p.gateways {
+		s.stop(t)
+		p.start(t, i)
 		time.Sleep(2 * time.Second) // as long as HAProxy may take to find it
 	}
 	close(w.stop)

@@ -34,18 +34,13 @@ type nodes struct {
 func layOut(t *testing.T, n, drives int) *nodes {
 	t.Helper()
 	c := &nodes{dir: t.TempDir(), drives: drives, servers: make([]*server, n)}
+	c.names, c.port = addresses(t, n)
 	for i := range n {
-		c.names = append(c.names, fmt.Sprintf("127.0.2.%d", i+1))
 		c.at = append(c.at, place{host: c.names[i]})
 		for d := range drives {
 			must(t, os.MkdirAll(c.drive(i, d), 0o700))
 		}
 	}
-	ln, err := net.Listen("tcp", c.names[n-1]+":0")
-	must(t, err)
-	defer ln.Close()
-	_, c.port, err = net.SplitHostPort(ln.Addr().String())
-	must(t, err)
 	return c
 }
 

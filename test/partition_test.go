@@ -17,8 +17,8 @@ import (
 // lab is network namespaces for gateways: each is reached from here over a link
 // of its own, and they reach each other over a bridge that can be pulled.
 type lab struct {
-	id  string
-	hub string
+	number int
+	hub    string
 }
 
 // newLab makes the namespaces. They go with the test.
@@ -27,16 +27,10 @@ func newLab(t *testing.T, n int) (*lab, []place) {
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces are made by root only")
 	}
-	l := &lab{id: fmt.Sprintf("sh%d", os.Getpid()%100000)}
-	l.hub = l.id + "hub"
-	t.Cleanup(func() {
-		for i := range n {
-			// The link too: the kernel may keep the namespace for a while.
-			_ = exec.Command("ip", "link", "del", l.outside(i)).Run()
-			_ = exec.Command("ip", "netns", "del", l.space(i)).Run()
-		}
-		_ = exec.Command("ip", "netns", "del", l.hub).Run()
-	})
+	l := &lab{number: reserve(t)}
+	l.hub = fmt.Sprintf("shoal%dhub", l.number)
+	l.remove(n) // what a test has left that was killed
+	t.Cleanup(func() { l.remove(n) })
 	if out, err := exec.Command("ip", "netns", "add", l.hub).CombinedOutput(); err != nil {
 		t.Skipf("network namespaces cannot be made here: %v: %s", err, out)
 	}
@@ -48,22 +42,32 @@ func newLab(t *testing.T, n int) (*lab, []place) {
 		l.ip(t, "netns add "+ns)
 		l.ip(t, "-n "+ns+" link set lo up")
 		l.ip(t, fmt.Sprintf("link add %s type veth peer name m0 netns %s", outside, ns))
-		l.ip(t, fmt.Sprintf("addr add 10.213.%d.1/30 dev %s", i, outside))
+		l.ip(t, fmt.Sprintf("addr add 10.213.%d.%d/30 dev %s", l.number, 4*i+1, outside))
 		l.ip(t, fmt.Sprintf("link set %s up", outside))
-		l.ip(t, fmt.Sprintf("-n %s addr add 10.213.%d.2/30 dev m0", ns, i))
+		l.ip(t, fmt.Sprintf("-n %s addr add 10.213.%d.%d/30 dev m0", ns, l.number, 4*i+2))
 		l.ip(t, fmt.Sprintf("-n %s link set m0 up", ns))
 		l.ip(t, fmt.Sprintf("-n %s link add c%d type veth peer name c0 netns %s", l.hub, i, ns))
 		l.ip(t, fmt.Sprintf("-n %s link set c%d master br0 up", l.hub, i))
 		l.ip(t, fmt.Sprintf("-n %s addr add 10.214.0.%d/24 dev c0", ns, i+1))
 		l.ip(t, fmt.Sprintf("-n %s link set c0 up", ns))
-		places = append(places, place{host: fmt.Sprintf("10.213.%d.2", i), netns: "/run/netns/" + ns})
+		places = append(places, place{host: fmt.Sprintf("10.213.%d.%d", l.number, 4*i+2), netns: "/run/netns/" + ns})
 	}
 	return l, places
 }
 
-func (l *lab) space(i int) string { return fmt.Sprintf("%sg%d", l.id, i) }
+// remove removes what there is of n gateways' namespaces.
+func (l *lab) remove(n int) {
+	for i := range n {
+		// The link too: the kernel may keep the namespace for a while.
+		_ = exec.Command("ip", "link", "del", l.outside(i)).Run()
+		_ = exec.Command("ip", "netns", "del", l.space(i)).Run()
+	}
+	_ = exec.Command("ip", "netns", "del", l.hub).Run()
+}
 
-func (l *lab) outside(i int) string { return fmt.Sprintf("%sm%d", l.id, i) }
+func (l *lab) space(i int) string { return fmt.Sprintf("shoal%dg%d", l.number, i) }
+
+func (l *lab) outside(i int) string { return fmt.Sprintf("shoal%dm%d", l.number, i) }
 
 func (l *lab) ip(t *testing.T, words string) {
 	t.Helper()

@@ -31,7 +31,7 @@ func layOutPools(t *testing.T, pools int) *nodes {
 
 // poolName is what a pool is named as.
 func (c *nodes) poolName(pool int) string {
-	return fmt.Sprintf("http://127.0.2.{1...4}:%s/proc/self/cwd/d%d", c.port, pool)
+	return fmt.Sprintf("http://%s{1...4}:%s/proc/self/cwd/d%d", strings.TrimSuffix(c.name(0), "1"), c.port, pool)
 }
 
 // restart kills all nodes that run, and starts them with other pools.
