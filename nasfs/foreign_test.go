@@ -200,6 +200,13 @@ func TestAForeignChangeIsSeenAtOnceAndHasAnHonestETag(t *testing.T) {
 				then := time.Now().Add(-time.Hour)
 				return "KONTENT", errors.Join(os.WriteFile(path, []byte("KONTENT"), 0o644), os.Chtimes(path, then, then))
 			},
+			"truncate, and put the time back": func(path string) (string, error) {
+				st, err := os.Stat(path)
+				if err != nil {
+					return "", err
+				}
+				return "con", errors.Join(os.Truncate(path, 3), os.Chtimes(path, st.ModTime(), st.ModTime()))
+			},
 			"delete and make": func(path string) (string, error) {
 				return "content", errors.Join(os.Remove(path), os.WriteFile(path, []byte("content"), 0o644))
 			},
@@ -208,7 +215,11 @@ func TestAForeignChangeIsSeenAtOnceAndHasAnHonestETag(t *testing.T) {
 			time.Sleep(10 * time.Millisecond) // the times of files go on in ticks
 			want, err := change(sh.path(name))
 			sh.ok(err)
+			listed := sh.listed()[name] // before anybody else has looked at it
 			after := sh.same(name, want)
+			if listed.ETag != after.ETag {
+				sh.Errorf("%s: the ETag was listed as %s and is %s", name, listed.ETag, after.ETag)
+			}
 			if after.ETag == before.ETag || !strings.HasSuffix(after.ETag, "-0") {
 				sh.Errorf("%s: the ETag was %s and is %s", name, before.ETag, after.ETag)
 			}
