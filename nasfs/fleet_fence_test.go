@@ -126,7 +126,7 @@ func everything(t *testing.T, s object.Store) map[string]string {
 // before one of the renames and links that an operation makes.
 func TestAFencedGatewayCommitsNothing(t *testing.T) {
 	t.Parallel()
-	for kind := range withMounted(map[string]func(*testing.T) func() nasfs.Config{"os": nil, "memory": nil}, sharedTree) {
+	for kind := range withMounted(map[string]func(*testing.T) func() nasfs.Config{"os": nil, "memory": nil, "memory as on SMB": nil}, sharedTree) {
 		for name, change := range changes() {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()

@@ -208,6 +208,10 @@ func fleetKinds() map[string]func(t *testing.T) func() nasfs.Config {
 				return cfg
 			}
 		},
+		"memory as on SMB": func(t *testing.T) func() nasfs.Config {
+			m := vfs.NewMemory(vfs.OfType("smb"))
+			return func() nasfs.Config { return config(t, m.Root()) }
+		},
 		"memory": func(t *testing.T) func() nasfs.Config {
 			m := vfs.NewMemory()
 			return func() nasfs.Config { return config(t, m.Root()) }

@@ -24,6 +24,9 @@ func WithoutClone() MemoryOption { return func(m *Memory) { m.noClone = true } }
 // clock ticks seldom: changes within one tick then have equal times.
 func WithGranularity(d time.Duration) MemoryOption { return func(m *Memory) { m.granularity = d } }
 
+// OfType makes Usage tell that type.
+func OfType(name string) MemoryOption { return func(m *Memory) { m.kind = name } }
+
 // Memory is a file system in memory that keeps, over a Crash, no more than
 // POSIX promises: the content and attributes of a file as of its last
 // File.Sync, and the names in a directory as of its last Dir.Sync. A rename is
@@ -33,6 +36,7 @@ func WithGranularity(d time.Duration) MemoryOption { return func(m *Memory) { m.
 type Memory struct {
 	noXattr, noClone bool
 	granularity      time.Duration
+	kind             string
 
 	mu      sync.Mutex
 	epoch   int // crashes so far; a handle of another epoch is stale
@@ -101,7 +105,7 @@ type slot struct {
 
 // NewMemory returns an empty file system, whose root is durable.
 func NewMemory(options ...MemoryOption) *Memory {
-	m := &Memory{}
+	m := &Memory{kind: "memory"}
 	for _, o := range options {
 		o(m)
 	}

@@ -273,7 +273,7 @@ func (d *memDir) Usage() (Usage, error) {
 		return Usage{}, err
 	}
 	defer d.m.mu.Unlock()
-	return Usage{Type: "memory", Total: 1 << 40, Free: 1 << 40, NameMax: memoryNameMax, LocalDisk: true}, nil
+	return Usage{Type: d.m.kind, Total: 1 << 40, Free: 1 << 40, NameMax: memoryNameMax, LocalDisk: true}, nil
 }
 
 // Chown implements Dir.

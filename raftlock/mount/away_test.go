@@ -81,6 +81,61 @@ func TestOnSMBASessionWhoseFilesStayOpenIsFencedByItsName(t *testing.T) {
 	}
 }
 
+// TestOnSMBNothingIsMovedIntoADirectoryOfAFencedSession that a process has open by the client that
+// fences, where it would be the same directory under any name.
+func TestOnSMBNothingIsMovedIntoADirectoryOfAFencedSession(t *testing.T) {
+	mem := vfs.NewMemory()
+	tree := mem.Root()
+	m := open(t, smb{tree})
+	must(t, m.Claim(t.Context(), 1, "first"))
+	must(t, m.Begin(t.Context(), 1, "session"))
+	session := systemDir + "/sessions/00000001/session"
+	for _, path := range []string{"bucket", session + "/way", session + "/full", session + "/full/one"} {
+		must(t, tree.Mkdir(path, 0o700))
+	}
+	way, err := tree.OpenDir(session + "/way")
+	must(t, err)
+	defer way.Close()
+	must(t, m.Fence(t.Context(), 1, "session"))
+	if err := tree.Rename("bucket", way, "bucket"); err == nil {
+		t.Error("it was moved there")
+	}
+	kept := names(t, tree, systemDir+"/lost+found")
+	if len(kept) != 1 || !strings.HasPrefix(kept[0], "session.full.") {
+		t.Errorf("of what was caught in the session %q is kept", kept)
+	}
+}
+
+// TestOnSMBAClientIsAskedForADirectoryThatHasLeftAFencedSession when it was seen there: the client is
+// to have dropped it when it meets it in the tree.
+func TestOnSMBAClientIsAskedForADirectoryThatHasLeftAFencedSession(t *testing.T) {
+	mem := vfs.NewMemory()
+	fault, tree := vfs.NewFault(mem.Root()), mem.Root()
+	m := open(t, smb{fault.Root()})
+	must(t, m.Claim(t.Context(), 1, "first"))
+	must(t, m.Begin(t.Context(), 1, "session"))
+	session, err := tree.OpenDir(systemDir + "/sessions/00000001/session")
+	must(t, err)
+	defer session.Close()
+	must(t, session.Mkdir("b.1", 0o700))
+	left, asks := false, 0
+	fault.Inject(func(c vfs.OpCall) error {
+		switch {
+		case path.Base(c.Path) != "b.1":
+		case c.Op == vfs.OpRmdir && !left:
+			left = true
+			must(t, session.Rename("b.1", tree, "bucket"))
+		case c.Op == vfs.OpStat && left:
+			asks++
+		}
+		return nil
+	})
+	must(t, m.Fence(t.Context(), 1, "session"))
+	if !left || asks != 2 {
+		t.Errorf("it has left: %v, and the client was asked %d times; want 2", left, asks)
+	}
+}
+
 // TestOnSMBAloneAClientIsAskedForWhatSomebodyElseHasRemoved has another node remove a session
 // first: a client of SMB has to be asked for the name until it drops what it remembers of it.
 func TestOnSMBAloneAClientIsAskedForWhatSomebodyElseHasRemoved(t *testing.T) {

@@ -406,8 +406,18 @@ func (m *Mount) rescuer(session string) disposer {
 	}
 }
 
-// rescue moves a directory out of a session to lost+found.
+// rescue moves a directory out of a session to lost+found. On SMB one that is empty is removed:
+// it can be on the way of another one, and who has it open at this very client could move
+// that one into it wherever it is.
 func (m *Mount) rescue(dir vfs.Dir, name, session string) error {
+	if m.byPath {
+		switch err := dir.Rmdir(name); {
+		case err == nil:
+			return nil
+		case gone(err):
+			return m.forget(dir, name) // it may be somewhere else in the tree now
+		}
+	}
 	if err := makeDir(m.system, lostDir); err != nil {
 		return err
 	}
