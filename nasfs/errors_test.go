@@ -1,10 +1,13 @@
 package nasfs_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -121,6 +124,77 @@ func TestAFileSystemThatTakesNothingMoreIsHealthyAsLongAsItCanBeRead(t *testing.
 				}
 			})
 		})
+	}
+}
+
+// TestALargePutThatFailsAtAnyWriteIsToldAndTakenBack writes past the page cache.
+func TestALargePutThatFailsAtAnyWriteIsToldAndTakenBack(t *testing.T) {
+	t.Parallel()
+	content := strings.Repeat("content ", 9<<17)
+	for n, reached := 0, true; reached; n++ {
+		memory, fault, sc := stagedScene(t, nasfs.Xattr)
+		before := mustDump(t, sc.Store)
+		made := 0
+		remove := fault.Inject(func(c vfs.OpCall) error {
+			if c.Op == vfs.OpWrite {
+				if made++; made == n+1 {
+					return &injected{syscall.ENOSPC}
+				}
+			}
+			return nil
+		})
+		err := sc.put(t.Context(), "file", content, nil)
+		remove()
+		if reached = made > n; !reached {
+			must(t, err)
+			break
+		}
+		is(t, fmt.Sprintf("put with write %d failing", n), err, object.Full)
+		nasfs.Quiesce(sc.Store)
+		if seen := mustDump(t, sc.Store); !maps.Equal(seen, before) {
+			t.Error(difference(seen, before, before))
+		}
+		noLeftovers(t, memory.Root(), "put")
+	}
+}
+
+// TestADownloadThatFailsAtAnyCallIsCut, whatever has come of it until then being right.
+func TestADownloadThatFailsAtAnyCallIsCut(t *testing.T) {
+	t.Parallel()
+	_, fault, sc := stagedScene(t, nasfs.Xattr)
+	content := strings.Repeat("content ", 3<<16)
+	must(t, sc.put(t.Context(), "file", content, nil))
+	for name, read := range map[string]func(w io.Writer, r io.Reader) error{
+		"read": func(w io.Writer, r io.Reader) error {
+			_, err := io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{r})
+			return err
+		},
+		"sent": func(w io.Writer, r io.Reader) error {
+			_, err := r.(io.WriterTo).WriteTo(w)
+			return err
+		},
+	} {
+		for n, reached := 0, true; reached; n++ {
+			h, err := sc.Open(t.Context(), ref("file"))
+			must(t, err)
+			made := 0
+			remove := fault.Inject(func(c vfs.OpCall) error {
+				if c.Op == vfs.OpRead || c.Op == vfs.OpSend || c.Op == vfs.OpStat {
+					if made++; made == n+1 {
+						return &injected{syscall.EIO}
+					}
+				}
+				return nil
+			})
+			var got bytes.Buffer
+			err = read(&got, h.Range(0, h.Info().Size))
+			remove()
+			must(t, h.Close())
+			reached = made > n
+			if whole := got.String() == content; (err == nil) == reached || whole == reached || !strings.HasPrefix(content, got.String()) {
+				t.Errorf("%s, call %d failed: %v; %d of %d bytes came, %v", name, n, reached, got.Len(), len(content), err)
+			}
+		}
 	}
 }
 

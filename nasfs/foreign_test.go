@@ -479,23 +479,30 @@ func TestWhatIsRestoredFromABackupIsNotTakenForWhatItReplaces(t *testing.T) {
 	})
 }
 
-// TestAnUploadWhoseFileSomebodyRemovesFails, and is not answered as if it were there.
-func TestAnUploadWhoseFileSomebodyRemovesFails(t *testing.T) {
-	onShares(t, func(sh *share) {
-		content := &hooked{Body: body(strings.Repeat("x", 5<<20)), atEnd: func() {
-			files, err := filepath.Glob(filepath.Join(sh.dir, ".shoal.sys", "sessions", "*", "*", "p.*"))
-			sh.ok(err)
-			for _, f := range files {
-				sh.ok(os.Remove(f))
-			}
-		}}
-		if _, err := sh.Put(sh.Context(), ref("k"), object.PutInput{Body: content}); err == nil || errors.Is(err, object.NoSuchKey) {
-			sh.Errorf("put: %v", err)
-		}
-		sh.absent("k")
-		sh.put("k", "again")
-		sh.same("k", "again")
-	})
+// TestAnUploadWhoseFileSomebodyRemovesOrCutsFails, and is not answered as if it were there.
+func TestAnUploadWhoseFileSomebodyRemovesOrCutsFails(t *testing.T) {
+	for how, spoil := range map[string]func(file string) error{
+		"removes": os.Remove,
+		"cuts":    func(file string) error { return os.Truncate(file, 1<<20) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			onShares(t, func(sh *share) {
+				content := &hooked{Body: body(strings.Repeat("x", 5<<20)), atEnd: func() {
+					files, err := filepath.Glob(filepath.Join(sh.dir, ".shoal.sys", "sessions", "*", "*", "p.*"))
+					sh.ok(err)
+					for _, f := range files {
+						sh.ok(spoil(f))
+					}
+				}}
+				if _, err := sh.Put(sh.Context(), ref("k"), object.PutInput{Body: content}); err == nil || errors.Is(err, object.NoSuchKey) {
+					sh.Errorf("put: %v", err)
+				}
+				sh.absent("k")
+				sh.put("k", "again")
+				sh.same("k", "again")
+			})
+		})
+	}
 }
 
 // TestRemovalOfATreeByHandDisturbsNobody runs rm -rf against uploads into, and
