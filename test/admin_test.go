@@ -39,6 +39,7 @@ func (o *operator) admin(t *testing.T, args ...string) string {
 // TestTheCommandLineAdministersAFleet makes each change at another gateway, and asks all
 // of them when it has returned.
 func TestTheCommandLineAdministersAFleet(t *testing.T) {
+	t.Parallel()
 	o := operate(t, 2)
 	root := newS3(o.fleet[0], noRetry)
 	_, err := root.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
@@ -82,6 +83,7 @@ func TestTheCommandLineAdministersAFleet(t *testing.T) {
 }
 
 func TestTheCommandLineWatchesAndEndsGateways(t *testing.T) {
+	t.Parallel()
 	o := operate(t, 2)
 	get := func(key string) {
 		_, err := newS3(o.fleet[1], noRetry).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("none"), Key: aws.String(key)})

@@ -11,6 +11,7 @@ import (
 
 // TestEverybodyIsExportedFromOneFleetAndImportedIntoAnother has mc do it.
 func TestEverybodyIsExportedFromOneFleetAndImportedIntoAnother(t *testing.T) {
+	t.Parallel()
 	from := administer(t)
 	from.admin(t, "user", "add", "@", "ann", "ann's secret")
 	from.admin(t, "group", "add", "@", "devs", "ann")
@@ -31,6 +32,7 @@ func TestEverybodyIsExportedFromOneFleetAndImportedIntoAnother(t *testing.T) {
 
 // TestConfigurationsOfBucketsAreExportedAndImported has mc do it.
 func TestConfigurationsOfBucketsAreExportedAndImported(t *testing.T) {
+	t.Parallel()
 	from := administer(t)
 	from.mc.run(t, "mb", "g0/bucket")
 	from.mc.run(t, "anonymous", "set", "download", "g1/bucket")

@@ -31,6 +31,7 @@ func newS3(s *server, options ...func(*s3.Options)) *s3.Client {
 }
 
 func TestAWSSDKForGo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	ctx := t.Context()
 	c := newS3(s)

@@ -14,6 +14,7 @@ import (
 // left out of one it cannot do.
 
 func TestMC(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	mc := client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")
 	mc.run(t, "alias", "set", "x", s.url, user, password)
@@ -85,6 +86,7 @@ func wantNoBuckets(t *testing.T, s *server) {
 }
 
 func TestAWSCommandLine(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	aws := client(t, "/usr/bin/aws", awsEnv(), "--endpoint-url", s.url)
 	aws.run(t, "s3", "mb", "s3://bucket")
@@ -126,6 +128,7 @@ func TestAWSCommandLine(t *testing.T) {
 }
 
 func TestS3cmd(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	config := filepath.Join(t.TempDir(), "s3cfg")
 	host := strings.TrimPrefix(s.url, "http://")
@@ -169,6 +172,7 @@ func TestS3cmd(t *testing.T) {
 }
 
 func TestRclone(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	rclone := client(t, "/usr/bin/rclone", []string{
 		"RCLONE_CONFIG=/dev/null", "RCLONE_CONFIG_X_TYPE=s3", "RCLONE_CONFIG_X_PROVIDER=Other", "RCLONE_CONFIG_X_ENDPOINT=" + s.url,
@@ -205,6 +209,7 @@ func TestRclone(t *testing.T) {
 }
 
 func TestRestic(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	source := t.TempDir()
 	for i, size := range append(sizes(), 9<<20) {
@@ -236,6 +241,7 @@ func scriptEnv(t *testing.T, s *server) []string {
 }
 
 func TestBoto3(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	env := scriptEnv(t, s)
 	client(t, "/usr/bin/python3", env).run(t, "clients/boto3_test.py")
@@ -244,6 +250,7 @@ func TestBoto3(t *testing.T) {
 // TestTerraformAndBackupsFindWhatTheyNeed has every setting of a bucket be put again as it is, and
 // locked objects be kept from everybody, on files as on drives.
 func TestTerraformAndBackupsFindWhatTheyNeed(t *testing.T) {
+	t.Parallel()
 	drives := t.TempDir()
 	for i := range 4 {
 		must(t, os.Mkdir(filepath.Join(drives, fmt.Sprint("d", i+1)), 0o700))
@@ -259,6 +266,7 @@ func TestTerraformAndBackupsFindWhatTheyNeed(t *testing.T) {
 // TestNewerBoto3 runs on machines that have a boto3 beside Debian's: since 1.36
 // it sends checksums in trailers, as the SDKs for Go and JavaScript do.
 func TestNewerBoto3(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	python := client(t, "python3", scriptEnv(t, s))
 	if _, err := python.try(t, "-c", "import boto3; assert tuple(map(int, boto3.__version__.split('.')[:2])) >= (1, 36)"); err != nil {
@@ -268,6 +276,7 @@ func TestNewerBoto3(t *testing.T) {
 }
 
 func TestAWSSDKForJavaScript(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	env := scriptEnv(t, s)
 	client(t, "node", env).run(t, "clients/sdk_test.mjs")

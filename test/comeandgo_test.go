@@ -17,6 +17,7 @@ import (
 // blank one in its place, with nobody starting anything anew. When that has all it should,
 // others go, so that what was written before, meanwhile and since has to be read from it.
 func TestADriveIsReplacedWhileItsProcessServes(t *testing.T) {
+	t.Parallel()
 	parent, named := makeDrives(t, 4)
 	s := startOn(t, named)
 	_, err := newS3(s).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
@@ -31,6 +32,7 @@ func TestADriveIsReplacedWhileItsProcessServes(t *testing.T) {
 }
 
 func TestADriveIsReplacedWhileNodesServe(t *testing.T) {
+	t.Parallel()
 	c := startNodes(t, 4, 1)
 	c.makeBucket(t)
 	written := replaceUnderLoad(t, c.servers, c.drive(1, 0))
@@ -44,6 +46,7 @@ func TestADriveIsReplacedWhileNodesServe(t *testing.T) {
 // TestADriveThatWasAwayIsUsedAgain takes a drive away while objects are written and changed, and
 // puts it back as it was.
 func TestADriveThatWasAwayIsUsedAgain(t *testing.T) {
+	t.Parallel()
 	c, all := startNodes(t, 4, 1), contents()
 	c.makeBucket(t)
 	c.putAll(t, 0, all)

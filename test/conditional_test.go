@@ -88,6 +88,7 @@ func register() porcupine.Model {
 // TestCounterIsLinearizable counts in an object from many clients by
 // compare-and-swap, and checks the history of what they saw.
 func TestCounterIsLinearizable(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	c := newS3(s, noRetry)
 	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})

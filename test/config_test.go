@@ -61,6 +61,7 @@ func TestSettingsOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
 
 // TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC has one of each kind.
 func TestIdentityProvidersOfAGatewayAreShownAndNotChangedByMC(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, []string{
 		"SHOAL_IDENTITY_OPENID_CONFIG_URL=http://127.0.0.1:9/openid", "SHOAL_IDENTITY_OPENID_CLIENT_ID=shoal",
 		"MINIO_IDENTITY_LDAP_SERVER_ADDR=127.0.0.1:9", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN=dc=example", "SHOAL_IDENTITY_LDAP_USER_DN_SEARCH_FILTER=(uid=%s)",

@@ -21,6 +21,7 @@ import (
 // TestKillLosesNothingAcknowledged kills the server while clients write, and
 // looks at what the next one serves from the same directory.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -35,6 +35,7 @@ func putS3(t *testing.T, s *server, key string, content []byte) {
 // TestKillLosesNothingOnDrives is TestKillLosesNothingAcknowledged for erasure mode, where a
 // drive is away in every other round.
 func TestKillLosesNothingOnDrives(t *testing.T) {
+	t.Parallel()
 	rounds := 4
 	if full() {
 		rounds = 20
@@ -66,6 +67,7 @@ func TestKillLosesNothingOnDrives(t *testing.T) {
 // TestTwoOfFourDrivesCanBeLost loses one drive, replaces it, and when that is healed loses
 // two others and changes bits on a third.
 func TestTwoOfFourDrivesCanBeLost(t *testing.T) {
+	t.Parallel()
 	parent, named := makeDrives(t, 4)
 	s := startOn(t, named)
 	_, err := newS3(s).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})

@@ -69,6 +69,7 @@ func (s *encrypting) hides(t *testing.T, secrets ...string) {
 }
 
 func TestMCEncrypts(t *testing.T) {
+	t.Parallel()
 	s := startEncrypting(t)
 	dir := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(dir, "certs", "CAs"), 0o700))
@@ -118,6 +119,7 @@ func TestMCEncrypts(t *testing.T) {
 }
 
 func TestAWSCommandLineEncrypts(t *testing.T) {
+	t.Parallel()
 	s := startEncrypting(t)
 	aws := client(t, "/usr/bin/aws", append(awsEnv(), "AWS_CA_BUNDLE="+s.authority()), "--endpoint-url", s.url)
 	aws.run(t, "s3", "mb", "s3://bucket")
@@ -147,6 +149,7 @@ func TestAWSCommandLineEncrypts(t *testing.T) {
 }
 
 func TestBoto3Encrypts(t *testing.T) {
+	t.Parallel()
 	s := startEncrypting(t)
 	for _, python := range []string{"/usr/bin/python3", "python3"} {
 		client(t, python, append(awsEnv(), "AWS_CA_BUNDLE="+s.authority(), "ENDPOINT="+s.url)).run(t, "clients/encryption_test.py")
@@ -154,6 +157,7 @@ func TestBoto3Encrypts(t *testing.T) {
 }
 
 func TestEncryptedObjectsOutliveAGatewayAndAChangeOfKeys(t *testing.T) {
+	t.Parallel()
 	dir, keys := t.TempDir(), filepath.Join(t.TempDir(), "keys")
 	first, second := "first:"+newSecret(t), "second:"+newSecret(t)
 	give := func(text string) []string {
@@ -193,11 +197,13 @@ func TestEncryptedObjectsOutliveAGatewayAndAChangeOfKeys(t *testing.T) {
 }
 
 func TestWhereEverythingIsEncryptedClientsNoticeNothing(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, []string{"SHOAL_KMS_SECRET_KEY=first:" + newSecret(t)}, place{host: "127.0.0.1"}, t.TempDir(), "--auto-encryption", "on")
 	client(t, "/usr/bin/python3", scriptEnv(t, s)).run(t, "clients/boto3_test.py")
 }
 
 func TestAFleetReadsAndRewrapsWhatAnyGatewayHasEncrypted(t *testing.T) {
+	t.Parallel()
 	dir, keys := t.TempDir(), filepath.Join(t.TempDir(), "keys")
 	old, next := "old:"+newSecret(t), "next:"+newSecret(t)
 	must(t, os.WriteFile(keys, []byte(next+"\n"+old+"\n"), 0o600))

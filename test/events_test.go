@@ -184,6 +184,7 @@ func startFleetWith(t *testing.T, env []string, n int, flags ...string) []*serve
 // TestEveryAcknowledgedPutIsToldOfThoughEverythingDies has clients write while the
 // target is away, and gateways are killed, frozen beyond their leases, and replaced.
 func TestEveryAcknowledgedPutIsToldOfThoughEverythingDies(t *testing.T) {
+	t.Parallel()
 	t.Run("direct", func(t *testing.T) { testEveryAcknowledgedPut(t) })
 	t.Run("routed", func(t *testing.T) { testEveryAcknowledgedPut(t, routing(t)...) })
 }
@@ -349,6 +350,7 @@ func TestFilesOfOthersAreToldWhereARuleAsks(t *testing.T) {
 // remove them, while clients of S3 do the same. On a disk of this machine nobody has to look
 // for what is done: it is seen.
 func TestWhatOthersDoIsToldWhicheverGatewayDies(t *testing.T) {
+	t.Parallel()
 	interval := "1h"
 	if len(list("SHOAL_TEST_MOUNTS")) > 0 {
 		interval = "2s"
@@ -447,6 +449,7 @@ func TestSequencersOrderTheChangesOfAKeyAtAllGateways(t *testing.T) {
 
 // TestAwsConfiguresNotifications has the AWS command line set what people paste.
 func TestAwsConfiguresNotifications(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	s := startWith(t, h.env(), place{host: "127.0.0.1"}, t.TempDir())
 	cli := client(t, "/usr/bin/aws", awsEnv(), "--endpoint-url", s.url)
@@ -472,6 +475,7 @@ func TestAwsConfiguresNotifications(t *testing.T) {
 // TestMcManagesEventsAndWatchesThem makes rules and listens at one gateway, and writes
 // at others.
 func TestMcManagesEventsAndWatchesThem(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	fleet := startFleetWith(t, h.env(), 3)
 	mc := client(t, "mc", nil, "--config-dir", t.TempDir(), "--no-color", "--disable-pager")

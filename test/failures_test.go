@@ -15,6 +15,7 @@ import (
 // TestGuessingSlowsDownNobodyElse has ann's and unknown keys be guessed from her own
 // address while she works.
 func TestGuessingSlowsDownNobodyElse(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--metrics-auth", "public")
 	a := administerFleet(t, []*server{s})
 	a.mc.run(t, "mb", "g0/bucket")

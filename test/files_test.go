@@ -146,6 +146,7 @@ func TestABucketsNewFilesAreWhoseItSays(t *testing.T) {
 // TestAUsersNewFilesAreHis sets who he is with the command, and needs root to give files
 // to another one.
 func TestAUsersNewFilesAreHis(t *testing.T) {
+	t.Parallel()
 	onlyNFS(t)
 	o := operate(t, 2)
 	bucket := aws.String("bucket")
@@ -187,6 +188,7 @@ func TestAUsersNewFilesAreHis(t *testing.T) {
 // Only root can find out what others may do. Of supplementary groups a server of NFS may know
 // better (manage-gids).
 func TestPermissionsOnTheShareCountForWhoIsSomebodyThere(t *testing.T) {
+	t.Parallel()
 	onlyNFS(t)
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

@@ -55,7 +55,10 @@ func (s *server) status(t *testing.T) (fleetStatus, int) {
 	return st, code
 }
 
-func TestGatewaysOfOneTreeAreOne(t *testing.T) { testAreOne(t, startFleet(t, 3)) }
+func TestGatewaysOfOneTreeAreOne(t *testing.T) {
+	t.Parallel()
+	testAreOne(t, startFleet(t, 3))
+}
 
 func testAreOne(t *testing.T, fleet []*server) {
 	ctx := t.Context()
@@ -369,7 +372,10 @@ func tell(history []porcupine.Operation, of porcupine.Model) string {
 // TestFleetIsLinearizable counts by compare-and-swap through three gateways, and does all
 // else that can be done to objects, with and without versions, while they are killed, frozen beyond their leases, and replaced, and checks
 // the history of what the clients saw. SHOAL_TEST_SPAN is for how long, such as 1h.
-func TestFleetIsLinearizable(t *testing.T) { testLinearizable(t, 15*time.Second, startFleet(t, 3)) }
+func TestFleetIsLinearizable(t *testing.T) {
+	t.Parallel()
+	testLinearizable(t, 15*time.Second, startFleet(t, 3))
+}
 
 func testLinearizable(t *testing.T, lasts time.Duration, fleet []*server) {
 	if full() {

@@ -91,6 +91,7 @@ func (p *proxied) start(t *testing.T, i int) {
 // the gateways behind it are killed and stopped one after the other, each when the
 // one before is made up for. A read, and a write that the SDK may repeat, never fails.
 func TestGatewaysDieBehindHAProxy(t *testing.T) {
+	t.Parallel()
 	p := startProxied(t)
 	c := newS3(&server{url: p.url})
 	bucket := aws.String("bucket")
@@ -149,6 +150,7 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 // TestGatewaysAreReplacedOneByOneBehindHAProxy stops and starts all of them in turn, as an update
 // does, while clients write, and tells the longest time that a write took.
 func TestGatewaysAreReplacedOneByOneBehindHAProxy(t *testing.T) {
+	t.Parallel()
 	p := startProxied(t)
 	c, bucket := newS3(&server{url: p.url}), aws.String("bucket")
 	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket})

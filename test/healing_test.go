@@ -51,6 +51,7 @@ func awaitPass(t *testing.T, s *server, since time.Time) passShown {
 // TestHealingIsAskedForAndSeenThroughEveryNode changes bits on the drive of one node, has mc heal
 // the bucket through another, and looks what each of them tells of that.
 func TestHealingIsAskedForAndSeenThroughEveryNode(t *testing.T) {
+	t.Parallel()
 	c, all := startNodes(t, 4, 1), contents()
 	c.makeBucket(t)
 	c.putAll(t, 0, all)
@@ -86,6 +87,7 @@ func TestHealingIsAskedForAndSeenThroughEveryNode(t *testing.T) {
 
 // TestAlertsSeeThatDrivesAreLacking loses a node of four.
 func TestAlertsSeeThatDrivesAreLacking(t *testing.T) {
+	t.Parallel()
 	c := startNodes(t, 4, 1)
 	env := append(clientEnv(t), awsEnv()...)
 	heal := func() (said string, code int) {

@@ -113,6 +113,7 @@ func TestBucketAsHostName(t *testing.T) {
 }
 
 func TestMetricsNeedATokenUnlessPublic(t *testing.T) {
+	t.Parallel()
 	token := prometheusToken(password)
 	for _, test := range []struct {
 		name, mode, token string
@@ -167,6 +168,7 @@ func get(t *testing.T, url, token string) (status int, body string) {
 }
 
 func TestEachRequestHasALineWithoutSecrets(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"json", "text"} {
 		t.Run(format, func(t *testing.T) {
 			s := start(t, "--log-format", format, "--log-level", "debug")

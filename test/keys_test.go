@@ -26,6 +26,7 @@ func oddKeys() []string {
 // TestKeysOfEveryShapeAreKeysOfOneTree puts each through one gateway, reads it through
 // the next, lists it, and deletes it through a third.
 func TestKeysOfEveryShapeAreKeysOfOneTree(t *testing.T) {
+	t.Parallel()
 	fleet := startFleet(t, 3)
 	ctx, bucket := t.Context(), aws.String("bucket")
 	var c []*s3.Client

@@ -13,6 +13,7 @@ import (
 // TestTheLogOfAllGatewaysIsWatchedAtOne has each of three log a failure, and some of what
 // they logged before.
 func TestTheLogOfAllGatewaysIsWatchedAtOne(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.admin(t, "user", "add", "@", "probe", "secret of probe")
 	probe := newS3(a.fleet[1], noRetry, as("probe", "a wrong secret"))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestMinioGo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	ctx := t.Context()
 	mc, err := minio.New(strings.TrimPrefix(s.url, "http://"), &minio.Options{Creds: credentials.NewStaticV4(user, password, ""), TrailingHeaders: true})

@@ -90,6 +90,7 @@ func list(variable string) []string {
 // TestReadsSeeWhatOthersWrote has one gateway change an object, and others look
 // at once that have just seen, and so know, what it was before.
 func TestReadsSeeWhatOthersWrote(t *testing.T) {
+	t.Parallel()
 	rounds := 300
 	if full() {
 		rounds = 3000
@@ -211,6 +212,7 @@ func TestOneHostsFleetIsLinearizable(t *testing.T) {
 // that does not read on, while it is replaced through each of them and deleted: others see
 // each change at once, and the slow ones get what they were sent to the end, or are cut.
 func TestSlowReadersOfOneTreeKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	fleet := startFleet(t, 3)
 	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("key")
 	var c []*s3.Client

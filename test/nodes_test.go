@@ -176,15 +176,20 @@ func (c *nodes) putAll(t *testing.T, through int, all map[string][]byte) {
 	}
 }
 
-func TestNodesAreOne(t *testing.T) { testAreOne(t, startNodes(t, 4, 1).servers) }
+func TestNodesAreOne(t *testing.T) {
+	t.Parallel()
+	testAreOne(t, startNodes(t, 4, 1).servers)
+}
 
 func TestNodesAreLinearizable(t *testing.T) {
+	t.Parallel()
 	testLinearizable(t, 14*time.Second, startNodes(t, 4, 1).servers)
 }
 
 // TestHalfOfTheNodesCanBeLostForReads loses two of four, and looks that the others tell what
 // is true, refuse what they cannot do, and go on when one is back.
 func TestHalfOfTheNodesCanBeLostForReads(t *testing.T) {
+	t.Parallel()
 	c, all := startNodes(t, 4, 1), contents()
 	c.makeBucket(t)
 	c.putAll(t, 0, all)
@@ -223,6 +228,7 @@ func TestHalfOfTheNodesCanBeLostForReads(t *testing.T) {
 // TestANodeThatWasAwayIsWholeAgain lets a node miss writes, and then lives on that node and
 // one other, without a command of anybody's.
 func TestANodeThatWasAwayIsWholeAgain(t *testing.T) {
+	t.Parallel()
 	c, all := startNodes(t, 4, 1), contents()
 	c.makeBucket(t)
 	for i := range 200 {
@@ -260,6 +266,7 @@ func TestANodeThatWasAwayIsWholeAgain(t *testing.T) {
 // TestALostDriveIsReplacedByABlankOne does the same with a drive that is empty when its node
 // comes back, where every node has two.
 func TestALostDriveIsReplacedByABlankOne(t *testing.T) {
+	t.Parallel()
 	c, all := startNodes(t, 3, 2), contents()
 	c.makeBucket(t)
 	c.putAll(t, 0, all)
@@ -287,6 +294,7 @@ func TestALostDriveIsReplacedByABlankOne(t *testing.T) {
 // TestNodesWaitForEachOther starts them one after another, and all of them anew in another
 // order.
 func TestNodesWaitForEachOther(t *testing.T) {
+	t.Parallel()
 	c := layOut(t, 4, 1)
 	c.launch(t, 2)
 	eventually(t, "it says what it waits for", func() bool {
@@ -321,6 +329,7 @@ func TestNodesWaitForEachOther(t *testing.T) {
 }
 
 func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
+	t.Parallel()
 	c := startNodes(t, 3, 1)
 	c.servers[2].stop(t)
 	url := func(i int, path string) string { return "http://" + net.JoinHostPort(c.name(i), c.port) + path }
@@ -337,6 +346,7 @@ func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
 // count through those that go on. Who has no majority writes nothing, and says so at once; who has half
 // reads on; and nobody reads what is over.
 func TestNodesThatAreCutOffTellTheTruth(t *testing.T) {
+	t.Parallel()
 	l, places := newLab(t, 4)
 	c := layOut(t, 4, 1)
 	c.at, c.port = places, "9000"

@@ -420,6 +420,7 @@ func TestWhatIsOpenWhenTheFileServerEndsAllLeasesIsWholeOrCut(t *testing.T) {
 // with a file open on the mount. The others take over what it had; when it goes on, what it
 // was told before is not done.
 func TestAGatewayThatIsFrozenWhileItWritesIsDoneWithOfOneTree(t *testing.T) {
+	t.Parallel()
 	fleet := startFleet(t, 3)
 	bucket, key := aws.String("bucket"), aws.String("key")
 	frozen, other := newS3(fleet[0], noRetry), newS3(fleet[1])

@@ -103,6 +103,7 @@ func (l *lab) split(t *testing.T, who []int, bridge string) {
 // cut off says that it is not ready and accepts no write; the others go on; and
 // when the cut is mended all is as before.
 func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
+	t.Parallel()
 	l, places := newLab(t, 3)
 	mounts := mountsOfOneTree(t)
 	var fleet []*server
@@ -135,6 +136,7 @@ func TestAGatewayThatIsCutOffWritesNothing(t *testing.T) {
 // TestAGatewayThatIsCutOffServesNobodyWhoHasBeenRemoved removes a user while one gateway
 // hears nothing of that, and asks that one as soon as the call has returned.
 func TestAGatewayThatIsCutOffServesNobodyWhoHasBeenRemoved(t *testing.T) {
+	t.Parallel()
 	l, places := newLab(t, 3)
 	dir := t.TempDir()
 	var fleet []*server

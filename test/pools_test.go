@@ -90,6 +90,7 @@ func (c *nodes) killAll() {
 // versions, an upload and users, and drains the first one, while clients use hot keys and nodes are
 // killed and frozen. Without its drives everything is there that was before.
 func TestDrivesAreReplacedByAddingAPoolAndDrainingTheFirst(t *testing.T) {
+	t.Parallel()
 	c, all := layOutPools(t, 2), contents()
 	c.pools = []string{c.poolName(0)}
 	c.start(t)

@@ -19,6 +19,7 @@ const (
 
 // TestAQuotaHoldsOverAllGateways fills a bucket through three gateways at the same time.
 func TestAQuotaHoldsOverAllGateways(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.mc.run(t, "mb", "g0/bucket")
 	a.mc.run(t, "quota", "set", "g1/bucket", "--size", "10MiB")

@@ -25,11 +25,13 @@ func routing(t *testing.T) []string {
 }
 
 func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) {
+	t.Parallel()
 	testAreOne(t, startFleet(t, 3, routing(t)...))
 }
 
 // TestRoutedFleetIsLinearizable has owners of buckets killed, frozen and replaced.
 func TestRoutedFleetIsLinearizable(t *testing.T) {
+	t.Parallel()
 	testLinearizable(t, 10*time.Second, startFleet(t, 3, routing(t)...))
 }
 
@@ -37,6 +39,7 @@ func TestRoutedFleetIsLinearizable(t *testing.T) {
 // three gateways, of which at most one owns the bucket, and copies them between
 // buckets of different owners.
 func TestLargeObjectsPassThroughTheOwner(t *testing.T) {
+	t.Parallel()
 	size := 40 << 20
 	fleet := startFleet(t, 3, routing(t)...)
 	ctx := t.Context()

@@ -1,5 +1,9 @@
 // Package test runs the real shoal binary and real clients against it. It knows
 // the product only from outside.
+//
+// Tests that mainly wait, for fences, retries or a client, are parallel. A test has the
+// machine for itself that measures (memory, speed, limits), that has to do much within a time, or that
+// uses what there is once: a file server, a device, the umask, ports that others may take.
 package test
 
 import (

@@ -50,6 +50,7 @@ func (h *listener) wait(t *testing.T, what string) {
 // TestSettingsThatAreSetByMCAreInForceOnAllGateways sets each at another gateway, and looks
 // what comes of it at yet another one.
 func TestSettingsThatAreSetByMCAreInForceOnAllGateways(t *testing.T) {
+	t.Parallel()
 	audited, told := startListener(t), startListener(t)
 	own, other := startProvider(t), startProvider(t)
 	const discovery = "/.well-known/openid-configuration"
@@ -133,6 +134,7 @@ func TestSettingsThatAreSetByMCAreInForceOnAllGateways(t *testing.T) {
 
 // TestSettingsAreRestoredAsTheyWere goes back to what was set first.
 func TestSettingsAreRestoredAsTheyWere(t *testing.T) {
+	t.Parallel()
 	a, audited := administer(t), startListener(t)
 	for _, queue := range []string{"5", "6", "7"} {
 		a.admin(t, "config", "set", "@", "audit_webhook:A", "endpoint="+audited.url, "queue_size="+queue)

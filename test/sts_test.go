@@ -73,6 +73,7 @@ func (a *administration) assumeAt(t *testing.T, gateway int) credentials.Value {
 // TestTemporaryCredentialsOfOneGatewayCountOnAll also when whose they are is disabled or
 // removed on another one: they are refused everywhere when that command has returned.
 func TestTemporaryCredentialsOfOneGatewayCountOnAll(t *testing.T) {
+	t.Parallel()
 	a := administerAnn(t)
 	var all []credentials.Value
 	for i := range a.fleet {
@@ -95,6 +96,7 @@ func TestTemporaryCredentialsOfOneGatewayCountOnAll(t *testing.T) {
 }
 
 func TestClientsUseTemporaryCredentials(t *testing.T) {
+	t.Parallel()
 	a := administerAnn(t)
 	var urls []string
 	for _, s := range a.fleet {
@@ -166,6 +168,7 @@ func (p *provider) token(t *testing.T, subject, policies string) string {
 }
 
 func TestTokensOfAProviderAreTakenForTemporaryCredentials(t *testing.T) {
+	t.Parallel()
 	p := startProvider(t)
 	a := administer(t, "--identity-openid-config-url", p.url+"/.well-known/openid-configuration", "--identity-openid-client-id", "shoal")
 	a.mc.run(t, "mb", "g0/bucket")
@@ -195,6 +198,7 @@ func TestTokensOfAProviderAreTakenForTemporaryCredentials(t *testing.T) {
 // TestASecondProviderGivesItsRole which mc shows the name of, to whom of its tokens asks for
 // it; to those who do not, what their tokens name.
 func TestASecondProviderGivesItsRole(t *testing.T) {
+	t.Parallel()
 	own, other := startProvider(t), startProvider(t)
 	a := administerFleet(t, startFleetWith(t, []string{
 		"MINIO_IDENTITY_OPENID_CONFIG_URL_DEX=" + other.url + "/.well-known/openid-configuration", "MINIO_IDENTITY_OPENID_CLIENT_ID_DEX=shoal",
@@ -274,6 +278,7 @@ func (a *authority) client(t *testing.T, name string, life time.Duration) tls.Ce
 }
 
 func TestCertificatesAreTakenForTemporaryCredentials(t *testing.T) {
+	t.Parallel()
 	c, trusted, stranger := newCerts(t, "s3.example.com"), newAuthority(t), newAuthority(t)
 	must(t, os.Mkdir(filepath.Join(c.dir, "CAs"), 0o755))
 	must(t, os.WriteFile(filepath.Join(c.dir, "CAs", "ca.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.cert.Raw}), 0o600))

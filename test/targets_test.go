@@ -33,7 +33,7 @@ type broker struct {
 	told func() string
 }
 
-// free returns a port that nothing listens on.
+// free returns a port that nothing listens on. A test that is parallel needs addresses.
 func free(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

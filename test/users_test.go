@@ -81,6 +81,7 @@ const (
 // TestWhatIsAdministeredOnOneGatewayIsSoOnAll makes each change on another gateway, and
 // asks all of them when it has returned.
 func TestWhatIsAdministeredOnOneGatewayIsSoOnAll(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.mc.run(t, "mb", "g0/bucket")
 	file := filepath.Join(t.TempDir(), "policy.json")
@@ -120,6 +121,7 @@ func TestWhatIsAdministeredOnOneGatewayIsSoOnAll(t *testing.T) {
 
 // TestConcurrentAdministratorsLoseNothing has one at each gateway.
 func TestConcurrentAdministratorsLoseNothing(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.admin(t, "user", "add", "@", "ann", "ann's secret")
 	const each = 5
@@ -148,6 +150,7 @@ func TestConcurrentAdministratorsLoseNothing(t *testing.T) {
 }
 
 func TestOnlyWhoMayAdministers(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.admin(t, "user", "add", "@", "ann", "ann's secret")
 	a.admin(t, "user", "add", "@", "boss", "boss's secret")
@@ -172,6 +175,7 @@ func TestOnlyWhoMayAdministers(t *testing.T) {
 }
 
 func TestUsersOutliveAllGateways(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.admin(t, "user", "add", "@", "ann", "ann's secret")
 	a.admin(t, "policy", "attach", "@", "readwrite", "--user", "ann")
@@ -188,6 +192,7 @@ func TestUsersOutliveAllGateways(t *testing.T) {
 // TestRootCredentialsAreReplacedWithoutLosingAnybody restarts one gateway after the
 // other.
 func TestRootCredentialsAreReplacedWithoutLosingAnybody(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.mc.run(t, "mb", "g0/bucket")
 	a.admin(t, "user", "add", "@", "ann", "ann's secret")
@@ -214,6 +219,7 @@ func TestRootCredentialsAreReplacedWithoutLosingAnybody(t *testing.T) {
 // TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved removes a user while one gateway stands
 // still, and asks that one as soon as it goes on.
 func TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved(t *testing.T) {
+	t.Parallel()
 	a := administer(t)
 	a.mc.run(t, "mb", "g0/bucket")
 	a.admin(t, "user", "add", "@", "ann", "ann's secret")
