@@ -67,9 +67,7 @@ func (s *Server) ownPage(r *request, path string) func() {
 			return func() { r.answerNode(s.Self) }
 		}
 	case StatusPath:
-		if s.Status != nil {
-			return func() { s.answerStatus(r) }
-		}
+		return func() { s.answerStatus(r) }
 	case "/", "/minio", "/minio/", "/minio/login", "/index.html", "/favicon.ico":
 		if s.ConsoleURL != "" && isBrowser(r) {
 			return func() { r.ctx.Redirect(s.ConsoleURL, fasthttp.StatusTemporaryRedirect) }
@@ -153,6 +151,10 @@ const statusTimeout = 3 * time.Second
 func (s *Server) answerStatus(r *request) {
 	if err := s.checkToken(r); err != nil {
 		r.answerError(toS3(err))
+		return
+	}
+	if s.Status == nil {
+		r.answerError(errNotImplemented.with("This server serves alone, and is in no fleet: \"shoal admin info\" shows it."))
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.root, statusTimeout)

@@ -73,7 +73,7 @@ func drivesOf(g adminclient.Gateway) (online, healing int) {
 func missing(info adminclient.Info) error {
 	for _, g := range info.Gateways {
 		if online, _ := drivesOf(g); !g.Online || online < len(g.Drives) {
-			return &failure{code: exitFindings, what: printable(g.Endpoint) + " or a drive of it is offline", remedy: "look at it; its log says more"}
+			return &failure{code: exitFindings, what: printable(g.Endpoint) + " or one of its drives is offline", remedy: "its log says more"}
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -63,5 +64,12 @@ func TestBenchAndRewrapAskTheGatewayOfTheVariable(t *testing.T) {
 	}
 	if out, said, code := c.runRoot("", "bench", "--op", "put", "--count", "1", "--concurrency", "1", "--objects", "1"); code != exitOK {
 		t.Errorf("bench: exit %d, %s%s", code, out, said)
+	}
+}
+
+func TestAServerThatServesAloneSaysThatItHasNoStatus(t *testing.T) {
+	c := openConsole(t, nil)
+	if _, said, code := c.runRoot("", "status"); code != exitFailed || !strings.Contains(said, "in no fleet") {
+		t.Errorf("exit %d, %s", code, said)
 	}
 }

@@ -204,10 +204,8 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if what.path != "" {
-		if err := env.withoutDrives(cmd.Flags()); err != nil {
-			return err
-		}
+	if err := env.misplaced(cmd.Flags(), what); err != nil {
+		return err
 	}
 	state, err := openState(f.stateDir)
 	if err != nil {

@@ -140,16 +140,22 @@ func manualOf(name string) string {
 	return "shoal server --help"
 }
 
-// withoutDrives refuses flags that are about drives, where there are none: who sets them takes
-// what is stored for safer than it is. MinIO's variables have no effect, and are named as such.
-func (e *environment) withoutDrives(flags *pflag.FlagSet) error {
-	for _, name := range []string{"parity", "set-size", "reduced-parity"} {
+// misplaced refuses flags that are about drives where a directory is served, and the other way
+// round: who sets them takes what is stored for safer than it is, or for somebody else's. MinIO's
+// variables have no effect, and are named as such.
+func (e *environment) misplaced(flags *pflag.FlagSet, what served) error {
+	names, why, remedy := []string{"parity", "set-size", "reduced-parity"}, "is for several drives, and one directory is served", "leave it out, or name the drives: shoal server /mnt/d{1...4}"
+	if what.path == "" {
+		names = []string{"durability", "metadata", "folded-case", "mount-mode", "mount-stale", "read-mount", "uid", "gid", "file-mode", "dir-mode", "foreign-interval"}
+		why, remedy = "is for a directory, and drives are served", "leave it out"
+	}
+	for _, name := range names {
 		if f := flags.Lookup(name); f.Value.String() == f.DefValue {
 			continue
 		}
 		theirs := slices.DeleteFunc(slices.Clone(minioNames()[name]), func(of string) bool { return !e.used[of] })
 		if len(theirs) == 0 {
-			return usage("--"+name+" is for several drives, and one directory is served", "leave it out, or name the drives: shoal server /mnt/d{1...4}")
+			return usage("--"+name+" "+why, remedy)
 		}
 		for _, of := range theirs {
 			e.used[of] = false

@@ -47,24 +47,30 @@ func TestAFlagGoesBeforeItsVariableAndThatBeforeMinIOs(t *testing.T) {
 	}
 }
 
-func TestWhatIsAboutDrivesIsRefusedForADirectory(t *testing.T) {
+func TestWhatIsAboutSomethingElseThanIsServedIsRefused(t *testing.T) {
 	for _, tt := range []struct {
 		args, env []string
 		refused   bool
 		ignored   string
+		what      served
 	}{
-		{},
-		{args: []string{"--parity", "EC:2"}, refused: true},
-		{args: []string{"--set-size", "4"}, refused: true},
-		{env: []string{"SHOAL_REDUCED_PARITY=EC:1"}, refused: true},
-		{env: []string{"SHOAL_PARITY=EC:1", "MINIO_STORAGE_CLASS_STANDARD=EC:2"}, refused: true},
-		{env: []string{"MINIO_STORAGE_CLASS_STANDARD=EC:2"}, ignored: "MINIO_STORAGE_CLASS_STANDARD"},
+		{what: served{path: "/mnt/nas"}},
+		{args: []string{"--parity", "EC:2"}, refused: true, what: served{path: "/mnt/nas"}},
+		{args: []string{"--set-size", "4"}, refused: true, what: served{path: "/mnt/nas"}},
+		{env: []string{"SHOAL_REDUCED_PARITY=EC:1"}, refused: true, what: served{path: "/mnt/nas"}},
+		{env: []string{"SHOAL_PARITY=EC:1", "MINIO_STORAGE_CLASS_STANDARD=EC:2"}, refused: true, what: served{path: "/mnt/nas"}},
+		{env: []string{"MINIO_STORAGE_CLASS_STANDARD=EC:2"}, ignored: "MINIO_STORAGE_CLASS_STANDARD", what: served{path: "/mnt/nas"}},
+		{args: []string{"--parity", "EC:2"}},
+		{args: []string{"--file-mode", "0600"}, refused: true},
+		{args: []string{"--read-mount", "/mnt/read"}, refused: true},
+		{env: []string{"SHOAL_DURABILITY=relaxed"}, refused: true},
+		{env: []string{"MINIO_STORAGE_CLASS_STANDARD=EC:2"}},
 	} {
 		flags, env := serverCommand(t, tt.args...).Flags(), readEnvironment(tt.env)
 		if err := env.apply(flags); err != nil {
 			t.Fatal(err)
 		}
-		if err := env.withoutDrives(flags); (err != nil) != tt.refused {
+		if err := env.misplaced(flags, tt.what); (err != nil) != tt.refused {
 			t.Errorf("%v %v: %v", tt.args, tt.env, err)
 		}
 		if got := strings.Join(env.ignored(), " "); !tt.refused && got != tt.ignored {

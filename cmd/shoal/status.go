@@ -104,7 +104,7 @@ func (f *statusFlags) ask(ctx context.Context, url, accessKey, secretKey string)
 	case response.StatusCode == http.StatusForbidden:
 		return nil, errors.New("the credentials are not those of this gateway")
 	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("it answers %s", response.Status)
+		return nil, fmt.Errorf("it answers %s: %s", response.Status, messageOf(document))
 	}
 	return document, nil
 }
