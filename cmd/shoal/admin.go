@@ -169,6 +169,9 @@ func adminRemedy(err error) string {
 	if errors.Is(err, errStreamEnded) {
 		return "it stops, or this terminal was too slow for so many lines: have fewer shown"
 	}
+	if remedy := certificateRemedy(err); remedy != "" {
+		return remedy
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "it may be done none the less: look, or give it longer with --timeout"
 	}

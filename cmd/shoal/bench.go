@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -94,7 +95,7 @@ func (f *benchFlags) run(cmd *cobra.Command, args []string) error {
 		err = errors.Join(err, write(cmd.OutOrStdout(), results))
 	}
 	if err != nil {
-		return failed("bench "+f.cfg.Endpoint, err, "shoal bench --help tells which server and credentials it takes")
+		return failed("bench "+f.cfg.Endpoint, err, cmp.Or(certificateRemedy(err), "shoal bench --help tells which server and credentials it takes"))
 	}
 	for _, r := range results {
 		if r.Errors > 0 {

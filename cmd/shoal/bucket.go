@@ -100,12 +100,12 @@ func (f *bucketFlags) run(cmd *cobra.Command, address string) error {
 	have := object.Files{}
 	if !f.reset {
 		if err = f.client.get(cmd.Context(), at, &have); err != nil {
-			return failed("files of "+address, err, "")
+			return failed("files of "+address, err, certificateRemedy(err))
 		}
 	}
 	if want := given.Or(have); f.reset || !given.IsZero() {
 		if err := f.client.put(cmd.Context(), at, want); err != nil {
-			return failed("files of "+address, err, "")
+			return failed("files of "+address, err, certificateRemedy(err))
 		}
 		have = want
 	}

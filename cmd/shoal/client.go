@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +64,15 @@ func clientCredentials(env *environment) (accessKey, secretKey string, err error
 		return "", "", usage("no credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE)")
 	}
 	return creds.user, creds.password, nil
+}
+
+// certificateRemedy says what to do about a certificate that is not accepted, "" if the error is
+// another one.
+func certificateRemedy(err error) string {
+	if _, unknown := errors.AsType[*tls.CertificateVerificationError](err); !unknown {
+		return ""
+	}
+	return "name the file of its authority in SSL_CERT_FILE, or accept any with --insecure"
 }
 
 // bucketURL parses the URL of a bucket.

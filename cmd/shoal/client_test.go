@@ -1,6 +1,10 @@
 package main
 
 import (
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,5 +75,25 @@ func TestAServerThatServesAloneSaysThatItHasNoStatus(t *testing.T) {
 	c := openConsole(t, nil)
 	if _, said, code := c.runRoot("", "status"); code != exitFailed || !strings.Contains(said, "in no fleet") {
 		t.Errorf("exit %d, %s", code, said)
+	}
+}
+
+func TestACertificateThatIsNotAcceptedIsToldWithItsRemedy(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	c := openConsole(t, nil)
+	for _, args := range [][]string{
+		{"status", server.URL},
+		{"bench", server.URL},
+		{"rewrap", server.URL},
+		{"bucket", "files", server.URL + "/photos"},
+		{"bucket", "limits", server.URL + "/photos"},
+		{"admin", "--url", server.URL, "info"},
+	} {
+		if _, said, code := c.runRoot("", args...); code != exitFailed || !strings.Contains(said, "SSL_CERT_FILE") || !strings.Contains(said, "--insecure") {
+			t.Errorf("%v: exit %d, %s", args, code, said)
+		}
 	}
 }

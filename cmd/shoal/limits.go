@@ -94,7 +94,7 @@ func (f *bucketLimitFlags) run(cmd *cobra.Command, at *url.URL, what string) err
 	var have limits.Rates
 	if !f.limits.reset {
 		if err := f.client.get(cmd.Context(), at, &have); err != nil {
-			return failed(what, err, "")
+			return failed(what, err, certificateRemedy(err))
 		}
 	}
 	rates, err := f.limits.change(have)
@@ -103,7 +103,7 @@ func (f *bucketLimitFlags) run(cmd *cobra.Command, at *url.URL, what string) err
 	}
 	if f.limits.changes() {
 		if err := f.client.put(cmd.Context(), at, rates); err != nil {
-			return failed(what, err, "")
+			return failed(what, err, certificateRemedy(err))
 		}
 	}
 	return show(cmd, rates)

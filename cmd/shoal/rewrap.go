@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -66,7 +67,7 @@ func (f *rewrapFlags) run(cmd *cobra.Command, args []string) error {
 		},
 	})
 	if err != nil {
-		return failed("rewrap at "+address, err, "shoal rewrap --help tells which server and credentials it takes")
+		return failed("rewrap at "+address, err, cmp.Or(certificateRemedy(err), "shoal rewrap --help tells which server and credentials it takes"))
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d keys wrapped anew, %d objects without a master key, %d deleted meanwhile, %d failed\n",
 		result.Done, result.Skipped, result.Gone, result.Failed)

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -221,7 +223,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return err
 	}
 	f.flags = cmd.Flags()
-	ctx, end := context.WithCancelCause(cmd.Context())
+	ctx, end := context.WithCancelCause(f.untilHangUp(cmd.Context()))
 	defer end(nil)
 	f.stop = func(restart bool) {
 		if restart {
@@ -241,6 +243,18 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		return errRestart
 	}
 	return nil
+}
+
+// untilHangUp returns a context that SIGHUP ends, as SIGTERM does: of itself it would end the
+// process at once, and break off what is under way. Whoever has started it with nohup, or has it
+// open the audit's file anew, means something else by it.
+func (f *serverFlags) untilHangUp(ctx context.Context) context.Context {
+	if f.auditFile != "" || signal.Ignored(syscall.SIGHUP) {
+		return ctx
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second one ends the process at once
+	return ctx
 }
 
 // errRestart is why a server ends that shall be started again.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,6 +184,21 @@ func TestCommandLinesEndWithTheirCodes(t *testing.T) {
 			t.Errorf("shoal %s ends with %d, not %d", strings.Join(tt.args, " "), got, tt.want)
 		}
 	}
+}
+
+func TestAHangUpEndsAServerAsSIGTERMDoes(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("it is ignored here (nohup)")
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := new(serverFlags).untilHangUp(t.Context())
+	if err := self.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
 }
 
 func TestWhatCannotBeSharedIsRefusedWithItsCure(t *testing.T) {

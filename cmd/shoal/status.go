@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -63,7 +64,7 @@ func (f *statusFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	document, err := f.ask(cmd.Context(), url, accessKey, secretKey)
 	if err != nil {
-		return failed("status of "+url, err, "shoal status --help tells which server and credentials it takes")
+		return failed("status of "+url, err, cmp.Or(certificateRemedy(err), "shoal status --help tells which server and credentials it takes"))
 	}
 	var st raftlock.Status
 	if err := json.Unmarshal(document, &st); err != nil {
