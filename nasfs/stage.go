@@ -30,9 +30,8 @@ type staged struct {
 	published bool // the file has, or may have, another name: its sidecar stays
 }
 
-// bufferSizes are the sizes of the buffers that content passes through. The
-// largest is what makes the writes of a large object large, and bounds what an
-// upload takes.
+// The sizes of the buffers that content passes through. The largest is what makes the
+// writes of a large object large, and bounds what an upload takes.
 const (
 	bufferSmall  = 16 << 10
 	bufferMedium = 128 << 10

@@ -80,8 +80,6 @@ func TestWhatWasReplacedIsKeptUntilTheNewStateIsDecided(t *testing.T) {
 	}
 }
 
-// TestAnswersAreJudgedByTheTable goes through the cases of the design, for four drives of
-// which two have the content (quorum 3) unless it says otherwise.
 func TestStatesThatAreNotDecidedAreBoundedAndCanBeSettled(t *testing.T) {
 	var h register.Head
 	var cur *register.Entry
@@ -108,6 +106,8 @@ func TestStatesThatAreNotDecidedAreBoundedAndCanBeSettled(t *testing.T) {
 	}
 }
 
+// TestAnswersAreJudgedByTheTable goes through the cases of the design, for four drives of
+// which two have the content (quorum 3) unless it says otherwise.
 func TestAnswersAreJudgedByTheTable(t *testing.T) {
 	none, silent := register.Answer{Given: true}, register.Answer{}
 	has := func(e *register.Entry) register.Answer { return register.Answer{Given: true, Entry: e} }

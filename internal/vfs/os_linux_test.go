@@ -18,7 +18,7 @@ func makeFIFO(path string) error { return unix.Mkfifo(path, 0o666) }
 
 func withoutOpenat2(d *osDir) { d.tree.noOpenat2 = true }
 
-// onlyFrom lets no byte pass by Write: what arrives was taken by ReadFrom.
+// sendfileOnly lets no byte pass by Write: what arrives was taken by ReadFrom.
 type sendfileOnly struct {
 	to   io.ReaderFrom
 	t    *testing.T

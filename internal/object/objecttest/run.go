@@ -224,7 +224,7 @@ func (c *suite) strings(what string, got, want []string) {
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-// content of an object by one ranged read.
+// slice checks the content of an object by one ranged read.
 func (c *suite) slice(h object.Handle, offset, length int64, want []byte) {
 	c.Helper()
 	got, err := io.ReadAll(h.Range(offset, length))
