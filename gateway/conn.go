@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -21,6 +22,7 @@ import (
 type conn struct {
 	*net.TCPConn
 	stall   time.Duration // how long one read or write may take while a body moves
+	secure  bool          // the client is to speak TLS
 	reading atomic.Bool   // a request body is being read
 	linger  atomic.Bool   // the client may still be sending when we close
 	closed  atomic.Bool
@@ -54,13 +56,26 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.TCPConn.Read(p)
-	if n > 0 {
-		c.heard.Store(true)
+	if n > 0 && !c.heard.Swap(true) && c.secure && 'A' <= p[0] && p[0] <= 'Z' { // as no record of TLS begins
+		return 0, c.refusePlain()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !c.heard.Load() {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+// errPlain says that a client does not speak TLS.
+var errPlain = errors.New("the client speaks plain HTTP where HTTPS is served")
+
+// refusePlain tells a client that does not speak TLS, in plain HTTP, what is the matter: it
+// would see the connection end, and nothing else.
+func (c *conn) refusePlain() error {
+	const document = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
+		`<Error><Code>InvalidRequest</Code><Message>The request came over plain HTTP, and HTTPS is served here: use https://.</Message></Error>`
+	c.linger.Store(true)
+	_, err := c.write(fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(document), document))
+	return errors.Join(errPlain, err)
 }
 
 // Write writes at the pace of the request.
@@ -158,10 +173,11 @@ func (c *conn) Close() error {
 // clients open connections in advance.
 type listener struct {
 	*net.TCPListener
-	stall time.Duration
-	mu    sync.Mutex
-	fresh map[*conn]struct{}
-	last  *time.Time // the last call, nil before it
+	stall  time.Duration
+	secure bool // clients are to speak TLS
+	mu     sync.Mutex
+	fresh  map[*conn]struct{}
+	last   *time.Time // the last call, nil before it
 }
 
 // Accept waits for the next client.
@@ -170,7 +186,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{TCPConn: tcp, stall: l.stall}
+	c := &conn{TCPConn: tcp, stall: l.stall, secure: l.secure}
 	c.asked = sync.OnceFunc(func() { l.forget(c) })
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,9 +2,13 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -72,4 +76,31 @@ func TestSilentConnectionIsClosedWithoutAnAnswer(t *testing.T) {
 	if got := readReply(t, slow); got.code() != "RequestTimeout" {
 		t.Errorf("a request that does not come to its end: %d %s", got.status, got.body)
 	}
+}
+
+func TestAClientThatSpeaksPlainHTTPToHTTPSIsToldSo(t *testing.T) {
+	pair := httptest.NewTLSServer(nil)
+	pair.Close()
+	f := serve(t, func(cfg *Config) { cfg.TLS = &tls.Config{Certificates: pair.TLS.Certificates} })
+	answer, err := f.client.Get("http://" + f.addr + "/bucket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil || answer.StatusCode != 400 || !strings.Contains(string(body), "use https://") {
+		t.Errorf("%d %s, %v", answer.StatusCode, body, err)
+	}
+	upload, err := http.NewRequest(http.MethodPut, "http://"+f.addr+"/bucket/k", strings.NewReader(strings.Repeat("x", 1<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err = f.client.Do(upload); err != nil || answer.StatusCode != 400 {
+		t.Fatalf("an upload: %v", err)
+	}
+	_ = answer.Body.Close()
+	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	if answer, err = secure.Get("https://" + f.addr + "/minio/health/live"); err != nil || answer.StatusCode != 200 {
+		t.Fatalf("over HTTPS: %v", err)
+	}
+	_ = answer.Body.Close()
 }

@@ -334,7 +334,7 @@ func (q quietLogger) Printf(format string, args ...any) {
 
 // Serve serves clients that come to ln, until Shutdown. It closes ln.
 func (s *Server) Serve(ln *net.TCPListener) error {
-	var l net.Listener = &listener{TCPListener: ln, stall: s.StallTimeout, fresh: map[*conn]struct{}{}}
+	var l net.Listener = &listener{TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, fresh: map[*conn]struct{}{}}
 	if s.TLS != nil {
 		l = tls.NewListener(l, s.TLS)
 	}
