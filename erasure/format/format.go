@@ -133,21 +133,12 @@ func (s *Set) Away() (n int) {
 	return n
 }
 
-// Joined returns how often a drive has come since Open.
+// Joined returns how often a drive has come since OpenAll.
 func (s *Set) Joined() int64 { return s.joined.Load() }
 
-// Open opens the drives in some directories, and forms them into a set if all of them are
-// blank. As long as a majority is there, others may be missing.
-func Open(ctx context.Context, paths []string, log *slog.Logger) (*Set, error) {
-	all, err := OpenAll(ctx, [][]string{paths}, log)
-	if err != nil {
-		return nil, err
-	}
-	return all[0], nil
-}
-
-// OpenAll opens the drives of several sets, in their order. Sets that are not formed are formed
-// together, and before that none is used.
+// OpenAll opens the drives of several sets, in their order, each in some directories. Sets whose
+// drives are all blank are formed together, and before that none is used. As long as a majority
+// of the drives of a set is there, others may be missing.
 func OpenAll(ctx context.Context, sets [][]string, log *slog.Logger) (all []*Set, err error) {
 	defer func() {
 		if err != nil {

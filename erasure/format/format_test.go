@@ -37,10 +37,19 @@ func directories(t *testing.T, n int) []string {
 	return all
 }
 
+// open opens the drives of one set.
+func open(ctx context.Context, paths []string) (*format.Set, error) {
+	sets, err := format.OpenAll(ctx, [][]string{paths}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return sets[0], nil
+}
+
 // run opens the drives, does something with their Store, and closes them.
 func run(t *testing.T, paths []string, do func(set *format.Set, s *erasure.Store)) error {
 	t.Helper()
-	set, err := format.Open(t.Context(), paths, slog.New(slog.DiscardHandler))
+	set, err := open(t.Context(), paths)
 	if err != nil {
 		return err
 	}
@@ -523,7 +532,7 @@ func BenchmarkPut(b *testing.B) {
 		}
 		paths = append(paths, path)
 	}
-	set, err := format.Open(b.Context(), paths, slog.New(slog.DiscardHandler))
+	set, err := open(b.Context(), paths)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -72,13 +72,9 @@ func (s *Snapshot) SeekAfter(key string) int {
 // Size returns how much memory the snapshot takes, in bytes.
 func (s *Snapshot) Size() int { return len(s.arena) + 4*len(s.offsets) + 64 }
 
-// Read makes a snapshot of dir. Files and directories are taken, of a long
+// read makes a snapshot of dir. Files and directories are taken, of a long
 // name from the directories that hold it, and what Codec hides, links and
 // devices are not. If a file is in both slots the plain one counts.
-func Read(dir vfs.Dir, codec keypath.Codec) (*Snapshot, error) {
-	return read(dir, Config{Codec: codec})
-}
-
 func read(dir vfs.Dir, cfg Config) (*Snapshot, error) {
 	entries, err := dir.ReadDir()
 	if err != nil {

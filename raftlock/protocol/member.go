@@ -593,9 +593,3 @@ func (m *Member) Held(most int) (held []HeldLock) {
 	})
 	return held[:min(len(held), most)]
 }
-
-// SortSlots sorts pairs of slot and item into the order in which every request
-// takes them over all slots.
-func SortSlots[T any](list []T, slot func(T) Slot) {
-	slices.SortStableFunc(list, func(a, b T) int { return cmp.Compare(slot(a), slot(b)) })
-}

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
@@ -748,7 +749,7 @@ func (c *simClient) begin() {
 			keys = append(keys, second)
 		}
 	}
-	SortSlots(keys, s.keySlot)
+	slices.SortStableFunc(keys, func(a, b int) int { return cmp.Compare(s.keySlot(a), s.keySlot(b)) }) // as every request takes them
 	mode := lock.Exclusive
 	if s.rng.IntN(4) == 0 {
 		mode = lock.Shared
