@@ -83,7 +83,7 @@ func (f *failure) Unwrap() error { return f.cause }
 func (f *failure) text() string {
 	s := "shoal: " + f.what
 	if f.cause != nil {
-		s += ": " + f.cause.Error()
+		s += ": " + strings.ReplaceAll(f.cause.Error(), "\n", ": ") // joined errors have a line each
 	}
 	if f.remedy != "" {
 		s += "; " + f.remedy

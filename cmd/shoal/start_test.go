@@ -201,6 +201,13 @@ func TestAHangUpEndsAServerAsSIGTERMDoes(t *testing.T) {
 	<-ctx.Done()
 }
 
+func TestAFailureOfSeveralCausesIsOneLine(t *testing.T) {
+	f := failed("cannot read the users", errors.Join(errors.New("other credentials"), errors.New("wrong password")), "start with those")
+	if want := "shoal: cannot read the users: other credentials: wrong password; start with those"; f.text() != want {
+		t.Errorf("%q, not %q", f.text(), want)
+	}
+}
+
 func TestWhatCannotBeSharedIsRefusedWithItsCure(t *testing.T) {
 	err := openFailure("/mnt/nas", fmt.Errorf("open: %w", &vfs.IncoherentError{Why: "why", Cure: "mount it otherwise"}))
 	if code(t, err) != exitUnsafe {
