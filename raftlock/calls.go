@@ -64,8 +64,14 @@ type response struct {
 type calls struct {
 	network Network
 	mu      sync.Mutex
-	idle    map[raft.ServerAddress][]net.Conn
+	idle    map[raft.ServerAddress][]idleConn
 	closed  bool
+}
+
+// idleConn is a connection that is not used, and since when.
+type idleConn struct {
+	net.Conn
+	since time.Time
 }
 
 // maxIdleCalls is how many unused connections to one node are kept.
@@ -75,7 +81,7 @@ const maxIdleCalls = 2
 const maxCallees = 64
 
 func newCalls(n Network) *calls {
-	return &calls{network: n, idle: make(map[raft.ServerAddress][]net.Conn)}
+	return &calls{network: n, idle: make(map[raft.ServerAddress][]idleConn)}
 }
 
 // ask asks a node. The address has no server where whoever is there is meant.
@@ -119,6 +125,8 @@ func again(q request) bool {
 	return !setting
 }
 
+// take returns an unused connection, nil if there is none that is surely open: what goes out on
+// one that the other end has given up may not be asked again (again).
 func (k *calls) take(to raft.ServerAddress) net.Conn {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,9 +134,16 @@ func (k *calls) take(to raft.ServerAddress) net.Conn {
 	if len(idle) == 0 {
 		return nil
 	}
-	c := idle[len(idle)-1]
-	k.idle[to] = idle[:len(idle)-1]
-	return c
+	last := idle[len(idle)-1]
+	if time.Since(last.since) < idleCall/2 {
+		k.idle[to] = idle[:len(idle)-1]
+		return last.Conn
+	}
+	for _, c := range idle { // the last one was used last
+		hangUp(c)
+	}
+	delete(k.idle, to)
+	return nil
 }
 
 func (k *calls) keep(to raft.ServerAddress, c net.Conn) {
@@ -141,7 +156,7 @@ func (k *calls) keep(to raft.ServerAddress, c net.Conn) {
 	if len(k.idle) >= maxCallees {
 		k.drop() // nodes come and go: those that are still there are dialed again
 	}
-	k.idle[to] = append(k.idle[to], c)
+	k.idle[to] = append(k.idle[to], idleConn{c, time.Now()})
 }
 
 func (k *calls) close() {
