@@ -298,6 +298,23 @@ func TestASingleGatewayServesWithoutAFleet(t *testing.T) {
 	}
 }
 
+func TestASingleGatewayIsRefusedWhileAFleetServes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startOn(t, dir)
+	alone := []string{"server", "--address", "127.0.0.1:0", "--state-dir", t.TempDir(), "--quiet", "--single-gateway", dir}
+	_, errOut, code := shoal(t, serverEnv(t.TempDir()), alone...)
+	if code != 4 || !strings.Contains(errOut, "other gateways serve") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	_, err := newS3(s, noRetry).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+	s.kill(t)
+	alive := startOn(t, dir, "--single-gateway") // nobody is there any more
+	_, err = newS3(alive, noRetry).HeadBucket(t.Context(), &s3.HeadBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+}
+
 // TestAClientOfAFileServerThatMakesUpInodeNumbersIsRemounted has a client of SMB make up inode
 // numbers, as it does when somebody renames a directory through another one. Its gateway says that it is
 // not ready, and shows nothing as what it is not; when the share has been remounted

@@ -113,6 +113,9 @@ func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Add
 		b.ends = append(b.ends, func() error { return b.fleet.close(context.WithoutCancel(ctx)) })
 		b.locker, b.records, b.sessions = b.fleet.node, settings{node: b.fleet.node}, sessions{b.fleet}
 	} else {
+		if err := refuseFleet(ctx, path, log); err != nil {
+			return nil, err
+		}
 		local := lock.NewLocal(1)
 		b.locker, b.ends = local, append(b.ends, func() error { local.Close(); return nil })
 	}

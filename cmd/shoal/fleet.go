@@ -498,3 +498,31 @@ func (c fleetCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(desc, kind, m.Value)
 	}
 }
+
+// refuseFleet returns an error if gateways of a fleet serve a directory now, which somebody wants to
+// serve alone: that would fence all of them, and keep them out.
+func refuseFleet(ctx context.Context, path string, log *slog.Logger) (err error) {
+	root, err := vfs.OpenRoot(path)
+	if err != nil {
+		return openFailure(path, err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	switch there, err := mount.There(root); {
+	case err != nil:
+		return openFailure(path, err)
+	case !there:
+		return nil
+	}
+	m, err := mount.Open(ctx, root, log)
+	if err != nil {
+		return openFailure(path, err)
+	}
+	serving, err := raftlock.Serving(ctx, m)
+	if err = errors.Join(err, m.Close()); err != nil {
+		return openFailure(path, err)
+	}
+	if serving {
+		return unsafe("other gateways serve "+path+" now", "end them first, or leave out --single-gateway to join them")
+	}
+	return nil
+}

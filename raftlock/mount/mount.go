@@ -95,6 +95,15 @@ func (b begun) close() {
 	}
 }
 
+// There reports whether a fleet has served the tree at some time. It makes nothing.
+func There(root vfs.Dir) (bool, error) {
+	_, err := vfs.StatNow(root, systemDir+"/"+gensDir)
+	if gone(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Open makes the fleet's directories where they are missing, and gives the
 // cluster its identity if it has none. root stays the caller's to close.
 func Open(ctx context.Context, root vfs.Dir, log *slog.Logger) (*Mount, error) {
