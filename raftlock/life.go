@@ -132,7 +132,8 @@ func (l *life) guard() {
 		leads := l.consensus.raft.State() == raft.Leader
 		// Who caches reads without the storage: it is not fenced until its time is up.
 		lost := !leads && l.quorumLost() && !l.othersCache()
-		if alive && !lost && !alarmed {
+		well := alive && !lost
+		if well && !alarmed {
 			candidate, pace, outside = l.node.newCandidate(), guardRest, outsider{}
 			continue
 		}
@@ -147,6 +148,7 @@ func (l *life) guard() {
 		switch {
 		case g.Number != l.generation:
 			l.end(errOver)
+		case well: // the leader says so, however late the storage shows what it renews
 		case candidate.Observe(seen, l.now()) == protocol.Claim && !leads:
 			l.end(errSilent)
 		case outside.observe(g.Pulse, l.now(), l.hears()):

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/vfs"
+	"github.com/shoal-storage/shoal/raftlock/mount"
 	"github.com/shoal-storage/shoal/raftlock/protocol"
 )
 
@@ -296,6 +298,45 @@ func TestWhatIsClaimedOverIsNoticedByAllAtOnce(t *testing.T) {
 			return !ready
 		})
 		w.whole(t)
+	})
+}
+
+// late is a storage that shows what is renewed late: not at all, once it was told what to show.
+type late struct {
+	Arbiter
+	shows *atomic.Pointer[mount.Generation]
+}
+
+func (s late) Newest(ctx context.Context) (mount.Generation, error) {
+	if g := s.shows.Load(); g != nil {
+		return *g, nil
+	}
+	return s.Arbiter.Newest(ctx)
+}
+
+// TestANodeThatTheLeaderKeepsAliveStaysThoughOthersHangUp has it alarmed for long, while the
+// storage shows no renewals.
+func TestANodeThatTheLeaderKeepsAliveStaysThoughOthersHangUp(t *testing.T) {
+	inWorld(t, 0, func(t *testing.T, w *world) {
+		var shows atomic.Pointer[mount.Generation]
+		w.mutate = func(a Arbiter) Arbiter { return late{a, &shows} }
+		for _, name := range []string{"a", "b", "c"} {
+			w.start(name)
+		}
+		w.whole(t)
+		_, others := w.leader(t)
+		g, err := others[0].mount.Newest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		shows.Store(&g)
+		before := others[0].node.currentLife()
+		for begun := time.Now(); time.Since(begun) < 4*protocol.GenerationTTL; time.Sleep(guardPace / 5) {
+			signal(before.alarm)
+		}
+		if others[0].node.currentLife() != before || others[0].node.Ready() != nil {
+			t.Error("it has looked for the fleet anew")
+		}
 	})
 }
 
