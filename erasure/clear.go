@@ -29,7 +29,7 @@ func (s *Store) Clear(ctx context.Context, next *placement.Table, seen func(look
 		return fail("clear", "", errReplaced)
 	}
 	buckets, err := s.everyBucket(ctx)
-	c := &clearing{p: healing{s: s}, by: e, next: next, seen: seen}
+	c := &clearing{p: s.newHealing(nil), by: e, next: next, seen: seen}
 	for i := range next.Destinations() {
 		c.p.set = s.by[i]
 		if err == nil {
@@ -51,7 +51,7 @@ func (s *Store) Clear(ctx context.Context, next *placement.Table, seen func(look
 
 // clearing is one such pass.
 type clearing struct {
-	p    healing // by which all drives of a set are read
+	p    *healing // by which all drives of a set are read
 	by   *epoch
 	next *placement.Table
 

@@ -50,14 +50,15 @@ func (l *Ledger) Close() { l.s.decider.close() }
 
 // Heal brings drives what they lack of the Ledger.
 func (l *Ledger) Heal(ctx context.Context) (Healed, error) {
-	p := &healing{s: l.s}
+	p := l.s.newHealing(nil)
 	err := p.space(ctx, l.all())
 	return p.done, err
 }
 
 // HealMissed is Heal, of what drives have pending.
 func (l *Ledger) HealMissed(ctx context.Context) (Healed, error) {
-	p := &healing{s: l.s, log: true}
+	p := l.s.newHealing(nil)
+	p.log = true
 	for _, set := range l.s.sets {
 		if err := p.pending(ctx, set, register.Fleet, func() catalog { return ledgerCatalog{l} }); err != nil {
 			return p.done, err

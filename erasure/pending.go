@@ -15,7 +15,8 @@ import (
 // as there is. It fails with register.ErrNoLog if a drive cannot tell which these are. A drive
 // that is new lacks more, and takes Heal.
 func (s *Store) HealMissed(ctx context.Context, seen func(Healed)) (Healed, error) {
-	p := &healing{s: s, seen: seen, log: true, told: s.cfg.Now()}
+	p := s.newHealing(seen)
+	p.log = true
 	for _, set := range s.sets {
 		if err := p.pending(ctx, set, 0, func() catalog { return &storeCatalog{s: s} }); err != nil {
 			return p.done, err
@@ -47,11 +48,12 @@ func (p *healing) pending(ctx context.Context, set *set, space register.Space, c
 			from = entries[len(entries)-1].name + "\x00"
 		}
 		slices.SortStableFunc(entries, riskier)
-		c := catalogs()
-		for i := range entries {
-			if err := p.register(ctx, c, &entries[i], by); err != nil {
-				return err
-			}
+		page, err := p.found(ctx, catalogs(), entries, by)
+		if err == nil {
+			err = p.mend(ctx, page)
+		}
+		if err != nil {
+			return err
 		}
 		p.tell()
 	}
@@ -76,36 +78,38 @@ func riskier(a, b entry) int {
 	return cmp.Or(cmp.Compare(n, m), latest.Compare(last))
 }
 
-// register heals a register that some drive has listed as pending.
-// It was read in an epoch.
-func (p *healing) register(ctx context.Context, c catalog, e *entry, by *epoch) error {
-	key, _, err := register.DecodeKey([]byte(e.name))
-	if err != nil {
-		return err
+// found returns what is to be healed of registers that some drive has listed as pending, and that
+// were read in an epoch.
+func (p *healing) found(ctx context.Context, c catalog, entries []entry, by *epoch) (page []*mending, err error) {
+	for i := range entries {
+		e := &entries[i]
+		key, _, err := register.DecodeKey([]byte(e.name))
+		if err != nil {
+			return nil, err
+		}
+		m := &mending{p: p, e: e, name: key.Name, pending: &key}
+		if m.l, m.bucket, err = c.listing(ctx, e.set, key); err != nil {
+			return nil, err
+		}
+		if m.l != nil {
+			m.l.by = by
+		}
+		page = append(page, m)
 	}
-	var l *listing
-	if l, p.bucket, err = c.listing(ctx, e.set, key); err != nil {
-		return err
-	}
-	p.ask(ctx, e, key)
-	if e.name = key.Name; l != nil {
-		l.by = by
-		_, err = p.name(ctx, l, e)
-		return err
-	}
-	return p.leftover(ctx, key, e)
+	return page, nil
 }
 
-// ask asks drives that did not list a register what they hold of it.
-func (p *healing) ask(ctx context.Context, e *entry, key register.Key) {
-	made, _ := e.versions()
-	for i := range e.views {
-		v := &e.views[i]
+// ask asks drives that did not list the register what they hold of it.
+func (m *mending) ask(ctx context.Context) {
+	made, _ := m.e.versions()
+	for i := range m.e.views {
+		v := &m.e.views[i]
 		for version, at := range made {
 			if len(v.value.Entries) > 0 {
 				break
 			}
-			if view, err := inner(p.set.drives[v.drive]).Read(ctx, register.Query{Key: key, Version: version, Made: at}); err == nil {
+			q := register.Query{Key: *m.pending, Version: version, Made: at}
+			if view, err := inner(m.e.set.drives[v.drive]).Read(ctx, q); err == nil {
 				v.value = view
 			}
 		}
@@ -115,11 +119,11 @@ func (p *healing) ask(ctx context.Context, e *entry, key register.Key) {
 // leftover heals a register of what is no more: a bucket, or an upload. Nobody can have the
 // lock of its key, and nothing of it is shown; but it is pending until no drive has it. What is
 // no tombstone there is left: it counts for nothing.
-func (p *healing) leftover(ctx context.Context, key register.Key, e *entry) error {
+func (m *mending) leftover(ctx context.Context) error {
 	var gone *register.Record
-	for i := range e.views {
-		for j := range e.views[i].value.Entries {
-			if x := &e.views[i].value.Entries[j]; x.Decided && x.Kind == register.Tombstone && (gone == nil || gone.Changed.Less(x.Changed)) {
+	for i := range m.e.views {
+		for j := range m.e.views[i].value.Entries {
+			if x := &m.e.views[i].value.Entries[j]; x.Decided && x.Kind == register.Tombstone && (gone == nil || gone.Changed.Less(x.Changed)) {
 				gone = &x.Record
 			}
 		}
@@ -127,28 +131,28 @@ func (p *healing) leftover(ctx context.Context, key register.Key, e *entry) erro
 	if gone == nil {
 		return nil
 	}
-	p.done.Names++
+	m.done.Names++
 	reached := 0
-	for i, d := range p.set.drives {
+	for i, d := range m.e.set.drives {
 		// It is taken only where it is newer than all that the drive had of the register.
-		switch changed, err := inner(d).Install(ctx, key, *gone, register.Token{}); {
+		switch changed, err := inner(d).Install(ctx, *m.pending, *gone, register.Token{}); {
 		case err == nil:
 			reached++
 			if changed {
-				p.done.Records++
-				p.s.counts.records.Add(1)
+				m.done.Records++
+				m.p.s.counts.records.Add(1)
 			}
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, register.ErrUnknown):
-			p.done.Absent.add(p.set.first + i)
+			m.done.Absent.add(m.e.set.first + i)
 		}
 	}
-	if reached < len(p.set.drives) {
-		p.done.Pending++
+	if reached < len(m.e.set.drives) {
+		m.done.Pending++
 		return nil
 	}
-	p.agreed = append(p.agreed, agreement{decision(key, gone, true), true})
+	m.agreed = append(m.agreed, agreement{decision(*m.pending, gone, true), true})
 	return nil
 }
 

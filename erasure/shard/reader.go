@@ -140,17 +140,7 @@ func (p *piece) wanted() []byte { return p.content[p.skip : p.skip+p.take] }
 
 // readAll reads the pieces, and makes up for those that cannot be read.
 func (r *Reader) readAll(s *stripe, pieces []piece) error {
-	if r.inOrder || len(pieces) == 1 {
-		for i := range pieces {
-			r.read(s, &pieces[i], &r.raw)
-		}
-	} else {
-		var all sync.WaitGroup
-		for i := range pieces {
-			all.Go(func() { r.read(s, &pieces[i], &r.raw) })
-		}
-		all.Wait()
-	}
+	r.readEach(s, pieces, &r.raw)
 	for i := range pieces {
 		if pieces[i].err == nil {
 			continue
@@ -161,6 +151,21 @@ func (r *Reader) readAll(s *stripe, pieces []piece) error {
 		}
 	}
 	return nil
+}
+
+// readEach reads pieces of different shards, at once if each may take its time.
+func (r *Reader) readEach(s *stripe, pieces []piece, to *memory) {
+	if r.inOrder || len(pieces) == 1 {
+		for i := range pieces {
+			r.read(s, &pieces[i], to)
+		}
+		return
+	}
+	var all sync.WaitGroup
+	for i := range pieces {
+		all.Go(func() { r.read(s, &pieces[i], to) })
+	}
+	all.Wait()
 }
 
 func (r *Reader) note(p *piece) {
@@ -228,23 +233,38 @@ func (r *Reader) rebuild(s *stripe, p *piece, have []piece) error {
 			found++
 		}
 	}
-	for i := 0; i < r.codec.N() && found < r.codec.K; i++ {
-		if shards[i] != nil || i == p.shard {
-			continue
+	for next := 0; found < r.codec.K; {
+		var others []piece
+		for ; next < r.codec.N() && found+len(others) < r.codec.K; next++ {
+			if shards[next] == nil && next != p.shard && !r.bad[next] {
+				others = append(others, piece{shard: next, first: p.first, last: p.last})
+			}
 		}
-		other := piece{shard: i, first: p.first, last: p.last}
-		if r.read(s, &other, &r.spare); other.err != nil {
-			r.note(&other)
-			continue
+		if len(others) == 0 || r.codec.rs == nil {
+			return errors.Join(ErrTooMany, p.err)
 		}
-		shards[i] = other.content
-		found++
+		r.readEach(s, others, &r.spare)
+		for i := range others {
+			if o := &others[i]; o.err != nil {
+				r.note(o)
+			} else {
+				shards[o.shard] = o.content
+				found++
+			}
+		}
 	}
-	if found < r.codec.K || r.codec.rs == nil {
-		return errors.Join(ErrTooMany, p.err)
+	return r.reconstruct(p, shards)
+}
+
+// reconstruct makes a piece from those of k other shards, each at its place.
+func (r *Reader) reconstruct(p *piece, shards [][]byte) error {
+	length := 0
+	for _, other := range shards {
+		length = max(length, len(other))
 	}
-	wanted := make([]bool, r.codec.N())
+	wanted := make([]bool, len(shards))
 	wanted[p.shard] = true
+	shards[p.shard] = r.space(&r.spare, p.shard, length)[:0] // nothing is read to it any more: the shard is bad
 	if err := r.codec.rs.ReconstructSome(shards, wanted); err != nil {
 		return fmt.Errorf("shard: reconstruct: %w", err)
 	}

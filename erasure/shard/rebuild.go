@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Verify reads one shard of a content of size bytes, and returns an error if it is not
@@ -39,21 +40,70 @@ func appendUnits(b, cell []byte, id ID, shard int, number int64) []byte {
 	return b
 }
 
-// Rebuild writes one shard of a content of size bytes anew, from k others.
-func (c *Codec) Rebuild(id ID, size int64, missing int, source Source, w io.Writer) error {
-	r := c.NewReader(id, size, 0, size, source, nil)
-	r.bad[missing] = true
-	var units []byte
-	for start := int64(0); start < size; start += c.stripe() {
-		s := c.stripeAt(start, size)
-		p := piece{shard: missing, last: (s.cell - 1) / UnitData}
-		if err := r.rebuild(&s, &p, nil); err != nil {
+// Rebuild writes one shard of a content of size bytes anew, from k others. Up to ahead stripes, one
+// at least, are being read at a time, so that no drive waits for another one or for w.
+func (c *Codec) Rebuild(id ID, size int64, missing, ahead int, source Source, w io.Writer) error {
+	stripes := (size + c.stripe() - 1) / c.stripe()
+	all := make([]*rebuilding, min(int64(ahead), stripes))
+	for i := range all {
+		all[i] = c.rebuilding(id, size, missing, source)
+		all[i].begin(int64(i))
+		defer all[i].end()
+	}
+	for number := range stripes {
+		b := all[number%int64(len(all))]
+		cell, err := b.wait()
+		if err == nil {
+			_, err = w.Write(cell)
+		}
+		if err != nil {
 			return fmt.Errorf("rebuild shard %d: %w", missing, err)
 		}
-		units = appendUnits(units[:0], p.content, id, missing, s.unit)
-		if _, err := w.Write(units); err != nil {
-			return fmt.Errorf("rebuild shard %d: %w", missing, err)
+		if next := number + int64(len(all)); next < stripes {
+			b.begin(next)
 		}
 	}
+	return nil
+}
+
+// rebuilding makes one cell of a missing shard at a time.
+type rebuilding struct {
+	r       *Reader
+	missing int
+	cell    []byte // with its trailers
+	err     error
+	made    sync.WaitGroup
+}
+
+func (c *Codec) rebuilding(id ID, size int64, missing int, source Source) *rebuilding {
+	b := &rebuilding{r: c.NewReader(id, size, 0, size, source, nil), missing: missing, cell: c.cell()}
+	b.r.bad[missing] = true
+	return b
+}
+
+// begin begins to make the cell of a stripe, over the one before.
+func (b *rebuilding) begin(number int64) { b.made.Go(func() { b.err = b.make(number) }) }
+
+// wait returns the cell when it is made.
+func (b *rebuilding) wait() ([]byte, error) {
+	b.made.Wait()
+	return b.cell, b.err
+}
+
+// end waits for what was begun and gives the memory back.
+func (b *rebuilding) end() {
+	b.made.Wait()
+	b.r.Free()
+	b.r.codec.giveBack(b.cell)
+}
+
+func (b *rebuilding) make(number int64) error {
+	c := b.r.codec
+	s := c.stripeAt(number*c.stripe(), b.r.size)
+	p := piece{shard: b.missing, last: (s.cell - 1) / UnitData}
+	if err := b.r.rebuild(&s, &p, nil); err != nil {
+		return err
+	}
+	b.cell = appendUnits(b.cell[:0], p.content, b.r.id, b.missing, s.unit)
 	return nil
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/shard"
 )
@@ -180,7 +182,7 @@ func TestAShardThatIsRebuiltIsTheSameAsBefore(t *testing.T) {
 				clear(s.lost)
 				s.lost[i] = true
 				var b bytes.Buffer
-				err := s.codec.Rebuild(s.id, s.size, i, s.source, &b)
+				err := s.codec.Rebuild(s.id, s.size, i, 1+size%5, s.source, &b)
 				if g[1] == 0 {
 					if !errors.Is(err, shard.ErrTooMany) {
 						t.Errorf("without redundancy: %v", err)
@@ -191,6 +193,44 @@ func TestAShardThatIsRebuiltIsTheSameAsBefore(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestForOneShardAllOthersAreReadAtOnceAndSomeStripesAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := write(t, 4, 2, random(9*4*shard.CellData), true)
+		var reads atomic.Int64
+		all := make(chan struct{})
+		source := func(i int, offset int64, p []byte) error {
+			if reads.Add(1) == 4*3 { // so many wait for each other
+				close(all)
+			}
+			<-all
+			return s.source(i, offset, p)
+		}
+		var b bytes.Buffer
+		if err := s.codec.Rebuild(s.id, s.size, 5, 3, source, &b); err != nil || !bytes.Equal(b.Bytes(), s.all[5].Bytes()) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNothingIsReadAnyMoreWhenAShardCouldNotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := write(t, 2, 2, random(9*2*shard.CellData), true)
+		over := false
+		source := func(i int, offset int64, p []byte) error {
+			time.Sleep(time.Duration(1+i) * time.Second)
+			if over {
+				t.Error("a shard is read that nobody waits for")
+			}
+			return s.source(i, offset, p)
+		}
+		if err := s.codec.Rebuild(s.id, s.size, 3, 4, source, &broken{}); !errors.Is(err, errGone) {
+			t.Error(err)
+		}
+		over = true
+		synctest.Wait()
+	})
 }
 
 func TestTooFewShardsAreAnErrorAndNeverOtherBytes(t *testing.T) {

@@ -1,0 +1,361 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
+)
+
+// mending is the healing of one name, by one goroutine.
+type mending struct {
+	p       *healing
+	l       *listing      // that has the name; nil: there is none any more
+	e       *entry        // what all drives have listed of it
+	pending *register.Key // the register, where what is pending was listed
+	bucket  string
+	name    string
+
+	done   Healed
+	agreed []agreement
+	bytes  int64 // of its contents that shards were made of
+	lacked Slots
+	over   bool
+}
+
+// heal heals the versions of the name that all drives have listed, if they differ.
+func (m *mending) heal(ctx context.Context) error {
+	if m.pending != nil {
+		m.ask(ctx)
+	}
+	if m.l == nil {
+		return m.leftover(ctx)
+	}
+	m.done.Names++
+	if err := m.differing(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		m.done.Pending = max(m.done.Pending, 1)
+		m.leave("not healed", err)
+	}
+	if m.p.rate > 0 {
+		if err := m.scrub(ctx); err != nil {
+			return err
+		}
+	}
+	if n := m.lacked.Count(); m.l.q.Space == register.Objects && n > 0 {
+		m.done.Mended = []Mended{{Bucket: m.bucket, Key: m.name, Bytes: m.bytes, Drives: n}}
+	}
+	return nil
+}
+
+// differing heals the versions of a name if drives differ in one of them.
+func (m *mending) differing(ctx context.Context) error {
+	e := m.e
+	made, _ := e.versions()
+	at, alike := m.l.place(e.set, m.name), make([]common, 0, len(made))
+	for version := range made {
+		c := e.common(version)
+		if c.record == nil {
+			leave, err := m.admit(ctx)
+			if err != nil {
+				return err
+			}
+			defer leave()
+			return m.p.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
+				for _, version := range slices.Sorted(maps.Keys(made)) {
+					if err := m.version(ctx, h, sought{version, made[version], e.changed(version)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		alike = append(alike, c)
+	}
+	for i := range alike {
+		m.same(at.key, &alike[i], len(e.views))
+	}
+	return nil
+}
+
+// maxSegmented is the size, in bytes, of shards that drives have side by side. A larger one is in a
+// file of its own (package drive).
+const maxSegmented = 4 << 20
+
+// maxLarge is how many names with larger shards are healed at a time: while one is made durable
+// the next is read.
+const maxLarge = 2
+
+// admit waits until there is room for the name, if any of its shards is large. It waits here and not
+// with the lock of the key, which may be waited for. leave has to be called afterwards.
+func (m *mending) admit(ctx context.Context) (leave func(), err error) {
+	large, err := m.large()
+	if err != nil || !large {
+		return func() {}, err
+	}
+	return take(ctx, m.p.large)
+}
+
+// take waits until there is room for one more.
+func take(ctx context.Context, room chan struct{}) (leave func(), err error) {
+	select {
+	case room <- struct{}{}:
+		return func() { <-room }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (m *mending) large() (bool, error) {
+	for i := range m.e.views {
+		for j := range m.e.views[i].value.Entries {
+			x := &m.e.views[i].value.Entries[j]
+			if len(x.Data) == 0 {
+				continue
+			}
+			v, err := decodeValue(x.Value)
+			if err != nil {
+				return false, err
+			}
+			if slices.ContainsFunc(v.contents, func(c content) bool { return v.geometry.Size(c.size) > maxSegmented }) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// alone writes a large shard while no other one is written: drives that seek read and write long
+// stretches of one file.
+func (p *healing) alone(ctx context.Context, write func(ahead int) error) error {
+	leave, err := take(ctx, p.writing)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return write(stripesAhead)
+}
+
+// stripesAhead is how many stripes are read at a time of what is made for a large shard.
+const stripesAhead = 4
+
+// same takes note that so many drives hold the same of a register.
+func (m *mending) same(key register.Key, c *common, holders int) {
+	everywhere, tombstone := holders == len(m.e.set.drives), c.record.Kind == register.Tombstone
+	if c.committed && (everywhere && (m.p.log || tombstone) || !c.decided) {
+		m.agreed = append(m.agreed, agreement{decision(key, c.record, everywhere), tombstone})
+	}
+	if !everywhere {
+		m.done.Pending++
+	}
+}
+
+// leave takes note that something of the name could not be healed.
+func (m *mending) leave(msg string, err error, args ...any) {
+	m.done.Failed++
+	m.p.s.counts.failed.Add(1)
+	m.p.s.cfg.Logger.Warn(msg, append(args, "bucket", m.bucket, "name", m.name, "error", err)...)
+	reason := err.Error()
+	m.done.Left = append(m.done.Left, Left{Bucket: m.bucket, Name: m.name, Reason: reason[:min(len(reason), maxReason)]})
+}
+
+// version heals one register, under the lock of its key.
+func (m *mending) version(ctx context.Context, h *hold, what sought) error {
+	j, replies := asking{s: h.set, token: h.token}.judge(ctx, h.key, what, true)
+	for try := 1; (j.Verdict == register.Forward || j.Verdict == register.Back) && try < maxSettled; try++ {
+		if err := h.settle(ctx, h.set, what); err != nil {
+			return err
+		}
+		// What it has made an end of may be forgotten just now, by one drive before another.
+		j, replies = asking{s: h.set, token: h.token}.judge(ctx, h.key, what, true)
+	}
+	switch j.Verdict {
+	case register.Absent:
+		return nil
+	case register.Committed:
+	case register.AskMore, register.Forward, register.Back, register.Unreadable:
+		return asking{s: h.set, token: h.token}.failure(replies)
+	}
+	var errs []error
+	reached := 0
+	for i, d := range h.set.drives {
+		switch err := m.drive(ctx, h, &j.Record, i, inner(d)); {
+		case err == nil:
+			reached++
+		case errors.Is(err, register.ErrUnknown): // it is not there
+			m.done.Absent.add(m.e.set.first + i)
+		default:
+			errs = append(errs, fmt.Errorf("drive %d: %w", i, err))
+		}
+	}
+	if reached == len(h.set.drives) {
+		m.agreed = append(m.agreed, agreement{decision(h.key, &j.Record, true), j.Record.Kind == register.Tombstone})
+	} else {
+		m.done.Pending++
+	}
+	return errors.Join(errs...)
+}
+
+// errNewer says that a drive has something newer than what is to be brought to it.
+var errNewer = errors.New("erasure: the drive has a newer state")
+
+// drive brings a drive the record, and the shards of what it refers to.
+func (m *mending) drive(ctx context.Context, h *hold, r *register.Record, i int, d Drive) error {
+	view, err := d.Read(ctx, register.Query{Key: h.key, Version: r.Version, Made: r.Made})
+	if err != nil {
+		return err
+	}
+	var has *register.Entry
+	if len(view.Entries) > 0 {
+		has = &view.Entries[0]
+	}
+	if has != nil && r.Changed.Less(has.Changed) {
+		return errNewer
+	}
+	if has != nil && has.Changed == r.Changed && has.Decided && (has.Shard || len(r.Data) == 0) {
+		return nil
+	}
+	if has == nil || has.Changed != r.Changed || !has.Decided {
+		changed, err := d.Install(ctx, h.key, *r, h.token)
+		if err != nil {
+			return err
+		}
+		if changed {
+			m.done.Records++
+			m.lacked.add(m.e.set.first + i)
+			m.p.s.counts.records.Add(1)
+		}
+	}
+	if len(r.Data) == 0 {
+		return nil
+	}
+	if err := m.shards(ctx, r, i, d); err != nil {
+		return err
+	}
+	_, err = d.Install(ctx, h.key, *r, h.token) // it finds that the shards are there
+	return err
+}
+
+// shards makes the shards of a record that a drive lacks.
+func (m *mending) shards(ctx context.Context, r *register.Record, i int, d Drive) error {
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return err
+	}
+	for _, c := range v.contents {
+		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil {
+			continue
+		}
+		if err := m.rebuild(ctx, v, c, i, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number returns which shard a drive has.
+func (m *mending) number(v *value, drive int) int {
+	n := len(m.e.set.drives)
+	return (drive - v.start + n) % n
+}
+
+// rebuild makes the shard of a content on a drive.
+func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Drive) error {
+	codec, err := m.p.s.codec(v.geometry)
+	if err != nil {
+		return err
+	}
+	made := codec.Size(c.size)
+	w, err := d.Create(ctx, c.id)
+	if err != nil {
+		return err
+	}
+	expect(w, made)
+	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
+	write := func(ahead int) error { return codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, source, w) }
+	if made > maxSegmented {
+		err = m.p.alone(ctx, write)
+	} else {
+		err = write(1)
+	}
+	if err != nil {
+		w.Abort()
+		return err
+	}
+	if err := w.Finish(); err != nil {
+		return err
+	}
+	m.done.Shards++
+	m.done.Bytes += made
+	m.bytes += c.size
+	m.lacked.add(m.e.set.first + i)
+	m.p.s.counts.shards.Add(1)
+	m.p.s.counts.bytes.Add(made)
+	return nil
+}
+
+// scrub reads the shards of a name's versions on every drive that says that it has them,
+// and makes those anew that are not whole.
+func (m *mending) scrub(ctx context.Context) error {
+	for i := range m.e.views {
+		reply := &m.e.views[i]
+		for j := range reply.value.Entries {
+			x := &reply.value.Entries[j]
+			if !x.Shard || len(x.Data) == 0 {
+				continue
+			}
+			if err := m.scrubOne(ctx, &x.Record, reply.drive); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *mending) scrubOne(ctx context.Context, r *register.Record, i int) error {
+	v, err := decodeValue(r.Value)
+	if err != nil {
+		return err
+	}
+	codec, err := m.p.s.codec(v.geometry)
+	if err != nil {
+		return err
+	}
+	d := inner(m.e.set.drives[i])
+	for _, c := range v.contents {
+		if err := m.pace(ctx, codec.Size(c.size)); err != nil {
+			return err
+		}
+		source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
+		damage := codec.Verify(shard.ID(c.id), c.size, m.number(v, i), source)
+		if damage == nil {
+			continue
+		}
+		m.done.Damaged++
+		m.p.s.counts.damagedScrub.Add(1)
+		m.p.s.cfg.Logger.Warn("a shard is not whole, and made anew", "drive", m.e.set.first+i, "content", fmt.Sprintf("%x", c.id), "error", damage)
+		if err := m.rebuild(ctx, v, c, i, d); err != nil {
+			m.leave("a shard is not made anew", err, "drive", m.e.set.first+i, "content", fmt.Sprintf("%x", c.id))
+		}
+	}
+	return nil
+}
+
+// pace waits for as long as so many bytes may take.
+func (m *mending) pace(ctx context.Context, n int64) error {
+	timer := time.NewTimer(time.Duration(float64(n) / float64(m.p.rate) * float64(time.Second)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,155 @@
+package erasure_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+// disk is a drive whose shards take the time that they take on a disk with one arm. What is
+// written is taken at once, and on the disk some megabytes later, or when it is finished.
+type disk struct {
+	erasure.Drive
+	rate int // bytes a second
+	seek time.Duration
+
+	mu   sync.Mutex
+	free time.Time       // when it has done what it was asked
+	file register.DataID // where the arm is
+	at   int64
+}
+
+// Where a disk is read or written without a seek: the system reads ahead so far, and sorts, and
+// writes so much at a time.
+const (
+	nearby  = 2 << 20
+	behind  = 4 << 20
+	pending = 64 << 20 // bytes that are taken and not on the disk
+)
+
+// use returns when bytes of a file were read or written that are asked for now.
+func (d *disk) use(id register.DataID, offset int64, n int) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); d.free.Before(now) {
+		d.free = now
+	}
+	if id != d.file || max(offset-d.at, d.at-offset) > nearby {
+		d.free = d.free.Add(d.seek)
+	}
+	d.file, d.at = id, offset+int64(n)
+	d.free = d.free.Add(d.time(n))
+	return d.free
+}
+
+func (d *disk) time(n int) time.Duration {
+	return time.Duration(float64(n) / float64(d.rate) * float64(time.Second))
+}
+
+func (d *disk) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	if len(p) > 1 { // it is not only asked whether there is any
+		time.Sleep(time.Until(d.use(id, offset, len(p))))
+	}
+	return d.Drive.ReadShard(ctx, id, offset, p)
+}
+
+func (d *disk) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+	w, err := d.Drive.Create(ctx, id)
+	return &diskWriter{ShardWriter: w, d: d, id: id}, err
+}
+
+type diskWriter struct {
+	register.ShardWriter
+	d            *disk
+	id           register.DataID
+	taken, begun int
+	written      time.Time
+}
+
+func (w *diskWriter) Write(p []byte) (int, error) {
+	if w.taken += len(p); w.taken-w.begun >= behind {
+		w.flush()
+		time.Sleep(time.Until(w.written) - w.d.time(pending))
+	}
+	return w.ShardWriter.Write(p)
+}
+
+func (w *diskWriter) flush() {
+	w.written = w.d.use(w.id, int64(w.begun), w.taken-w.begun)
+	w.begun = w.taken
+}
+
+func (w *diskWriter) Finish() error {
+	w.flush()
+	time.Sleep(time.Until(w.written) + w.d.seek) // the journal is elsewhere
+	return w.ShardWriter.Finish()
+}
+
+func TestALostDriveIsRebuiltAboutAsFastAsTheSlowestOneWrites(t *testing.T) {
+	for name, rates := range map[string][]int{
+		"all alike":          {150 << 20, 150 << 20, 150 << 20, 150 << 20},
+		"the new one slower": {150 << 20, 150 << 20, 150 << 20, 80 << 20},
+		"another one slower": {100 << 20, 150 << 20, 150 << 20, 150 << 20},
+	} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { rebuiltFastEnough(t, rates) }) })
+	}
+}
+
+// rebuiltFastEnough loses the last of some drives, and has it rebuilt in as much time as the slowest needs
+// for it, and three sevenths more.
+func rebuiltFastEnough(t *testing.T, rates []int) {
+	t.Helper()
+	const objects, size = 6, 24 << 20
+	all := drives(len(rates))
+	lost := &disk{}
+	for i, rate := range rates {
+		lost = &disk{Drive: all[i], rate: rate, seek: 8 * time.Millisecond}
+		all[i] = lost
+	}
+	s := openSets(t, erasure.SetConfig{Drives: all, Parity: 2})
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range objects {
+		put(t, s, string(rune('a'+i)), make([]byte, size))
+	}
+	synctest.Wait() // all have been told that it is committed
+	if err := lost.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lost.Drive = drives(1)[0]
+	begun := time.Now()
+	h, err := s.Heal(t.Context(), nil)
+	if err != nil || h.Shards != objects || h.Failed != 0 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	speed := int(float64(h.Bytes) / time.Since(begun).Seconds())
+	slowest := min(rates[0], rates[1], rates[2], rates[3])
+	t.Logf("%d MiB/s, %d %% of the slowest drive", speed>>20, 100*speed/slowest)
+	if speed < slowest*7/10 {
+		t.Errorf("%d MiB/s are less than 70 %% of the slowest drive's %d MiB/s", speed>>20, slowest>>20)
+	}
+}
+
+func TestWhatIsSmallIsHealedSeveralNamesAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var keys []string
+		for i := range 16 {
+			keys = append(keys, string(rune('a'+i)))
+		}
+		s := lagging(t, func() error { return nil }, keys...) // the drive takes a second for each
+		begun := time.Now()
+		if h, err := s.Heal(t.Context(), nil); err != nil || h.Shards != 16 {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
