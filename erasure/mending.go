@@ -25,6 +25,7 @@ type mending struct {
 	agreed []agreement
 	bytes  int64 // of its contents that shards were made of
 	lacked Slots
+	ahead  []made // before the key was locked
 	over   bool
 }
 
@@ -63,19 +64,12 @@ func (m *mending) differing(ctx context.Context) error {
 	for version := range made {
 		c := e.common(version)
 		if c.record == nil {
-			leave, err := m.admit(ctx)
+			leave, err := m.admit(ctx, made)
 			if err != nil {
 				return err
 			}
 			defer leave()
-			return m.p.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
-				for _, version := range slices.Sorted(maps.Keys(made)) {
-					if err := m.version(ctx, h, sought{version, made[version], e.changed(version)}); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			return m.p.s.holding(ctx, at, func(ctx context.Context, h *hold) error { return m.versions(ctx, h, made) })
 		}
 		alike = append(alike, c)
 	}
@@ -93,14 +87,72 @@ const maxSegmented = 4 << 20
 // the next is read.
 const maxLarge = 2
 
-// admit waits until there is room for the name, if any of its shards is large. It waits here and not
-// with the lock of the key, which may be waited for. leave has to be called afterwards.
-func (m *mending) admit(ctx context.Context) (leave func(), err error) {
+// versions heals registers, under the lock of their key.
+func (m *mending) versions(ctx context.Context, h *hold, made map[string]register.Token) error {
+	for _, version := range slices.Sorted(maps.Keys(made)) {
+		if err := m.version(ctx, h, sought{version, made[version], m.e.changed(version)}); err != nil {
+			return err
+		}
+	}
+	for _, s := range m.ahead { // what no register refers to any more
+		if err := s.drive.Drop(ctx, s.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admit waits until there is room for the name, if any of its shards is large, and makes those before
+// its key is locked: that takes as long as they are, and who writes to the key waits for the lock.
+// What the name's registers refer to meanwhile is seen afterwards. leave has to be called then.
+func (m *mending) admit(ctx context.Context, made map[string]register.Token) (leave func(), err error) {
 	large, err := m.large()
 	if err != nil || !large {
 		return func() {}, err
 	}
-	return take(ctx, m.p.large)
+	if leave, err = take(ctx, m.p.large); err != nil {
+		return nil, err
+	}
+	if m.l.q.Space != register.Objects {
+		return leave, nil // others may refer to what parts have: it could not be dropped under the lock of one
+	}
+	for version := range made {
+		if err := m.prepare(ctx, version); err != nil && ctx.Err() == nil {
+			m.p.s.cfg.Logger.Info("shards are made under the lock of their key", "bucket", m.bucket, "name", m.name, "error", err)
+		}
+	}
+	return leave, nil
+}
+
+// prepare makes the shards that drives lack of what is known to be committed of a version.
+func (m *mending) prepare(ctx context.Context, version string) error {
+	r := m.e.decided(version)
+	if r == nil || len(r.Data) == 0 {
+		return nil
+	}
+	var errs []error
+	for i := range m.e.views {
+		v := &m.e.views[i]
+		has := func(x register.Entry) bool { return x.Version == version && x.Changed == r.Changed && x.Shard }
+		if !slices.ContainsFunc(v.value.Entries, has) {
+			made, err := m.shards(ctx, r, v.drive, inner(m.e.set.drives[v.drive]))
+			m.ahead, errs = append(m.ahead, made...), append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// decided returns the newest state of a register that a drive knows to be committed.
+func (e *entry) decided(version string) (last *register.Record) {
+	for i := range e.views {
+		listed := e.views[i].value.Entries
+		for j := range listed {
+			if x := &listed[j]; x.Version == version && x.Decided && (last == nil || last.Changed.Less(x.Changed)) {
+				last = &x.Record
+			}
+		}
+	}
+	return last
 }
 
 // take waits until there is room for one more.
@@ -236,28 +288,35 @@ func (m *mending) drive(ctx context.Context, h *hold, r *register.Record, i int,
 	if len(r.Data) == 0 {
 		return nil
 	}
-	if err := m.shards(ctx, r, i, d); err != nil {
+	if _, err := m.shards(ctx, r, i, d); err != nil {
 		return err
 	}
 	_, err = d.Install(ctx, h.key, *r, h.token) // it finds that the shards are there
 	return err
 }
 
-// shards makes the shards of a record that a drive lacks.
-func (m *mending) shards(ctx context.Context, r *register.Record, i int, d Drive) error {
+// made is the shard of a content that was made on a drive.
+type made struct {
+	drive Drive
+	id    register.DataID
+}
+
+// shards makes the shards of a record that a drive lacks, and returns which these were.
+func (m *mending) shards(ctx context.Context, r *register.Record, i int, d Drive) (all []made, err error) {
 	v, err := decodeValue(r.Value)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, c := range v.contents {
 		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil {
 			continue
 		}
 		if err := m.rebuild(ctx, v, c, i, d); err != nil {
-			return err
+			return all, err
 		}
+		all = append(all, made{d, c.id})
 	}
-	return nil
+	return all, nil
 }
 
 // number returns which shard a drive has.

@@ -2,6 +2,9 @@ package erasure_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -106,6 +109,24 @@ func TestALostDriveIsRebuiltAboutAsFastAsTheSlowestOneWrites(t *testing.T) {
 func rebuiltFastEnough(t *testing.T, rates []int) {
 	t.Helper()
 	const objects, size = 6, 24 << 20
+	s, _ := oneLost(t, rates, objects, size)
+	begun := time.Now()
+	h, err := s.Heal(t.Context(), nil)
+	if err != nil || h.Shards != objects || h.Failed != 0 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	speed := int(float64(h.Bytes) / time.Since(begun).Seconds())
+	slowest := slices.Min(rates)
+	t.Logf("%d MiB/s, %d %% of the slowest drive", speed>>20, 100*speed/slowest)
+	if speed < slowest*7/10 {
+		t.Errorf("%d MiB/s are less than 70 %% of the slowest drive's %d MiB/s", speed>>20, slowest>>20)
+	}
+}
+
+// oneLost returns a Store over disks of some rates with objects called "a" and so on, and the
+// last disk, which has lost what it had.
+func oneLost(t *testing.T, rates []int, objects, size int) (*erasure.Store, *disk) {
+	t.Helper()
 	all := drives(len(rates))
 	lost := &disk{}
 	for i, rate := range rates {
@@ -124,16 +145,40 @@ func rebuiltFastEnough(t *testing.T, rates []int) {
 		t.Fatal(err)
 	}
 	lost.Drive = drives(1)[0]
-	begun := time.Now()
-	h, err := s.Heal(t.Context(), nil)
-	if err != nil || h.Shards != objects || h.Failed != 0 {
-		t.Fatalf("%+v, %v", h, err)
-	}
-	speed := int(float64(h.Bytes) / time.Since(begun).Seconds())
-	slowest := min(rates[0], rates[1], rates[2], rates[3])
-	t.Logf("%d MiB/s, %d %% of the slowest drive", speed>>20, 100*speed/slowest)
-	if speed < slowest*7/10 {
-		t.Errorf("%d MiB/s are less than 70 %% of the slowest drive's %d MiB/s", speed>>20, slowest>>20)
+	return s, lost
+}
+
+func TestNobodyWaitsForALargeShardThatIsRebuilt(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, s *erasure.Store){
+		"overwritten": func(t *testing.T, s *erasure.Store) { put(t, s, "a", []byte("new")) },
+		"deleted": func(t *testing.T, s *erasure.Store) {
+			if _, err := s.Delete(t.Context(), object.Ref{Bucket: "bucket", Key: "a"}, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, lost := oneLost(t, []int{5 << 20, 5 << 20, 5 << 20, 5 << 20}, 1, 24<<20)
+				done := make(chan error)
+				go func() {
+					_, err := s.Heal(t.Context(), nil)
+					done <- err
+				}()
+				time.Sleep(time.Second)
+				begun := time.Now()
+				change(t, s)
+				if took := time.Since(begun); took > 100*time.Millisecond {
+					t.Errorf("who changed the object waited for %v", took)
+				}
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if _, err := lost.Drive.ReadShard(t.Context(), lost.file, 0, make([]byte, 1)); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("of what is no more the drive has a shard: %v", err)
+				}
+			})
+		})
 	}
 }
 

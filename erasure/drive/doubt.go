@@ -10,7 +10,7 @@ import (
 // the disk the store finds out by writing something as well: where it cannot it has failed, and
 // the drive with it.
 func (d *Drive) doubt(err error) {
-	if err == nil || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ENOSPC) || !d.doubted.CompareAndSwap(false, true) {
+	if err == nil || errors.Is(err, fs.ErrClosed) || errors.Is(err, errClaimed) || errors.Is(err, syscall.ENOSPC) || !d.doubted.CompareAndSwap(false, true) {
 		return
 	}
 	defer d.doubted.Store(false)

@@ -25,6 +25,7 @@ type Drive struct {
 	stripes  [256]stripe // of keys, by their hash
 	notes    sync.Mutex  // while the note of a shard is replaced or removed
 	grave    graveyard
+	claims   claims
 	room     room
 	guard    guard
 	entrance entrance

@@ -327,3 +327,38 @@ func TestWhatIsBroughtTooLateIsNotTaken(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
+
+func TestOfTwoWhoWriteTheFileOfAContentOneIsRefused(t *testing.T) {
+	ctx, id := t.Context(), register.DataID{1}
+	root, err := vfs.OpenRoot(t.TempDir())
+	must(t, err)
+	defer root.Close()
+	files, err := drive.OpenFiles(root)
+	must(t, err)
+	d := drive.New(drive.NewMemory(), files, nil)
+	defer d.Close()
+	begin := func() (register.ShardWriter, error) {
+		w, err := d.Create(ctx, id)
+		must(t, err)
+		_, err = w.Write(make([]byte, 100_000))
+		return w, err
+	}
+	first, err := begin()
+	must(t, err)
+	second, err := begin()
+	if err == nil {
+		t.Error("both write it")
+	}
+	second.Abort()
+	must(t, first.Finish())
+	if n, err := d.ReadShard(ctx, id, 0, make([]byte, 200_000)); err != nil || n != 100_000 {
+		t.Errorf("of the first one's %d bytes are there, %v", n, err)
+	}
+	for _, end := range []func(w register.ShardWriter) error{
+		func(w register.ShardWriter) error { w.Abort(); return nil }, register.ShardWriter.Finish,
+	} {
+		w, err := begin()
+		must(t, err)
+		must(t, end(w))
+	}
+}

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"sync"
 
@@ -87,8 +88,12 @@ func (w *shardWriter) drafted(p []byte) bool {
 
 // toFile goes on in a file.
 func (w *shardWriter) toFile() error {
+	if !w.d.claims.take(w.id) {
+		return errClaimed
+	}
 	file, err := w.d.files.Create(w.id)
 	if err != nil {
+		w.d.claims.give(w.id)
 		return err
 	}
 	w.file = file
@@ -128,6 +133,7 @@ func (w *shardWriter) finish() error {
 	w.ended = true
 	switch {
 	case w.file != nil:
+		defer w.d.claims.give(w.id)
 		if err := w.file.Finish(); err != nil {
 			return err
 		}
@@ -155,5 +161,36 @@ func (w *shardWriter) Abort() {
 	w.draft.drop()
 	if w.file != nil {
 		w.file.Abort()
+		w.d.claims.give(w.id)
 	}
+}
+
+// errClaimed says that somebody else is writing the file of a content's shard.
+var errClaimed = errors.New("drive: the shard is being written by another one")
+
+// claims are the contents whose files are being written: those who heal an object, several passes
+// or a reader, may be about to make the same one, and who gives up removes it.
+type claims struct {
+	mu  sync.Mutex
+	ids map[register.DataID]bool
+}
+
+// take reports whether nobody else has claimed the file.
+func (c *claims) take(id register.DataID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ids[id] {
+		return false
+	}
+	if c.ids == nil {
+		c.ids = make(map[register.DataID]bool)
+	}
+	c.ids[id] = true
+	return true
+}
+
+func (c *claims) give(id register.DataID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.ids, id)
 }
