@@ -154,13 +154,13 @@ type healing struct {
 	told   time.Time
 	agreed []agreement // of set: what its drives have to be told
 
-	large   chan struct{} // has an element for each name at hand that has a large shard
-	writing chan struct{} // the same for who writes such a shard
+	long    chan struct{} // has an element for each name at hand that has a long version
+	writing chan struct{} // the same for who writes a large shard
 }
 
 // newHealing returns a pass that tells seen, if it is not nil, what it has done.
 func (s *Store) newHealing(seen func(Healed)) *healing {
-	return &healing{s: s, seen: seen, told: s.cfg.Now(), large: make(chan struct{}, maxLarge), writing: make(chan struct{}, 1)}
+	return &healing{s: s, seen: seen, told: s.cfg.Now(), long: make(chan struct{}, maxLong), writing: make(chan struct{}, 1)}
 }
 
 // agreement is a state that drives hold and do not know to be committed, or everywhere.

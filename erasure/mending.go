@@ -83,9 +83,9 @@ func (m *mending) differing(ctx context.Context) error {
 // file of its own (package drive).
 const maxSegmented = 4 << 20
 
-// maxLarge is how many names with larger shards are healed at a time: while one is made durable
+// maxLong is how many names with long versions are healed at a time: while a large shard is made durable
 // the next is read.
-const maxLarge = 2
+const maxLong = 2
 
 // versions heals registers, under the lock of their key.
 func (m *mending) versions(ctx context.Context, h *hold, made map[string]register.Token) error {
@@ -102,15 +102,15 @@ func (m *mending) versions(ctx context.Context, h *hold, made map[string]registe
 	return nil
 }
 
-// admit waits until there is room for the name, if any of its shards is large, and makes those before
+// admit waits until there is room for the name, if any version of it is long, and makes its shards before
 // its key is locked: that takes as long as they are, and who writes to the key waits for the lock.
 // What the name's registers refer to meanwhile is seen afterwards. leave has to be called then.
 func (m *mending) admit(ctx context.Context, made map[string]register.Token) (leave func(), err error) {
-	large, err := m.large()
-	if err != nil || !large {
+	long, err := m.long()
+	if err != nil || !long {
 		return func() {}, err
 	}
-	if leave, err = take(ctx, m.p.large); err != nil {
+	if leave, err = take(ctx, m.p.long); err != nil {
 		return nil, err
 	}
 	if m.l.q.Space != register.Objects {
@@ -165,7 +165,7 @@ func take(ctx context.Context, room chan struct{}) (leave func(), err error) {
 	}
 }
 
-func (m *mending) large() (bool, error) {
+func (m *mending) long() (bool, error) {
 	for i := range m.e.views {
 		for j := range m.e.views[i].value.Entries {
 			x := &m.e.views[i].value.Entries[j]
@@ -176,7 +176,7 @@ func (m *mending) large() (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			if slices.ContainsFunc(v.contents, func(c content) bool { return v.geometry.Size(c.size) > maxSegmented }) {
+			if v.long() {
 				return true, nil
 			}
 		}

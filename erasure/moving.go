@@ -53,8 +53,8 @@ func (m *mover) common(ctx context.Context) error {
 		return nil
 	}
 	for _, l := range m.s.commons() {
-		err := m.names(ctx, l, moves.from, func(ctx context.Context, name string) error {
-			at := l.place(moves.to, name)
+		err := m.names(ctx, l, moves.from, func(ctx context.Context, e *entry) error {
+			at := l.place(moves.to, e.name)
 			at.moves = moves
 			return m.record(ctx, at)
 		})
@@ -103,20 +103,20 @@ const tellNames = 100
 func (m *mover) bucket(ctx context.Context, b *bucket, from *set) error {
 	objects := m.s.listing(b, b.Record.Name, "", "", object.MaxListLimit)
 	objects.q.Versions = true
-	err := m.names(ctx, objects, from, func(ctx context.Context, name string) error {
-		return m.object(ctx, b, object.Ref{Bucket: b.Record.Name, Key: name})
+	err := m.names(ctx, objects, from, func(ctx context.Context, e *entry) error {
+		return m.object(ctx, b, object.Ref{Bucket: b.Record.Name, Key: e.name}, e)
 	})
 	if err != nil {
 		return err
 	}
-	return m.names(ctx, m.s.uploads(b, b.Record.Name, ""), from, func(ctx context.Context, name string) error {
-		key, id := splitUpload(name)
+	return m.names(ctx, m.s.uploads(b, b.Record.Name, ""), from, func(ctx context.Context, e *entry) error {
+		key, id := splitUpload(e.name)
 		return m.upload(ctx, b, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
 	})
 }
 
 // names calls move for the names that a set has of a listing and that are to leave it.
-func (m *mover) names(ctx context.Context, l *listing, from *set, move func(ctx context.Context, name string) error) error {
+func (m *mover) names(ctx context.Context, l *listing, from *set, move func(ctx context.Context, e *entry) error) error {
 	l.sets = []*set{from}
 	for at, more := "", true; more; {
 		entries, further, err := l.scan(ctx, at, register.Token{})
@@ -124,18 +124,18 @@ func (m *mover) names(ctx context.Context, l *listing, from *set, move func(ctx 
 			return err
 		}
 		for i := range entries {
-			name := entries[i].name
-			_, moves := m.s.homeAt(m.s.epoch.Load(), l.partition(name))
+			e := &entries[i]
+			_, moves := m.s.homeAt(m.s.epoch.Load(), l.partition(e.name))
 			if moves == nil || moves.from != from {
 				continue
 			}
-			if err := move(ctx, name); err != nil {
+			if err := move(ctx, e); err != nil {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
 				m.done.Failed++
 				m.done.Names++ // it is there
-				m.s.cfg.Logger.Warn("an object is not moved to another set of drives yet", "name", name, "error", err)
+				m.s.cfg.Logger.Warn("an object is not moved to another set of drives yet", "name", e.name, "error", err)
 			}
 			if m.seen != nil && m.done.Names-m.told >= tellNames {
 				m.told = m.done.Names
@@ -150,9 +150,12 @@ func (m *mover) names(ctx context.Context, l *listing, from *set, move func(ctx 
 }
 
 // object moves the versions of an object, each by itself: while one is in both sets it is the
-// same.
-func (m *mover) object(ctx context.Context, b *bucket, ref object.Ref) error {
-	return m.s.holding(ctx, m.s.objectPlace(b, ref), func(ctx context.Context, h *hold) error {
+// same. e is what some drives listed of it.
+func (m *mover) object(ctx context.Context, b *bucket, ref object.Ref, e *entry) error {
+	at := m.s.objectPlace(b, ref)
+	ahead := m.prepare(ctx, at.moves, ref, e)
+	defer ahead.drop(m.s)
+	return m.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
 		found := false
 		for below, more := (register.Token{}), true; more; {
 			made, cut, err := h.listed(ctx, h.moves.from, below)
@@ -163,7 +166,7 @@ func (m *mover) object(ctx context.Context, b *bucket, ref object.Ref) error {
 				r, err := h.read(ctx, h.moves.from, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, version, made[version]) })
 				if err == nil && r != nil {
 					found = true
-					err = m.version(ctx, h, ref, r)
+					err = m.version(ctx, h, ref, r, ahead)
 				}
 				if err != nil {
 					return err
@@ -176,6 +179,48 @@ func (m *mover) object(ctx context.Context, b *bucket, ref object.Ref) error {
 		}
 		return nil
 	})
+}
+
+// prepared are records with their contents where they go, which nothing refers to yet, by the
+// tokens of the states that they were made of.
+type prepared map[register.Token]*transferred
+
+// prepare writes the contents of long versions where they go before the key is locked: that takes as
+// long as they are, and who changes the object waits for the lock. Contents never change, and what
+// becomes of the versions meanwhile is seen afterwards.
+func (m *mover) prepare(ctx context.Context, moves *move, ref object.Ref, e *entry) prepared {
+	ahead := make(prepared)
+	made, _ := e.versions()
+	for version := range made {
+		r := e.decided(version)
+		if r == nil || r.Kind == register.Marker {
+			continue
+		}
+		if v, err := decodeValue(r.Value); err != nil || !v.long() {
+			continue
+		}
+		t, err := m.transfer(ctx, moves, ref, r, nil)
+		if err != nil {
+			t.drop(m.s)
+			continue // it shows again under the lock, unless the version is gone
+		}
+		ahead[r.Changed] = t
+	}
+	return ahead
+}
+
+// take returns what was prepared of a state, which is the caller's then; nil: nothing was.
+func (p prepared) take(r *register.Record) *transferred {
+	t := p[r.Changed]
+	delete(p, r.Changed)
+	return t
+}
+
+// drop gives up what nobody has taken.
+func (p prepared) drop(s *Store) {
+	for _, t := range p {
+		t.drop(s)
+	}
 }
 
 // listed returns the registers of the key that any drive of a quorum of a set lists, made before
@@ -192,14 +237,14 @@ func (h *hold) listed(ctx context.Context, s *set, below register.Token) (made m
 }
 
 // version moves one version, unless there is a later one where it goes.
-func (m *mover) version(ctx context.Context, h *hold, ref object.Ref, r *register.Record) error {
+func (m *mover) version(ctx context.Context, h *hold, ref object.Ref, r *register.Record, ahead prepared) error {
 	to := h.moves.to
 	there, err := h.read(ctx, to, func(a asking) (*register.Record, error) { return a.exact(ctx, h.key, r.Version, r.Made) })
 	if err != nil {
 		return err
 	}
 	if there == nil || !r.Made.Less(there.Made) {
-		if err := m.copy(ctx, h, ref, r, nil); err != nil {
+		if err := m.copy(ctx, h, ref, r, nil, ahead.take(r)); err != nil {
 			return err
 		}
 	}
@@ -207,67 +252,88 @@ func (m *mover) version(ctx context.Context, h *hold, ref object.Ref, r *registe
 }
 
 // copy commits a record where it goes, with its contents cut anew: as g says, or if it is nil
-// as that set cuts them. ref is the object that it is of, or will be.
-func (m *mover) copy(ctx context.Context, h *hold, ref object.Ref, r *register.Record, g *shard.Geometry) error {
-	next, all, how, err := m.transfer(ctx, h, ref, r, g)
+// as that set cuts them. ref is the object that it is of, or will be. t is the record with its contents
+// there, if it was transferred before.
+func (m *mover) copy(ctx context.Context, h *hold, ref object.Ref, r *register.Record, g *shard.Geometry, t *transferred) (err error) {
+	if t == nil {
+		t, err = m.transfer(ctx, h.moves, ref, r, g)
+	}
 	if err == nil {
-		err = h.commit(ctx, h.moves.to, next, how)
+		err = h.commit(ctx, h.moves.to, t.record, t.how)
 	}
 	if err != nil {
 		if !errors.Is(err, object.Unknown) {
-			for _, w := range all {
-				m.s.drop(w)
-			}
+			t.drop(m.s)
 		}
 		return err
 	}
 	m.done.Versions++
-	for _, w := range all {
+	for _, w := range t.contents {
 		m.done.Bytes += w.size
 	}
 	return nil
 }
 
-// transfer writes the contents of a record to the drives where it goes, and returns it as it is
-// to be there.
-func (m *mover) transfer(ctx context.Context, h *hold, ref object.Ref, r *register.Record, g *shard.Geometry) (next register.Record, all []*written, how commitment, err error) {
-	to := h.moves.to
+// transferred is a record as it is to be where it goes, and its contents, which are there.
+type transferred struct {
+	record   register.Record
+	contents []*written
+	how      commitment
+}
+
+func (t *transferred) drop(s *Store) {
+	for _, w := range t.contents {
+		s.drop(w)
+	}
+}
+
+// transfer writes the contents of a record to the drives where it goes. After an error what was
+// written has to be dropped.
+func (m *mover) transfer(ctx context.Context, moves *move, ref object.Ref, r *register.Record, g *shard.Geometry) (*transferred, error) {
+	to := moves.to
+	t := &transferred{record: register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: to.majority()}}
 	v, err := decodeValue(r.Value)
 	if err != nil {
-		return next, nil, how, err
+		return t, err
 	}
-	next = register.Record{Version: r.Version, Kind: r.Kind, Made: r.Made, Quorum: to.majority()}
 	if r.Kind == register.Marker { // it has no contents, and is not cut in any way
-		next.Value = r.Value
-		return next, nil, how, nil
+		t.record.Value = r.Value
+		return t, nil
 	}
 	codec, err := m.s.codec(v.geometry)
 	if err != nil {
-		return next, nil, how, err
+		return t, err
 	}
 	if g == nil {
 		cut := to.geometry(v.info.Meta.StorageClass, v.single())
 		g = &cut
 	}
-	source := &handle{s: m.s, set: h.moves.from, ctx: ctx, codec: codec, v: v, info: object.Info{Bucket: ref.Bucket, Key: ref.Key}}
-	how.targets = slices.Repeat([]bool{true}, len(to.drives))
+	source := &handle{s: m.s, set: moves.from, ctx: ctx, codec: codec, v: v, info: object.Info{Bucket: ref.Bucket, Key: ref.Key}}
+	t.how.targets = slices.Repeat([]bool{true}, len(to.drives))
 	moved := *v
 	moved.geometry, moved.start, moved.contents = *g, to.start(ref.Key), nil
 	for i := range v.contents {
 		c := &v.contents[i]
 		w, err := m.s.writeApart(ctx, to, *g, ref.Key, &carried{source.content(c), c.size}, len(v.contents) > 1)
 		if err != nil {
-			return next, all, how, err
+			return t, err
 		}
-		all = append(all, w)
-		next.Data, moved.contents = append(next.Data, w.id), append(moved.contents, w.content)
-		next.Need, next.Quorum, how.strict, how.inline = g.K, register.WriteQuorum(len(to.drives), g.K), true, w.inline
-		for j, has := range w.targets {
-			how.targets[j] = how.targets[j] && has
-		}
+		t.add(w)
+		moved.contents = append(moved.contents, w.content)
 	}
-	next.Value = moved.encode()
-	return next, all, how, nil
+	t.record.Value = moved.encode()
+	return t, nil
+}
+
+// add adds a content that was written.
+func (t *transferred) add(w *written) {
+	t.contents = append(t.contents, w)
+	t.record.Data = append(t.record.Data, w.id)
+	t.record.Need, t.record.Quorum = w.geometry.K, register.WriteQuorum(len(w.set.drives), w.geometry.K)
+	t.how.strict, t.how.inline = true, w.inline
+	for j, has := range w.targets {
+		t.how.targets[j] = t.how.targets[j] && has
+	}
 }
 
 // single returns the size of the one content that a version has, -1 if there are several.
@@ -376,6 +442,6 @@ func (m *mover) part(ctx context.Context, epoch uint64, moves *move, ref object.
 		if err != nil || r == nil {
 			return err
 		}
-		return m.copy(ctx, h, ref.Ref, r, &g)
+		return m.copy(ctx, h, ref.Ref, r, &g, nil)
 	})
 }

@@ -1,6 +1,7 @@
 package erasure_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
 )
@@ -26,6 +28,7 @@ type disk struct {
 	free time.Time       // when it has done what it was asked
 	file register.DataID // where the arm is
 	at   int64
+	made []register.DataID
 }
 
 // Where a disk is read or written without a seek: the system reads ahead so far, and sorts, and
@@ -64,6 +67,9 @@ func (d *disk) ReadShard(ctx context.Context, id register.DataID, offset int64, 
 
 func (d *disk) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
 	w, err := d.Drive.Create(ctx, id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made = append(d.made, id)
 	return &diskWriter{ShardWriter: w, d: d, id: id}, err
 }
 
@@ -148,15 +154,48 @@ func oneLost(t *testing.T, rates []int, objects, size int) (*erasure.Store, *dis
 	return s, lost
 }
 
-func TestNobodyWaitsForALargeShardThatIsRebuilt(t *testing.T) {
-	for name, change := range map[string]func(t *testing.T, s *erasure.Store){
-		"overwritten": func(t *testing.T, s *erasure.Store) { put(t, s, "a", []byte("new")) },
+// kept returns how many shards a disk has of those that were made on it.
+func (d *disk) kept(t *testing.T) (n int) {
+	t.Helper()
+	for _, id := range d.made {
+		switch _, err := d.Drive.ReadShard(t.Context(), id, 0, make([]byte, 1)); {
+		case err == nil:
+			n++
+		case !errors.Is(err, fs.ErrNotExist):
+			t.Error(err)
+		}
+	}
+	return n
+}
+
+// changes are what somebody may do with the object "a" while it is copied.
+func changes() map[string]func(t *testing.T, s *erasure.Store) {
+	return map[string]func(t *testing.T, s *erasure.Store){
+		"overwritten": func(t *testing.T, s *erasure.Store) {
+			t.Helper()
+			put(t, s, "a", []byte("new"))
+		},
 		"deleted": func(t *testing.T, s *erasure.Store) {
+			t.Helper()
 			if _, err := s.Delete(t.Context(), object.Ref{Bucket: "bucket", Key: "a"}, nil); err != nil {
 				t.Fatal(err)
 			}
 		},
-	} {
+	}
+}
+
+// soon fails the test if a change waits for something.
+func soon(t *testing.T, s *erasure.Store, change func(t *testing.T, s *erasure.Store)) {
+	t.Helper()
+	begun := time.Now()
+	change(t, s)
+	if took := time.Since(begun); took > 100*time.Millisecond {
+		t.Errorf("who changed the object waited for %v", took)
+	}
+}
+
+func TestNobodyWaitsForALargeShardThatIsRebuilt(t *testing.T) {
+	for name, change := range changes() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, lost := oneLost(t, []int{5 << 20, 5 << 20, 5 << 20, 5 << 20}, 1, 24<<20)
@@ -166,20 +205,101 @@ func TestNobodyWaitsForALargeShardThatIsRebuilt(t *testing.T) {
 					done <- err
 				}()
 				time.Sleep(time.Second)
-				begun := time.Now()
-				change(t, s)
-				if took := time.Since(begun); took > 100*time.Millisecond {
-					t.Errorf("who changed the object waited for %v", took)
-				}
+				soon(t, s, change)
 				if err := <-done; err != nil {
 					t.Error(err)
 				}
-				if _, err := lost.Drive.ReadShard(t.Context(), lost.file, 0, make([]byte, 1)); !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("of what is no more the drive has a shard: %v", err)
+				if lost.kept(t) > 0 {
+					t.Error("the drive has a shard of what is no more")
 				}
 			})
 		})
 	}
+}
+
+func TestNobodyWaitsForALargeObjectThatMoves(t *testing.T) {
+	for name, change := range changes() {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { changedWhileItMoves(t, change) }) })
+	}
+}
+
+func changedWhileItMoves(t *testing.T, change func(t *testing.T, s *erasure.Store)) {
+	t.Helper()
+	s, disks, done := oneMoves(t)
+	time.Sleep(time.Second)
+	soon(t, s, change)
+	if m := <-done; m.Failed > 0 || m.Bytes > 0 {
+		t.Errorf("what is no more was moved: %+v", m)
+	}
+	time.Sleep(10 * time.Minute) // who reads may go on for five
+	for i, d := range disks {
+		if d.kept(t) > 0 {
+			t.Errorf("drive %d has a shard of what is no more", i)
+		}
+	}
+}
+
+func TestALargeObjectMovesAndNothingStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disks, done := oneMoves(t)
+		if m := <-done; m.Bytes != 24<<20 || m.Failed > 0 {
+			t.Errorf("%+v", m)
+		}
+		time.Sleep(10 * time.Minute)
+		kept := 0
+		for _, d := range disks {
+			kept += d.kept(t)
+		}
+		if kept != 4 {
+			t.Errorf("the drives of two sets have %d shards", kept)
+		}
+		if content := get(t, s, object.Ref{Bucket: "bucket", Key: "a"}, 0, 24<<20); !bytes.Equal(content, make([]byte, 24<<20)) {
+			t.Errorf("it has %d other bytes now", len(content))
+		}
+	})
+}
+
+// oneMoves returns a Store over disks of two sets, and an object called "a" is on its way from
+// one to the other.
+func oneMoves(t *testing.T) (s *erasure.Store, disks []*disk, done chan erasure.Moved) {
+	t.Helper()
+	var sets []erasure.SetConfig
+	for range 2 {
+		set := erasure.SetConfig{Drives: drives(4), Parity: 2}
+		for i := range set.Drives {
+			d := &disk{Drive: set.Drives[i], rate: 5 << 20, seek: 8 * time.Millisecond}
+			set.Drives[i], disks = d, append(disks, d)
+		}
+		sets = append(sets, set)
+	}
+	s = openSets(t, sets...)
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "a", make([]byte, 24<<20))
+	synctest.Wait() // all have been told that it is committed
+	weights := []int{0, 9}
+	if len(disks[4].made) > 0 { // it is in the second set
+		weights = []int{9, 0}
+	}
+	next := s.Placement().Rebalanced(weights)
+	for ; next.Phase != placement.Moving; next = next.Next() {
+		if err := s.Place(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Place(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	done = make(chan erasure.Moved)
+	go func() {
+		m, err := s.Move(t.Context(), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- m
+	}()
+	return s, disks, done
 }
 
 func TestWhatIsSmallIsHealedSeveralNamesAtATime(t *testing.T) {

@@ -86,6 +86,16 @@ func metaTexts(m *object.Meta) []*string {
 	}
 }
 
+// long reports whether its shards on one drive are larger together than what is in a segment: it takes
+// its time to copy them.
+func (v *value) long() bool {
+	all := int64(0)
+	for i := range v.contents {
+		all += v.geometry.Size(v.contents[i].size)
+	}
+	return all > maxSegmented
+}
+
 // encode returns the value: a version byte and the fields in their order.
 func (v *value) encode() []byte {
 	e := encoder{b: append(make([]byte, 0, 256), valueVersion)}
