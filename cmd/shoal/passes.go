@@ -20,10 +20,11 @@ type passes struct {
 	alone bool // nobody else asks: how far a pass is needs not be written
 	now   func() time.Time
 
-	mu   sync.Mutex
-	own  map[gateway.PassKind]gateway.Pass // as this process has told them last
-	came time.Time                         // when drives came last; zero: that was seen to
-	over map[string]gateway.Pass           // that had ended by then, by token
+	mu     sync.Mutex
+	own    map[gateway.PassKind]gateway.Pass // as this process has told them last
+	came   time.Time                         // when drives came last; zero: that was seen to
+	over   map[string]gateway.Pass           // that had ended by then, by token
+	missed time.Time                         // when drives that are there missed something last; zero: the same
 }
 
 func newPasses(kept records, alone bool) *passes {
@@ -62,8 +63,8 @@ func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
 	return p, err
 }
 
-// dueFor is how long a pass that drives call for by coming is said to be due: if there was
-// none by then, it was over before it was known that they have come.
+// dueFor is how long a pass that drives call for is said to be due: if there was none by then, it
+// was over before it was known that they call for it.
 const dueFor = time.Minute
 
 // arrived notes that drives have come, as far as this process knows just now: one that was gone
@@ -79,8 +80,20 @@ func (ps *passes) arrived(gone time.Time) {
 	})
 }
 
-// noticed is how long after another process this one may notice that a drive has come.
+// noticed is how long after another process this one may notice that a drive has come, or has
+// missed something.
 const noticed = 2 * wholeLook
+
+// lacking notes that drives which are there have missed something, as far as this process knows
+// just now. A pass that is under way may have looked there before.
+func (ps *passes) lacking() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.missed = ps.now()
+	if !ps.alone {
+		ps.missed = ps.missed.Add(-noticed)
+	}
+}
 
 // ended returns the passes over what drives lack that have ended, by token.
 func (ps *passes) ended() map[string]gateway.Pass {
@@ -93,13 +106,35 @@ func (ps *passes) ended() map[string]gateway.Pass {
 	return all
 }
 
-// Due reports whether drives have come, as far as was noticed, of which no pass has seen yet
-// what they have missed. One that was under way when they came tells by itself which ones it has
-// missed.
+// Due reports whether drives have come or missed something, as far as was noticed, of which no
+// pass has seen yet what they lack.
 func (ps *passes) Due() bool {
 	ended := ps.ended()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	missed := ps.missedDue(ended)
+	return ps.cameDue(ended) || missed
+}
+
+// missedDue is Due of what drives have missed that are there: a pass that began later has seen it.
+func (ps *passes) missedDue(ended map[string]gateway.Pass) bool {
+	if ps.missed.IsZero() {
+		return false
+	}
+	for _, p := range ended {
+		if !p.Begun.Before(ps.missed) {
+			ps.missed = time.Time{}
+		}
+	}
+	if ps.now().Sub(ps.missed) > dueFor {
+		ps.missed = time.Time{}
+	}
+	return !ps.missed.IsZero()
+}
+
+// cameDue is Due of drives that have come. A pass that was under way when they came tells by
+// itself which ones it has missed.
+func (ps *passes) cameDue(ended map[string]gateway.Pass) bool {
 	if ps.came.IsZero() {
 		return false
 	}

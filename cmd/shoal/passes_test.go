@@ -124,6 +124,39 @@ func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.
 	})
 }
 
+// TestWhatIsMissedIsLackingUntilAPassHasBegunLater has a drive that is there miss something when a
+// pass has just ended, and while one is under way.
+func TestWhatIsMissedIsLackingUntilAPassHasBegunLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, missed := openKeeper(t, true), atomic.Int64{}
+		k.stands = func() standing { return standing{missed: missed.Load()} }
+		due := attentive{k.passes, k.look}.Due
+		end := k.keep(t.Context())
+		time.Sleep(wholeAgain)
+		pass := func(begun, ended time.Time) {
+			p := gateway.Pass{Kind: gateway.Missed, Token: begun.String(), Begun: begun, Told: ended, Ended: ended}
+			if err := k.passes.tell(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+		}
+		pass(time.Now().Add(-time.Second), time.Now())
+		missed.Add(1)
+		if !due() {
+			t.Error("a pass that has ended is said to have seen it")
+		}
+		time.Sleep(watchEvery / 2)
+		if pass(time.Now().Add(-watchEvery), time.Now()); !due() {
+			t.Error("a pass that began before is said to have seen it")
+		}
+		if time.Sleep(missedAgain + 2*wholeLook); due() {
+			t.Errorf("a pass is still due: the last one was %+v", k.expect(t, gateway.Missed, ""))
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestOfPassesThatAreAskedForOneIsMade(t *testing.T) {
 	k := openKeeper(t, false)
 	k.ask(t, gateway.Pass{Token: "first"}, false)

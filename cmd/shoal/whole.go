@@ -133,8 +133,11 @@ func (k *keeper) look() (away bool) {
 	if now.offline > before.offline {
 		k.gone = time.Now()
 	}
-	if now.joined != before.joined || now.offline < before.offline || now.missed != before.missed && now.offline == 0 {
+	if now.joined != before.joined || now.offline < before.offline {
 		k.passes.arrived(k.gone)
+	}
+	if now.missed != before.missed && now.offline == 0 {
+		k.passes.lacking()
 	}
 	return now.offline > 0
 }
