@@ -154,6 +154,11 @@ func (w *stream) put(t *testing.T, s *server, key string, content []byte) {
 	if err != nil {
 		return
 	}
+	w.took(key, content)
+}
+
+// took notes that an object was acknowledged.
+func (w *stream) took(key string, content []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.taken[key] = content

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -134,8 +135,8 @@ func forget(t *testing.T) {
 
 // TestADeviceThatFails has one device of four fail in each way while clients write. Writes and reads
 // go on; what was written is there; and when the device works again the drive gets
-// what it has missed, with nobody starting anything anew: in the end two others are taken
-// away, and everything is read.
+// what it has missed, with nobody starting anything anew: also what is being written as it comes
+// back. In the end two others are taken away, and everything is read.
 func TestADeviceThatFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		fails, works func(d *device, t *testing.T)
@@ -165,6 +166,10 @@ func TestADeviceThatFails(t *testing.T) {
 			w.await(t, 40)
 			forget(t)
 			w.expect(t, s)
+			upload, uploaded := putSlowly(t, newS3(s), "bucket", "slow", 300_000)
+			slow := random(300_000)
+			_, err = upload.Write(slow[:150_000])
+			must(t, err)
 			works := time.Now()
 			c.works(all[1], t)
 			w.await(t, 20)
@@ -173,6 +178,10 @@ func TestADeviceThatFails(t *testing.T) {
 				shoal(t, append(clientEnv(t), awsEnv()...), "admin", "heal", "--start", "--url", s.url)
 			}
 			awaitPass(t, s, works)
+			_, err = upload.Write(slow[150_000:])
+			must(t, errors.Join(err, <-uploaded))
+			w.took("slow", slow)
+			awaitWhole(t, s) // what that pass could not see yet is for the next one
 			for _, d := range []*device{all[0], all[3]} {
 				do(t, "umount", "-l", d.dir)
 				eventually(t, "it is not read any more", func() bool { return saysLost(t, s, d.dir) })
