@@ -20,6 +20,8 @@ type Files interface {
 	Open(id register.DataID) (io.ReaderAt, io.Closer, error)
 	// Remove removes it; that there is none is no error.
 	Remove(id register.DataID) error
+	// Each calls fn for those that are there, finished or not, until it returns an error.
+	Each(fn func(id register.DataID) error) error
 	Close() error
 }
 
@@ -126,6 +128,11 @@ func (d *Drive) readFile(id register.DataID, offset int64, p []byte) (int, error
 
 // free removes the shard of a content, if nothing refers to that any more.
 func (d *Drive) free(id register.DataID) error {
+	over := d.bindings.free(id)
+	if over == nil {
+		return nil // a register is being written that refers to it; if that fails the sweeper finds it
+	}
+	defer over()
 	d.notes.Lock()
 	defer d.notes.Unlock()
 	prefix := append([]byte{refKey}, id[:]...)

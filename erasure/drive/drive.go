@@ -26,6 +26,8 @@ type Drive struct {
 	notes    sync.Mutex  // while the note of a shard is replaced or removed
 	grave    graveyard
 	claims   claims
+	bindings bindings
+	sweeper  sweeper
 	room     room
 	guard    guard
 	entrance entrance
@@ -47,6 +49,7 @@ func (d *Drive) Close() error {
 	d.entrance.shut()
 	d.entrance.drain()
 	d.grave.close()
+	d.sweeper.close()
 	var err error
 	if d.segments != nil {
 		err = d.segments.close()
@@ -64,6 +67,7 @@ const (
 	// that all which are have such a key.
 	pendingKey = 'p'
 
+	markKey  = 'u' // DataID: nothing refers to its shard since then, in seconds
 	doubtKey = 'w' // written where it is in doubt whether anything can be
 
 	segmentKey = 's' // number: there is that segment; and offset: DataID and length of the entry in use there
@@ -166,6 +170,9 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 			return err
 		}
 	}
+	if len(c.Inline) == 0 && len(c.Record.Data) > 0 {
+		defer d.bindings.bind(c.Record.Data)()
+	}
 	shard, err := d.holds(c.Record.Data, len(c.Inline) > 0)
 	if err != nil {
 		return err
@@ -227,6 +234,9 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record, 
 	cur, err := d.entry(&k, r.Version, r.Made)
 	if err != nil {
 		return false, err
+	}
+	if len(r.Data) > 0 {
+		defer d.bindings.bind(r.Data)()
 	}
 	shard, err := d.holds(r.Data, false)
 	if err != nil {

@@ -100,6 +100,26 @@ func (t *treeFiles) Remove(id register.DataID) error {
 	return nil
 }
 
+// Each implements Files. What is called otherwise is nobody's.
+func (t *treeFiles) Each(fn func(id register.DataID) error) error {
+	for i, dir := range t.dirs {
+		names, err := dir.ReadDir()
+		if err != nil {
+			return fmt.Errorf("look for shards: %w", err)
+		}
+		for _, e := range names {
+			id := register.DataID{byte(i)}
+			if n, err := hex.Decode(id[1:], []byte(e.Name)[:min(len(e.Name), 2*len(id)-2)]); err != nil || n != len(id)-1 || len(e.Name) != 2*n {
+				continue
+			}
+			if err := fn(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Close implements Files.
 func (t *treeFiles) Close() error {
 	var errs []error
@@ -145,6 +165,6 @@ func (f *treeFile) Abort() {
 		return
 	}
 	_ = f.f.Close()          //nolint:errcheck // it goes
-	_ = f.dir.Remove(f.name) //nolint:errcheck // the scrub finds it
+	_ = f.dir.Remove(f.name) //nolint:errcheck // the sweeper finds it
 	f.f = nil
 }

@@ -12,7 +12,7 @@ import (
 const grace = 5 * time.Minute
 
 // graveyard holds contents whose shards are to be removed. Those that are in it when the
-// process ends are found by the scrub.
+// process ends the sweeper finds.
 type graveyard struct {
 	mu     sync.Mutex
 	graves []grave // in the order of their time
@@ -49,7 +49,7 @@ func (d *Drive) exhume() {
 	defer g.mu.Unlock()
 	now := time.Now()
 	for len(g.graves) > 0 && !g.closed && !now.Before(g.graves[0].due) {
-		_ = d.free(g.graves[0].id) //nolint:errcheck // what is left is found by the scrub
+		_ = d.free(g.graves[0].id) //nolint:errcheck // the sweeper finds what is left
 		g.graves = g.graves[1:]
 	}
 	g.timer = nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -44,6 +46,19 @@ func (f *MemoryFiles) Remove(id register.DataID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.m, id)
+	return nil
+}
+
+// Each implements Files.
+func (f *MemoryFiles) Each(fn func(id register.DataID) error) error {
+	f.mu.Lock()
+	all := slices.Collect(maps.Keys(f.m))
+	f.mu.Unlock()
+	for _, id := range all {
+		if err := fn(id); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWri
 	if err := d.room.check(); err != nil {
 		return nil, err
 	}
+	d.sweeper.due.Store(true)
 	return &shardWriter{d: d, id: id}, nil
 }
 
@@ -187,6 +188,12 @@ func (c *claims) take(id register.DataID) bool {
 	}
 	c.ids[id] = true
 	return true
+}
+
+func (c *claims) has(id register.DataID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ids[id]
 }
 
 func (c *claims) give(id register.DataID) {

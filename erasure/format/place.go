@@ -353,6 +353,7 @@ func openDrive(path string, dir vfs.Dir, blank bool, log *slog.Logger) (*Opened,
 	if err := errors.Join(d.UseSegments(dir, log), d.StartLog()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	d.StartSweeping(log)
 	o := &Opened{Drive: d, store: kv}
 	o.whole.Store(!blank)
 	return o, nil

@@ -1,0 +1,204 @@
+package drive
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/register"
+)
+
+// When a drive is swept. What nothing refers to for as long as orphanAge nothing will: who writes several
+// contents for one record, which takes hours at most, would have it refused by a drive that lacks one.
+const (
+	sweepSoon  = time.Minute // after it was opened
+	sweepEvery = 6 * time.Hour
+	orphanAge  = 24 * time.Hour
+)
+
+// sweeper gives back the space of what nothing refers to, in the background.
+type sweeper struct {
+	stop    chan struct{} // nil: there is none
+	stopped sync.WaitGroup
+	due     atomic.Bool // shards were begun since the last time, or some are marked
+}
+
+// StartSweeping has the drive give back, in the background, what a process that ended has left of files
+// that it was writing, and the shards that no register refers to for a day: those whose writer went before
+// it committed them, and those that were to be removed when the process ended. A drive that nobody
+// writes to is not looked at. It is called before anything else.
+func (d *Drive) StartSweeping(log *slog.Logger) {
+	d.sweeper.stop = make(chan struct{})
+	d.sweeper.stopped.Go(func() {
+		if d.pause(sweepSoon) && d.told(log, d.sweepFiles) {
+			d.sweeper.due.Store(true) // what the process before has left
+			for d.told(log, d.sweepShards) && d.pause(sweepEvery) {
+			}
+		}
+	})
+}
+
+func (s *sweeper) close() {
+	if s.stop != nil {
+		close(s.stop)
+		s.stopped.Wait()
+	}
+}
+
+// pause waits, and reports whether the drive is not being closed.
+func (d *Drive) pause(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-d.sweeper.stop:
+		return false
+	}
+}
+
+// told sweeps, and reports whether it is to be done again.
+func (d *Drive) told(log *slog.Logger, sweep func() (int, error)) bool {
+	removed, err := sweep()
+	switch {
+	case errors.Is(err, errStopped):
+		return false
+	case err != nil:
+		log.Warn("what nothing refers to stays on a drive until it is opened again", "error", err)
+		return false
+	case removed > 0:
+		log.Info("shards that nothing refers to were removed from a drive", "shards", removed)
+	}
+	return true
+}
+
+// stopping returns errStopped if the drive is being closed.
+func (d *Drive) stopping() error {
+	select {
+	case <-d.sweeper.stop:
+		return errStopped
+	default:
+		return nil
+	}
+}
+
+// sweepFiles removes files that are no shards, and that nobody is writing.
+func (d *Drive) sweepFiles() (removed int, err error) {
+	err = d.files.Each(func(id register.DataID) error {
+		if err := d.stopping(); err != nil {
+			return err
+		}
+		if d.claims.has(id) { // who asks the other way round may miss that it has become a shard
+			return nil
+		}
+		if _, found, err := d.kv.Get(dataName(id)); err != nil || found {
+			return err
+		}
+		removed++
+		return d.files.Remove(id)
+	})
+	return removed, err
+}
+
+// sweepShards marks shards that no register refers to, and removes those that were marked long ago.
+func (d *Drive) sweepShards() (removed int, err error) {
+	if !d.sweeper.due.Swap(false) {
+		return 0, nil
+	}
+	marks, err := d.marks()
+	if err != nil {
+		return 0, err
+	}
+	var b Batch
+	now := time.Now()
+	err = d.orphans(func(id register.DataID) error {
+		marked, ok := marks[id]
+		delete(marks, id)
+		d.sweeper.due.Store(true)
+		switch {
+		case !ok:
+			b.Set(markName(id), binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))) //nolint:gosec // after 1970
+		case now.Sub(marked) >= orphanAge:
+			removed++
+			b.Remove(markName(id))
+			return d.free(id)
+		}
+		return nil
+	})
+	for id := range marks { // they are referred to, or gone
+		b.Remove(markName(id))
+	}
+	if err != nil || len(b.ops) == 0 {
+		return removed, err
+	}
+	return removed, d.kv.Apply(&b, false)
+}
+
+func markName(id register.DataID) []byte { return append([]byte{markKey}, id[:]...) }
+
+// marks returns since when shards are marked.
+func (d *Drive) marks() (all map[register.DataID]time.Time, err error) {
+	it, err := d.kv.Scan([]byte{markKey}, []byte{markKey + 1})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	all = make(map[register.DataID]time.Time)
+	for it.Next() {
+		id, ok := idOf(it.Key())
+		if !ok || len(it.Value()) != 8 {
+			return nil, fmt.Errorf("drive: a mark is damaged: %x", it.Key())
+		}
+		all[id] = time.Unix(int64(binary.BigEndian.Uint64(it.Value())), 0) //nolint:gosec // as it was written
+	}
+	return all, nil
+}
+
+// idOf returns the content that a key is of, behind its first byte.
+func idOf(key []byte) (id register.DataID, ok bool) {
+	return id, len(key) > len(id) && copy(id[:], key[1:]) == len(id)
+}
+
+// maxOrphans is how many are seen to at a time. The others are the next time.
+const maxOrphans = 100_000
+
+// orphans calls fn for shards that no register refers to.
+func (d *Drive) orphans(fn func(id register.DataID) error) (err error) {
+	shards, err := d.kv.Scan([]byte{dataKey}, []byte{dataKey + 1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shards.Close()) }()
+	refs, err := d.kv.Scan([]byte{refKey}, []byte{refKey + 1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, refs.Close()) }()
+	more := refs.Next()
+	for found := 0; shards.Next() && found < maxOrphans; {
+		if err := d.stopping(); err != nil {
+			return err
+		}
+		id, ok := idOf(shards.Key())
+		if !ok {
+			return errData
+		}
+		prefix := append([]byte{refKey}, id[:]...)
+		for more && bytes.Compare(refs.Key(), prefix) < 0 {
+			more = refs.Next()
+		}
+		if more && bytes.HasPrefix(refs.Key(), prefix) {
+			continue
+		}
+		found++
+		if err := fn(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package drive_test
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/internal/vfs"
+)
+
+// swept is a drive that is swept, and whose process ends now and then: what it had begun it never ends.
+type swept struct {
+	*drive.Drive
+	t    *testing.T
+	path string
+	kv   drive.KV
+	end  func()
+}
+
+func newSwept(t *testing.T) *swept {
+	t.Helper()
+	s := &swept{t: t, path: t.TempDir(), kv: drive.NewMemory(), end: func() {}}
+	s.again()
+	t.Cleanup(func() { s.end() })
+	return s
+}
+
+// again has another process open the drive.
+func (s *swept) again() {
+	s.end()
+	root, err := vfs.OpenRoot(s.path)
+	must(s.t, err)
+	files, err := drive.OpenFiles(root)
+	must(s.t, err)
+	d := drive.New(s.kv, files, nil)
+	d.StartSweeping(slog.New(slog.DiscardHandler))
+	s.Drive, s.end = d, func() { must(s.t, errors.Join(d.Close(), root.Close())) }
+}
+
+// begin writes a shard of 100,000 bytes that is not finished yet.
+func (s *swept) begin(n byte) register.ShardWriter {
+	w, err := s.Create(s.t.Context(), register.DataID{n})
+	must(s.t, err)
+	_, err = w.Write(make([]byte, 100_000))
+	must(s.t, err)
+	return w
+}
+
+// commit has the key "k" refer to shards, and to no others any more.
+func (s *swept) commit(token int, n ...byte) error {
+	r := object(token)
+	r.Made = at(1)
+	for _, id := range n {
+		r.Data = append(r.Data, register.DataID{id})
+	}
+	if err := s.Commit(s.t.Context(), register.Change{Key: key("k"), Record: r, Strict: true}); err != nil {
+		return err
+	}
+	return s.Decide(s.t.Context(), []register.Decision{{Key: key("k"), Version: r.Version, Made: r.Made, Changed: r.Changed}})
+}
+
+// has reports whether the drive has a shard, or a file of one.
+func (s *swept) has(n byte) bool {
+	_, err := s.ReadShard(s.t.Context(), register.DataID{n}, 0, make([]byte, 1))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.t.Error(err)
+	}
+	return err == nil
+}
+
+// files returns how many files there are.
+func (s *swept) files() (n int) {
+	root, err := vfs.OpenRoot(s.path)
+	must(s.t, err)
+	defer root.Close()
+	files, err := drive.OpenFiles(root)
+	must(s.t, err)
+	defer files.Close()
+	must(s.t, files.Each(func(register.DataID) error {
+		n++
+		return nil
+	}))
+	return n
+}
+
+func TestTheSpaceOfWhatAProcessWasWritingIsGivenBackWhenAnotherHasOpenedTheDrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		d.begin(1)
+		must(t, d.begin(2).Finish())
+		must(t, d.commit(2, 2))
+		d.again()
+		underway := d.begin(3)
+		time.Sleep(2 * time.Minute)
+		if n := d.files(); n != 2 || !d.has(2) {
+			t.Errorf("there are %d files, of a shard and one that is being written", n)
+		}
+		must(t, underway.Finish())
+		must(t, d.commit(3, 3))
+	})
+}
+
+func TestShardsThatNothingRefersToGoAfterADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		must(t, d.begin(1).Finish()) // its writer went before it committed it
+		must(t, d.begin(2).Finish())
+		must(t, d.commit(2, 2)) // it is overwritten, and the process ends
+		must(t, d.begin(3).Finish())
+		must(t, d.commit(3, 3))
+		for range 4 { // the process ends now and then
+			d.again()
+			time.Sleep(5 * time.Hour)
+		}
+		must(t, d.begin(4).Finish()) // its writer takes his time
+		for n := range byte(4) {
+			if !d.has(n + 1) {
+				t.Errorf("shard %d is gone within a day", n+1)
+			}
+		}
+		time.Sleep(20 * time.Hour)
+		must(t, d.commit(4, 3, 4))
+		time.Sleep(20 * time.Hour)
+		for n, want := range []bool{false, false, true, true} {
+			if got := d.has(byte(n + 1)); got != want {
+				t.Errorf("shard %d is there: %v", n+1, got)
+			}
+		}
+		if n := d.files(); n != 2 {
+			t.Errorf("there are %d files", n)
+		}
+	})
+}
+
+func TestADriveThatNobodyWritesToIsNotLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		must(t, d.begin(1).Finish())
+		must(t, d.commit(1, 1))
+		asked := &counted{KV: d.kv}
+		d.kv = asked
+		d.again()
+		time.Sleep(12 * time.Hour)
+		before := asked.scans.Load()
+		time.Sleep(1000 * time.Hour)
+		if after := asked.scans.Load(); before == 0 || after != before {
+			t.Errorf("its store was scanned %d times, and %d times before", after-before, before)
+		}
+	})
+}
+
+// counted counts scans.
+type counted struct {
+	drive.KV
+	scans atomic.Int64
+}
+
+func (c *counted) Scan(from, to []byte) (drive.Iterator, error) {
+	c.scans.Add(1)
+	return c.KV.Scan(from, to)
+}
