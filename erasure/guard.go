@@ -3,6 +3,8 @@ package erasure
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -11,18 +13,23 @@ import (
 // How much of the process a drive that does not answer can take with it.
 const (
 	maxInside = 128                    // calls inside of it
-	admission = 100 * time.Millisecond // for one of these to end
+	stall     = time.Second            // that none of these ends: then
+	admission = 100 * time.Millisecond // is how long one is waited for
 	shardTime = 2 * time.Second        // for the next piece of a shard, while others have theirs
 )
 
 // errHung says that a drive does not answer.
 var errHung = errors.New("erasure: the drive does not answer")
 
+// errFull says that a drive was not asked, since it has enough to do: nothing was done.
+var errFull = fmt.Errorf("%w: as many calls wait for it as may: %w", errHung, register.ErrUnknown)
+
 // guarded is a drive whose calls are left when their context ends: a disk that hangs holds
 // what is inside of it for ever. When too many calls are, further ones fail at once.
 type guarded struct {
 	d      Drive
 	inside chan struct{}
+	moved  *atomic.Int64 // when a call has ended, or began alone, in nanoseconds since 1970
 	calls  *calls
 	stays  bool // calls are not left
 }
@@ -35,7 +42,7 @@ func Guard(d Drive) Drive { return guard(d) }
 func Bound(d Drive) Drive { return guard(d).staying() }
 
 func guard(d Drive) *guarded {
-	return &guarded{d: d, inside: make(chan struct{}, maxInside), calls: new(calls)}
+	return &guarded{d: d, inside: make(chan struct{}, maxInside), moved: new(atomic.Int64), calls: new(calls)}
 }
 
 // staying returns the drive for those who make each call in a goroutine that nobody waits for, so
@@ -72,29 +79,42 @@ func enter[T any](ctx context.Context, g *guarded, o op, call func() (T, error))
 	}
 }
 
-// admit waits until there is room for a call, but not long.
+// admit waits until there is room for a call: of a drive that is slow as long as its calls end, and of
+// one that hangs not long. After an error the drive was not asked.
 func (g *guarded) admit(ctx context.Context) error {
 	select {
 	case g.inside <- struct{}{}:
+		if len(g.inside) == 1 {
+			g.move()
+		}
 		return nil
 	default:
 	}
-	timer := time.NewTimer(admission)
-	defer timer.Stop()
-	select {
-	case g.inside <- struct{}{}:
-		return nil
-	case <-timer.C:
-		g.calls.refused[reasonHung].Add(1)
-		return errHung
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	look := time.NewTicker(admission)
+	defer look.Stop()
+	for {
+		select {
+		case g.inside <- struct{}{}:
+			return nil
+		case <-look.C:
+			if time.Since(time.Unix(0, g.moved.Load())) > stall {
+				g.calls.refused[reasonHung].Add(1)
+				return errFull
+			}
+		case <-ctx.Done():
+			return errors.Join(errFull, context.Cause(ctx))
+		}
 	}
 }
 
+func (g *guarded) move() { g.moved.Store(time.Now().UnixNano()) }
+
 // within makes a call that was admitted.
 func within[T any](g *guarded, o op, call func() (T, error)) (T, error) {
-	defer func() { <-g.inside }()
+	defer func() {
+		g.move()
+		<-g.inside
+	}()
 	begun := time.Now()
 	v, err := call()
 	g.calls.note(o, time.Since(begun), err)
@@ -109,7 +129,7 @@ func enterErr(ctx context.Context, g *guarded, o op, call func() error) error {
 // Inner returns the drive to heal: one that is new as it is, but guarded.
 func (g *guarded) Inner() Drive {
 	if w, ok := g.d.(wrapped); ok {
-		return &guarded{d: w.Inner(), inside: g.inside, calls: g.calls, stays: g.stays}
+		return &guarded{d: w.Inner(), inside: g.inside, moved: g.moved, calls: g.calls, stays: g.stays}
 	}
 	return g
 }

@@ -2,8 +2,10 @@ package erasure_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -133,4 +135,71 @@ func TestADriveThatHangsKeepsNobodyWaiting(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slow is a drive that takes its time for each commit, as a disk that makes many durable at once.
+type slow struct{ erasure.Drive }
+
+func (s *slow) Commit(ctx context.Context, c register.Change) error {
+	time.Sleep(400 * time.Millisecond)
+	return s.Drive.Commit(ctx, c)
+}
+
+func TestDrivesThatAreSlowRefuseNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := drives(4)
+		for i := range all {
+			all[i] = &slow{all[i]}
+		}
+		s := open(t, 2, all)
+		if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+			t.Fatal(err)
+		}
+		var writers sync.WaitGroup
+		for i := range 1000 { // many more than may be inside of a drive
+			writers.Go(func() {
+				ref := object.Ref{Bucket: "bucket", Key: fmt.Sprint(i)}
+				if _, err := s.Put(t.Context(), ref, object.PutInput{Body: objecttest.NewBody([]byte("x"), object.NoAlgorithm)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		writers.Wait()
+		time.Sleep(time.Minute) // the last ones are told that they are committed
+	})
+}
+
+func TestWhoseDrivesCouldNotBeAskedHearsThatNothingWasDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := drives(4)
+		free := make(chan struct{})
+		var bad []*stuck
+		for i := range all {
+			bad = append(bad, &stuck{Drive: all[i], free: free})
+			all[i] = bad[i]
+		}
+		s := open(t, 2, all)
+		if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var writers sync.WaitGroup
+		put := func(key string) error {
+			_, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: key}, object.PutInput{Body: objecttest.NewBody([]byte("x"), object.NoAlgorithm)})
+			return err
+		}
+		for _, d := range bad {
+			d.hangs.Store(true)
+		}
+		for i := range 200 {
+			writers.Go(func() { _ = put(fmt.Sprint(i)) }) // nobody knows what becomes of the first ones
+		}
+		time.Sleep(5 * time.Second)
+		if err := put("late"); !errors.Is(err, object.Unavailable) {
+			t.Errorf("it is %v", err)
+		}
+		writers.Wait()
+		close(free)
+		time.Sleep(time.Minute)
+	})
 }

@@ -66,12 +66,18 @@ func (s *stripe) wait(key *[]byte) error {
 // durable returns when what the caller may have seen of keys is durable, from one up to another
 // one.
 func (d *Drive) durable(from, to []byte) error {
-	var seen [len(d.stripes)]*[]byte // at this moment, and not what follows while others are waited for
-	for i := range d.stripes {
-		seen[i] = d.stripes[i].seen(from, to)
+	type one struct {
+		stripe *stripe
+		key    *[]byte
 	}
-	for i, key := range seen {
-		if err := d.stripes[i].wait(key); err != nil {
+	var seen []one // at this moment, and not what follows while others are waited for
+	for i := range d.stripes {
+		if key := d.stripes[i].seen(from, to); key != nil {
+			seen = append(seen, one{&d.stripes[i], key})
+		}
+	}
+	for _, s := range seen {
+		if err := s.stripe.wait(s.key); err != nil {
 			return err
 		}
 	}
