@@ -245,20 +245,25 @@ func (n *Node) wait(ctx context.Context, again <-chan struct{}) error {
 	}
 }
 
-// enterPace is how often a node without a generation looks for one.
-const enterPace = 100 * time.Millisecond
+// How often a node without a generation looks for one, and after how long it says why it has found
+// none: others that were started at the same moment do not answer yet.
+const (
+	enterPace     = 100 * time.Millisecond
+	enterPatience = 5 * time.Second
+)
 
 // enter joins the generation that there is, or founds the next. It returns nil
 // when ctx ends.
 func (n *Node) enter(ctx context.Context, dead uint32) *life {
 	e := entry{node: n, candidate: n.newCandidate(), dead: dead}
 	var said complaint
+	begun := time.Now()
 	for ctx.Err() == nil {
 		l, err := e.try(ctx)
 		if l != nil {
 			return l
 		}
-		if ctx.Err() == nil && said.about(err) {
+		if ctx.Err() == nil && time.Since(begun) > enterPatience && said.about(err) {
 			n.cfg.Logger.Warn("not among the gateways of this tree yet; the cluster port must be open between them", "error", err)
 		}
 		sleep(ctx, enterPace)

@@ -17,7 +17,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -193,8 +195,12 @@ const (
 
 // complain logs why a connection was refused.
 func (m *Mesh) complain(from net.Addr, err error) {
-	if errors.Is(err, io.EOF) {
-		return // somebody who only knocks, as health checks do
+	level := slog.LevelWarn
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+		return // somebody who only knocks, as health checks do, or goes
+	case errors.Is(err, errNotServed):
+		level = slog.LevelDebug // who came says so, if it goes on
 	}
 	key, _, _ := net.SplitHostPort(from.String())
 	if errors.Is(err, ErrRefused) {
@@ -210,7 +216,7 @@ func (m *Mesh) complain(from net.Addr, err error) {
 	}
 	m.mu.Unlock()
 	if !said {
-		m.cfg.Logger.Warn("a connection to the cluster port was refused", "from", from, "error", err)
+		m.cfg.Logger.Log(context.Background(), level, "a connection to the cluster port was refused", "from", from, "error", err) //nolint:forbidigo // logging has no caller
 	}
 }
 
@@ -237,9 +243,21 @@ func (m *Mesh) accept(c net.Conn) (serve func(), err error) {
 	return func() { h(conn) }, nil
 }
 
+// errNotServed says that a node speaks a protocol that is not served here: not yet, where nodes are
+// started at the same moment, or it is of a newer version.
+var errNotServed = errors.New("the protocol is not served")
+
 func (m *Mesh) acceptTLS(c net.Conn) (*Conn, error) {
-	t := tls.Server(c, m.config())
+	cfg, asked := m.config(), []string(nil)
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		asked = hello.SupportedProtos
+		return nil, nil //nolint:nilnil // it stays as it is
+	}
+	t := tls.Server(c, cfg)
 	if err := t.Handshake(); err != nil {
+		if len(asked) > 0 && !slices.ContainsFunc(asked, func(p string) bool { return slices.Contains(cfg.NextProtos, p) }) {
+			return nil, fmt.Errorf("%w: %q", errNotServed, asked)
+		}
 		return nil, err
 	}
 	if t.ConnectionState().NegotiatedProtocol == "" {
