@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/shard"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/directory"
@@ -84,6 +85,11 @@ type served struct {
 
 // openBackend opens what is to be served.
 func (f *serverFlags) openBackend(ctx context.Context, what served, front *front, state *state, env *environment, creds credentials, log *slog.Logger) (*backend, error) {
+	if what.nodes != nil || what.drives != nil {
+		if err := shard.SelfTest(); err != nil {
+			return nil, unsafe(err.Error(), "test the memory of this machine, or use the program as it was released")
+		}
+	}
 	switch {
 	case what.nodes != nil:
 		return f.openNodes(ctx, what.nodes, front, creds, env, log)
