@@ -25,7 +25,8 @@ type mending struct {
 	agreed []agreement
 	bytes  int64 // of its contents that shards were made of
 	lacked Slots
-	ahead  []made // before the key was locked
+	ahead  []made        // before the key was locked
+	seen   map[held]bool // that are whole
 	over   bool
 }
 
@@ -295,28 +296,52 @@ func (m *mending) drive(ctx context.Context, h *hold, r *register.Record, i int,
 	return err
 }
 
+// held is the shard of a content on the drive of a place in the set.
+type held struct {
+	drive int
+	id    register.DataID
+}
+
 // made is the shard of a content that was made on a drive.
 type made struct {
 	drive Drive
 	id    register.DataID
 }
 
-// shards makes the shards of a record that a drive lacks, and returns which these were.
+// shards makes the shards of a record that a drive lacks, or of which it has something that is not whole, and
+// returns which these were.
 func (m *mending) shards(ctx context.Context, r *register.Record, i int, d Drive) (all []made, err error) {
 	v, err := decodeValue(r.Value)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range v.contents {
-		if _, err := d.ReadShard(ctx, c.id, 0, make([]byte, 1)); err == nil {
+		at := held{i, c.id}
+		if m.seen[at] {
 			continue
 		}
-		if err := m.rebuild(ctx, v, c, i, d); err != nil {
-			return all, err
+		if m.verify(ctx, v, c, i) != nil {
+			if err := m.rebuild(ctx, v, c, i, d); err != nil {
+				return all, err
+			}
+			all = append(all, made{d, c.id})
 		}
-		all = append(all, made{d, c.id})
+		if m.seen == nil {
+			m.seen = make(map[held]bool)
+		}
+		m.seen[at] = true
 	}
 	return all, nil
+}
+
+// verify reads the shard that a drive has of a content, and returns an error if it is not whole.
+func (m *mending) verify(ctx context.Context, v *value, c content, i int) error {
+	codec, err := m.p.s.codec(v.geometry)
+	if err != nil {
+		return err
+	}
+	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
+	return codec.Verify(shard.ID(c.id), c.size, m.number(v, i), source)
 }
 
 // number returns which shard a drive has.
@@ -383,17 +408,12 @@ func (m *mending) scrubOne(ctx context.Context, r *register.Record, i int) error
 	if err != nil {
 		return err
 	}
-	codec, err := m.p.s.codec(v.geometry)
-	if err != nil {
-		return err
-	}
 	d := inner(m.e.set.drives[i])
 	for _, c := range v.contents {
-		if err := m.pace(ctx, codec.Size(c.size)); err != nil {
+		if err := m.pace(ctx, v.geometry.Size(c.size)); err != nil {
 			return err
 		}
-		source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
-		damage := codec.Verify(shard.ID(c.id), c.size, m.number(v, i), source)
+		damage := m.verify(ctx, v, c, i)
 		if damage == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"path"
@@ -62,11 +63,12 @@ func (m *mains) cut() bool { return m.left.Load() < 0 }
 
 // box is a disk, and the drive with its real store that is on it.
 type box struct {
-	mains *mains
-	disk  *vfs.Memory
-	store *pebblefs.MemFS
-	lies  bool // it says that things are durable before they are
-	d     *drive.Drive
+	mains   *mains
+	disk    *vfs.Memory
+	store   *pebblefs.MemFS
+	lies    bool // its store says that things are durable before they are
+	forgets bool // its files do
+	d       *drive.Drive
 }
 
 // eager is a store that says that something is durable before it is.
@@ -98,8 +100,28 @@ func (b *box) root() vfs.Dir {
 		}
 		return nil
 	})
+	if b.forgets {
+		return forgetful{fault.Root()}
+	}
 	return fault.Root()
 }
+
+// forgetful is a directory whose files are said to be durable before they are.
+type forgetful struct{ vfs.Dir }
+
+func (f forgetful) OpenDir(name string) (vfs.Dir, error) {
+	d, err := f.Dir.OpenDir(name)
+	return forgetful{d}, err
+}
+
+func (f forgetful) Create(name string, perm fs.FileMode) (vfs.File, error) {
+	file, err := f.Dir.Create(name, perm)
+	return volatile{file}, err
+}
+
+type volatile struct{ vfs.File }
+
+func (volatile) Sync() error { return nil }
 
 // start opens the drive.
 func (b *box) start() error {

@@ -118,7 +118,7 @@ func (d *Drive) empty(g *segment) error {
 		if d.segments.stopping() {
 			return errStopped
 		}
-		entries, err := d.segments.entries(g.number)
+		entries, err := d.segments.entries(g.number, compactStep)
 		if err != nil || len(entries) == 0 {
 			return err
 		}
@@ -128,15 +128,16 @@ func (d *Drive) empty(g *segment) error {
 	}
 }
 
-// entries returns the first entries of a segment that are in use.
-func (s *segments) entries(number uint32) (all []indexed, err error) {
+// entries returns the first entries of a segment that are in use: so many bytes of them, or a
+// little more.
+func (s *segments) entries(number uint32, limit int64) (all []indexed, err error) {
 	name := segmentName(number)
 	it, err := s.kv.Scan(name, after(name))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	for size := int64(0); size < compactStep && it.Next(); {
+	for size := int64(0); size < limit && it.Next(); {
 		e, entry, err := parseIndex(it.Key(), it.Value())
 		if err != nil {
 			return nil, err
@@ -202,10 +203,15 @@ func (d *Drive) moved(e *indexed, to place) (noted bool, err error) {
 	}
 	var b Batch
 	e.unindex(&b)
-	from, ok := parsePlace(note)
+	where, damaged := located(note)
+	from, ok := parsePlace(where)
 	noted = ok && from == e.place
 	if noted {
-		b.Set(dataName(e.id), to.note())
+		is := to.note()
+		if damaged {
+			is = append([]byte{isDamaged}, is...)
+		}
+		b.Set(dataName(e.id), is)
 		to.index(&b, e.id)
 	}
 	if err := d.kv.Apply(&b, false); err != nil {

@@ -103,7 +103,7 @@ func TestWhatIsFreedWhileItIsMovedIsGone(t *testing.T) {
 	for n := range byte(4) {
 		b.must(b.write(n, smallShard))
 	}
-	entries, err := b.d.segments.entries(1)
+	entries, err := b.d.segments.entries(1, compactStep)
 	b.must(err)
 	b.must(b.d.Drop(t.Context(), dataID(0)))
 	b.must(b.d.moveAll(entries))

@@ -3,6 +3,7 @@ package drive
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -40,9 +41,31 @@ var errData = errors.New("drive: not a note of a shard")
 // The first byte of the note of a shard: where it is.
 const (
 	isInline  byte = 'i' // behind this byte
-	isFile    byte = 'f' // in a file
+	isFile    byte = 'f' // in a file; behind this byte its length 8, unless it was written before that was noted
 	isSegment byte = 's' // in a segment, at the place behind this byte
+
+	isDamaged byte = 'x' // where the note behind this byte says, and not whole
 )
+
+func fileNote(length int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{isFile}, uint64(length)) //nolint:gosec // not negative
+}
+
+// fileLength returns how long a shard is by its note; 0: that is not known.
+func fileLength(note []byte) int64 {
+	if len(note) != 1+8 || note[0] != isFile {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(note[1:])) //nolint:gosec // as above
+}
+
+// located returns what a note says of where the shard is, and whether it is damaged.
+func located(note []byte) (where []byte, damaged bool) {
+	if len(note) > 0 && note[0] == isDamaged {
+		return note[1:], true
+	}
+	return note, false
+}
 
 func dataName(id register.DataID) []byte { return append([]byte{dataKey}, id[:]...) }
 
@@ -52,16 +75,19 @@ func refName(id register.DataID, key []byte, version string) []byte {
 
 func inlineShard(b []byte) []byte { return append([]byte{isInline}, b...) }
 
-// holds reports whether the drive has the shards of all contents; inline says that the
-// first one comes with the question.
+// holds reports whether the drive has the shards of all contents, none of which is known to be
+// damaged; inline says that the first one comes with the question.
 func (d *Drive) holds(ids []register.DataID, inline bool) (bool, error) {
 	if inline {
 		return true, nil
 	}
 	for _, id := range ids {
-		_, found, err := d.kv.Get(dataName(id))
+		note, found, err := d.kv.Get(dataName(id))
 		if err != nil || !found {
 			return false, err
+		}
+		if where, damaged := located(note); damaged && d.whole(id, where) != nil {
+			return false, nil
 		}
 	}
 	return true, nil
@@ -101,6 +127,7 @@ func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p
 }
 
 func (d *Drive) readNoted(id register.DataID, note []byte, offset int64, p []byte) (int, error) {
+	note, _ = located(note) // units of one that is damaged may be whole
 	if at, ok := parsePlace(note); ok && d.segments != nil {
 		return d.segments.read(at, offset, p)
 	}
@@ -148,6 +175,7 @@ func (d *Drive) free(id register.DataID) error {
 	if err != nil || !found {
 		return err
 	}
+	note, _ = located(note)
 	var b Batch
 	b.Remove(dataName(id))
 	if p, ok := parsePlace(note); ok {
@@ -178,12 +206,16 @@ func (d *Drive) keep(id register.DataID, note []byte) error {
 	if err != nil {
 		return err
 	}
+	old, _ = located(old)
 	var b Batch
 	if was, ok := parsePlace(old); ok {
 		was.unindex(&b)
 	}
 	if is, ok := parsePlace(note); ok {
 		is.index(&b, id)
+	}
+	if note[0] == isFile {
+		d.noteNewest(&b, id)
 	}
 	b.Set(dataName(id), note)
 	if err := d.kv.Apply(&b, false); err != nil || len(old) == 0 || old[0] == isFile && note[0] == isFile {

@@ -30,6 +30,7 @@ type Drive struct {
 	claims   claims
 	bindings bindings
 	sweeper  sweeper
+	newest   byte // where the next file is noted that is finished (fileKey); guarded by notes
 	room     room
 	guard    guard
 	entrance entrance
@@ -54,7 +55,9 @@ func (d *Drive) Close() error {
 	d.sweeper.close()
 	var err error
 	if d.segments != nil {
-		err = d.segments.close()
+		if err = d.segments.close(); err == nil {
+			d.closedInOrder()
+		}
 	}
 	return errors.Join(err, d.kv.Close(), d.files.Close())
 }
@@ -71,6 +74,9 @@ const (
 
 	markKey  = 'u' // DataID: nothing refers to its shard since then, in seconds
 	doubtKey = 'w' // written where it is in doubt whether anything can be
+
+	openKey = 'o' // the drive was opened, and not closed in order since
+	fileKey = 'f' // number: DataID of one of the newest shards that are files
 
 	segmentKey = 's' // number: there is that segment; and offset: DataID and length of the entry in use there
 )

@@ -182,6 +182,9 @@ func (m *machine) check(acknowledged map[string]byte) {
 			continue
 		}
 		n := v.Entries[0].Data[0][0]
+		if was && n == last && !v.Entries[0].Shard {
+			m.t.Errorf("%s has content %d, of which the drive does not vouch for its shard", key, n)
+		}
 		if was && n < last {
 			m.t.Errorf("%s has content %d, and had %d", key, n, last)
 		}

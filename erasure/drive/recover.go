@@ -45,6 +45,9 @@ func (d *Drive) openSegments(root vfs.Dir, log *slog.Logger, size int64) (Iterat
 		return nil, errors.Join(err, dir.Close())
 	}
 	d.segments = s
+	if err := d.recheck(log); err != nil {
+		return nil, errors.Join(err, entries.Close())
+	}
 	return entries, nil
 }
 

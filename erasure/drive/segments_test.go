@@ -3,6 +3,7 @@ package drive
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/vfs"
 )
@@ -63,11 +65,28 @@ func (b *bed) must(err error) {
 	}
 }
 
-// content returns what the shard of a content is, of a number of bytes that is its own.
+// content returns what the shard of a content is, of a number of bytes that is its own: whole units,
+// if it can be as long as that.
 func content(n byte, size int) []byte {
-	c := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{n}).Read(c)
-	return c
+	const trailer = shard.UnitSize - shard.UnitData
+	data := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{n}).Read(data)
+	if last := size % shard.UnitSize; last > 0 && last <= trailer {
+		return data
+	}
+	data = data[:size-(size+shard.UnitSize-1)/shard.UnitSize*trailer]
+	codec, err := shard.NewCodec(shard.Geometry{K: 1})
+	var c bytes.Buffer
+	if err == nil {
+		w := codec.NewWriter(shard.ID(dataID(n)), int64(len(data)), []io.Writer{&c}, 1)
+		_, err1 := w.Write(data)
+		_, err2 := w.Close()
+		err = errors.Join(err1, err2)
+	}
+	if err != nil {
+		panic(err) // in memory
+	}
+	return c.Bytes()
 }
 
 func dataID(n byte) register.DataID { return register.DataID{n, 1} }

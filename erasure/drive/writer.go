@@ -35,6 +35,7 @@ type shardWriter struct {
 	small []byte // while it is no more than maxInline
 	draft draft  // while it is more, and can be in a segment
 	file  File   // nil until it cannot
+	size  int64  // what was written to it
 	large bool   // it is known that it cannot
 	ended bool
 }
@@ -61,7 +62,7 @@ func (w *shardWriter) write(p []byte) (int, error) {
 	case w.ended:
 		return 0, fs.ErrClosed
 	case w.file != nil:
-		return w.file.Write(p)
+		return w.toEnd(p)
 	case w.draft.length == 0 && len(w.small)+len(p) <= maxInline:
 		w.small = append(w.small, p...)
 		return len(p), nil
@@ -71,7 +72,14 @@ func (w *shardWriter) write(p []byte) (int, error) {
 	if err := w.toFile(); err != nil {
 		return 0, err
 	}
-	return w.file.Write(p)
+	return w.toEnd(p)
+}
+
+// toEnd appends to the file.
+func (w *shardWriter) toEnd(p []byte) (int, error) {
+	n, err := w.file.Write(p)
+	w.size += int64(n)
+	return n, err
 }
 
 // drafted appends to the draft, if the shard can be in a segment and there is room.
@@ -99,7 +107,7 @@ func (w *shardWriter) toFile() error {
 	}
 	w.file = file
 	for _, b := range append(w.draft.content(), w.small) {
-		if _, err := w.file.Write(b); err != nil {
+		if _, err := w.toEnd(b); err != nil {
 			return err
 		}
 	}
@@ -138,7 +146,7 @@ func (w *shardWriter) finish() error {
 		if err := w.file.Finish(); err != nil {
 			return err
 		}
-		return w.d.keep(w.id, []byte{isFile})
+		return w.d.keep(w.id, fileNote(w.size))
 	case w.draft.length > 0:
 		at, err := w.d.segments.store(w.id, &w.draft)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/shoal-storage/shoal/internal/lock"
 )
@@ -189,6 +190,19 @@ func (e Entry) Decide(t Token) (after Entry, freed []DataID, changed bool) {
 	}
 	e.Decided, e.Before = true, nil
 	return e, freed, true
+}
+
+// Lose is what a drive does that finds the shard of a content to be damaged or gone: it has not the
+// shards any more of the states that refer to it.
+func (e *Entry) Lose(id DataID) {
+	if slices.Contains(e.Data, id) {
+		e.Shard = false
+	}
+	for i := range e.Before {
+		if slices.Contains(e.Before[i].Data, id) {
+			e.Before[i].Shard = false
+		}
+	}
 }
 
 // hasShards reports whether the drive has the shards of a state that it holds, or held.

@@ -80,6 +80,18 @@ func TestWhatWasReplacedIsKeptUntilTheNewStateIsDecided(t *testing.T) {
 	}
 }
 
+func TestADriveHasNotTheShardsOfAnyStateWhoseContentItHasLost(t *testing.T) {
+	lost, other := register.DataID{1}, register.DataID{2}
+	past := func(data ...register.DataID) register.Past {
+		return register.Past{Record: register.Record{Data: data}, Shard: true}
+	}
+	e := register.Entry{Past: past(other, lost), Before: []register.Past{past(other), past(lost)}}
+	e.Lose(lost)
+	if e.Shard || !e.Before[0].Shard || e.Before[1].Shard {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestStatesThatAreNotDecidedAreBoundedAndCanBeSettled(t *testing.T) {
 	var h register.Head
 	var cur *register.Entry

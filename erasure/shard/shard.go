@@ -106,6 +106,26 @@ func open(unit []byte, id ID, shard int, number int64) ([]byte, error) {
 	return content, nil
 }
 
+// Whole returns an error unless what is given are whole units of one shard of a content, one
+// behind the other from a number on, as they are up to the end of the shard.
+func Whole(id ID, number int64, units []byte) error {
+	for first := -1; len(units) > 0; number++ {
+		unit := units[:min(len(units), UnitSize)]
+		if len(unit) < trailerSize {
+			return ErrDamaged
+		}
+		shard := int(unit[len(unit)-trailerSize+24])
+		if first < 0 {
+			first = shard
+		}
+		if _, err := open(unit, id, first, number); err != nil {
+			return err
+		}
+		units = units[len(unit):]
+	}
+	return nil
+}
+
 // Codec makes shards of one geometry. It may be used concurrently.
 type Codec struct {
 	Geometry

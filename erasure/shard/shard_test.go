@@ -174,6 +174,36 @@ func TestAUnitThatBelongsElsewhereIsNoticed(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAShardSaysItselfWhetherItIsWhole(t *testing.T) {
+	for _, size := range []int{1, 1000, shard.UnitData, 2*shard.CellData + 777, 3 * shard.CellData} {
+		s := write(t, 2, 1, random(size), true)
+		for i := range s.all {
+			for from := 0; from < s.all[i].Len(); from += shard.UnitSize {
+				end, number := bytes.Clone(s.all[i].Bytes()[from:]), int64(from/shard.UnitSize)
+				if err := shard.Whole(s.id, number, end); err != nil {
+					t.Fatalf("of %d bytes, shard %d from %d: %v", size, i, from, err)
+				}
+				cut, changed := end[:len(end)-1], bytes.Clone(end)
+				changed[len(end)/2] ^= 1
+				other := append(bytes.Clone(end[:min(len(end), shard.UnitSize)]), s.all[(i+1)%3].Bytes()[min(from+shard.UnitSize, s.all[i].Len()):]...)
+				for what, err := range map[string]error{
+					"that is cut":        shard.Whole(s.id, number, cut),
+					"with another bit":   shard.Whole(s.id, number, changed),
+					"of another content": shard.Whole(shard.ID{9}, number, end),
+					"of another place":   shard.Whole(s.id, number+1, end),
+				} {
+					if !errors.Is(err, shard.ErrDamaged) {
+						t.Errorf("of %d bytes, shard %d from %d, one %s: %v", size, i, from, what, err)
+					}
+				}
+				if err := shard.Whole(s.id, number, other); len(end) > shard.UnitSize && !errors.Is(err, shard.ErrDamaged) {
+					t.Errorf("of %d bytes, shard %d from %d, with units of another: %v", size, i, from, err)
+				}
+			}
+		}
+	}
+}
+
 func TestAShardThatIsRebuiltIsTheSameAsBefore(t *testing.T) {
 	for _, g := range geometries() {
 		for _, size := range []int{1, 1000, shard.UnitData + 1, g[0]*shard.CellData + 777} {
