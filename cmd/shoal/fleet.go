@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -283,21 +284,32 @@ func (fl *fleet) ready() error {
 // gateways returns the members of the fleet as those see them who administer it.
 func (fl *fleet) gateways(ctx context.Context) []gateway.Gateway {
 	st := fl.node.Status(ctx)
-	all := make([]gateway.Gateway, 0, len(st.Members))
-	for _, m := range st.Members {
+	return gatewaysOf(st.Members, st.Leader, fl.named)
+}
+
+// gatewaysOf returns the gateways that members are. One that does not answer is left out where another one is
+// at its address: its process was killed, has been started again, and is a member until its lease is over. named
+// says, if it is not nil, how a node is called that does not answer, by its address.
+func gatewaysOf(members []raftlock.MemberStatus, leader string, named func(address string) string) []gateway.Gateway {
+	all, there := make([]gateway.Gateway, 0, len(members)), make(map[string]bool)
+	for i := range members {
+		m := &members[i]
 		g := gateway.Gateway{
-			Endpoint: m.Endpoint, Online: m.Error == "" && m.Session == "live", Leader: m.Node == st.Leader,
+			Endpoint: m.Endpoint, Online: m.Error == "" && m.Session == "live", Leader: m.Node == leader,
 			Uptime: time.Duration(m.Uptime * float64(time.Second)), Version: m.Version,
 		}
 		if g.Endpoint == "" {
 			g.Endpoint = m.Address // it does not answer
-			if fl.named != nil {
-				g.Endpoint = fl.named(m.Address)
+			if named != nil {
+				g.Endpoint = named(m.Address)
 			}
+		}
+		if g.Online {
+			there[g.Endpoint], there[m.Address] = true, true
 		}
 		all = append(all, g)
 	}
-	return all
+	return slices.DeleteFunc(all, func(g gateway.Gateway) bool { return !g.Online && there[g.Endpoint] })
 }
 
 // locks returns the oldest locks that gateways hold.
