@@ -486,6 +486,7 @@ func (c *Cluster) survey() survey {
 			s.found[i] = &m.hello.Found[at]
 		}
 	}
+	s.leaveOlder()
 	return s
 }
 

@@ -324,6 +324,37 @@ func (s *survey) free(p plan, endpoint int) int {
 	return slices.Index(slots, -1)
 }
 
+// identities returns those of the drives that were found, all or only of those that are open.
+func (s *survey) identities(open bool) (all []*format.Identity) {
+	for _, f := range s.found {
+		if f != nil && f.Identity != nil && (f.Open || !open) {
+			all = append(all, f.Identity)
+		}
+	}
+	return all
+}
+
+// leaveOlder has drives that are older copies of themselves be ones that cannot be read.
+func (s *survey) leaveOlder() {
+	all, older := s.identities(false), make(map[string][]int) // by set: the endpoints
+	for i, f := range s.found {
+		if f != nil && f.Identity != nil && !f.Open && f.Identity.Older(all) {
+			set := strings.Join(f.Identity.Set, " ")
+			older[set] = append(older[set], i)
+		}
+	}
+	for _, endpoints := range older {
+		if len(endpoints) > format.MostOlder(len(s.found[endpoints[0]].Identity.Set)) {
+			continue
+		}
+		for _, i := range endpoints {
+			left := *s.found[i]
+			left.Identity, left.Why = nil, format.ErrOlder.Error()
+			s.found[i] = &left
+		}
+	}
+}
+
 // suits reports whether a blank directory can be a drive of the set, and is not one whose disk
 // is not mounted: there are drives on root devices, or in directories below the root of
 // their file system.

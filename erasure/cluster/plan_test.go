@@ -307,3 +307,52 @@ func TestABlankDirectoryIsOnlyADriveWhereOneWasLikeIt(t *testing.T) {
 		}
 	}
 }
+
+func TestADriveThatIsAnOlderCopyOfItselfIsNotUsed(t *testing.T) {
+	older := func(n ...int) (*survey, string) {
+		s, table := formed()
+		for i := range 4 {
+			id := s.has(i, table, i)
+			id.Start, id.Starts = 5, map[string]uint32{"a": 5, "b": 5, "c": 5, "e": 5}
+		}
+		for _, i := range n {
+			s.found[i].Identity.Start = 4
+		}
+		s.leaveOlder()
+		used := ""
+		for i, f := range s.found {
+			switch {
+			case f.Identity != nil:
+				used += fmt.Sprint(i)
+			case f.Blank || f.Why != format.ErrOlder.Error():
+				t.Errorf("drive %d is %+v", i, f)
+			}
+		}
+		return s, used
+	}
+	for _, tt := range []struct {
+		older []int
+		used  string
+	}{{nil, "0123"}, {[]int{2}, "013"}, {[]int{0, 1}, "0123"}, {[]int{1, 2, 3}, "0123"}} { // of most they are all there is
+		if _, used := older(tt.older...); used != tt.used {
+			t.Errorf("of older copies %v used are %s", tt.older, used)
+		}
+	}
+	s, _ := older(2)
+	if p := s.mustPlan(t); p.step != ready || !slices.Equal(p.sets[0].slots, []int{0, 1, -1, 3}) {
+		t.Errorf("%+v", p)
+	}
+	s, _ = older(2)
+	s.found[0], s.found[2] = nil, &format.Found{Path: "/d", Identity: &format.Identity{Deployment: "d", Drive: "c", Set: []string{"a", "b", "c", "e"}, Start: 4}}
+	if s.leaveOlder(); s.found[2].Identity != nil {
+		t.Error("it is used once another drive is away")
+	}
+	s, table := formed()
+	for i := range 4 {
+		s.has(i, table, i).Starts = map[string]uint32{"c": 7}
+	}
+	s.found[2].Open, s.found[2].Identity.Start = true, 6 // it was found to be good when it was opened
+	if s.leaveOlder(); s.found[2].Identity == nil {
+		t.Error("a drive that is used is taken for an older copy")
+	}
+}

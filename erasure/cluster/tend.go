@@ -21,6 +21,8 @@ type State struct {
 	Online bool
 	Blank  bool // it stands for another one, and does not have all of that yet
 	Room   format.Room
+
+	why string // it is of no use, as its node says
 }
 
 // States returns how the drives stand, in the order of the command line.
@@ -201,6 +203,9 @@ func (c *Cluster) settle(ctx context.Context, s *survey, p plan) {
 	for i := range p.sets {
 		c.openOwn(&p.sets[i])
 	}
+	if err := c.local.Witness(s.identities(true)); err != nil {
+		c.cfg.Logger.Debug("a drive could not take note of how often the others were started", "error", err) // it fails otherwise, too
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.EqualFunc(c.tables, tables, func(a, b format.Table) bool { return a.Epoch == b.Epoch }) {
@@ -248,14 +253,16 @@ func (c *Cluster) mark(s *survey, p plan) {
 			}
 			st.Online = slices.Contains(p.sets[set].slots, i) && (f.Open || c.opened[st.Drive] != nil && f.Why == "")
 		}
-		c.states[i] = st
-		if before == nil || before[i].Online == st.Online {
-			continue
+		if f := s.found[i]; f != nil && !st.Online {
+			st.why = f.Why
 		}
-		if st.Online {
+		c.states[i] = st
+		switch {
+		case st.Online && before != nil && !before[i].Online:
 			c.joined++
 			c.cfg.Logger.Info("a drive is there again", "drive", e.String())
-		} else {
+		case st.Online:
+		case before != nil && before[i].Online, st.why != "" && (before == nil || before[i].why != st.why):
 			c.cfg.Logger.Warn("a drive is away", "drive", e.String(), "why", why(s.found[i]))
 		}
 	}

@@ -188,6 +188,7 @@ func (s *Set) use(after uint32) (err error) {
 	if s.Boot, err = s.admit(after); err != nil {
 		return err
 	}
+	s.witness()
 	for i, f := range s.local.Found() {
 		if !f.Open {
 			s.local.log.Error("a drive is missing: nothing is stored on it", "path", f.Path, "error", s.local.places[i].why())
@@ -206,12 +207,21 @@ func (s *Set) use(after uint32) (err error) {
 func (s *Set) Look(ctx context.Context) {
 	s.local.Look(ctx)
 	_, err := s.admit(0)
+	s.witness()
 	s.note()
 	if err != nil && err.Error() != s.told {
 		s.local.log.Error("drives that have come cannot be used", "error", err)
 	}
 	if s.told = ""; err != nil {
 		s.told = err.Error()
+	}
+}
+
+// witness has the drives know how often the others were started. One to which that cannot be written fails
+// otherwise, too.
+func (s *Set) witness() {
+	if err := s.local.Witness(s.local.openIdentities()); err != nil {
+		s.local.log.Debug("a drive could not take note of how often the others were started", "error", err)
 	}
 }
 
@@ -241,6 +251,7 @@ func (s *Set) admit(after uint32) (number uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
+	l.leaveOlder(slots)
 	replaced := l.replace(slots)
 	var come []*place
 	for _, p := range slots {
@@ -336,6 +347,7 @@ func (l *Local) replace(slots []*place) (replaced []*place) {
 		}
 		id := *last
 		id.Drive, id.Blank, id.OnRoot, id.Mounted = uuid.New(), true, p.onRoot, p.mounted
+		id.Start, id.Starts = 0, nil
 		told := rosterOf(slots)
 		id.Roster = &told
 		set[free], slots[free] = id.Drive, p

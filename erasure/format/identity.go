@@ -32,6 +32,9 @@ type Identity struct {
 	Mounted    bool     `json:"mounted,omitempty"` // it was the root of a file system when it was formed
 	Blank      bool     `json:"blank,omitempty"`   // it stands for another one, and has not all of that yet
 	Roster     *Roster  `json:"roster,omitempty"`  // that it was told of (Known)
+
+	Start  uint32            `json:"start,omitempty"`  // how often it was started
+	Starts map[string]uint32 `json:"starts,omitempty"` // the same of the other drives of its set, as was seen last
 }
 
 // maxIdentity bounds an identity, in bytes.

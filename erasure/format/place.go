@@ -30,12 +30,13 @@ type place struct {
 	room  Room       // when it did last
 
 	sight
-	drive  *Opened   // nil: it is not open
-	since  time.Time // when it was opened last
-	busy   bool      // it is being opened or given back: nobody else touches it
-	failed vfs.Stat  // the system directory of the drive that was lost last
-	fails  int       // how often one was in a row
-	retry  time.Time // before, that one is left alone
+	drive   *Opened   // nil: it is not open
+	since   time.Time // when it was opened last
+	started time.Time // when a start of it was counted last
+	busy    bool      // it is being opened or given back: nobody else touches it
+	failed  vfs.Stat  // the system directory of the drive that was lost last
+	fails   int       // how often one was in a row
+	retry   time.Time // before, that one is left alone
 }
 
 // hung reports whether the drive does not answer.
@@ -277,17 +278,17 @@ func (p *place) form(id Identity) error {
 	return nil
 }
 
-// raise has a drive of an earlier version have the one of this program, durably.
+// raise counts a start of the drive, and has one of an earlier version have the one of this program,
+// durably.
 func (p *place) raise() error {
-	before := p.id.Version
-	if before == identityVersion {
-		return nil
-	}
+	before := *p.id
 	p.id.Version = identityVersion
+	p.id.Start++
 	if err := p.save(); err != nil {
-		p.id.Version = before
+		*p.id = before
 		return err
 	}
+	p.started = time.Now()
 	return nil
 }
 
