@@ -326,16 +326,16 @@ func TestADriveThatIsOpenedHasTheVersionOfTheProgram(t *testing.T) {
 	version := 1
 	edit := func(id *format.Identity) { id.Version, version = version, id.Version }
 	must(t, format.Edit(paths[0], edit))
-	if version != 2 {
+	if version != 3 {
 		t.Errorf("a drive that is formed has version %d", version)
 	}
 	version = 1
 	must(t, format.Edit(paths[1], edit))
 	must(t, use())
 	for _, path := range paths {
-		version = 3
+		version = 4
 		must(t, format.Edit(path, edit))
-		if version != 2 {
+		if version != 3 {
 			t.Errorf("a drive that is opened has version %d", version)
 		}
 	}

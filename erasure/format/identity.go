@@ -12,10 +12,12 @@ import (
 	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
-// identityVersion is the version of the identity and of what is beside it. A program that knows
-// the one before would leave out the log of what other drives may have missed, and is to refuse
-// the drive: so it is raised before that is written.
-const identityVersion = 2
+// identityVersion is the version of the identity and of what is beside it. A program that knows less would
+// write to the drive without what belongs there, and is to refuse it: so it is raised before that is written.
+//
+//	2 the log of what other drives may have missed
+//	3 the numbers of starts, marks of damaged shards and of those that nothing refers to
+const identityVersion = 3
 
 // Identity says what a drive is.
 type Identity struct {
