@@ -192,10 +192,11 @@ func (d *Drive) discard(id register.DataID, note []byte) error {
 	if p, ok := parsePlace(note); ok && d.segments != nil {
 		d.segments.freed(p)
 	}
-	if len(note) > 0 && note[0] == isFile {
-		return d.files.Remove(id)
+	if len(note) == 0 || note[0] != isFile || !d.claims.take(id) { // who writes it notes it anew
+		return nil
 	}
-	return nil
+	defer d.claims.give(id)
+	return d.files.Remove(id)
 }
 
 // keep notes where a shard is, in the place of what was noted before.

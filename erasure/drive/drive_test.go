@@ -362,3 +362,32 @@ func TestOfTwoWhoWriteTheFileOfAContentOneIsRefused(t *testing.T) {
 		must(t, end(w))
 	}
 }
+
+func TestAFileThatIsBeingWrittenIsNotRemoved(t *testing.T) {
+	ctx, id := t.Context(), register.DataID{1}
+	root, err := vfs.OpenRoot(t.TempDir())
+	must(t, err)
+	defer root.Close()
+	files, err := drive.OpenFiles(root)
+	must(t, err)
+	d := drive.New(drive.NewMemory(), files, nil)
+	defer d.Close()
+	write := func() register.ShardWriter {
+		w, err := d.Create(ctx, id)
+		must(t, err)
+		_, err = w.Write(make([]byte, 100_000))
+		must(t, err)
+		return w
+	}
+	must(t, write().Finish())
+	again := write() // it was damaged, and is made anew, while nothing refers to it any more
+	must(t, d.Drop(ctx, id))
+	must(t, again.Finish())
+	if n, err := d.ReadShard(ctx, id, 0, make([]byte, 200_000)); err != nil || n != 100_000 {
+		t.Errorf("%d bytes are there, %v", n, err)
+	}
+	must(t, d.Drop(ctx, id))
+	if _, err := d.ReadShard(ctx, id, 0, make([]byte, 1)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+}

@@ -93,9 +93,10 @@ func (d *Drive) sweepFiles() (removed int, err error) {
 		if err := d.stopping(); err != nil {
 			return err
 		}
-		if d.claims.has(id) { // who asks the other way round may miss that it has become a shard
-			return nil
+		if !d.claims.take(id) {
+			return nil // it is being written
 		}
+		defer d.claims.give(id)
 		if _, found, err := d.kv.Get(dataName(id)); err != nil || found {
 			return err
 		}

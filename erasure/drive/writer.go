@@ -177,8 +177,8 @@ func (w *shardWriter) Abort() {
 // errClaimed says that somebody else is writing the file of a content's shard.
 var errClaimed = errors.New("drive: the shard is being written by another one")
 
-// claims are the contents whose files are being written: those who heal an object, several passes
-// or a reader, may be about to make the same one, and who gives up removes it.
+// claims are the contents whose files are being written, or removed: those who heal an object, several
+// passes or a reader, may be about to make the same one, and who gives up removes it, as the sweeper does.
 type claims struct {
 	mu  sync.Mutex
 	ids map[register.DataID]bool
@@ -196,12 +196,6 @@ func (c *claims) take(id register.DataID) bool {
 	}
 	c.ids[id] = true
 	return true
-}
-
-func (c *claims) has(id register.DataID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ids[id]
 }
 
 func (c *claims) give(id register.DataID) {
