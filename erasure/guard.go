@@ -29,7 +29,8 @@ var errFull = fmt.Errorf("%w: as many calls wait for it as may: %w", errHung, re
 type guarded struct {
 	d      Drive
 	inside chan struct{}
-	moved  *atomic.Int64 // when a call has ended, or began alone, in nanoseconds since 1970
+	begun  time.Time
+	moved  *atomic.Int64 // when a call has ended, or began alone, in nanoseconds since begun
 	calls  *calls
 	stays  bool // calls are not left
 }
@@ -42,7 +43,7 @@ func Guard(d Drive) Drive { return guard(d) }
 func Bound(d Drive) Drive { return guard(d).staying() }
 
 func guard(d Drive) *guarded {
-	return &guarded{d: d, inside: make(chan struct{}, maxInside), moved: new(atomic.Int64), calls: new(calls)}
+	return &guarded{d: d, inside: make(chan struct{}, maxInside), begun: time.Now(), moved: new(atomic.Int64), calls: new(calls)}
 }
 
 // staying returns the drive for those who make each call in a goroutine that nobody waits for, so
@@ -97,7 +98,7 @@ func (g *guarded) admit(ctx context.Context) error {
 		case g.inside <- struct{}{}:
 			return nil
 		case <-look.C:
-			if time.Since(time.Unix(0, g.moved.Load())) > stall {
+			if time.Since(g.begun)-time.Duration(g.moved.Load()) > stall {
 				g.calls.refused[reasonHung].Add(1)
 				return errFull
 			}
@@ -107,7 +108,7 @@ func (g *guarded) admit(ctx context.Context) error {
 	}
 }
 
-func (g *guarded) move() { g.moved.Store(time.Now().UnixNano()) }
+func (g *guarded) move() { g.moved.Store(int64(time.Since(g.begun))) }
 
 // within makes a call that was admitted.
 func within[T any](g *guarded, o op, call func() (T, error)) (T, error) {
@@ -129,7 +130,7 @@ func enterErr(ctx context.Context, g *guarded, o op, call func() error) error {
 // Inner returns the drive to heal: one that is new as it is, but guarded.
 func (g *guarded) Inner() Drive {
 	if w, ok := g.d.(wrapped); ok {
-		return &guarded{d: w.Inner(), inside: g.inside, moved: g.moved, calls: g.calls, stays: g.stays}
+		return &guarded{d: w.Inner(), inside: g.inside, begun: g.begun, moved: g.moved, calls: g.calls, stays: g.stays}
 	}
 	return g
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/drive"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
@@ -201,5 +202,32 @@ func TestWhoseDrivesCouldNotBeAskedHearsThatNothingWasDone(t *testing.T) {
 		writers.Wait()
 		close(free)
 		time.Sleep(time.Minute)
+	})
+}
+
+func TestADriveThatWasNotAskedIsToldFromOneThatDidNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
+		defer inner.Close()
+		d := &stuck{Drive: inner, free: make(chan struct{})}
+		d.hangs.Store(true)
+		guarded := erasure.Guard(d)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var first sync.WaitGroup
+		for range 128 {
+			first.Go(func() {
+				if err := guarded.Commit(ctx, register.Change{}); err == nil || errors.Is(err, register.ErrUnknown) {
+					t.Errorf("what is inside of it may be done yet: %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if err := guarded.Commit(ctx, register.Change{}); !errors.Is(err, register.ErrUnknown) || ctx.Err() != nil {
+			t.Errorf("it was not asked: %v", err)
+		}
+		first.Wait()
+		close(d.free)
+		synctest.Wait()
 	})
 }

@@ -1,6 +1,9 @@
 package format
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // Edit changes the identity of the drive at a path.
 func Edit(path string, change func(id *Identity)) error {
@@ -18,4 +21,13 @@ func Edit(path string, change func(id *Identity)) error {
 		return err
 	}
 	return os.WriteFile(name, b, 0o600)
+}
+
+// PretendOpenFor has the drives be open for as long.
+func (s *Set) PretendOpenFor(d time.Duration) {
+	s.local.mu.Lock()
+	defer s.local.mu.Unlock()
+	for _, p := range s.local.places {
+		p.started = time.Now().Add(-d)
+	}
 }

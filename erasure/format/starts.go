@@ -63,7 +63,7 @@ func (l *Local) restart() error {
 	return errors.Join(errs...)
 }
 
-// open returns the identities of drives that are open.
+// openIdentities returns the identities of drives that are open.
 func (l *Local) openIdentities() (all []*Identity) {
 	for _, f := range l.Found() {
 		if f.Open && f.Identity != nil {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
@@ -105,6 +107,33 @@ func TestADriveThatWasAwayIsNoOlderCopy(t *testing.T) {
 	must(t, run(t, paths, func(set *format.Set, _ *erasure.Store) {
 		if set.Online() != 4 {
 			t.Errorf("%d drives are used", set.Online())
+		}
+	}))
+}
+
+func TestADayOfBeingOpenCountsAsAStart(t *testing.T) {
+	paths := directories(t, 4)
+	starts := func() (all, noted []uint32) {
+		for i, path := range paths {
+			must(t, format.Edit(path, func(id *format.Identity) {
+				all = append(all, id.Start)
+				noted = append(noted, id.Starts[id.Set[(i+1)%4]])
+			}))
+		}
+		return all, noted
+	}
+	must(t, run(t, paths, func(set *format.Set, _ *erasure.Store) {
+		for _, step := range []struct {
+			open time.Duration
+			want uint32
+		}{{23 * time.Hour, 1}, {25 * time.Hour, 2}, {0, 2}, {25 * time.Hour, 3}} {
+			set.PretendOpenFor(step.open)
+			set.Look(t.Context())
+			set.Look(t.Context()) // the others take note of what they see
+			all := slices.Repeat([]uint32{step.want}, 4)
+			if now, noted := starts(); !slices.Equal(now, all) || !slices.Equal(noted, all) {
+				t.Errorf("after being open for %v it is start %v, and the others have noted %v", step.open, now, noted)
+			}
 		}
 	}))
 }
