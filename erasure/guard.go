@@ -166,8 +166,8 @@ func (g *guarded) Pending(ctx context.Context, q register.PendingQuery) (registe
 }
 
 // Create implements Drive. The writer is left by who waits for it (shard.Writer).
-func (g *guarded) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	return enter(ctx, g, opCreate, func() (register.ShardWriter, error) { return g.d.Create(ctx, id) })
+func (g *guarded) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	return enter(ctx, g, opCreate, func() (register.ShardWriter, error) { return g.d.Create(ctx, id, size) })
 }
 
 // ReadShard implements Drive.

@@ -61,8 +61,8 @@ func (s *stuck) ReadShard(ctx context.Context, id register.DataID, offset int64,
 	return s.Drive.ReadShard(ctx, id, offset, p)
 }
 
-func (s *stuck) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	w, err := s.Drive.Create(ctx, id)
+func (s *stuck) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	w, err := s.Drive.Create(ctx, id, size)
 	return &stuckWriter{w, s}, err
 }
 

@@ -21,12 +21,12 @@ import (
 // second for each.
 type detached struct{ absent }
 
-func (d *detached) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+func (d *detached) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
 	if d.away.Load() {
 		return nil, errAway
 	}
 	time.Sleep(time.Second)
-	return d.Drive.Create(ctx, id)
+	return d.Drive.Create(ctx, id, size)
 }
 
 // lagging returns a Store of which one drive has missed objects of 100,000 bytes and the bucket

@@ -357,11 +357,10 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 		return err
 	}
 	made := codec.Size(c.size)
-	w, err := d.Create(ctx, c.id)
+	w, err := d.Create(ctx, c.id, made)
 	if err != nil {
 		return err
 	}
-	expect(w, made)
 	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
 	write := func(ahead int) error { return codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, source, w) }
 	if made > maxSegmented {

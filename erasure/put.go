@@ -121,14 +121,15 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	least := register.WriteQuorum(n, codec.K)
 	writers, sinks := make([]register.ShardWriter, n), make([]io.Writer, n)
 	errs := make([]error, n)
+	var length int64
+	if size := body.Size(); size >= 0 {
+		length = codec.Size(size)
+	}
 	for i := range writers {
 		var err error
-		if writers[i], err = w.set.drives[w.set.drive(w.start, i)].Create(ctx, w.id); err != nil {
+		if writers[i], err = w.set.drives[w.set.drive(w.start, i)].Create(ctx, w.id, length); err != nil {
 			errs[i] = err
 			continue
-		}
-		if size := body.Size(); size >= 0 {
-			expect(writers[i], codec.Size(size))
 		}
 		sinks[i] = writers[i]
 	}
@@ -158,16 +159,6 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		return shardFailure(errFew, errs)
 	}
 	return nil
-}
-
-// expectant is a ShardWriter that can be told how long the shard will be, in bytes, before
-// anything is written: it need not keep in memory then what is too long for that.
-type expectant interface{ Expect(size int64) }
-
-func expect(w register.ShardWriter, size int64) {
-	if e, ok := w.(expectant); ok {
-		e.Expect(size)
-	}
 }
 
 // shardFailure gives the Kind to an error of writing shards; errs say why some could not be

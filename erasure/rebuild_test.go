@@ -66,8 +66,8 @@ func (d *disk) ReadShard(ctx context.Context, id register.DataID, offset int64, 
 	return n, err
 }
 
-func (d *disk) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	w, err := d.Drive.Create(ctx, id)
+func (d *disk) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	w, err := d.Drive.Create(ctx, id, size)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.made = append(d.made, id)

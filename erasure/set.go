@@ -24,7 +24,9 @@ type Drive interface {
 	// has them as it does: in the order of their places, each an item that is named by its
 	// place. It fails with register.ErrNoLog where the drive cannot tell.
 	Pending(ctx context.Context, q register.PendingQuery) (register.ScanPage, error)
-	Create(ctx context.Context, id register.DataID) (register.ShardWriter, error)
+	// Create begins the shard of a content. size is how long it will be, in bytes, as far as its writer knows; 0: not at
+	// all. A drive need not keep in memory then what is too long for that.
+	Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error)
 	// ReadShard reads a shard from an offset into p, and returns how much: less than that has
 	// room for where the shard ends. After an error p must not be used any more: who was not
 	// waited for may still write to it.

@@ -206,8 +206,8 @@ func (l *link) Pending(ctx context.Context, q register.PendingQuery) (register.S
 	return over(l, func() (register.ScanPage, error) { return l.d.Pending(context.WithoutCancel(ctx), q) })
 }
 
-func (l *link) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	return over(l, func() (register.ShardWriter, error) { return l.d.Create(ctx, id) })
+func (l *link) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	return over(l, func() (register.ShardWriter, error) { return l.d.Create(ctx, id, size) })
 }
 
 func (l *link) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {

@@ -57,7 +57,7 @@ func writeShard(d *drive.Drive, cells ...[]byte) error {
 	r.Data = []register.DataID{{}}
 	n := rand.Uint64()
 	copy(r.Data[0][:], fmt.Sprintf("%016x", n))
-	w, err := d.Create(ctx, r.Data[0])
+	w, err := d.Create(ctx, r.Data[0], 0)
 	if err != nil {
 		return err
 	}

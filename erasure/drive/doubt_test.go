@@ -37,7 +37,7 @@ func TestWhereShardsCannotBeWrittenTheStoreIsAskedWhetherItCan(t *testing.T) {
 		}
 		return nil
 	})
-	w, err := d.Create(t.Context(), register.DataID{1})
+	w, err := d.Create(t.Context(), register.DataID{1}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestWhereShardsCannotBeWrittenTheStoreIsAskedWhetherItCan(t *testing.T) {
 // TestADriveThatIsClosedDoesNothingAnyMore closes it while a shard is being written.
 func TestADriveThatIsClosedDoesNothingAnyMore(t *testing.T) {
 	b := newBed(t, 1<<20)
-	w, err := b.d.Create(t.Context(), register.DataID{1})
+	w, err := b.d.Create(t.Context(), register.DataID{1}, 0)
 	b.must(err)
 	_, err = w.Write(make([]byte, 100_000))
 	b.must(err)

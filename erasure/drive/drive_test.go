@@ -96,7 +96,7 @@ func TestARecordIsTakenOnlyWithItsShardsIfThatIsAsked(t *testing.T) {
 	if err := d.Commit(ctx, register.Change{Key: key("a"), Record: r, Strict: true}); !errors.Is(err, register.ErrNoShard) {
 		t.Errorf("without the shard: %v", err)
 	}
-	w, err := d.Create(ctx, register.DataID{1})
+	w, err := d.Create(ctx, register.DataID{1}, 0)
 	must(t, err)
 	_, err = w.Write([]byte("shard"))
 	must(t, err)
@@ -270,7 +270,7 @@ func TestAFullDriveTakesDeletionsAndNoContents(t *testing.T) {
 	if err := full.Commit(ctx, register.Change{Key: key("a"), Record: r, Inline: []byte("shard")}); !errors.Is(err, register.ErrFull) {
 		t.Errorf("a small content: %v", err)
 	}
-	if _, err := full.Create(ctx, register.DataID{2}); !errors.Is(err, register.ErrFull) {
+	if _, err := full.Create(ctx, register.DataID{2}, 0); !errors.Is(err, register.ErrFull) {
 		t.Errorf("a large content: %v", err)
 	}
 	gone := object(2)
@@ -338,7 +338,7 @@ func TestOfTwoWhoWriteTheFileOfAContentOneIsRefused(t *testing.T) {
 	d := drive.New(drive.NewMemory(), files, nil)
 	defer d.Close()
 	begin := func() (register.ShardWriter, error) {
-		w, err := d.Create(ctx, id)
+		w, err := d.Create(ctx, id, 0)
 		must(t, err)
 		_, err = w.Write(make([]byte, 100_000))
 		return w, err
@@ -373,7 +373,7 @@ func TestAFileThatIsBeingWrittenIsNotRemoved(t *testing.T) {
 	d := drive.New(drive.NewMemory(), files, nil)
 	defer d.Close()
 	write := func() register.ShardWriter {
-		w, err := d.Create(ctx, id)
+		w, err := d.Create(ctx, id, 0)
 		must(t, err)
 		_, err = w.Write(make([]byte, 100_000))
 		must(t, err)

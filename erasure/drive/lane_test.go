@@ -23,7 +23,7 @@ func TestADriveThatHangsIsAskedNothingUntilItAnswers(t *testing.T) {
 		defer d.Close()
 		write := func(id register.DataID) {
 			t.Helper()
-			w, err := d.Create(t.Context(), id)
+			w, err := d.Create(t.Context(), id, 0)
 			if err == nil {
 				_, err = w.Write(make([]byte, 2*maxInline))
 			}

@@ -56,9 +56,8 @@ func hexByte(n byte) string {
 // writeFile writes a shard that has a file of its own.
 func (b *bed) writeFile(n byte, size int) {
 	b.t.Helper()
-	w, err := b.d.Create(b.t.Context(), dataID(n))
+	w, err := b.d.Create(b.t.Context(), dataID(n), maxSegmented+1)
 	b.must(err)
-	w.(*shardWriter).Expect(maxSegmented + 1)
 	_, err = w.Write(content(n, size))
 	b.must(errors.Join(err, w.Finish()))
 }

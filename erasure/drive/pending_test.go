@@ -91,7 +91,7 @@ func TestAStateWithoutItsShardsStaysPending(t *testing.T) {
 	if got := pending(t, d, 0, 10); len(got) != 1 {
 		t.Errorf("without its shard %q are pending", got)
 	}
-	w, err := d.Create(ctx, r.Data[0])
+	w, err := d.Create(ctx, r.Data[0], 0)
 	must(t, err)
 	_, err = w.Write([]byte("shard"))
 	must(t, err)

@@ -92,13 +92,14 @@ func sizeOf(n byte) (size int, file bool) {
 }
 
 func (m *machine) write(n byte) error {
-	w, err := m.d.Create(m.t.Context(), dataID(n))
-	if err != nil {
-		return err
-	}
+	var expected int64
 	size, file := sizeOf(n)
 	if file {
-		w.(*shardWriter).Expect(maxSegmented + 1)
+		expected = maxSegmented + 1
+	}
+	w, err := m.d.Create(m.t.Context(), dataID(n), expected)
+	if err != nil {
+		return err
 	}
 	if _, err := w.Write(content(n, size)); err != nil {
 		w.Abort()

@@ -93,7 +93,7 @@ func dataID(n byte) register.DataID { return register.DataID{n, 1} }
 
 // write writes the shard of a content in pieces.
 func (b *bed) write(n byte, size int) error {
-	w, err := b.d.Create(b.t.Context(), dataID(n))
+	w, err := b.d.Create(b.t.Context(), dataID(n), 0)
 	if err != nil {
 		return err
 	}
@@ -362,7 +362,7 @@ func TestNoMoreMemoryIsTakenThanThereIsForShards(t *testing.T) {
 	b := newBed(t, segmentSize)
 	var writers []register.ShardWriter
 	for n := range byte(250) {
-		w, err := b.d.Create(t.Context(), dataID(n))
+		w, err := b.d.Create(t.Context(), dataID(n), 0)
 		b.must(err)
 		_, err = w.Write(content(n, 100_000))
 		b.must(err)
@@ -391,9 +391,8 @@ func TestNoMoreMemoryIsTakenThanThereIsForShards(t *testing.T) {
 
 func TestAShardThatIsKnownToBeLargeTakesNoMemory(t *testing.T) {
 	b := newBed(t, segmentSize)
-	w, err := b.d.Create(t.Context(), dataID(1))
+	w, err := b.d.Create(t.Context(), dataID(1), maxSegmented+1)
 	b.must(err)
-	w.(*shardWriter).Expect(maxSegmented + 1)
 	whole := content(1, maxSegmented+1)
 	_, err = w.Write(whole[:100_000])
 	b.must(err)

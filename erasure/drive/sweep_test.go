@@ -45,7 +45,7 @@ func (s *swept) again() {
 
 // begin writes a shard of 100,000 bytes that is not finished yet.
 func (s *swept) begin(n byte) register.ShardWriter {
-	w, err := s.Create(s.t.Context(), register.DataID{n})
+	w, err := s.Create(s.t.Context(), register.DataID{n}, 0)
 	must(s.t, err)
 	_, err = w.Write(make([]byte, 100_000))
 	must(s.t, err)

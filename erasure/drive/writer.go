@@ -10,8 +10,9 @@ import (
 )
 
 // Create begins the shard of a content. Of what is finished nothing is left if it is
-// dropped, and if no register ever refers to it.
-func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWriter, error) {
+// dropped, and if no register ever refers to it. One that will be too long for a segment is in a file from the
+// start: it is written past the page cache, and not kept in memory before.
+func (d *Drive) Create(_ context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
 	if err := d.enter(nil); err != nil {
 		return nil, err
 	}
@@ -20,7 +21,7 @@ func (d *Drive) Create(_ context.Context, id register.DataID) (register.ShardWri
 		return nil, err
 	}
 	d.sweeper.due.Store(true)
-	return &shardWriter{d: d, id: id}, nil
+	return &shardWriter{d: d, id: id, large: size > maxSegmented}, nil
 }
 
 // maxInline is the size, in bytes, up to which a shard is in the ordered store.
@@ -39,10 +40,6 @@ type shardWriter struct {
 	large bool   // it is known that it cannot
 	ended bool
 }
-
-// Expect says how long the shard will be, in bytes, before anything is written: one that is
-// too long for a segment is in a file from the start. It need not be called.
-func (w *shardWriter) Expect(size int64) { w.large = size > maxSegmented }
 
 // Write implements register.ShardWriter.
 func (w *shardWriter) Write(p []byte) (int, error) {

@@ -44,7 +44,7 @@ func (Absent) Pending(context.Context, register.PendingQuery) (register.ScanPage
 }
 
 // Create implements erasure.Drive.
-func (Absent) Create(context.Context, register.DataID) (register.ShardWriter, error) {
+func (Absent) Create(context.Context, register.DataID, int64) (register.ShardWriter, error) {
 	return nil, register.ErrUnknown
 }
 

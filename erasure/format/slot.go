@@ -53,8 +53,8 @@ func (s Slot) Pending(ctx context.Context, q register.PendingQuery) (register.Sc
 }
 
 // Create implements erasure.Drive.
-func (s Slot) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
-	return s.Drive().Create(ctx, id)
+func (s Slot) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	return s.Drive().Create(ctx, id, size)
 }
 
 // ReadShard implements erasure.Drive.

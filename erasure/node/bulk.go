@@ -31,7 +31,7 @@ type bulkHead struct {
 	what   byte
 	inner  bool // the drive is meant as it is though it is new
 	id     register.DataID
-	offset int64
+	offset int64 // where reading begins; of a shard that is written how long it will be, 0 if nobody knows
 	length int
 	drive  string
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -151,7 +152,7 @@ type failing struct {
 
 func (f failing) Commit(context.Context, register.Change) error { return f.err }
 
-func (f failing) Create(context.Context, register.DataID) (register.ShardWriter, error) {
+func (f failing) Create(context.Context, register.DataID, int64) (register.ShardWriter, error) {
 	return nil, f.err
 }
 
@@ -163,7 +164,7 @@ func TestWhatADriveRefusesForComesAsTheSameError(t *testing.T) {
 		if err := p.Drive("d").Commit(t.Context(), register.Change{}); !errors.Is(err, want) {
 			t.Errorf("%v comes as %v", want, err)
 		}
-		w, err := p.Drive("d").Create(t.Context(), register.DataID{1})
+		w, err := p.Drive("d").Create(t.Context(), register.DataID{1}, 0)
 		if err == nil {
 			err = w.Finish()
 		}
@@ -221,7 +222,7 @@ func TestShardsOfAnySizeGoOverAndPiecesComeBack(t *testing.T) {
 	d := remote(t, 1)[0]
 	for i, size := range []int{0, 1, 5000, 70_000, 9 << 20} {
 		id, content := register.DataID{byte(i + 1)}, bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
-		w, err := d.Create(t.Context(), id)
+		w, err := d.Create(t.Context(), id, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,11 +246,42 @@ func TestShardsOfAnySizeGoOverAndPiecesComeBack(t *testing.T) {
 	}
 }
 
+// measured is a drive that notes how long shards are said to be.
+type measured struct {
+	node.Drive
+	sizes []int64
+}
+
+func (m *measured) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	m.sizes = append(m.sizes, size)
+	return m.Drive.Create(ctx, id, size)
+}
+
+func TestADriveIsToldHowLongAShardWillBe(t *testing.T) {
+	s := serve(t)
+	there := &measured{Drive: drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)}
+	s.server.Offer("d", there)
+	d := meet(t, s).Drive("d")
+	want := []int64{0, 1, 5 << 40}
+	for i, size := range want {
+		w, err := d.Create(t.Context(), register.DataID{byte(i + 1)}, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Finish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(there.sizes, want) {
+		t.Errorf("it is told %v, want %v", there.sizes, want)
+	}
+}
+
 func TestAShardThatIsGivenUpLeavesNothing(t *testing.T) {
 	s, files := serve(t), drive.NewMemoryFiles()
 	s.server.Offer("d", drive.New(drive.NewMemory(), files, nil))
 	d := meet(t, s).Drive("d")
-	w, err := d.Create(t.Context(), register.DataID{1})
+	w, err := d.Create(t.Context(), register.DataID{1}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +368,7 @@ func TestWhatGoesToANodeIsCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w, err := p.Drive("drive").Create(t.Context(), register.DataID{1})
+	w, err := p.Drive("drive").Create(t.Context(), register.DataID{1}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

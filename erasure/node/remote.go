@@ -154,12 +154,12 @@ func (r *Remote) ReadShard(ctx context.Context, id register.DataID, offset int64
 }
 
 // Create implements erasure.Drive. That the drive does not take the shard shows later.
-func (r *Remote) Create(ctx context.Context, id register.DataID) (register.ShardWriter, error) {
+func (r *Remote) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
 	b, err := r.peer.take(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h := bulkHead{what: bulkWrite, inner: r.inner, id: id, drive: r.id}
+	h := bulkHead{what: bulkWrite, inner: r.inner, id: id, offset: size, drive: r.id}
 	if err := b.conn.SetDeadline(time.Now().Add(stallTime)); err != nil {
 		return nil, errors.Join(err, b.conn.Close())
 	}

@@ -331,7 +331,7 @@ func (s *Server) exchange(ctx context.Context, b *bulk, h bulkHead) error {
 	case err != nil:
 		return errors.Join(b.answer(err, nil), errFrame) // the shard is on its way, and nobody takes it
 	}
-	w, err := d.Create(ctx, h.id)
+	w, err := d.Create(ctx, h.id, h.offset)
 	if err != nil {
 		return errors.Join(b.answer(err, nil), errFrame)
 	}
