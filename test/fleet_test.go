@@ -101,6 +101,7 @@ func testAreOne(t *testing.T, fleet []*server) {
 		}
 	}
 	spreadUpload(t, c)
+	endUploadsTwice(t, c)
 	awaitVotes(t, fleet[1])
 }
 
