@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/shoal-storage/shoal/internal/events"
@@ -90,9 +89,18 @@ func (s *Server) origin(r *request) events.Origin {
 func (s *Server) tellOf(ctx context.Context, r *request, happened ...events.Event) error {
 	rules, wanted, err := s.toBeTold(s.documents(r, r.bucket))
 	if err != nil || !wanted {
-		return err
+		return untold(r.bucket, err)
 	}
 	return s.notify(ctx, rules, s.origin(r), r.bucket, happened)
+}
+
+// untold is the error of an operation that was done and cannot be told. Whatever the cause, nobody may take it for
+// the error of one that has changed nothing.
+func untold(bucket string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return object.E("tell what has happened", bucket, object.Unknown, errors.New(err.Error()))
 }
 
 // tell is tellOf for work that must not touch its request.
@@ -100,7 +108,7 @@ func (s *Server) tell(ctx context.Context, from events.Origin, bucket string, ha
 	known, err := s.readDocuments(bucket)
 	rules, wanted, err := s.toBeTold(known.documents, err)
 	if err != nil || !wanted {
-		return err
+		return untold(bucket, err)
 	}
 	return s.notify(ctx, rules, from, bucket, happened)
 }
@@ -111,10 +119,7 @@ func (s *Server) notify(ctx context.Context, rules *events.Configuration, from e
 		e := &happened[i]
 		e.Time, e.Region, e.Bucket, e.Origin = now, s.Region, bucket, from
 	}
-	if err := s.Events.Notify(ctx, rules, happened...); err != nil {
-		return fmt.Errorf("tell what has happened: %w", err)
-	}
-	return nil
+	return untold(bucket, s.Events.Notify(ctx, rules, happened...))
 }
 
 // toBeTold reports whether anybody is to be told what happens in a bucket that has

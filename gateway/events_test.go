@@ -11,11 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/object"
 )
 
 // notebook is a Journal whose batches nobody needs again.
@@ -183,8 +185,13 @@ func (f *fixture) upload(key string) (id string) {
 
 func (f *fixture) complete(key, id string) {
 	f.t.Helper()
+	f.ok(completing(key, id))
+}
+
+// completing is the call that completes an upload of upload.
+func completing(key, id string) call {
 	doc := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>9dd4e461268c8034f5c8564e155c67a6</ETag></Part></CompleteMultipartUpload>`
-	f.ok(call{method: "POST", path: "/bucket/" + key, query: "uploadId=" + id, body: doc})
+	return call{method: "POST", path: "/bucket/" + key, query: "uploadId=" + id, body: doc}
 }
 
 // TestWhatCannotBeToldIsNotAcknowledged: the client does it again, and then it is.
@@ -200,6 +207,39 @@ func TestWhatCannotBeToldIsNotAcknowledged(t *testing.T) {
 	f.ok(put)
 	if got := n.noted(); !slices.Equal(got, []string{"ObjectCreated:Put k"}) {
 		t.Errorf("told %q", got)
+	}
+}
+
+// blinded is a Store that cannot read what buckets are any more once an upload is completed.
+type blinded struct {
+	object.Store
+	blind atomic.Bool
+}
+
+func (b *blinded) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
+	defer b.blind.Store(true)
+	return b.Store.CompleteUpload(ctx, ref, in)
+}
+
+func (b *blinded) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
+	if b.blind.Load() {
+		return object.Bucket{}, object.E("stat bucket", name, object.Unavailable, errors.New("nobody answers"))
+	}
+	return b.Store.StatBucket(ctx, name)
+}
+
+// TestWhatWasDoneAndCannotBeToldIsNotSaidToBeUnavailable: a 503 says that nothing was changed.
+func TestWhatWasDoneAndCannotBeToldIsNotSaidToBeUnavailable(t *testing.T) {
+	f, n := serveEvents(t)
+	f.ok(setRules(everyEvent))
+	f.server.Store = &blinded{Store: f.store}
+	n.fails = object.E("keep", "", object.Unavailable, errors.New("too few drives answer"))
+	f.refused("InternalError", call{method: "PUT", path: "/bucket/k", body: "x"})
+	f.refused("InternalError", call{method: "DELETE", path: "/bucket/k"})
+	n.fails = nil
+	f.refused("InternalError", completing("big", f.upload("big")))
+	if _, err := f.store.Stat(t.Context(), object.Ref{Bucket: "bucket", Key: "big"}); err != nil {
+		t.Errorf("it was completed, and then: %v", err)
 	}
 }
 

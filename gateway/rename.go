@@ -44,14 +44,14 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 // deletion.
 func (s *Server) tellRenamed(ctx context.Context, r *request, src object.Ref) error {
 	if _, wanted, err := s.toBeTold(s.documents(r, r.bucket)); err != nil || !wanted {
-		return err
+		return untold(r.bucket, err)
 	}
 	info, err := s.Store.Stat(ctx, r.ref())
 	if errors.Is(err, object.NoSuchKey) {
 		info.Key, err = r.key, nil // it is gone again
 	}
 	if err != nil {
-		return err
+		return untold(r.bucket, err)
 	}
 	return s.tellOf(ctx, r, eventOf(events.CreatedCopy, &info), removalOf(src, object.Deleted{}))
 }
