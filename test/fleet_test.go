@@ -197,6 +197,7 @@ type fleetClient struct {
 	t     *testing.T
 	id    int
 	began time.Time
+	firm  bool // takes it that a 503 has changed nothing
 	note  func(key string, op porcupine.Operation)
 }
 
@@ -226,6 +227,8 @@ func (f *fleetClient) operate(c *s3.Client, bucket string) {
 		op.Output = answer{accepted: true}
 	case code == "PreconditionFailed":
 		op.Output = answer{}
+	case f.firm && unavailable(err):
+		return
 	default:
 		op.Output, op.Return = answer{unknown: true}, math.MaxInt64
 	}
@@ -251,6 +254,12 @@ type crowd struct {
 	group      sync.WaitGroup
 }
 
+// unavailable reports whether an answer is that the service is unavailable.
+func unavailable(err error) bool {
+	code := errorCode(err)
+	return code == "ServiceUnavailable" || code == "SlowDown"
+}
+
 // counters is how many counters there are, each in a bucket of its own.
 const counters = 3
 
@@ -260,6 +269,12 @@ const turn = time.Minute
 
 // gather makes the buckets and sets clients to work.
 func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
+	t.Helper()
+	return gatherAs(t, fleet, seed, false)
+}
+
+// gatherAs is gather for clients who may be firm: they take it that a 503 has changed nothing.
+func gatherAs(t *testing.T, fleet []*server, seed uint64, firm bool) *crowd {
 	t.Helper()
 	w := &crowd{operations: make(map[string][]porcupine.Operation), objects: make(map[string][]porcupine.Operation), stop: make(chan struct{})}
 	for _, s := range fleet {
@@ -273,8 +288,8 @@ func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
 	began := time.Now()
 	for id := range 10 {
 		random := rand.New(rand.NewPCG(seed, uint64(id)+1)) //nolint:gosec // a test's
-		f := &fleetClient{t: t, id: id, began: began, note: w.noteCounter}
-		o := &objectClient{t: t, id: id, began: began, random: random, note: w.noteObject}
+		f := &fleetClient{t: t, id: id, began: began, firm: firm, note: w.noteCounter}
+		o := &objectClient{t: t, id: id, began: began, random: random, firm: firm, note: w.noteObject}
 		w.everlasting(random, func(c *s3.Client) {
 			if id < 6 {
 				f.operate(c, fmt.Sprintf("counter-%d", random.IntN(counters)))

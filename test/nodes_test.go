@@ -92,6 +92,18 @@ func (c *nodes) start(t *testing.T) *nodes {
 	return c
 }
 
+// startInLab starts n nodes that reach each other over a network that can be cut.
+func startInLab(t *testing.T, n int) (*lab, *nodes) {
+	t.Helper()
+	l, places := newLab(t, n)
+	c := layOut(t, n, 1)
+	c.at, c.port = places, "9000"
+	for i := range c.names {
+		c.names[i] = fmt.Sprintf("10.214.0.%d", i+1)
+	}
+	return l, c.start(t)
+}
+
 func (c *nodes) makeBucket(t *testing.T) {
 	t.Helper()
 	_, err := newS3(c.servers[0]).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
@@ -347,13 +359,7 @@ func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
 // reads on; and nobody reads what is over.
 func TestNodesThatAreCutOffTellTheTruth(t *testing.T) {
 	t.Parallel()
-	l, places := newLab(t, 4)
-	c := layOut(t, 4, 1)
-	c.at, c.port = places, "9000"
-	for i := range c.names {
-		c.names[i] = fmt.Sprintf("10.214.0.%d", i+1)
-	}
-	c.start(t)
+	l, c := startInLab(t, 4)
 	w := gather(t, c.servers[:3], rand.Uint64())
 	put := func(i int, key string) error {
 		_, err := newS3(c.servers[i], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("counter-0"), Key: &key, Body: strings.NewReader(key)})

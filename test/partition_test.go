@@ -86,6 +86,17 @@ func (l *lab) cut(t *testing.T, i int, cut bool) {
 	l.ip(t, fmt.Sprintf("-n %s link set c%d %s", l.hub, i, state))
 }
 
+// lose has what one gateway sends to another one be lost, or arrive again. What comes back does.
+func (l *lab) lose(t *testing.T, from, to int, lost bool) {
+	t.Helper()
+	way := fmt.Sprintf("10.214.0.%d dev c0", to+1)
+	if lost {
+		l.ip(t, "-n "+l.space(from)+" neigh replace "+way+" lladdr 02:00:00:00:00:ff nud permanent") // nobody has that address
+	} else {
+		l.ip(t, "-n "+l.space(from)+" neigh del "+way)
+	}
+}
+
 // split puts gateways on a bridge of their own, or back on that of the others.
 func (l *lab) split(t *testing.T, who []int, bridge string) {
 	t.Helper()
