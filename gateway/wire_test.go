@@ -286,6 +286,27 @@ func TestPutWithoutLengthIsRefused(t *testing.T) {
 	f.missing("k")
 }
 
+// curl sends no Content-Length with a PUT or POST that has no body.
+func TestWhatNeedsNoBodyNeedsNoLength(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "content")
+	for _, c := range []call{
+		{method: "PUT", path: "/new-bucket"},
+		{method: "PUT", path: "/bucket", query: "acl=", header: map[string]string{"x-amz-acl": "private"}},
+		{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "bucket/k"}},
+		{method: "POST", path: "/bucket/k", query: "uploads="},
+	} {
+		_, r := f.raw(f.rawRequest(c, -1))
+		if got := readReply(t, r); got.status != 200 {
+			t.Errorf("%s %s?%s: %d %s", c.method, c.path, c.query, got.status, got.body)
+		}
+	}
+	_, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket", query: "tagging="}, -1))
+	if got := readReply(t, r); got.code() != "MalformedXML" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
 func TestRequestsBeyondTheLimitGetSlowDown(t *testing.T) {
 	f := serve(t, func(c *Config) { c.MaxRequests, c.AdmissionWait = 1, 50*time.Millisecond })
 	f.ok(call{method: "PUT", path: "/bucket"})
