@@ -316,7 +316,7 @@ func (s *Server) answerForm(r *request, f *postForm, info *object.Info) error {
 	case "200":
 	case "201":
 		r.answerEmpty(201)
-		w := newXML("PostResponse")
+		w := newBareXML("PostResponse")
 		w.text("Location", location)
 		w.text("Bucket", r.bucket)
 		w.text("Key", key)

@@ -118,6 +118,15 @@ func TestFormIsAnsweredAsItAsks(t *testing.T) {
 	}
 }
 
+// Programs look for the elements by their bare names, as AWS answers them.
+func TestAnswerToAFormHasNoNamespace(t *testing.T) {
+	f := withBucket(t)
+	r := f.post(form{fields: [][2]string{{"key", "k"}, {"success_action_status", "201"}}})
+	if !strings.Contains(r.body, "<PostResponse><Location>") || !strings.HasSuffix(r.body, "</PostResponse>") {
+		t.Error(r.body)
+	}
+}
+
 func TestFormThatIsRefusedStoresNothing(t *testing.T) {
 	key := [2]string{"key", "k"}
 	for name, tt := range map[string]struct {

@@ -24,10 +24,18 @@ type xmlWriter struct {
 
 // newXML begins a document with a root element in S3's namespace.
 func newXML(root string) *xmlWriter {
+	return beginXML(root + ` xmlns="` + xmlNamespace + `"`)
+}
+
+// newBareXML begins a document with a root element in no namespace, as S3 answers forms.
+func newBareXML(root string) *xmlWriter {
+	return beginXML(root)
+}
+
+func beginXML(tag string) *xmlWriter {
 	w := &xmlWriter{buf: make([]byte, 0, 1024)}
-	w.buf = append(w.buf, xmlDeclaration+"<"...)
-	w.buf = append(w.buf, root...)
-	w.buf = append(w.buf, ` xmlns="`+xmlNamespace+`">`...)
+	w.buf = append(w.buf, xmlDeclaration...)
+	w.open(tag)
 	return w
 }
 
