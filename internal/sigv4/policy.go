@@ -83,6 +83,7 @@ func ParsePolicy(encoded string) (Policy, error) {
 		Conditions []json.RawMessage `json:"conditions"`
 	}
 	var members map[string]json.RawMessage
+	document = standardEscapes(document)
 	if decodeStrict(document, &in) != nil || decodeStrict(document, &members) != nil {
 		return Policy{}, invalidPolicy("Invalid JSON.")
 	}
@@ -109,6 +110,25 @@ func ParsePolicy(encoded string) (Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// standardEscapes returns a policy with those escapes of its own that JSON does not have
+// written as JSON has them: \$ for the sign that names of fields begin with, and \v.
+func standardEscapes(document []byte) []byte {
+	out := make([]byte, 0, len(document))
+	for i := 0; i < len(document); i++ {
+		switch rest := document[i:]; {
+		case bytes.HasPrefix(rest, []byte(`\$`)):
+			out, i = append(out, '$'), i+1
+		case bytes.HasPrefix(rest, []byte(`\v`)):
+			out, i = append(out, `\u000b`...), i+1
+		case rest[0] == '\\' && len(rest) > 1:
+			out, i = append(out, rest[:2]...), i+1
+		default:
+			out = append(out, rest[0])
+		}
+	}
+	return out
 }
 
 func decodeStrict(document []byte, into any) error {

@@ -79,6 +79,17 @@ func TestParsePolicyExposesTheRange(t *testing.T) {
 	}
 }
 
+func TestParsePolicyTakesTheEscapesOfPolicies(t *testing.T) {
+	for written, want := range map[string]string{
+		`\$foo`: `$foo`, `a\vb`: "a\vb", `\\$foo`: `\$foo`, `\\\$foo`: `\$foo`, `\\v`: `\v`, `\"\$\u00fc\n`: "\"$\u00fc\n",
+	} {
+		p, err := sigv4.ParsePolicy(encodePolicy(`["eq", "$key", "` + written + `"]`))
+		if err != nil || p.Conditions[len(p.Conditions)-1].Value != want {
+			t.Errorf("%s: %v, %v", written, p.Conditions, err)
+		}
+	}
+}
+
 func TestParsePolicyRefuses(t *testing.T) {
 	for name, document := range map[string]string{
 		"no JSON":                     `x`,
@@ -90,6 +101,8 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"no conditions":               `{"expiration": "2013-05-25T00:00:00Z"}`,
 		"an expiration of words":      `{"expiration": "tomorrow", "conditions": []}`,
 		"an expiration without zone":  `{"expiration": "2013-05-25T00:00:00", "conditions": []}`,
+		"an unknown escape":           `{"expiration": "2013-05-25T00:00:00Z", "conditions": [["eq", "$key", "\q"]]}`,
+		"an escape at the end":        `{"expiration": "2013-05-25T00:00:00Z", "conditions": []}\`,
 		"an unknown operation":        `{"expiration": "2013-05-25T00:00:00Z", "conditions": [["ends-with", "$key", "x"]]}`,
 		"two fields in one condition": `{"expiration": "2013-05-25T00:00:00Z", "conditions": [{"a": "b", "c": "d"}]}`,
 		"a value that is no string":   `{"expiration": "2013-05-25T00:00:00Z", "conditions": [{"a": 1}]}`,
