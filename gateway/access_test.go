@@ -123,6 +123,23 @@ func TestDeleteObjectsAsksForEachObject(t *testing.T) {
 	f.get("keep")
 }
 
+func TestWhoMayDeleteSomeObjectsMayDeleteThemTogether(t *testing.T) {
+	f := serveBucket(t)
+	f.put("keep", "x")
+	f.put("drop/k", "x")
+	body := "<Delete><Object><Key>keep</Key></Object><Object><Key>drop/k</Key></Object></Delete>"
+	drop := call{method: "POST", path: "/bucket", query: "delete", body: body, anonymous: true, header: map[string]string{"Content-MD5": md5Base64(body)}}
+	if got := f.ok(drop).body; strings.Count(got, "<Code>AccessDenied</Code>") != 2 || strings.Contains(got, "<Deleted>") {
+		t.Errorf("without a policy: %s", got)
+	}
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::bucket/drop/*"}`)
+	if got := f.ok(drop).body; !strings.Contains(got, "<Error><Key>keep</Key><Code>AccessDenied</Code>") || !strings.Contains(got, "<Deleted><Key>drop/k</Key>") {
+		t.Errorf("got %s", got)
+	}
+	f.get("keep")
+	f.missing("drop/k")
+}
+
 func TestAPolicyIsKeptAsItWasSet(t *testing.T) {
 	f := serveBucket(t)
 	f.refused("NoSuchBucketPolicy", call{method: "GET", path: "/bucket", query: "policy"})
