@@ -78,7 +78,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
-	if err := s.protect(r, r.header, &c.meta); err != nil {
+	if err := s.protect(r, r.ref(), r.header, &c.meta); err != nil {
 		return err
 	}
 	from := s.origin(r)

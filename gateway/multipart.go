@@ -24,7 +24,7 @@ func (s *Server) createUpload(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.protect(r, r.header, &meta); err != nil {
+	if err := s.protect(r, r.ref(), r.header, &meta); err != nil {
 		return err
 	}
 	up := object.Upload{UploadRef: object.UploadRef{Ref: r.ref()}, Meta: meta}

@@ -140,9 +140,12 @@ func (s *Server) putLockConfiguration(ctx context.Context, r *request) error {
 
 // protect gives a new version the retention and legal hold that the request asks
 // for, or that the bucket gives to all. get returns a header or form field.
-func (s *Server) protect(r *request, get func(name string) string, m *object.Meta) error {
+func (s *Server) protect(r *request, ref object.Ref, get func(name string) string, m *object.Meta) error {
 	mode, until, hold := get("x-amz-object-lock-mode"), get("x-amz-object-lock-retain-until-date"), get("x-amz-object-lock-legal-hold")
-	var err error
+	err := s.mayProtect(r, ref, mode+until != "", hold != "")
+	if err != nil {
+		return err
+	}
 	if m.LegalHold, err = parseLegalHold(hold); err != nil {
 		return err
 	}
@@ -163,6 +166,22 @@ func (s *Server) protect(r *request, get func(name string) string, m *object.Met
 		return errInvalidRequest.with("Bucket is missing Object Lock Configuration")
 	case lock != nil && mode == "":
 		m.Retention = lock.retention(s.Now())
+	}
+	return nil
+}
+
+// mayProtect returns nil if the sender may have a new version retained or held. As it cannot
+// be undone, it takes more than may be enough to write
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html). What the
+// file system says of the writing has been asked.
+func (s *Server) mayProtect(r *request, ref object.Ref, retained, held bool) error {
+	if retained {
+		if err := s.allowByPolicy(r, "s3:PutObjectRetention", ref); err != nil {
+			return err
+		}
+	}
+	if held {
+		return s.allowByPolicy(r, "s3:PutObjectLegalHold", ref)
 	}
 	return nil
 }

@@ -26,6 +26,32 @@ func retention(mode, until string) string {
 	return "<Retention><Mode>" + mode + "</Mode><RetainUntilDate>" + until + "</RetainUntilDate></Retention>"
 }
 
+func TestToProtectWhatOneWritesTakesPermissionsOfItsOwn(t *testing.T) {
+	f := serveLocked(t)
+	retained := map[string]string{"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": inAnHour()}
+	held := map[string]string{"x-amz-object-lock-legal-hold": "ON"}
+	allow := func(actions string) {
+		f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": [` + actions + `], "Resource": "arn:aws:s3:::bucket/*"}`)
+	}
+	put := func(header map[string]string) call {
+		return call{method: "PUT", path: "/bucket/k", body: "x", anonymous: true, header: header}
+	}
+	begin := func(header map[string]string) call {
+		return call{method: "POST", path: "/bucket/k", query: "uploads=", anonymous: true, header: header}
+	}
+	allow(`"s3:PutObject"`)
+	f.ok(put(nil))
+	for _, c := range []call{put(retained), put(held), begin(retained), begin(held)} {
+		f.refused("AccessDenied", c)
+	}
+	allow(`"s3:PutObject", "s3:PutObjectRetention"`)
+	f.ok(put(retained))
+	f.refused("AccessDenied", put(held))
+	allow(`"s3:PutObject", "s3:PutObjectLegalHold"`)
+	f.ok(put(held))
+	f.refused("AccessDenied", put(retained))
+}
+
 func TestABucketIsMadeWithObjectLockOrGetsIt(t *testing.T) {
 	f := serveLocked(t)
 	if got := f.ok(call{method: "GET", path: "/bucket", query: "object-lock"}).body; !strings.Contains(got, "<ObjectLockEnabled>Enabled</ObjectLockEnabled>") || strings.Contains(got, "<Rule>") {

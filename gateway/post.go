@@ -175,7 +175,7 @@ func (s *Server) storeForm(ctx context.Context, r *request, form *multipart.Read
 	if err != nil {
 		return object.Info{}, err
 	}
-	if err := s.protect(r, func(name string) string { return f.fields[name] }, &meta); err != nil {
+	if err := s.protect(r, r.ref(), func(name string) string { return f.fields[name] }, &meta); err != nil {
 		return object.Info{}, err
 	}
 	d, err := f.checksum()

@@ -19,7 +19,7 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.protect(r, r.header, &meta); err != nil {
+	if err := s.protect(r, r.ref(), r.header, &meta); err != nil {
 		return err
 	}
 	check, err := r.writeCheck()

@@ -215,7 +215,7 @@ func (x *extraction) admit(ref object.Ref, h *tar.Header) (object.Meta, error) {
 	if err := checkMeta(&meta); err != nil {
 		return meta, err
 	}
-	return meta, x.s.protect(x.r, x.r.header, &meta)
+	return meta, x.s.protect(x.r, ref, x.r.header, &meta)
 }
 
 // readEntryMeta reads the headers that an entry brings.
