@@ -140,6 +140,24 @@ func TestWhoMayDeleteSomeObjectsMayDeleteThemTogether(t *testing.T) {
 	f.missing("drop/k")
 }
 
+func TestToSeeTheAttributesOfAnObjectOneMustBeAllowedToReadIt(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "x")
+	attributes := call{method: "GET", path: "/bucket/k", query: "attributes=", anonymous: true, header: map[string]string{"x-amz-object-attributes": "ETag"}}
+	for actions, code := range map[string]string{
+		`"s3:GetObject"`: "AccessDenied", `"s3:GetObjectAttributes"`: "AccessDenied", `"s3:GetObject", "s3:GetObjectAttributes"`: "",
+		`"s3:GetObjectVersion", "s3:GetObjectAttributes"`: "AccessDenied",
+	} {
+		f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": [` + actions + `], "Resource": "arn:aws:s3:::bucket/*"}`)
+		if got := f.do(attributes); got.code() != code {
+			t.Errorf("%s: %d %s", actions, got.status, got.body)
+		}
+	}
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:GetObjectAttributes"], "Resource": "arn:aws:s3:::bucket/*"}`)
+	attributes.path = "/bucket/missing"
+	f.refused("AccessDenied", attributes) // who may not list is not told what is missing
+}
+
 func TestAPolicyIsKeptAsItWasSet(t *testing.T) {
 	f := serveBucket(t)
 	f.refused("NoSuchBucketPolicy", call{method: "GET", path: "/bucket", query: "policy"})

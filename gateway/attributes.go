@@ -15,6 +15,10 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	// Attributes are of the content, so one has to be allowed to read that as well.
+	if err := s.allowByPolicy(r, readAction(ref), ref); err != nil {
+		return err
+	}
 	wanted, err := r.wantedAttributes()
 	if err != nil {
 		return err

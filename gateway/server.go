@@ -487,7 +487,7 @@ func (s *Server) run(r *request) {
 		switch kind := object.KindOf(err); {
 		case kind == object.Internal && ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case kind == object.NoSuchKey && r.op.action == "s3:GetObject" && !r.mayList(s):
+		case kind == object.NoSuchKey && (r.op.action == "s3:GetObject" || r.op.action == "s3:GetObjectAttributes") && !r.mayList(s):
 			err = errAccessDenied.because(err)
 		case kind == object.NoSuchUpload:
 			// S3 looks for the bucket first; here that costs only who asks in vain.

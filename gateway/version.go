@@ -52,9 +52,9 @@ func (r *request) action() string {
 	return r.op.action
 }
 
-// readAction returns what one must be allowed to do to read the source of a copy.
-func readAction(src object.Ref) string {
-	if src.Version != "" {
+// readAction returns what one must be allowed to do to read an object or a version of it.
+func readAction(ref object.Ref) string {
+	if ref.Version != "" {
 		return versioned("s3:GetObject")
 	}
 	return "s3:GetObject"
