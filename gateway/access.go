@@ -3,6 +3,8 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,17 +17,25 @@ import (
 
 // authorise asks whether the sender may do what the request is for. The form of
 // a POST upload brings its own signature, so the question waits for it; which objects
-// DeleteObjects is about its body says, and each of them is asked about; and of the
-// list of buckets everybody who is known sees those that he may list.
+// DeleteObjects is about its body says, and each of them is asked about; policies ask what
+// a lock is to be, which a body says as well; and of the list of buckets everybody who is
+// known sees those that he may list.
 func (s *Server) authorise(r *request) error {
 	switch r.op.name {
-	case "PostObject", "DeleteObjects":
+	case "PostObject", "DeleteObjects", "PutObjectRetention", "PutObjectLegalHold":
 		return nil
 	case "ListBuckets":
 		if !r.identity.Anonymous() {
 			return nil
 		}
 	}
+	return s.authoriseStated(r, nil)
+}
+
+// authoriseStated asks whether the sender may do what the request is for, where the body
+// says more of that, under the names of headers that would say it.
+func (s *Server) authoriseStated(r *request, stated map[string]string) error {
+	r.form = stated
 	ref := r.ref()
 	ref.Version = r.query.get("versionId")
 	return s.allow(r, r.action(), ref)
@@ -154,9 +164,30 @@ func (v *conditionValues) Value(key string) []string {
 		return v.claim(key)
 	}
 	if strings.HasPrefix(rest, "x-amz-") {
-		return present(cmp.Or(v.r.form[rest], v.r.header(rest)))
+		return present(v.stated(rest))
+	}
+	if strings.HasPrefix(rest, "object-lock-") {
+		return v.lock(rest)
 	}
 	return v.ofS3(rest)
+}
+
+// stated returns what a header says, or in its place a field of the form or body.
+func (v *conditionValues) stated(header string) string {
+	return cmp.Or(v.r.form[header], v.r.header(header))
+}
+
+// lock returns the value of a key on the lock that a version is to get.
+func (v *conditionValues) lock(name string) []string {
+	if name != "object-lock-remaining-retention-days" {
+		return present(v.stated("x-amz-" + name))
+	}
+	until, err := time.Parse(time.RFC3339Nano, v.stated("x-amz-object-lock-retain-until-date"))
+	if err != nil {
+		return nil // the operation will refuse it
+	}
+	days := math.Ceil(until.Sub(v.r.started).Hours() / 24)
+	return []string{strconv.FormatFloat(days, 'f', -1, 64)}
 }
 
 // present is a value, if it is not empty.
@@ -193,8 +224,30 @@ func (v *conditionValues) global(name string) []string {
 		}
 	case "principaltype":
 		return []string{principalType(r.identity)}
+	case "principalarn":
+		return present(principalARN(r.identity))
+	case "principalaccount":
+		if !r.identity.Anonymous() {
+			return []string{stsAccount}
+		}
+	case "resourceaccount":
+		return []string{stsAccount}
+	case "requestedregion":
+		return present(v.s.Region)
+	case "viaawsservice", "principalisawsservice":
+		return []string{"false"}
 	}
 	return nil
+}
+
+// principalARN is the name of who sent a request: for temporary credentials that of whom
+// they were made for, as on AWS.
+func principalARN(who iam.Identity) string {
+	if who.Anonymous() {
+		return ""
+	}
+	who.Session = nil
+	return arnOf(who)
 }
 
 // claim returns what an identity provider says of the sender.
@@ -236,8 +289,34 @@ func (v *conditionValues) ofS3(name string) []string {
 		}
 	case "requestobjecttagkeys":
 		return tagKeys(v.requestTags())
+	case "if-match", "if-none-match":
+		return present(r.header(name))
+	case "objectcreationoperation":
+		return []string{strconv.FormatBool(makesObject(r.op.name))}
+	case "resourceaccount":
+		return []string{stsAccount}
+	case "tlsversion":
+		return present(tlsVersion(r.ctx.TLSConnectionState()))
 	}
 	return nil
+}
+
+// makesObject reports whether an operation makes an object, of those that take the
+// permission to write one: the steps of a multipart upload before its last do not.
+func makesObject(operation string) bool {
+	switch operation {
+	case "PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload", "RenameObject":
+		return true
+	}
+	return false
+}
+
+// tlsVersion is the version of TLS that the request came by, such as 1.3.
+func tlsVersion(state *tls.ConnectionState) string {
+	if state == nil {
+		return ""
+	}
+	return strings.TrimPrefix(tls.VersionName(state.Version), "TLS ")
 }
 
 // tag returns the value of one tag, of the object or of the request.

@@ -93,6 +93,35 @@ func TestConditionsOfAPolicySeeTheRequest(t *testing.T) {
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-storage-class": "STANDARD_IA"}})
 }
 
+// The policy is AWS's example of a bucket in which nothing is overwritten.
+func TestAPolicyEnforcesConditionalWrites(t *testing.T) {
+	f := serveBucket(t)
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*",
+		"Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}}`)
+	put := call{method: "PUT", path: "/bucket/k", body: "x"}
+	f.refused("AccessDenied", put)
+	put.header = map[string]string{"If-None-Match": "*"}
+	f.ok(put)
+	f.refused("PreconditionFailed", put)
+	f.ok(call{method: "POST", path: "/bucket/k", query: "uploads="})
+}
+
+func TestConditionsOfAPolicySeeWhoAsks(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "x")
+	get := call{method: "GET", path: "/bucket/k"}
+	for _, condition := range []string{
+		`"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::000000000000:root"}`, `"StringEquals": {"aws:PrincipalAccount": "000000000000"}`,
+		`"StringEquals": {"aws:ResourceAccount": "000000000000", "s3:ResourceAccount": "000000000000"}`,
+		`"StringEquals": {"aws:RequestedRegion": "us-east-1"}, "Bool": {"aws:ViaAWSService": "false"}`,
+	} {
+		f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {` + condition + `}}`)
+		f.refused("AccessDenied", get)
+	}
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::000000000000:root"}}}`)
+	f.ok(get)
+}
+
 // TestWhatIsNotThereIsToldToWhoListsTheBucketOnly has GET and copies refuse others.
 func TestWhatIsNotThereIsToldToWhoListsTheBucketOnly(t *testing.T) {
 	f := serveBucket(t)

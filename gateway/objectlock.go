@@ -295,6 +295,10 @@ func (s *Server) putObjectRetention(ctx context.Context, r *request) error {
 	if err := s.readDocument(ctx, r, &in); err != nil {
 		return err
 	}
+	stated := map[string]string{"x-amz-object-lock-mode": in.Mode, "x-amz-object-lock-retain-until-date": in.RetainUntilDate}
+	if err := s.authoriseStated(r, stated); err != nil {
+		return err
+	}
 	ref, err := s.lockable(r)
 	if err != nil {
 		return err
@@ -378,6 +382,9 @@ func (s *Server) getObjectLegalHold(ctx context.Context, r *request) error {
 func (s *Server) putObjectLegalHold(ctx context.Context, r *request) error {
 	var in legalHoldDocument
 	if err := s.readDocument(ctx, r, &in); err != nil {
+		return err
+	}
+	if err := s.authoriseStated(r, map[string]string{"x-amz-object-lock-legal-hold": in.Status}); err != nil {
 		return err
 	}
 	hold, err := parseLegalHold(in.Status)

@@ -52,6 +52,39 @@ func TestToProtectWhatOneWritesTakesPermissionsOfItsOwn(t *testing.T) {
 	f.refused("AccessDenied", put(retained))
 }
 
+func TestConditionsOfAPolicySeeWhatALockIsToBe(t *testing.T) {
+	f := serveLocked(t)
+	f.put("k", "x")
+	in := func(days int) string { return time.Now().AddDate(0, 0, days).UTC().Format(time.RFC3339) }
+	put := func(days int) call {
+		return call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": in(days)}}
+	}
+	retain := func(days int) call {
+		return call{method: "PUT", path: "/bucket/k", query: "retention=", body: retention("GOVERNANCE", in(days))}
+	}
+	deny := func(action, condition string) {
+		f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:` + action + `", "Resource": "arn:aws:s3:::bucket/*", "Condition": {` + condition + `}}`)
+	}
+	deny("PutObjectRetention", `"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}`)
+	f.ok(put(9))
+	f.refused("AccessDenied", put(12))
+	f.ok(retain(10))
+	f.refused("AccessDenied", retain(12))
+	deny("PutObjectRetention", `"StringEquals": {"s3:object-lock-mode": "GOVERNANCE"}`)
+	f.refused("AccessDenied", put(9))
+	f.refused("AccessDenied", retain(11))
+	deny("PutObjectLegalHold", `"StringEquals": {"s3:object-lock-legal-hold": "ON"}`)
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-legal-hold": "ON"}})
+	hold := call{method: "PUT", path: "/bucket/k", query: "legal-hold=", body: "<LegalHold><Status>ON</Status></LegalHold>"}
+	f.refused("AccessDenied", hold)
+	hold.body = "<LegalHold><Status>OFF</Status></LegalHold>"
+	f.ok(hold)
+	for _, c := range []call{hold, retain(12)} {
+		c.anonymous = true
+		f.refused("AccessDenied", c)
+	}
+}
+
 func TestABucketIsMadeWithObjectLockOrGetsIt(t *testing.T) {
 	f := serveLocked(t)
 	if got := f.ok(call{method: "GET", path: "/bucket", query: "object-lock"}).body; !strings.Contains(got, "<ObjectLockEnabled>Enabled</ObjectLockEnabled>") || strings.Contains(got, "<Rule>") {

@@ -39,7 +39,7 @@ type request struct {
 	admin      bool              // it is for the admin API
 	sts        bool              // it is for the security token service
 	encryption bool              // it has headers of server-side encryption
-	form       map[string]string // fields of a POST upload, or nil
+	form       map[string]string // fields of a POST upload, or what a body says for policies; else nil
 	website    bool              // it comes from a browser that looks at a website
 	release    func()            // gives back what admission took
 	known      bucketDocuments
