@@ -249,6 +249,16 @@ func TestABucketsPolicyAndAUsersAreWeighedTogether(t *testing.T) {
 	}
 }
 
+func TestToMakeABucketWithObjectLockTakesThePermissionsToLockOne(t *testing.T) {
+	o := serveOffice(t)
+	o.addAccount("maker", testUser, `{"Statement":[{"Effect":"Allow","Action":["s3:CreateBucket","s3:PutBucketVersioning"],"Resource":"arn:aws:s3:::*"}]}`)
+	o.addAccount("locker", testUser, `{"Statement":[{"Effect":"Allow","Action":["s3:CreateBucket","s3:PutBucketVersioning","s3:PutBucketObjectLockConfiguration"],"Resource":"arn:aws:s3:::*"}]}`)
+	locked := map[string]string{"x-amz-bucket-object-lock-enabled": "true"}
+	o.refused("AccessDenied", call{method: "PUT", path: "/locked", header: locked, user: "maker", secret: secretOf("maker")})
+	o.ok(call{method: "PUT", path: "/plain", user: "maker", secret: secretOf("maker")})
+	o.ok(call{method: "PUT", path: "/locked", header: locked, user: "locker", secret: secretOf("locker")})
+}
+
 func TestAUserSeesTheBucketsThatHeMayList(t *testing.T) {
 	o := serveOffice(t)
 	o.ok(call{method: "PUT", path: "/another"})

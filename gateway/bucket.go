@@ -150,6 +150,17 @@ type createBucketRequest struct {
 	Tags               tagSet
 }
 
+// mayLock returns nil if the sender may make a bucket with Object Lock, and so one with
+// versions.
+func (s *Server) mayLock(r *request) error {
+	for _, action := range []string{"s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"} {
+		if err := s.allow(r, action, r.ref()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // createBucket serves CreateBucket
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html).
 func (s *Server) createBucket(ctx context.Context, r *request) error {
@@ -174,6 +185,9 @@ func (s *Server) createBucket(ctx context.Context, r *request) error {
 		}
 	}
 	if strings.EqualFold(r.header("x-amz-bucket-object-lock-enabled"), "true") {
+		if err := s.mayLock(r); err != nil {
+			return err
+		}
 		text, err := newLockConfiguration()
 		if err != nil {
 			return err
