@@ -10,9 +10,34 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
+// transitionSize is the header that says which objects are too small to pass to another
+// storage class where a rule does not say it. None passes here, but what AWS takes where
+// nothing is said is told: Terraform waits for it to come back.
+const (
+	transitionSize        = "x-amz-transition-default-minimum-object-size"
+	defaultTransitionSize = "all_storage_classes_128K"
+)
+
+// getLifecycle serves GetBucketLifecycleConfiguration
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLifecycleConfiguration.html).
+func (s *Server) getLifecycle(ctx context.Context, r *request) error {
+	if err := getDocument(lifecycle.Document, errNoLifecycle)(s, ctx, r); err != nil {
+		return err
+	}
+	r.set(transitionSize, defaultTransitionSize)
+	return nil
+}
+
 // putLifecycle serves PutBucketLifecycleConfiguration
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html).
 func (s *Server) putLifecycle(ctx context.Context, r *request) error {
+	switch size := r.header(transitionSize); size {
+	case "", defaultTransitionSize:
+	case "varies_by_storage_class":
+		return fromLifecycle(lifecycle.ErrNotImplemented)
+	default:
+		return errInvalidArgument.with("Unknown default minimum object size.").detailed("ArgumentName", transitionSize).detailed("ArgumentValue", size)
+	}
 	var in lifecycle.Configuration
 	if err := s.readDocument(ctx, r, &in); err != nil {
 		return err
@@ -25,7 +50,11 @@ func (s *Server) putLifecycle(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.setDocument(ctx, r, lifecycle.Document, text, nil)
+	if err := s.setDocument(ctx, r, lifecycle.Document, text, nil); err != nil {
+		return err
+	}
+	r.set(transitionSize, defaultTransitionSize)
+	return nil
 }
 
 // fromLifecycle is what the client is told of a configuration that was refused.

@@ -34,3 +34,22 @@ func TestLifecycleRulesAreKeptAndToldOf(t *testing.T) {
 	f.ok(call{method: "DELETE", path: "/bucket", query: "lifecycle"})
 	f.refused("NoSuchLifecycleConfiguration", call{method: "GET", path: "/bucket", query: "lifecycle"})
 }
+
+func TestTheDefaultSizeOfTransitionsIsToldAsOnAWS(t *testing.T) {
+	f := serveBucket(t)
+	put := call{method: "PUT", path: "/bucket", query: "lifecycle", header: map[string]string{},
+		body: "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter/><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"}
+	const name, size = "x-amz-transition-default-minimum-object-size", "all_storage_classes_128K"
+	for _, said := range []string{"", size} {
+		put.header[name] = said
+		for _, c := range []call{put, {method: "GET", path: "/bucket", query: "lifecycle"}} {
+			if got := f.ok(c).header.Get(name); got != size {
+				t.Errorf("%s after %q: %q", c.method, said, got)
+			}
+		}
+	}
+	put.header[name] = "varies_by_storage_class"
+	f.refused("NotImplemented", put)
+	put.header[name] = "all"
+	f.refused("InvalidArgument", put)
+}

@@ -78,7 +78,7 @@ func operations() []*operation {
 		{"GetBucketCors", bucketLevel, "GET", "cors", "", "s3:GetBucketCORS", quick, getDocument(corsDocument, errNoSuchCORS)},
 		{"PutBucketCors", bucketLevel, "PUT", "cors", "", "s3:PutBucketCORS", quick, (*Server).putBucketCORS},
 		{"DeleteBucketCors", bucketLevel, "DELETE", "cors", "", "s3:PutBucketCORS", quick, deleteDocument(corsDocument)},
-		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, getDocument(lifecycle.Document, errNoLifecycle)},
+		{"GetBucketLifecycleConfiguration", bucketLevel, "GET", "lifecycle", "", "s3:GetLifecycleConfiguration", quick, (*Server).getLifecycle},
 		{"PutBucketLifecycleConfiguration", bucketLevel, "PUT", "lifecycle", "", "s3:PutLifecycleConfiguration", quick, (*Server).putLifecycle},
 		{"DeleteBucketLifecycle", bucketLevel, "DELETE", "lifecycle", "", "s3:PutLifecycleConfiguration", quick, deleteDocument(lifecycle.Document)},
 		{"GetBucketEncryption", bucketLevel, "GET", "encryption", "", "s3:GetEncryptionConfiguration", quick, (*Server).getBucketEncryption},
