@@ -37,8 +37,8 @@ func TestLifecycleRulesAreKeptAndToldOf(t *testing.T) {
 
 func TestTheDefaultSizeOfTransitionsIsToldAsOnAWS(t *testing.T) {
 	f := serveBucket(t)
-	put := call{method: "PUT", path: "/bucket", query: "lifecycle", header: map[string]string{},
-		body: "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter/><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"}
+	rules := "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter/><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"
+	put := call{method: "PUT", path: "/bucket", query: "lifecycle", header: map[string]string{}, body: rules}
 	const name, size = "x-amz-transition-default-minimum-object-size", "all_storage_classes_128K"
 	for _, said := range []string{"", size} {
 		put.header[name] = said
