@@ -244,6 +244,7 @@ func TestAccessControlListsSayWhatIsSoAnyway(t *testing.T) {
 	}
 	f.refused("AccessControlListNotSupported", call{method: "PUT", path: "/bucket/k", query: "acl", header: map[string]string{"x-amz-acl": "public-read"}})
 	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/none", query: "acl", header: map[string]string{"x-amz-acl": "private"}})
+	f.refused("UnexpectedContent", call{method: "PUT", path: "/bucket/k", query: "acl", header: map[string]string{"x-amz-acl": "private"}, body: "<AccessControlPolicy/>"})
 	ownership := func(rule string) call {
 		return call{method: "PUT", path: "/bucket", query: "ownershipControls", body: "<OwnershipControls><Rule><ObjectOwnership>" + rule + "</ObjectOwnership></Rule></OwnershipControls>"}
 	}

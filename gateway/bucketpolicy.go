@@ -199,7 +199,10 @@ type accessControlPolicy struct {
 // the owner has everything and nobody else anything
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html).
 func (s *Server) putACL(ctx context.Context, r *request) error {
-	if r.header("x-amz-acl") == "" {
+	switch {
+	case r.header("x-amz-acl") != "" && r.contentLength() != 0:
+		return errUnexpectedContent
+	case r.header("x-amz-acl") == "":
 		var in accessControlPolicy
 		if err := s.readDocument(ctx, r, &in); err != nil {
 			return err

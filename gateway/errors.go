@@ -123,6 +123,7 @@ var (
 	errMethodNotAllowed       = &s3Error{code: "MethodNotAllowed", status: 405, message: "The specified method is not allowed against this resource."}
 	errMissingBody            = &s3Error{code: "MissingRequestBodyError", status: 400, message: "Request body is empty."}
 	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
+	errUnexpectedContent      = &s3Error{code: "UnexpectedContent", status: 400, message: "This request does not support content."}
 	errNeedsKey               = &s3Error{code: "InvalidRequest", status: 400, message: "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."}
 	errNoEncryption           = &s3Error{code: "ServerSideEncryptionConfigurationNotFoundError", status: 404, message: "The server side encryption configuration was not found"}
 	errNoMasterKey            = &s3Error{code: "KMS.NotFoundException", status: 400, message: "The request was rejected because the specified entity or resource could not be found."}
