@@ -197,7 +197,6 @@ type fleetClient struct {
 	t     *testing.T
 	id    int
 	began time.Time
-	firm  bool // takes it that a 503 has changed nothing
 	note  func(key string, op porcupine.Operation)
 }
 
@@ -227,7 +226,8 @@ func (f *fleetClient) operate(c *s3.Client, bucket string) {
 		op.Output = answer{accepted: true}
 	case code == "PreconditionFailed":
 		op.Output = answer{}
-	case f.firm && unavailable(err):
+	case unavailable(err): // nothing was changed
+		time.Sleep(backoff)
 		return
 	default:
 		op.Output, op.Return = answer{unknown: true}, math.MaxInt64
@@ -238,8 +238,8 @@ func (f *fleetClient) operate(c *s3.Client, bucket string) {
 	}
 }
 
-// backoff is how long a client waits when it does not know what came of a change. Each of those may have
-// happened at any time: a history of many cannot be checked.
+// backoff is how long a client waits that was refused, or does not know what came of a change. What is not known
+// may have happened at any time: a history of much of that cannot be checked.
 const backoff = 200 * time.Millisecond
 
 // crowd is clients that count, and change objects, through whichever gateway, and
@@ -270,12 +270,6 @@ const turn = time.Minute
 // gather makes the buckets and sets clients to work.
 func gather(t *testing.T, fleet []*server, seed uint64) *crowd {
 	t.Helper()
-	return gatherAs(t, fleet, seed, false)
-}
-
-// gatherAs is gather for clients who may be firm: they take it that a 503 has changed nothing.
-func gatherAs(t *testing.T, fleet []*server, seed uint64, firm bool) *crowd {
-	t.Helper()
 	w := &crowd{operations: make(map[string][]porcupine.Operation), objects: make(map[string][]porcupine.Operation), stop: make(chan struct{})}
 	for _, s := range fleet {
 		w.gateways = append(w.gateways, newS3(s, noRetry))
@@ -288,8 +282,8 @@ func gatherAs(t *testing.T, fleet []*server, seed uint64, firm bool) *crowd {
 	began := time.Now()
 	for id := range 10 {
 		random := rand.New(rand.NewPCG(seed, uint64(id)+1)) //nolint:gosec // a test's
-		f := &fleetClient{t: t, id: id, began: began, firm: firm, note: w.noteCounter}
-		o := &objectClient{t: t, id: id, began: began, random: random, firm: firm, note: w.noteObject}
+		f := &fleetClient{t: t, id: id, began: began, note: w.noteCounter}
+		o := &objectClient{t: t, id: id, began: began, random: random, note: w.noteObject}
 		w.everlasting(random, func(c *s3.Client) {
 			if id < 6 {
 				f.operate(c, fmt.Sprintf("counter-%d", random.IntN(counters)))

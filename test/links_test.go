@@ -97,7 +97,7 @@ func TestNodesWhoseLinksFailInPartTellTheTruth(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	crowd := gatherAs(t, c.servers, seed, true)
+	crowd := gather(t, c.servers, seed)
 	w.goesOn(t, "at first", 0, 1, 2, 3)
 
 	for i := range 3 {

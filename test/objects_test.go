@@ -101,8 +101,7 @@ type objectClient struct {
 	id     int
 	began  time.Time
 	random *rand.Rand
-	firm   bool // takes it that a 503 has changed nothing
-	made   int  // contents, no two of which are the same
+	made   int // contents, no two of which are the same
 	note   func(key string, op porcupine.Operation)
 }
 
@@ -159,7 +158,8 @@ func (o *objectClient) change(bucket, key string, d deed, do func() error) {
 		op.Output = result{refused: true}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return // nobody has heard of it
-	case o.firm && unavailable(err):
+	case unavailable(err): // nothing was changed
+		time.Sleep(backoff)
 		return
 	default:
 		op.Output, op.Return = result{unknown: true}, math.MaxInt64
