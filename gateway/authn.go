@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/iam"
@@ -33,7 +34,33 @@ func (s *Server) authenticate(r *request) error {
 		return err
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity
+	if auth.Presigned && !auth.V2 {
+		return r.takeMovedHeaders()
+	}
 	return nil
+}
+
+// takeMovedHeaders takes those parameters of a presigned URL for headers that SDKs move from
+// there into it, and that S3 takes so. All parameters are signed, in version 4.
+func (r *request) takeMovedHeaders() error {
+	for _, p := range r.query {
+		if !isMovedHeader(p.name) || r.hasHeader(p.name) {
+			continue
+		}
+		if strings.ContainsFunc(p.name+p.value, unicode.IsControl) {
+			return errInvalidArgument.detailed("ArgumentName", p.name)
+		}
+		r.ctx.Request.Header.Set(p.name, p.value)
+	}
+	return nil
+}
+
+// isMovedHeader reports whether S3 takes a parameter of a presigned URL for a header. Tags and
+// checksums it does not: SDKs put the checksum of nothing there, since they know no body yet.
+func isMovedHeader(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, metaPrefix) || strings.HasPrefix(name, "x-amz-server-side-encryption") ||
+		name == "x-amz-acl" || name == "x-amz-storage-class"
 }
 
 // credentials returns whose an access key is, and the secret. Temporary ones have a

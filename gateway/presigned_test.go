@@ -6,8 +6,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
 // presignV2 returns the query of a presigned URL of version 2.
@@ -42,5 +45,37 @@ func TestPresignedURLOfVersion2IsGoodForOneOperation(t *testing.T) {
 	}
 	if got := f.get("k"); got != "hello" {
 		t.Errorf("k holds %q", got)
+	}
+}
+
+// presign returns the query of a presigned URL of version 4 with the given parameters.
+func (f *fixture) presign(method, path, query string) string {
+	creds := sigv4.Credentials{AccessKey: testUser, Secret: testSecret, Region: "us-east-1"}
+	r := sigv4.Request{Method: method, Path: path, Query: query, Header: sigv4.Fields{{Name: "Host", Value: f.addr}}}
+	return creds.Presign(r, time.Hour, time.Now())
+}
+
+// The JavaScript SDK moves headers into the URL; whoever uses it sends none of them.
+func TestHeadersThatWereMovedIntoAPresignedURLCount(t *testing.T) {
+	f := withBucket(t)
+	put := func(query string) call {
+		return call{method: "PUT", path: "/bucket/k", query: f.presign("PUT", "/bucket/k", query), body: "hello", anonymous: true}
+	}
+	f.ok(put("x-amz-meta-color=light%20blue&x-amz-storage-class=STANDARD_IA&x-amz-acl=private"))
+	head := f.ok(call{method: "HEAD", path: "/bucket/k"}).header
+	if head.Get("X-Amz-Meta-Color") != "light blue" || head.Get("X-Amz-Storage-Class") != "STANDARD_IA" {
+		t.Errorf("got %v", head)
+	}
+	f.refused("AccessControlListNotSupported", put("x-amz-acl=public-read"))
+	f.refused("NotImplemented", put("x-amz-server-side-encryption=AES256"))
+	f.refused("InvalidArgument", put("x-amz-meta-color=a%0D%0Ab"))
+	f.ok(put("x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"))
+	changed := put("x-amz-meta-color=blue")
+	changed.query = strings.Replace(changed.query, "blue", "red", 1)
+	f.refused("SignatureDoesNotMatch", changed)
+	signed := call{method: "PUT", path: "/bucket/k", query: "x-amz-meta-color=blue", body: "x"}
+	f.ok(signed)
+	if got := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("X-Amz-Meta-Color"); got != "" {
+		t.Errorf("a parameter of a request that is signed in the header: %q", got)
 	}
 }
