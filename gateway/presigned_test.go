@@ -15,13 +15,22 @@ import (
 
 // presignV2 returns the query of a presigned URL of version 2.
 func presignV2(method, path string) string {
+	return presignV2With(testUser, testSecret, "", method, path)
+}
+
+// presignV2With is presignV2 with other credentials, whose token is "" if they last.
+func presignV2With(key, secret, token, method, path string) string {
 	expires := time.Now().Add(time.Hour).Unix()
-	mac := hmac.New(sha1.New, []byte(testSecret))
-	fmt.Fprintf(mac, "%s\n\n\n%d\n%s", method, expires, path)
-	return url.Values{
-		"AWSAccessKeyId": {testUser}, "Expires": {fmt.Sprint(expires)},
-		"Signature": {base64.StdEncoding.EncodeToString(mac.Sum(nil))},
-	}.Encode()
+	query := url.Values{"AWSAccessKeyId": {key}, "Expires": {fmt.Sprint(expires)}}
+	signed := path
+	if token != "" {
+		query.Set("x-amz-security-token", token)
+		signed = "x-amz-security-token:" + token + "\n" + path
+	}
+	mac := hmac.New(sha1.New, []byte(secret))
+	fmt.Fprintf(mac, "%s\n\n\n%d\n%s", method, expires, signed)
+	query.Set("Signature", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	return query.Encode()
 }
 
 func TestPresignedURLOfVersion2IsGoodForOneOperation(t *testing.T) {

@@ -216,6 +216,10 @@ func TestTemporaryCredentialsSignInEveryWay(t *testing.T) {
 	}
 	o.refused("InvalidAccessKeyId", call{method: "GET", path: "/bucket/k", query: strings.Replace(query, "X-Amz-Security-Token", "X-Amz-Other", 1), anonymous: true})
 
+	if got := o.ok(call{method: "GET", path: "/bucket/k", query: presignV2With(made.AccessKeyId, made.SecretAccessKey, made.SessionToken, "GET", "/bucket/k"), anonymous: true}); got.body != "content" {
+		t.Errorf("presigned, version 2: %q", got.body)
+	}
+
 	if got := o.post(form{file: "x", user: made.AccessKeyId, secret: made.SecretAccessKey, fields: [][2]string{{"key", "posted"}, {"x-amz-security-token", made.SessionToken}}}); got.status != http.StatusNoContent {
 		t.Errorf("form: %d %s", got.status, got.body)
 	}

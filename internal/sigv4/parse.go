@@ -213,6 +213,7 @@ const (
 	qV2Signature
 	qV2AccessKey
 	qV2Expires
+	qV2SecurityToken
 	qCount
 )
 
@@ -232,6 +233,8 @@ func authParameter(name string) (int, bool) {
 		return qSignature, true
 	case "X-Amz-Security-Token":
 		return qSecurityToken, true
+	case v2Token:
+		return qV2SecurityToken, true
 	case "X-Amz-Content-Sha256":
 		return qContentSHA256, true
 	case "Signature":
@@ -260,7 +263,7 @@ func authQuery(raw string) (*authValues, error) {
 		var item string
 		item, raw, _ = strings.Cut(raw, "&")
 		name, value, _ := strings.Cut(item, "=")
-		if !strings.HasPrefix(name, "X-") && !strings.HasPrefix(name, "S") && !strings.HasPrefix(name, "A") && name != "Expires" && !strings.Contains(name, "%") {
+		if !strings.HasPrefix(name, "X-") && !strings.HasPrefix(name, "S") && !strings.HasPrefix(name, "A") && name != "Expires" && name != v2Token && !strings.Contains(name, "%") {
 			continue
 		}
 		i, ok := authParameter(decode(name, true))

@@ -29,7 +29,7 @@ func parseV2(q *authValues) (Auth, error) {
 	}
 	return Auth{
 		AccessKey: q.value[qV2AccessKey], Signature: q.value[qV2Signature], Presigned: true, V2: true,
-		Time: time.Unix(end, 0), PayloadHash: unsignedPayload,
+		Time: time.Unix(end, 0), PayloadHash: unsignedPayload, SecurityToken: q.value[qV2SecurityToken],
 	}, nil
 }
 
@@ -41,7 +41,7 @@ func (a *Auth) verifyV2(r Request, secret string, now time.Time) error {
 		e.RequestTime, e.ServerTime = a.Time, now
 		return e
 	}
-	toSign := stringToSignV2(r, a.Time)
+	toSign := stringToSignV2(r, a.Time, a.SecurityToken)
 	if subtle.ConstantTimeCompare([]byte(signV2(toSign, secret)), []byte(a.Signature)) == 1 {
 		return nil
 	}
@@ -74,13 +74,21 @@ func signV2(toSign, secret string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-func stringToSignV2(r Request, end time.Time) string {
+// v2Token is the header and the parameter that has the token of temporary credentials.
+const v2Token = "x-amz-security-token"
+
+// stringToSignV2 returns what is signed. A token in the URL is signed as the header that it
+// stands for.
+func stringToSignV2(r Request, end time.Time, token string) string {
 	var b strings.Builder
 	for _, line := range []string{r.Method, r.Header.Get("Content-MD5"), r.Header.Get("Content-Type"), strconv.FormatInt(end.Unix(), 10)} {
 		b.WriteString(line)
 		b.WriteByte('\n')
 	}
 	var names []string
+	if token != "" {
+		names = append(names, v2Token)
+	}
 	for name := range r.Header.Names() {
 		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") {
 			names = append(names, name)
@@ -88,7 +96,11 @@ func stringToSignV2(r Request, end time.Time) string {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		b.WriteString(name + ":" + strings.Join(r.Header.Values(name), ",") + "\n")
+		values := r.Header.Values(name)
+		if name == v2Token && len(values) == 0 {
+			values = []string{token}
+		}
+		b.WriteString(name + ":" + strings.Join(values, ",") + "\n")
 	}
 	if r.Bucket != "" {
 		b.WriteString("/" + r.Bucket)

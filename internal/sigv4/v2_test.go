@@ -2,6 +2,7 @@ package sigv4_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,14 @@ func TestPresignedURLsOfVersion2(t *testing.T) {
 		Method: "PUT", Path: "/b/k", Header: sigv4.Fields{{Name: "X-Amz-Meta-Color", Value: "blue"}, {Name: "Content-Type", Value: "text/plain"}},
 		Query: "AWSAccessKeyId=" + key + "&Signature=o14hH1LOi%2BqkkOj3tDQpPyls5R0%3D&content-type=text%2Fplain&x-amz-meta-color=blue&Expires=2000000000",
 	}
-	for _, r := range []sigv4.Request{puppy, get, put} {
+	temporary := sigv4.Request{
+		Method: "GET", Path: "/b/k", Header: sigv4.Fields{},
+		Query: "AWSAccessKeyId=" + key + "&Signature=Wb0jcdPHP77ZEunKT27yRYgAZUs%3D&x-amz-security-token=to%2Fken%2B%3D&Expires=2000000000",
+	}
+	if a, err := sigv4.Parse(temporary); err != nil || a.SecurityToken != "to/ken+=" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	for _, r := range []sigv4.Request{puppy, get, put, temporary} {
 		if err := verify(r, secret, 1175139620); err != nil {
 			t.Errorf("%s %s: %v", r.Method, r.Path, err)
 		}
@@ -50,11 +58,14 @@ func TestPresignedURLsOfVersion2(t *testing.T) {
 		at     int64
 		reason sigv4.Reason
 	}{
-		"too late":          {puppy, secret, 1175139621, sigv4.Expired},
-		"another secret":    {get, "x", 0, sigv4.SignatureMismatch},
-		"another method":    {other(func(r *sigv4.Request) { r.Method = "DELETE" }), secret, 0, sigv4.SignatureMismatch},
-		"another key":       {other(func(r *sigv4.Request) { r.Path = "/b/dir/other" }), secret, 0, sigv4.SignatureMismatch},
-		"a header added":    {other(func(r *sigv4.Request) { r.Header = sigv4.Fields{{Name: "x-amz-acl", Value: "x"}} }), secret, 0, sigv4.SignatureMismatch},
+		"too late":       {puppy, secret, 1175139621, sigv4.Expired},
+		"another secret": {get, "x", 0, sigv4.SignatureMismatch},
+		"another method": {other(func(r *sigv4.Request) { r.Method = "DELETE" }), secret, 0, sigv4.SignatureMismatch},
+		"another key":    {other(func(r *sigv4.Request) { r.Path = "/b/dir/other" }), secret, 0, sigv4.SignatureMismatch},
+		"a header added": {other(func(r *sigv4.Request) { r.Header = sigv4.Fields{{Name: "x-amz-acl", Value: "x"}} }), secret, 0, sigv4.SignatureMismatch},
+		"another token": {sigv4.Request{
+			Method: "GET", Path: "/b/k", Header: sigv4.Fields{}, Query: strings.Replace(temporary.Query, "ken", "kin", 1),
+		}, secret, 0, sigv4.SignatureMismatch},
 		"a parameter added": {other(func(r *sigv4.Request) { r.Query += "&versionId=1" }), secret, 0, sigv4.SignatureMismatch},
 	} {
 		err := verify(tt.r, tt.secret, tt.at)
