@@ -328,15 +328,20 @@ func TestWhatIsBroughtTooLateIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestOfTwoWhoWriteTheFileOfAContentOneIsRefused(t *testing.T) {
-	ctx, id := t.Context(), register.DataID{1}
+// withFiles returns a drive that has shards in files, until the test ends.
+func withFiles(t *testing.T) *drive.Drive {
+	t.Helper()
 	root, err := vfs.OpenRoot(t.TempDir())
 	must(t, err)
-	defer root.Close()
 	files, err := drive.OpenFiles(root)
 	must(t, err)
 	d := drive.New(drive.NewMemory(), files, nil)
-	defer d.Close()
+	t.Cleanup(func() { must(t, errors.Join(d.Close(), root.Close())) })
+	return d
+}
+
+func TestOfTwoWhoWriteTheFileOfAContentOneIsRefused(t *testing.T) {
+	ctx, id, d := t.Context(), register.DataID{1}, withFiles(t)
 	begin := func() (register.ShardWriter, error) {
 		w, err := d.Create(ctx, id, 0)
 		must(t, err)
@@ -364,14 +369,7 @@ func TestOfTwoWhoWriteTheFileOfAContentOneIsRefused(t *testing.T) {
 }
 
 func TestAFileThatIsBeingWrittenIsNotRemoved(t *testing.T) {
-	ctx, id := t.Context(), register.DataID{1}
-	root, err := vfs.OpenRoot(t.TempDir())
-	must(t, err)
-	defer root.Close()
-	files, err := drive.OpenFiles(root)
-	must(t, err)
-	d := drive.New(drive.NewMemory(), files, nil)
-	defer d.Close()
+	ctx, id, d := t.Context(), register.DataID{1}, withFiles(t)
 	write := func() register.ShardWriter {
 		w, err := d.Create(ctx, id, 0)
 		must(t, err)
