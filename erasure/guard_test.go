@@ -170,37 +170,40 @@ func TestDrivesThatAreSlowRefuseNobody(t *testing.T) {
 	})
 }
 
+// busy is a drive that can be made to answer that it was not asked, as one of which too many calls are under way.
+type busy struct {
+	erasure.Drive
+	full atomic.Bool
+}
+
+func (b *busy) Commit(ctx context.Context, c register.Change) error {
+	if b.full.Load() {
+		return fmt.Errorf("not asked: %w", register.ErrUnknown)
+	}
+	return b.Drive.Commit(ctx, c)
+}
+
 func TestWhoseDrivesCouldNotBeAskedHearsThatNothingWasDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := drives(4)
-		free := make(chan struct{})
-		var bad []*stuck
+		all, full := drives(4), make([]*busy, 4)
 		for i := range all {
-			bad = append(bad, &stuck{Drive: all[i], free: free})
-			all[i] = bad[i]
+			full[i] = &busy{Drive: all[i]}
+			all[i] = full[i]
 		}
 		s := open(t, 2, all)
-		if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		var writers sync.WaitGroup
-		put := func(key string) error {
-			_, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: key}, object.PutInput{Body: objecttest.NewBody([]byte("x"), object.NoAlgorithm)})
+		put := func() error {
+			_, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: "key"}, object.PutInput{Body: objecttest.NewBody([]byte("x"), object.NoAlgorithm)})
 			return err
 		}
-		for _, d := range bad {
-			d.hangs.Store(true)
+		if err := errors.Join(s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}), put()); err != nil {
+			t.Fatal(err)
 		}
-		for i := range 200 {
-			writers.Go(func() { _ = put(fmt.Sprint(i)) }) // nobody knows what becomes of the first ones
+		for _, d := range full {
+			d.full.Store(true)
 		}
-		time.Sleep(5 * time.Second)
-		if err := put("late"); !errors.Is(err, object.Unavailable) {
+		if err := put(); !errors.Is(err, object.Unavailable) {
 			t.Errorf("it is %v", err)
 		}
-		writers.Wait()
-		close(free)
 		time.Sleep(time.Minute)
 	})
 }
@@ -230,4 +233,39 @@ func TestADriveThatWasNotAskedIsToldFromOneThatDidNotAnswer(t *testing.T) {
 		close(d.free)
 		synctest.Wait()
 	})
+}
+
+// told is a drive that notes how long shards are said to be.
+type told struct {
+	erasure.Drive
+	mu    sync.Mutex
+	sizes []int64
+}
+
+func (d *told) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sizes = append(d.sizes, size)
+	return d.Drive.Create(ctx, id, size)
+}
+
+func TestEveryDriveIsToldHowLongAShardWillBe(t *testing.T) {
+	all, heard := drives(4), make([]*told, 4)
+	for i := range all {
+		heard[i] = &told{Drive: all[i]}
+		all[i] = heard[i]
+	}
+	s := open(t, 2, all)
+	body := objecttest.NewBody(make([]byte, 10<<20), object.NoAlgorithm)
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: "key"}, object.PutInput{Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range heard {
+		if len(d.sizes) != 1 || d.sizes[0] < 5<<20 || d.sizes[0] > 6<<20 {
+			t.Errorf("drive %d is told %d", i, d.sizes)
+		}
+	}
 }

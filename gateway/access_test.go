@@ -1,9 +1,14 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 )
 
 func (f *fixture) setPolicy(statements string) {
@@ -255,5 +260,31 @@ func TestAccessControlListsSayWhatIsSoAnyway(t *testing.T) {
 	f.ok(call{method: "DELETE", path: "/bucket", query: "ownershipControls"})
 	if got := f.ok(call{method: "GET", path: "/bucket", query: "ownershipControls"}).body; !strings.Contains(got, "BucketOwnerEnforced") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// secured is a connection that came by a version of TLS.
+type secured struct {
+	net.Conn
+	version uint16
+}
+
+func (secured) Handshake() error { return nil }
+
+func (c secured) ConnectionState() tls.ConnectionState {
+	return tls.ConnectionState{Version: c.version}
+}
+
+func TestConditionsOfAPolicySeeTheVersionOfTLS(t *testing.T) {
+	plain, _ := net.Pipe()
+	for _, c := range []struct {
+		conn net.Conn
+		want []string
+	}{{plain, nil}, {secured{plain, tls.VersionTLS12}, []string{"1.2"}}, {secured{plain, tls.VersionTLS13}, []string{"1.3"}}} {
+		r := &request{ctx: &fasthttp.RequestCtx{}}
+		r.ctx.Init2(c.conn, nil, false)
+		if got := (&conditionValues{r: r}).Value("s3:tlsversion"); !slices.Equal(got, c.want) {
+			t.Errorf("%v, want %v", got, c.want)
+		}
 	}
 }
