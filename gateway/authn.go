@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/iam"
@@ -47,8 +46,11 @@ func (r *request) takeMovedHeaders() error {
 		if !isMovedHeader(p.name) || r.hasHeader(p.name) {
 			continue
 		}
-		if strings.ContainsFunc(p.name+p.value, unicode.IsControl) {
-			return errInvalidArgument.detailed("ArgumentName", p.name)
+		if !isToken(p.name) {
+			return errInvalidArgument.with("This can be no header.").detailed("ArgumentName", p.name)
+		}
+		if err := checkHeaderText(p.name, p.value); err != nil {
+			return err
 		}
 		r.ctx.Request.Header.Set(p.name, p.value)
 	}

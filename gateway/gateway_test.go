@@ -299,6 +299,13 @@ func TestRangesAndParts(t *testing.T) {
 	if got := f.ok(call{method: "GET", path: "/bucket/k", query: "response-content-type=text%2Fx"}).header.Get("Content-Type"); got != "text/x" {
 		t.Errorf("override gives %q", got)
 	}
+	for _, value := range []string{"%00", "a%0D%0ASet-Cookie:b", "%7F"} {
+		f.refused("InvalidArgument", call{method: "GET", path: "/bucket/k", query: "response-content-disposition=" + value})
+		f.refused("", call{method: "HEAD", path: "/bucket/k", query: "response-content-type=" + value})
+	}
+	if got := f.ok(call{method: "GET", path: "/bucket/k", query: "response-content-disposition=a%09%C3%A9"}).header.Get("Content-Disposition"); got != "a\té" {
+		t.Errorf("override gives %q", got)
+	}
 }
 
 func TestConditionalWritesAreDecidedByTheCurrentObject(t *testing.T) {

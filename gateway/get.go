@@ -274,8 +274,7 @@ func responseOverrides() [6][2]string {
 }
 
 // checkRead returns what is to be read. It refuses a read that no object could
-// answer: with a bad part number, or with response overrides of strangers, who
-// could make a page of any object.
+// answer.
 func (r *request) checkRead() (object.Ref, error) {
 	ref, err := r.version()
 	if err != nil {
@@ -289,15 +288,24 @@ func (r *request) checkRead() (object.Ref, error) {
 			return ref, errInvalidRequest.with("Cannot specify both Range header and partNumber query parameter")
 		}
 	}
-	if !r.identity.Anonymous() {
-		return ref, nil
+	return ref, r.checkOverrides()
+}
+
+// checkOverrides refuses response overrides that no header can tell, and those of strangers, who
+// could make a page of any object.
+func (r *request) checkOverrides() error {
+	if len(r.query) == 0 {
+		return nil
 	}
 	for _, o := range responseOverrides() {
-		if r.query.has(o[0]) {
-			return ref, errInvalidRequest.with("Request specific response headers cannot be used for anonymous GET requests.")
+		if r.identity.Anonymous() && r.query.has(o[0]) {
+			return errInvalidRequest.with("Request specific response headers cannot be used for anonymous GET requests.")
+		}
+		if err := checkHeaderText(o[0], r.query.get(o[0])); err != nil {
+			return err
 		}
 	}
-	return ref, nil
+	return nil
 }
 
 func (r *request) override() {

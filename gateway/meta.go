@@ -53,7 +53,32 @@ func checkMeta(m *object.Meta) error {
 	if u := m.WebsiteRedirect; u != "" && !strings.HasPrefix(u, "/") && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
 		return errInvalidRedirect
 	}
+	for _, h := range [...][2]string{
+		{"Content-Type", m.ContentType},
+		{"Content-Encoding", m.ContentEncoding},
+		{"Content-Disposition", m.ContentDisposition},
+		{"Content-Language", m.ContentLanguage},
+		{"Cache-Control", m.CacheControl},
+		{"Expires", m.Expires},
+		{"x-amz-website-redirect-location", m.WebsiteRedirect},
+	} {
+		if err := checkHeaderText(h[0], h[1]); err != nil {
+			return err
+		}
+	}
 	return checkStorageClass(m.StorageClass)
+}
+
+// checkHeaderText refuses a value that no header can have: RFC 9110 section 5.5 leaves controls
+// out, except the tab. Headers of requests have none (fasthttp refuses them), but what parameters
+// and fields of forms say comes to be headers too.
+func checkHeaderText(name, value string) error {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return errInvalidArgument.with("A header can have no control characters.").detailed("ArgumentName", name)
+		}
+	}
+	return nil
 }
 
 // contentEncoding takes out aws-chunked, which is about the transfer.

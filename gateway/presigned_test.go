@@ -78,6 +78,7 @@ func TestHeadersThatWereMovedIntoAPresignedURLCount(t *testing.T) {
 	f.refused("AccessControlListNotSupported", put("x-amz-acl=public-read"))
 	f.refused("NotImplemented", put("x-amz-server-side-encryption=AES256"))
 	f.refused("InvalidArgument", put("x-amz-meta-color=a%0D%0Ab"))
+	f.refused("InvalidArgument", put("x-amz-meta-a%20b=c"))
 	f.ok(put("x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"))
 	changed := put("x-amz-meta-color=blue")
 	changed.query = strings.Replace(changed.query, "blue", "red", 1)
