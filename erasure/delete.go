@@ -44,7 +44,10 @@ func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, che
 	done := object.Deleted{Version: ref.Version}
 	version, made, err := parseVersion(ref.Version)
 	if err != nil {
-		return done, object.E("delete", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
+		if kind := unknownVersion(ref.Version); kind != object.NoSuchVersion {
+			return done, object.E("delete", ref.Bucket+"/"+ref.Key, kind, err)
+		}
+		return done, b.checked(ref, nil, check)
 	}
 	all, err := h.copies(ctx, version, made)
 	if err != nil {
@@ -118,7 +121,7 @@ func (h *hold) named(ctx context.Context, ref object.Ref) (*register.Record, *se
 	}
 	version, made, err := parseVersion(ref.Version)
 	if err != nil {
-		return nil, nil, object.E("find", ref.Bucket+"/"+ref.Key, object.BadVersion, err)
+		return nil, nil, object.E("find", ref.Bucket+"/"+ref.Key, unknownVersion(ref.Version), err)
 	}
 	all, err := h.copies(ctx, version, made)
 	if err != nil || len(all) == 0 {

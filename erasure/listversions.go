@@ -28,7 +28,9 @@ func (s *Store) ListVersions(ctx context.Context, q object.VersionQuery) (object
 		if below, err = w.madeOf(ctx, q); err != nil {
 			return object.VersionPage{}, fail(op, q.Bucket, err)
 		}
-		w.key = q.AfterKey
+		if !below.IsZero() {
+			w.key = q.AfterKey
+		}
 	}
 	if err := w.run(ctx, from, below); err != nil {
 		return object.VersionPage{}, fail(op, q.Bucket, err)
@@ -46,13 +48,11 @@ type versionWalk struct {
 }
 
 // madeOf returns the token of the version that a page goes on behind. One that is gone
-// still says by its ID where it was, but for a null version: then all of the key come again.
+// still says by its ID where it was, but for a null version and what is no ID here: then
+// all of the key come again.
 func (w *versionWalk) madeOf(ctx context.Context, q object.VersionQuery) (register.Token, error) {
 	version, made, err := parseVersion(q.AfterVersion)
-	if err != nil {
-		return made, object.E("list versions", q.Bucket, object.BadVersion, err)
-	}
-	if version != register.Null {
+	if err != nil || version != register.Null {
 		return made, nil
 	}
 	at := w.s.objectPlace(w.b, object.Ref{Bucket: q.Bucket, Key: q.AfterKey})

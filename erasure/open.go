@@ -31,7 +31,7 @@ func (s *Store) find(ctx context.Context, op string, ref object.Ref, small *smal
 	version, made, err := register.Null, register.Token{}, error(nil)
 	if ref.Version != "" {
 		if version, made, err = parseVersion(ref.Version); err != nil {
-			return nil, object.E(op, name, object.BadVersion, err)
+			return nil, object.E(op, name, unknownVersion(ref.Version), err)
 		}
 	}
 	at := s.objectPlace(b, ref)

@@ -26,9 +26,17 @@ func parseVersion(id string) (name string, made register.Token, err error) {
 		made, err = register.ParseToken(b)
 	}
 	if err != nil || made.IsZero() || versionID(made) != id {
-		return "", made, fmt.Errorf("%q is no version's ID", id)
+		return "", register.Token{}, fmt.Errorf("%q is no version's ID", id)
 	}
 	return id, made, nil
+}
+
+// unknownVersion is the Kind of the error of what is no ID of a version here.
+func unknownVersion(id string) object.Kind {
+	if object.PossibleVersion(id) {
+		return object.NoSuchVersion
+	}
+	return object.BadVersion
 }
 
 // nextVersion returns the register that a write to the bucket makes, which a commit

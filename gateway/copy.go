@@ -54,6 +54,10 @@ func (s *Server) openSource(ctx context.Context, who iam.Identity, src object.Re
 		err = errAccessDenied.because(err)
 	case errors.Is(err, object.NoSuchKey):
 		err = fromKind(object.NoSuchKey, err).detailed("Key", src.Key)
+	case errors.Is(err, object.NoSuchVersion):
+		err = fromKind(object.NoSuchVersion, err).detailed("Key", src.Key).detailed("VersionId", src.Version)
+	case errors.Is(err, object.BadVersion):
+		err = fromKind(object.BadVersion, err).detailed("ArgumentName", "versionId").detailed("ArgumentValue", src.Version)
 	case errors.Is(err, object.NoSuchBucket):
 		err = errNoSuchBucket.detailed("BucketName", src.Bucket).because(err)
 	}

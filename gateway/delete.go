@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"sync"
 
 	"github.com/shoal-storage/shoal/internal/events"
@@ -67,6 +68,9 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 			continue
 		}
 		e := toS3(results[i].err)
+		if errors.Is(e, object.BadVersion) {
+			e = errNoSuchVersion // S3 does not tell the two apart here
+		}
 		w.open("Error")
 		w.text("Key", o.Key)
 		w.optional("VersionId", o.VersionID)

@@ -79,6 +79,7 @@ var (
 	errAuthorizationQuery     = &s3Error{code: "AuthorizationQueryParametersError", status: 400, message: "The authorization query parameters that you provided are not valid."}
 	errBadDigest              = &s3Error{code: "BadDigest", status: 400, message: "The Content-MD5 or checksum value that you specified did not match what the server received."}
 	errBadRequest             = &s3Error{code: "BadRequest", status: 400, message: "An error occurred when parsing the HTTP request."}
+	errBadVersion             = &s3Error{code: "InvalidArgument", status: 400, message: "Invalid version id specified"}
 	errBucketACL              = &s3Error{code: "InvalidBucketAclWithObjectOwnership", status: 400, message: "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"}
 	errBucketExists           = &s3Error{code: "BucketAlreadyOwnedByYou", status: 409, message: "Your previous request to create the named bucket succeeded and you already own it."}
 	errBucketNotEmpty         = &s3Error{code: "BucketNotEmpty", status: 409, message: "The bucket you tried to delete is not empty."}
@@ -215,7 +216,7 @@ func fromKind(kind object.Kind, err error) *s3Error {
 	case object.NoSuchVersion:
 		return errNoSuchVersion.because(err)
 	case object.BadVersion:
-		return errInvalidArgument.with("Invalid version id specified").detailed("ArgumentName", "versionId").because(err)
+		return errBadVersion.because(err)
 	case object.DeleteMarker:
 		return fromMarker(errMethodNotAllowed, err).because(err)
 	case object.NoSuchUpload:

@@ -637,7 +637,7 @@ func TestCopies(t *testing.T) {
 	for _, source := range []string{"bucket", "bucket/", "Bad_Name/k", "bucket/%zz", "bucket/a%2"} {
 		f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": source}})
 	}
-	f.refused("NoSuchVersion", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "/bucket/src%20x?versionId=1"}})
+	f.refused("NoSuchVersion", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "/bucket/src%20x?versionId=VWVT9JkWTreQ95JbRmQt6T3LWrljLpRZ"}})
 	f.ok(call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "bucket%2Fsrc%20x?versionId=null"}})
 	f.ok(call{method: "PUT", path: "/bucket/moved", query: "renameObject=", header: map[string]string{"x-amz-rename-source": "/src%20x"}})
 	f.missing("src x")

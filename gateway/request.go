@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"iter"
 	"net"
 	"net/netip"
@@ -146,13 +147,19 @@ func (r *request) answerError(e *s3Error) {
 // naming returns an error with the name of what is not there, as S3 tells it. The source of a
 // copy has been named by then (openSource).
 func (r *request) naming(e *s3Error) *s3Error {
-	named := func(d detail) bool { return d.name == "Key" || d.name == "BucketName" }
+	named := func(d detail) bool { return d.name == "Key" || d.name == "BucketName" || d.name == "ArgumentName" }
 	switch {
 	case slices.ContainsFunc(e.detail, named):
 	case e.code == errNoSuchKey.code:
 		return e.detailed("Key", r.key)
+	case e.code == errNoSuchVersion.code:
+		return e.detailed("Key", r.key).detailed("VersionId", r.query.get("versionId"))
+	case e.code == errNoSuchUpload.code:
+		return e.detailed("UploadId", r.query.get("uploadId"))
 	case e.code == errNoSuchBucket.code:
 		return e.detailed("BucketName", r.bucket)
+	case errors.Is(e, object.BadVersion):
+		return e.detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
 	}
 	return e
 }

@@ -161,6 +161,9 @@ func (s *Server) listVersions(ctx context.Context, r *request) error {
 		return errInvalidArgument.with("A version-id marker cannot be specified without a key marker.").
 			detailed("ArgumentName", "version-id-marker").detailed("ArgumentValue", q.AfterVersion)
 	}
+	if q.AfterVersion != "" && !object.PossibleVersion(q.AfterVersion) {
+		return errBadVersion.detailed("ArgumentName", "version-id-marker").detailed("ArgumentValue", q.AfterVersion)
+	}
 	page, err := s.versionPage(ctx, r, q)
 	if err != nil {
 		return err

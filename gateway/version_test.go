@@ -234,5 +234,28 @@ func TestVersionIDsThatCannotBeAreRefused(t *testing.T) {
 	f.putVersion("k", "1")
 	f.refused("InvalidArgument", call{method: "GET", path: "/bucket/k", query: "versionId="})
 	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "versions&version-id-marker=x"})
+	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "versions&key-marker=k&version-id-marker=x"})
 	f.refused("NoSuchVersion", call{method: "GET", path: "/bucket/k", query: "versionId=null"})
+	const elsewhere = "VWVT9JkWTreQ95JbRmQt6T3LWrljLpRZ"
+	for id, want := range map[string]string{
+		"made-up": "<Code>InvalidArgument</Code><Message>Invalid version id specified</Message><ArgumentName>versionId</ArgumentName><ArgumentValue>made-up</ArgumentValue>",
+		elsewhere: "<Code>NoSuchVersion</Code><Message>The specified version does not exist.</Message><Key>k</Key><VersionId>" + elsewhere + "</VersionId>",
+	} {
+		for _, c := range []call{
+			{method: "GET", path: "/bucket/k", query: "versionId=" + id},
+			{method: "GET", path: "/bucket/k", query: "tagging=&versionId=" + id},
+			{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/k?versionId=" + id}},
+		} {
+			if got := f.do(c); !strings.Contains(got.body, want) {
+				t.Errorf("%s %s of %s: %d %s", c.method, c.query, id, got.status, got.body)
+			}
+		}
+	}
+	f.refused("InvalidArgument", call{method: "DELETE", path: "/bucket/k", query: "versionId=made-up"})
+	f.ok(call{method: "DELETE", path: "/bucket/k", query: "versionId=" + elsewhere})
+	body := "<Delete><Object><Key>k</Key><VersionId>made-up</VersionId></Object><Object><Key>k</Key><VersionId>" + elsewhere + "</VersionId></Object></Delete>"
+	got := f.ok(call{method: "POST", path: "/bucket", query: "delete=", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}}).body
+	if !strings.Contains(got, "<VersionId>made-up</VersionId><Code>NoSuchVersion</Code>") || !strings.Contains(got, "<Deleted><Key>k</Key><VersionId>"+elsewhere) {
+		t.Errorf("DeleteObjects: %s", got)
+	}
 }

@@ -494,8 +494,8 @@ func (s *Store) missing(ref object.Ref) error {
 
 // findVersion opens the version that ref names.
 func (s *Store) findVersion(ref object.Ref) (*opened, error) {
-	if err := validVersion(ref); err != nil {
-		return nil, err
+	if !object.PossibleVersion(ref.Version) {
+		return nil, badVersion(ref)
 	}
 	// Between two looks it may have moved from the key to its history, or back.
 	for range maxTries {
@@ -519,26 +519,6 @@ func (s *Store) findVersion(ref object.Ref) (*opened, error) {
 		}
 	}
 	return nil, errAgain
-}
-
-// shortestID is how long the ID of a version of some server is at least, in bytes.
-const shortestID = 20
-
-// validVersion refuses what never was the ID of a version, here or on another
-// server that the client may have it from.
-func validVersion(ref object.Ref) error {
-	if ref.Version == object.NullVersion {
-		return nil
-	}
-	for i := range len(ref.Version) {
-		if c := ref.Version[i]; c <= ' ' || c > '~' {
-			return badVersion(ref)
-		}
-	}
-	if len(ref.Version) < shortestID {
-		return badVersion(ref)
-	}
-	return nil
 }
 
 func badVersion(ref object.Ref) error {

@@ -211,8 +211,8 @@ func unmark(h *history, k kept, cause error) error {
 // deleteVersion removes one version for good.
 func (s *Store) deleteVersion(ref object.Ref, check object.Check) (object.Deleted, error) {
 	done := object.Deleted{Version: ref.Version}
-	if err := validVersion(ref); err != nil {
-		return done, err
+	if !object.PossibleVersion(ref.Version) {
+		return done, badVersion(ref)
 	}
 	o, err := s.openObject(ref)
 	if err == nil {

@@ -41,7 +41,7 @@ type Buckets interface {
 //
 // A Ref with a Version names that version, for Open, Stat, Update, Delete and
 // the source of a copy; the others make or take current versions and ignore it.
-// A version that does not exist is NoSuchVersion, an ID that cannot exist
+// A version that does not exist is NoSuchVersion, an ID that is no PossibleVersion
 // BadVersion, a delete marker DeleteMarker. Where the current version is a
 // delete marker the object does not exist. Errors about a delete marker hold a
 // *Marker.

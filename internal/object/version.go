@@ -13,6 +13,20 @@ const (
 	Suspended                     // versions with an ID are kept, and a write replaces the null version
 )
 
+// shortestVersion is how long the ID of a version of some server is at least, in bytes.
+const shortestVersion = 20
+
+// PossibleVersion reports whether an ID can be that of a version: NullVersion, or one of this
+// Store or of another server that a client may have it from.
+func PossibleVersion(id string) bool {
+	for i := range len(id) {
+		if c := id[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return id == NullVersion || len(id) >= shortestVersion
+}
+
 // Marker describes a delete marker: a version that says that there is no object.
 // As an error it is the cause where an operation met one.
 type Marker struct {

@@ -17,7 +17,7 @@ func (m *Memory) newID(b *bucket) string {
 		return object.NullVersion
 	}
 	m.ids++
-	return fmt.Sprintf("v%09d", m.ids)
+	return fmt.Sprintf("v%019d", m.ids)
 }
 
 // info returns what is told of a version.
@@ -42,6 +42,9 @@ func (b *bucket) find(ref object.Ref) (*stored, error) {
 	name := ref.Bucket + "/" + ref.Key
 	all := b.versions[ref.Key]
 	if ref.Version != "" {
+		if !object.PossibleVersion(ref.Version) {
+			return nil, object.E("find version", name, object.BadVersion, nil)
+		}
 		i := slices.IndexFunc(all, func(s *stored) bool { return s.info.Version == ref.Version })
 		switch {
 		case i < 0:
@@ -102,6 +105,9 @@ func (m *Memory) Delete(ctx context.Context, ref object.Ref, check object.Check)
 
 func (b *bucket) deleteVersion(ref object.Ref, check object.Check) (object.Deleted, error) {
 	done := object.Deleted{Version: ref.Version}
+	if !object.PossibleVersion(ref.Version) {
+		return done, object.E("delete", ref.Bucket+"/"+ref.Key, object.BadVersion, nil)
+	}
 	all := b.versions[ref.Key]
 	var s *stored
 	if i := slices.IndexFunc(all, func(s *stored) bool { return s.info.Version == ref.Version }); i >= 0 {

@@ -80,6 +80,7 @@ func versionTests() []test {
 			c.versions("k", "333* null", "22")
 		}},
 		{"a version that is not there is NoSuchVersion", noVersion},
+		{"an ID that no version has anywhere is BadVersion, one of another server NoSuchVersion", foreignVersion},
 		{"a delete marker is no object, by whatever name", markerIsNoObject},
 		{"tags belong to their version", func(c *suite) {
 			c.versioning(object.Versioned)
@@ -379,6 +380,36 @@ func suspendedDelete(c *suite) {
 	c.versioning(object.Suspended)
 	c.drop(ref("k"))
 	c.versions("k", "marker* null", "marker", "1")
+}
+
+func foreignVersion(c *suite) {
+	c.versioning(object.Versioned)
+	c.put("k", "1")
+	for id, want := range map[string]object.Kind{
+		"1": object.BadVersion, "not an ID but a sentence": object.BadVersion, "Null": object.BadVersion,
+		"8f1c2d3e-4b5a-4c6d-8e9f-0a1b2c3d4e5f": object.NoSuchVersion, "VWVT9JkWTreQ95JbRmQt6T3LWrljLpRZ": object.NoSuchVersion,
+	} {
+		r := object.Ref{Bucket: bucketName, Key: "k", Version: id}
+		_, err := c.Stat(c.Context(), r)
+		c.fails("stat "+id, err, want)
+		_, err = c.Open(c.Context(), r)
+		c.fails("open "+id, err, want)
+		_, err = c.Update(c.Context(), r, func(*object.Meta) error { return nil })
+		c.fails("update "+id, err, want)
+		d, err := c.Delete(c.Context(), r, nil)
+		switch {
+		case want == object.BadVersion:
+			c.fails("delete "+id, err, want)
+		case err != nil || d.Version != id || d.Marker:
+			c.Errorf("delete %s: %+v, %v", id, d, err)
+		}
+		page, err := c.ListVersions(c.Context(), object.VersionQuery{Bucket: bucketName, AfterKey: "k", AfterVersion: id, Limit: 10})
+		c.ok("list after "+id, err)
+		if len(page.Versions) != 1 || !page.Versions[0].Latest {
+			c.Errorf("after %s: %+v", id, page.Versions)
+		}
+	}
+	c.versions("k", "1*")
 }
 
 func noVersion(c *suite) {
