@@ -85,11 +85,14 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := s.protect(r, r.ref(), r.header, &c.meta); err != nil {
 		return err
 	}
-	from := s.origin(r)
+	how, err := s.telling(r)
+	if err != nil {
+		return err
+	}
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		done, err := s.copyOne(ctx, c)
 		if err == nil {
-			err = s.tell(ctx, from, c.dst.Bucket, eventOf(events.CreatedCopy, &done.info))
+			err = s.tell(ctx, how, eventOf(events.CreatedCopy, &done.info))
 		}
 		if err != nil {
 			return xmlAnswer{}, err

@@ -103,14 +103,30 @@ func untold(bucket string, err error) error {
 	return object.E("tell what has happened", bucket, object.Unknown, errors.New(err.Error()))
 }
 
-// tell is tellOf for work that must not touch its request.
-func (s *Server) tell(ctx context.Context, from events.Origin, bucket string, happened ...events.Event) error {
-	known, err := s.readDocuments(bucket)
-	rules, wanted, err := s.toBeTold(known.documents, err)
-	if err != nil || !wanted {
-		return untold(bucket, err)
+// telling is how that is told which a request does in its bucket: by the documents that the bucket
+// had when the request began.
+type telling struct {
+	from      events.Origin
+	bucket    string
+	documents map[string]string
+}
+
+// telling returns how to tell of work that must not touch its request.
+func (s *Server) telling(r *request) (telling, error) {
+	if s.Events == nil {
+		return telling{}, nil
 	}
-	return s.notify(ctx, rules, from, bucket, happened)
+	documents, err := s.documents(r, r.bucket)
+	return telling{s.origin(r), r.bucket, documents}, err
+}
+
+// tell is tellOf for work that must not touch its request.
+func (s *Server) tell(ctx context.Context, t telling, happened ...events.Event) error {
+	rules, wanted, err := s.toBeTold(t.documents, nil)
+	if err != nil || !wanted {
+		return untold(t.bucket, err)
+	}
+	return s.notify(ctx, rules, t.from, t.bucket, happened)
 }
 
 func (s *Server) notify(ctx context.Context, rules *events.Configuration, from events.Origin, bucket string, happened []events.Event) error {

@@ -210,7 +210,7 @@ func TestWhatCannotBeToldIsNotAcknowledged(t *testing.T) {
 	}
 }
 
-// blinded is a Store that cannot read what buckets are any more once an upload is completed.
+// blinded is a Store that cannot read what buckets are any more once an upload is completed, or an object copied.
 type blinded struct {
 	object.Store
 	blind atomic.Bool
@@ -219,6 +219,11 @@ type blinded struct {
 func (b *blinded) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
 	defer b.blind.Store(true)
 	return b.Store.CompleteUpload(ctx, ref, in)
+}
+
+func (b *blinded) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
+	defer b.blind.Store(ref.Key == "copy")
+	return b.Store.Put(ctx, ref, in)
 }
 
 func (b *blinded) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
@@ -236,10 +241,30 @@ func TestWhatWasDoneAndCannotBeToldIsNotSaidToBeUnavailable(t *testing.T) {
 	n.fails = object.E("keep", "", object.Unavailable, errors.New("too few drives answer"))
 	f.refused("InternalError", call{method: "PUT", path: "/bucket/k", body: "x"})
 	f.refused("InternalError", call{method: "DELETE", path: "/bucket/k"})
-	n.fails = nil
-	f.refused("InternalError", completing("big", f.upload("big")))
+	id := f.upload("big")
+	f.refused("InternalError", completing("big", id))
 	if _, err := f.store.Stat(t.Context(), object.Ref{Bucket: "bucket", Key: "big"}); err != nil {
 		t.Errorf("it was completed, and then: %v", err)
+	}
+}
+
+func TestWhatIsDoneIsToldByTheRulesOfWhenItBegan(t *testing.T) {
+	f, n := serveEvents(t)
+	f.ok(setRules(everyEvent))
+	store := &blinded{Store: f.store}
+	f.server.Store = store
+	id := f.upload("big")
+	n.noted()
+	f.ok(completing("big", id))
+	if got := n.noted(); !slices.Equal(got, []string{"ObjectCreated:CompleteMultipartUpload big"}) {
+		t.Errorf("told %q", got)
+	}
+	store.blind.Store(false)
+	f.put("k", "x")
+	n.noted()
+	f.ok(call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/k"}})
+	if got := n.noted(); !slices.Equal(got, []string{"ObjectCreated:Copy copy"}) {
+		t.Errorf("told %q", got)
 	}
 }
 

@@ -197,11 +197,15 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	ref, location, from := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path, s.origin(r)
+	how, err := s.telling(r)
+	if err != nil {
+		return err
+	}
+	ref, location := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		info, e, err := s.complete(ctx, ref, in, customer)
 		if err == nil {
-			err = s.tell(ctx, from, ref.Bucket, eventOf(events.CreatedComplete, &info))
+			err = s.tell(ctx, how, eventOf(events.CreatedComplete, &info))
 		}
 		if err != nil {
 			return xmlAnswer{}, err

@@ -49,8 +49,12 @@ func (s *Server) extract(ctx context.Context, r *request, b *body, check object.
 	if err != nil {
 		return errors.Join(err, archive.Close())
 	}
+	how, err := s.telling(r)
+	if err != nil {
+		return errors.Join(err, archive.Close())
+	}
 	x := &extraction{
-		s: s, r: r, wish: w, from: s.origin(r), check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
+		s: s, r: r, wish: w, how: how, check: check, prefix: r.header(extractPrefix), busy: map[string]bool{}, slots: make(chan struct{}, extractWorkers),
 		noDirs: strings.EqualFold(r.header(extractIgnoreDirs), "true"), lenient: strings.EqualFold(r.header(extractIgnoreErrors), "true"),
 	}
 	err = x.run(ctx, tar.NewReader(archive))
@@ -80,7 +84,7 @@ func archiveError(err error) error {
 type extraction struct {
 	s       *Server
 	r       *request // not for the workers
-	from    events.Origin
+	how     telling
 	check   object.Check // of every entry
 	wish    *wish        // how every entry is to be encrypted
 	prefix  string       // of every key
@@ -266,7 +270,7 @@ func (x *extraction) store(ctx context.Context, ref object.Ref, meta object.Meta
 	c.progress = x.r.progress
 	info, _, err := x.s.putEncrypted(ctx, ref, object.PutInput{Body: c, Meta: meta, Check: x.check, Files: x.r.files()}, x.wish)
 	if err == nil {
-		err = x.s.tell(ctx, x.from, ref.Bucket, eventOf(events.CreatedPut, &info))
+		err = x.s.tell(ctx, x.how, eventOf(events.CreatedPut, &info))
 	}
 	return err
 }
