@@ -182,8 +182,8 @@ func (v *conditionValues) lock(name string) []string {
 	if name != "object-lock-remaining-retention-days" {
 		return present(v.stated("x-amz-" + name))
 	}
-	until, err := time.Parse(time.RFC3339Nano, v.stated("x-amz-object-lock-retain-until-date"))
-	if err != nil {
+	until, ok := parseRetentionTime(v.stated("x-amz-object-lock-retain-until-date"))
+	if !ok {
 		return nil // the operation will refuse it
 	}
 	days := math.Ceil(until.Sub(v.r.started).Hours() / 24)

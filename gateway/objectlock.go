@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"strings"
 	"time"
 
@@ -96,6 +97,17 @@ func retentionMode(m object.RetentionMode) string {
 
 // retentionTime is how headers and documents tell a retention's end.
 func retentionTime(t time.Time) string { return t.UTC().Format(timeFormat) }
+
+// parseRetentionTime reads a retention's end as headers and documents tell it. As on S3, one
+// that names no time zone is in UTC.
+func parseRetentionTime(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
 
 func newLockConfiguration() (string, error) {
 	return encodeDocument(&lockConfiguration{Space: xmlNamespace, Enabled: "Enabled"})
@@ -206,8 +218,8 @@ func (s *Server) parseRetention(mode, until string) (object.Retention, error) {
 		return object.Retention{}, errInvalidArgument.with("Unknown wormMode directive.").
 			detailed("ArgumentName", "x-amz-object-lock-mode").detailed("ArgumentValue", mode)
 	}
-	t, err := time.Parse(time.RFC3339Nano, until)
-	if err != nil {
+	t, ok := parseRetentionTime(until)
+	if !ok {
 		return object.Retention{}, errInvalidArgument.with("The retain until date must be provided in ISO 8601 format").
 			detailed("ArgumentName", "x-amz-object-lock-retain-until-date").detailed("ArgumentValue", until)
 	}
@@ -264,6 +276,16 @@ func (s *Server) statLockable(ctx context.Context, r *request) (object.Info, err
 	return info, err
 }
 
+// readProtection reads the document of a version's protection. Unlike others that are missing,
+// S3 says of it that it is malformed.
+func (s *Server) readProtection(ctx context.Context, r *request, v any) error {
+	err := s.readDocument(ctx, r, v)
+	if errors.Is(err, errMissingBody) {
+		return errMalformedXML
+	}
+	return err
+}
+
 // retentionDocument is the body of Get- and PutObjectRetention.
 type retentionDocument struct {
 	XMLName         xml.Name `xml:"Retention"`
@@ -292,7 +314,7 @@ func (s *Server) getObjectRetention(ctx context.Context, r *request) error {
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectRetention.html).
 func (s *Server) putObjectRetention(ctx context.Context, r *request) error {
 	var in retentionDocument
-	if err := s.readDocument(ctx, r, &in); err != nil {
+	if err := s.readProtection(ctx, r, &in); err != nil {
 		return err
 	}
 	stated := map[string]string{"x-amz-object-lock-mode": in.Mode, "x-amz-object-lock-retain-until-date": in.RetainUntilDate}
@@ -303,15 +325,9 @@ func (s *Server) putObjectRetention(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	var want object.Retention
-	switch _, known := parseRetentionMode(in.Mode); {
-	case in.Mode == "" && in.RetainUntilDate == "":
-	case !known || in.RetainUntilDate == "":
-		return errMalformedXML
-	default:
-		if want, err = s.parseRetention(in.Mode, in.RetainUntilDate); err != nil {
-			return err
-		}
+	want, err := s.retentionIn(&in)
+	if err != nil {
+		return err
 	}
 	bypass := s.bypasses(r, ref)
 	info, err := s.Store.Update(ctx, ref, func(m *object.Meta) error {
@@ -323,6 +339,19 @@ func (s *Server) putObjectRetention(ctx context.Context, r *request) error {
 	})
 	r.setVersion(info.Version)
 	return err
+}
+
+// retentionIn returns the retention that a document asks for: none, if it is empty.
+func (s *Server) retentionIn(in *retentionDocument) (object.Retention, error) {
+	if in.Mode == "" && in.RetainUntilDate == "" {
+		return object.Retention{}, nil
+	}
+	_, known := parseRetentionMode(in.Mode)
+	_, readable := parseRetentionTime(in.RetainUntilDate)
+	if !known || !readable {
+		return object.Retention{}, errMalformedXML
+	}
+	return s.parseRetention(in.Mode, in.RetainUntilDate)
 }
 
 // mayRetain reports whether a retention may become another one: it may always be
@@ -381,7 +410,7 @@ func (s *Server) getObjectLegalHold(ctx context.Context, r *request) error {
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectLegalHold.html).
 func (s *Server) putObjectLegalHold(ctx context.Context, r *request) error {
 	var in legalHoldDocument
-	if err := s.readDocument(ctx, r, &in); err != nil {
+	if err := s.readProtection(ctx, r, &in); err != nil {
 		return err
 	}
 	if err := s.authoriseStated(r, map[string]string{"x-amz-object-lock-legal-hold": in.Status}); err != nil {

@@ -68,6 +68,8 @@ func TestConditionsOfAPolicySeeWhatALockIsToBe(t *testing.T) {
 	deny("PutObjectRetention", `"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}`)
 	f.ok(put(9))
 	f.refused("AccessDenied", put(12))
+	unzoned := call{method: "PUT", path: "/bucket/k", query: "retention=", body: retention("GOVERNANCE", strings.TrimSuffix(in(12), "Z"))}
+	f.refused("AccessDenied", unzoned)
 	f.ok(retain(10))
 	f.refused("AccessDenied", retain(12))
 	deny("PutObjectRetention", `"StringEquals": {"s3:object-lock-mode": "GOVERNANCE"}`)
@@ -178,6 +180,27 @@ func TestARetentionIsExtendedButNotTakenBack(t *testing.T) {
 	f.refused("MalformedXML", set("free", retention("SOME", tomorrow), nil))
 	f.refused("InvalidArgument", set("free", retention("GOVERNANCE", "2001-01-01T00:00:00Z"), nil))
 	f.refused("NoSuchKey", set("none", retention("GOVERNANCE", tomorrow), nil))
+}
+
+func TestAProtectionThatCannotBeReadIsMalformed(t *testing.T) {
+	f := serveLocked(t)
+	f.putVersion("k", "x")
+	for _, body := range []string{"", "<Retention>", retention("GOVERNANCE", "soon"), retention("GOVERNANCE", "1577836800"), retention("GOVERNANCE", ""), retention("", inAnHour())} {
+		f.refused("MalformedXML", call{method: "PUT", path: "/bucket/k", query: "retention=", body: body})
+	}
+	for _, body := range []string{"", "<LegalHold/>", "<LegalHold><Status>on</Status></LegalHold>"} {
+		f.refused("MalformedXML", call{method: "PUT", path: "/bucket/k", query: "legal-hold=", body: body})
+	}
+}
+
+func TestARetentionThatNamesNoTimeZoneEndsInUTC(t *testing.T) {
+	f := serveLocked(t)
+	f.putVersion("k", "x")
+	until := inAnHour()
+	f.ok(call{method: "PUT", path: "/bucket/k", query: "retention=", body: retention("GOVERNANCE", strings.TrimSuffix(until, "Z"))})
+	if got := f.ok(call{method: "GET", path: "/bucket/k", query: "retention="}).body; !strings.Contains(got, strings.Replace(until, "Z", ".000Z", 1)) {
+		t.Errorf("set until %s: %s", until, got)
+	}
 }
 
 func TestALegalHoldKeepsAVersionUntilItIsLifted(t *testing.T) {
