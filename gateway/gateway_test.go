@@ -634,7 +634,7 @@ func TestCopies(t *testing.T) {
 	f.refused("PreconditionFailed", call{method: "PUT", path: "/bucket/dst", header: from("x-amz-copy-source-if-match", "x")})
 	f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/src%20x", header: from()})
 	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "bucket/none"}})
-	for _, source := range []string{"bucket", "bucket/", "Bad_Name/k", "bucket/%zz", "bucket/a%2"} {
+	for _, source := range []string{"", "/", "bucket", "bucket/", "Bad_Name/k", "bucket/%zz", "bucket/a%2"} {
 		f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": source}})
 	}
 	f.refused("NoSuchVersion", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "/bucket/src%20x?versionId=VWVT9JkWTreQ95JbRmQt6T3LWrljLpRZ"}})

@@ -190,7 +190,7 @@ func (t *table) find(r *request) (*operation, error) {
 	for _, row := range rows {
 		switch {
 		case row.query == "" && sub != "", row.query != "" && !r.query.has(row.query):
-		case row.header != "" && r.header(row.header) == "":
+		case row.header != "" && !r.hasHeader(row.header):
 		default:
 			return row, nil
 		}
