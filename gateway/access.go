@@ -18,11 +18,11 @@ import (
 // authorise asks whether the sender may do what the request is for. The form of
 // a POST upload brings its own signature, so the question waits for it; which objects
 // DeleteObjects is about its body says, and each of them is asked about; policies ask what
-// a lock is to be, which a body says as well; and of the list of buckets everybody who is
-// known sees those that he may list.
+// a lock is to be, where a bucket and which tags, which a body says as well; and of the list of
+// buckets everybody who is known sees those that he may list.
 func (s *Server) authorise(r *request) error {
 	switch r.op.name {
-	case "PostObject", "DeleteObjects", "PutObjectRetention", "PutObjectLegalHold":
+	case "PostObject", "DeleteObjects", "PutObjectRetention", "PutObjectLegalHold", "PutObjectTagging", "CreateBucket":
 		return nil
 	case "ListBuckets":
 		if !r.identity.Anonymous() {
@@ -33,7 +33,7 @@ func (s *Server) authorise(r *request) error {
 }
 
 // authoriseStated asks whether the sender may do what the request is for, where the body
-// says more of that, under the names of headers that would say it.
+// says more of that, under the names of headers or fields of forms that would say it.
 func (s *Server) authoriseStated(r *request, stated map[string]string) error {
 	r.form = stated
 	ref := r.ref()
@@ -275,6 +275,8 @@ func (v *conditionValues) ofS3(name string) []string {
 		if r.query.has(name) {
 			return []string{r.query.get(name)}
 		}
+	case "locationconstraint":
+		return present(r.form["location-constraint"])
 	case "max-keys":
 		return present(r.query.get("max-keys"))
 	case "versionid":
@@ -350,9 +352,13 @@ func (v *conditionValues) objectTags() []object.Tag {
 	return info.Meta.Tags
 }
 
-// requestTags returns the tags that the request's header gives to the object.
+// requestTags returns the tags that the request gives to the object, by its header, or by a field
+// of the form or its body.
 func (v *conditionValues) requestTags() []object.Tag {
 	tags, err := parseTagHeader(v.r.header("x-amz-tagging"))
+	if document, there := v.r.form["tagging"]; there {
+		tags, err = parseTagField(document)
+	}
 	if err != nil {
 		return nil // the operation will refuse them
 	}

@@ -98,6 +98,66 @@ func TestConditionsOfAPolicySeeTheRequest(t *testing.T) {
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-storage-class": "STANDARD_IA"}})
 }
 
+func TestConditionsOfAPolicySeeWhereABucketIsToBe(t *testing.T) {
+	o := serveOffice(t)
+	make := func(bucket, condition, body string) call {
+		policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:CreateBucket","Resource":"arn:aws:s3:::*","Condition":{` + condition + `}}]}`
+		return o.assume("boss", "Policy", policy).as(call{method: "PUT", path: "/" + bucket, body: body})
+	}
+	const here = "<CreateBucketConfiguration><LocationConstraint>us-east-1</LocationConstraint></CreateBucketConfiguration>"
+	const mustBeHere, mustNotBeSaid = `"StringLike":{"s3:LocationConstraint":"us-east-*"}`, `"Null":{"s3:LocationConstraint":"true"}`
+	o.ok(make("one", mustBeHere, here))
+	o.refused("AccessDenied", make("two", mustBeHere, ""))
+	o.refused("AccessDenied", make("two", `"StringEquals":{"s3:LocationConstraint":"eu-west-1"}`, here))
+	o.ok(make("two", mustNotBeSaid, ""))
+	o.refused("AccessDenied", make("three", mustNotBeSaid, here))
+	o.refused("AccessDenied", call{method: "PUT", path: "/three", body: here, anonymous: true})
+	o.refused("NoSuchBucket", call{method: "GET", path: "/three", query: "location="})
+}
+
+func TestConditionsOfAPolicySeeTheTagsThatAreGiven(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "x")
+	const allowed, denied = "team=blue", "team=red"
+	document := func(tag string) string {
+		name, value, _ := strings.Cut(tag, "=")
+		return "<Tagging><TagSet><Tag><Key>" + name + "</Key><Value>" + value + "</Value></Tag></TagSet></Tagging>"
+	}
+	const either = `{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*"}, `
+	for _, condition := range []string{
+		`"StringEquals": {"s3:RequestObjectTag/team": "blue"}`,
+		`"StringEquals": {"s3:RequestObjectTag/team": "blue"}, "ForAllValues:StringLike": {"s3:RequestObjectTagKeys": "t*"}`,
+	} {
+		f.setPolicy(either + `{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObjectTagging", "Resource": "arn:aws:s3:::bucket/*", "Condition": {` + condition + `}}`)
+		for tag, code := range map[string]string{allowed: "", denied: "AccessDenied"} {
+			f.refused(code, call{method: "PUT", path: "/bucket/k", query: "tagging=", body: document(tag), anonymous: true})
+			f.refused(code, call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-tagging": tag}, anonymous: true})
+			f.refused(code, call{method: "POST", path: "/bucket/k", query: "uploads=", header: map[string]string{"x-amz-tagging": tag}, anonymous: true})
+			if got := f.post(form{unsigned: true, fields: [][2]string{{"key", "k"}, {"tagging", document(tag)}}, file: "x"}); got.code() != code {
+				t.Errorf("a form with %s: %d %s", tag, got.status, got.body)
+			}
+		}
+	}
+	for _, body := range []string{document("other=blue"), "<Tagging>", ""} {
+		f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: body, anonymous: true})
+	}
+}
+
+func TestToTagWhatOneWritesTakesAPermissionOfItsOwn(t *testing.T) {
+	f := serveBucket(t)
+	f.put("tagged", "x")
+	tags := map[string]string{"x-amz-tagging": "a=b"}
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObjectTagging", "Resource": "arn:aws:s3:::bucket/*"}`)
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "x"})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x", header: tags})
+	f.refused("AccessDenied", call{method: "POST", path: "/bucket/k", query: "uploads=", header: tags})
+	copied := func(directive string) call {
+		return call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/tagged", "x-amz-tagging": "a=b", "x-amz-tagging-directive": directive}}
+	}
+	f.ok(copied("COPY"))
+	f.refused("AccessDenied", copied("REPLACE"))
+}
+
 // The policy is AWS's example of a bucket in which nothing is overwritten.
 func TestAPolicyEnforcesConditionalWrites(t *testing.T) {
 	f := serveBucket(t)

@@ -164,41 +164,61 @@ func (s *Server) mayLock(r *request) error {
 // createBucket serves CreateBucket
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html).
 func (s *Server) createBucket(ctx context.Context, r *request) error {
-	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxDocument})
+	in, err := s.readCreateBucket(r)
 	if err != nil {
 		return err
 	}
-	bucket := object.Bucket{Name: r.bucket, Created: s.Now().UTC(), Region: s.Region, Dir: r.files()}
-	if b.Size() != 0 {
-		var in createBucketRequest
-		if err := readXML(b, maxDocument, &in); err != nil {
-			return err
-		}
-		if in.Location != nil || in.Bucket != nil {
-			return errNotImplemented.with("Directory buckets are not supported.")
-		}
-		if err := s.checkLocation(in.LocationConstraint); err != nil {
-			return err
-		}
-		if bucket.Tags, err = in.Tags.check(maxBucketTags); err != nil {
-			return err
-		}
+	if err := s.authoriseStated(r, map[string]string{"location-constraint": in.LocationConstraint}); err != nil {
+		return err
 	}
-	if strings.EqualFold(r.header("x-amz-bucket-object-lock-enabled"), "true") {
-		if err := s.mayLock(r); err != nil {
-			return err
-		}
-		text, err := newLockConfiguration()
-		if err != nil {
-			return err
-		}
-		bucket.Versioning, bucket.Documents = object.Versioned, map[string]string{lockDocument: text}
+	if in.Location != nil || in.Bucket != nil {
+		return errNotImplemented.with("Directory buckets are not supported.")
+	}
+	if err := s.checkLocation(in.LocationConstraint); err != nil {
+		return err
+	}
+	bucket := object.Bucket{Name: r.bucket, Created: s.Now().UTC(), Region: s.Region, Dir: r.files()}
+	if bucket.Tags, err = in.Tags.check(maxBucketTags); err != nil {
+		return err
+	}
+	if err := s.lockNew(r, &bucket); err != nil {
+		return err
 	}
 	if err := s.Store.CreateBucket(ctx, bucket); err != nil {
 		return err
 	}
 	r.set("Location", "/"+r.bucket)
 	r.set("x-amz-bucket-arn", iam.ARNPrefix+r.bucket)
+	return nil
+}
+
+// readCreateBucket reads the body of CreateBucket, which need not be there.
+func (s *Server) readCreateBucket(r *request) (in createBucketRequest, err error) {
+	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxDocument})
+	if err != nil || b.Size() == 0 {
+		return in, err
+	}
+	return in, readXML(b, maxDocument, &in)
+}
+
+// lockNew gives a bucket that is to be made Object Lock, if the request asks for that.
+func (s *Server) lockNew(r *request, bucket *object.Bucket) error {
+	const header = "x-amz-bucket-object-lock-enabled"
+	switch value := r.header(header); strings.ToLower(value) {
+	case "", "false":
+		return nil
+	case "true":
+	default:
+		return errInvalidArgument.with("Object Lock is enabled by true, and not by false.").detailed("ArgumentName", header).detailed("ArgumentValue", value)
+	}
+	if err := s.mayLock(r); err != nil {
+		return err
+	}
+	text, err := newLockConfiguration()
+	if err != nil {
+		return err
+	}
+	bucket.Versioning, bucket.Documents = object.Versioned, map[string]string{lockDocument: text}
 	return nil
 }
 

@@ -154,6 +154,9 @@ func (c *copying) directives(r *request) error {
 	if c.tags, err = directive(r, "x-amz-tagging-directive"); err != nil {
 		return err
 	}
+	if !c.tags {
+		c.meta.Tags = nil // they are the source's
+	}
 	c.redirect, c.class = c.meta.WebsiteRedirect, c.meta.StorageClass
 	if name := r.header("x-amz-checksum-algorithm"); name != "" {
 		var ok bool

@@ -154,7 +154,7 @@ func (s *Server) putLockConfiguration(ctx context.Context, r *request) error {
 // for, or that the bucket gives to all. get returns a header or form field.
 func (s *Server) protect(r *request, ref object.Ref, get func(name string) string, m *object.Meta) error {
 	mode, until, hold := get("x-amz-object-lock-mode"), get("x-amz-object-lock-retain-until-date"), get("x-amz-object-lock-legal-hold")
-	err := s.mayProtect(r, ref, mode+until != "", hold != "")
+	err := s.mayGive(r, ref, gifts{tags: len(m.Tags) > 0, retention: mode+until != "", hold: hold != ""})
 	if err != nil {
 		return err
 	}
@@ -182,18 +182,28 @@ func (s *Server) protect(r *request, ref object.Ref, get func(name string) strin
 	return nil
 }
 
-// mayProtect returns nil if the sender may have a new version retained or held. As it cannot
-// be undone, it takes more than may be enough to write
-// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html). What the
-// file system says of the writing has been asked.
-func (s *Server) mayProtect(r *request, ref object.Ref, retained, held bool) error {
-	if retained {
-		if err := s.allowByPolicy(r, "s3:PutObjectRetention", ref); err != nil {
+// gifts are what a request gives to a new version beside its content.
+type gifts struct{ tags, retention, hold bool }
+
+// mayGive returns nil if the sender may give a new version what takes more than may be enough to
+// write: protection, which cannot be undone, and tags, by which policies may let others read
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html). What the file system says
+// of the writing has been asked.
+func (s *Server) mayGive(r *request, ref object.Ref, to gifts) error {
+	for _, needed := range [...]struct {
+		action string
+		asked  bool
+	}{
+		{"s3:PutObjectTagging", to.tags},
+		{"s3:PutObjectRetention", to.retention},
+		{"s3:PutObjectLegalHold", to.hold},
+	} {
+		if !needed.asked {
+			continue
+		}
+		if err := s.allowByPolicy(r, needed.action, ref); err != nil {
 			return err
 		}
-	}
-	if held {
-		return s.allowByPolicy(r, "s3:PutObjectLegalHold", ref)
 	}
 	return nil
 }

@@ -104,6 +104,21 @@ func TestABucketIsMadeWithObjectLockOrGetsIt(t *testing.T) {
 	f.ok(enable)
 }
 
+func TestObjectLockIsEnabledByTrueOnly(t *testing.T) {
+	f := serve(t, nil)
+	enable := func(bucket, value string) call {
+		return call{method: "PUT", path: "/" + bucket, header: map[string]string{"x-amz-bucket-object-lock-enabled": value}}
+	}
+	for _, value := range []string{"foo", "1", "yes", "true,true"} {
+		f.refused("InvalidArgument", enable("bucket", value))
+		f.refused("NoSuchBucket", call{method: "GET", path: "/bucket", query: "location="})
+	}
+	f.ok(enable("plain", "False"))
+	f.refused("ObjectLockConfigurationNotFoundError", call{method: "GET", path: "/plain", query: "object-lock="})
+	f.ok(enable("locked", "True"))
+	f.ok(call{method: "GET", path: "/locked", query: "object-lock="})
+}
+
 func TestADefaultRetentionIsGivenToWhatAsksForNone(t *testing.T) {
 	f := serveLocked(t)
 	rule := func(inside string) call {

@@ -259,7 +259,7 @@ func (f *postForm) meta() (object.Meta, error) {
 		return m, errMetadataTooLarge
 	}
 	var err error
-	m.Tags, err = parseTagDocument(f.fields["tagging"])
+	m.Tags, err = parseTagField(f.fields["tagging"])
 	return m, err
 }
 
@@ -275,19 +275,12 @@ func isToken(name string) bool {
 	return name != ""
 }
 
-// parseTagDocument reads the form's tagging field, which is an XML document.
-func parseTagDocument(document string) ([]object.Tag, error) {
+// parseTagField reads the form's tagging field, which is a document or nothing.
+func parseTagField(document string) ([]object.Tag, error) {
 	if document == "" {
 		return nil, nil
 	}
-	var in taggingRequest
-	if err := parseXML([]byte(document), &in); err != nil {
-		return nil, err
-	}
-	if in.TagSet == nil {
-		return nil, errMalformedXML
-	}
-	return in.TagSet.check(maxObjectTags)
+	return parseTagging(document, maxObjectTags)
 }
 
 // answerForm answers as the form asks: by redirect, or with the status it

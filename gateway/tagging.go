@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/xml"
+	"io"
 
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -33,14 +34,20 @@ type taggingRequest struct {
 	TagSet  *tagSet
 }
 
-// readTags reads the tag set in the request's body.
-func (s *Server) readTags(r *request, limit int) ([]object.Tag, error) {
+// readTagging reads the body of the request, which is a tag set as parseTagging takes it.
+func (s *Server) readTagging(r *request) (string, error) {
 	b, err := s.openBody(r, bodyOptions{plain: true, limit: maxDocument})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
+	text, err := io.ReadAll(b)
+	return string(text), err
+}
+
+// parseTagging reads a document with a tag set.
+func parseTagging(document string, limit int) ([]object.Tag, error) {
 	var in taggingRequest
-	if err := readXML(b, maxDocument, &in); err != nil {
+	if err := parseXML([]byte(document), &in); err != nil {
 		return nil, err
 	}
 	if in.TagSet == nil {
@@ -78,7 +85,11 @@ func (s *Server) getBucketTagging(ctx context.Context, r *request) error {
 
 // putBucketTagging serves PutBucketTagging.
 func (s *Server) putBucketTagging(ctx context.Context, r *request) error {
-	tags, err := s.readTags(r, maxBucketTags)
+	document, err := s.readTagging(r)
+	if err != nil {
+		return err
+	}
+	tags, err := parseTagging(document, maxBucketTags)
 	if err != nil {
 		return err
 	}
@@ -119,7 +130,14 @@ func (s *Server) getObjectTagging(ctx context.Context, r *request) error {
 
 // putObjectTagging serves PutObjectTagging.
 func (s *Server) putObjectTagging(ctx context.Context, r *request) error {
-	tags, err := s.readTags(r, maxObjectTags)
+	document, err := s.readTagging(r)
+	if err != nil {
+		return err
+	}
+	if err := s.authoriseStated(r, map[string]string{"tagging": document}); err != nil {
+		return err
+	}
+	tags, err := parseTagging(document, maxObjectTags)
 	if err != nil {
 		return err
 	}
