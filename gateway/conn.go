@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,14 +26,23 @@ type conn struct {
 	linger  atomic.Bool   // the client may still be sending when we close
 	closed  atomic.Bool
 	heard   atomic.Bool               // a byte has come
-	asked   func()                    // to be called when the first request has come
+	from    *listener                 // that it came by
+	surplus bool                      // there is no room for it: a request is told so
 	pace    atomic.Pointer[pace]      // of what is written, or nil
 	last    atomic.Pointer[time.Time] // until when a request may still come; nil: no matter
+	standing
 }
 
-// SetReadDeadline sets a deadline, which for the first request is the last
-// call's at the latest: fasthttp sets its own when it begins with a connection,
-// and that may be after the call.
+// call has the connection end unless a request comes until then, or has come.
+func (c *conn) call(last time.Time) {
+	c.last.Store(&last)
+	// A connection that takes no deadline is broken, and ends by itself.
+	_ = c.SetReadDeadline(last)
+}
+
+// SetReadDeadline sets a deadline, which for a request that has not come is the last
+// call's at the latest: fasthttp sets its own when it begins to wait for one, and
+// that may be after the call.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if err := c.TCPConn.SetReadDeadline(t); err != nil {
 		return err
@@ -155,7 +163,8 @@ const (
 // once would make the kernel answer with a reset, and the client would never
 // see the error it was sent; so the rest is discarded for a while.
 func (c *conn) Close() error {
-	c.asked()
+	c.last.Store(nil)
+	defer c.from.gone(c)
 	if c.closed.Swap(true) || !c.linger.Load() {
 		return c.TCPConn.Close()
 	}
@@ -167,59 +176,6 @@ func (c *conn) Close() error {
 		err = nil
 	}
 	return errors.Join(err, c.TCPConn.Close())
-}
-
-// listener hands out conns, and knows those on which no request has come yet:
-// clients open connections in advance.
-type listener struct {
-	*net.TCPListener
-	stall  time.Duration
-	secure bool // clients are to speak TLS
-	mu     sync.Mutex
-	fresh  map[*conn]struct{}
-	last   *time.Time // the last call, nil before it
-}
-
-// Accept waits for the next client.
-func (l *listener) Accept() (net.Conn, error) {
-	tcp, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{TCPConn: tcp, stall: l.stall, secure: l.secure}
-	c.asked = sync.OnceFunc(func() { l.forget(c) })
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fresh[c] = struct{}{}
-	c.last.Store(l.last)
-	return c, nil
-}
-
-func (l *listener) forget(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.fresh, c)
-	c.last.Store(nil)
-}
-
-// lastCall is how long a client that has connected may still ask after no
-// others are taken.
-const lastCall = time.Second
-
-// Close takes no more clients. Those that have asked for nothing are let go
-// soon: fasthttp would wait for them as for requests under way.
-func (l *listener) Close() error {
-	err := l.TCPListener.Close()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	last := time.Now().Add(lastCall)
-	l.last = &last
-	for c := range l.fresh {
-		c.last.Store(l.last)
-		// A connection that takes no deadline is broken, and ends by itself.
-		_ = c.SetReadDeadline(last)
-	}
-	return err
 }
 
 // clientConn returns the conn below what fasthttp hands out, or nil where a

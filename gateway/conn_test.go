@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/object"
 )
 
 // Clients open connections in advance and may never use them.
@@ -41,7 +44,7 @@ func TestNoDeadlineForTheFirstRequestIsLaterThanTheLastCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &listener{TCPListener: tcp, fresh: map[*conn]struct{}{}}
+	l := &listener{TCPListener: tcp, most: 1}
 	client, err := net.Dial("tcp", tcp.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +78,108 @@ func TestSilentConnectionIsClosedWithoutAnAnswer(t *testing.T) {
 	_, slow := f.raw("GET / HT")
 	if got := readReply(t, slow); got.code() != "RequestTimeout" {
 		t.Errorf("a request that does not come to its end: %d %s", got.status, got.body)
+	}
+}
+
+// location is a request that a connection can go on after.
+func (f *fixture) location() string {
+	return f.rawRequest(call{method: "GET", path: "/bucket", query: "location="}, -1)
+}
+
+// serveFew serves as many connections as one request has, with a bucket.
+func serveFew(t *testing.T, grace time.Duration) *fixture {
+	t.Helper()
+	f := serve(t, func(cfg *Config) { cfg.MaxRequests, cfg.grace = 1, grace })
+	f.server.Tune(Tuning{MaxRequests: 2 * ConnectionsPerRequest}) // of requests there may be more
+	if err := f.store.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// fill opens as many connections as are served, with a request that is answered on each.
+func (f *fixture) fill(n int) (all []*net.TCPConn, answers []*bufio.Reader) {
+	f.t.Helper()
+	for range n {
+		c, r := f.raw(f.location())
+		if got := readReply(f.t, r); got.status != 200 {
+			f.t.Fatalf("%d %s", got.status, got.body)
+		}
+		all, answers = append(all, c), append(answers, r)
+	}
+	return all, answers
+}
+
+func TestAConnectionThatWaitsMakesRoomForAnother(t *testing.T) {
+	f := serveFew(t, 0)
+	all, answers := f.fill(ConnectionsPerRequest)
+	for range 3 {
+		if _, r := f.raw(f.location()); readReply(t, r).status != 200 {
+			t.Fatal("a connection more is not served")
+		}
+	}
+	closed := 0
+	for i := range all {
+		if _, err := io.WriteString(all[i], f.location()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := answers[i].Peek(1); err != nil {
+			closed++
+		}
+	}
+	if closed == 0 || closed == len(all) {
+		t.Errorf("%d of %d connections were closed", closed, len(all))
+	}
+}
+
+func TestAConnectionThatHasNotWaitedLongStays(t *testing.T) {
+	f := serveFew(t, time.Hour)
+	all, answers := f.fill(ConnectionsPerRequest)
+	_, r := f.raw(f.location())
+	if got := readReply(t, r); got.code() != "SlowDown" {
+		t.Errorf("one more: %d %s", got.status, got.body)
+	}
+	for i := range all {
+		if _, err := io.WriteString(all[i], f.location()); err != nil || readReply(t, answers[i]).status != 200 {
+			t.Errorf("connection %d does not go on: %v", i, err)
+		}
+	}
+}
+
+func TestWhoComesWhenEveryConnectionIsBusyIsToldToSlowDown(t *testing.T) {
+	f := serveFew(t, 0)
+	put := f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 5, "Expect: 100-continue")
+	var uploads []*net.TCPConn
+	var answers []*bufio.Reader
+	for range ConnectionsPerRequest {
+		c, r := f.raw(put)
+		if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		uploads, answers = append(uploads, c), append(answers, r)
+	}
+	_, r := f.raw(f.location())
+	got := readReply(t, r)
+	if got.code() != "SlowDown" || got.header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", got.status, got.header, got.body)
+	}
+	if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection goes on: %v", err)
+	}
+	_, probe := f.raw("GET /minio/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got := readReply(t, probe); got.status != 200 {
+		t.Errorf("a probe: %d %s", got.status, got.body)
+	}
+	for i := range uploads {
+		if _, err := io.WriteString(uploads[i], "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if got := readReply(t, answers[i]); got.status != 200 {
+			t.Errorf("upload %d: %d %s", i, got.status, got.body)
+		}
 	}
 }
 

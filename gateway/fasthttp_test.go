@@ -190,6 +190,34 @@ func TestFH11_ExpectHandlersAnswerIsSentAndTheConnectionClosed(t *testing.T) {
 	}
 }
 
+func TestFH13_AConnectionIsActiveBeforeItsFirstRequestAndWhenAnotherOneBegins(t *testing.T) {
+	states := make(chan fasthttp.ConnState, 10)
+	addr := contractServer(t, func(s *fasthttp.Server) {
+		s.ConnState = func(_ net.Conn, state fasthttp.ConnState) { states <- state }
+	}, func(*fasthttp.RequestCtx) {})
+	c, r := dial(t, addr, "")
+	for i, step := range []struct {
+		send string
+		want []fasthttp.ConnState
+	}{
+		{"", []fasthttp.ConnState{fasthttp.StateNew, fasthttp.StateActive}},
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", []fasthttp.ConnState{fasthttp.StateIdle}},
+		{"G", []fasthttp.ConnState{fasthttp.StateActive}},
+		{"ET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", []fasthttp.ConnState{fasthttp.StateClosed}},
+	} {
+		if _, err := io.WriteString(c, step.send); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range step.want {
+			if got := <-states; got != want {
+				t.Fatalf("step %d: %v, want %v", i, got, want)
+			}
+		}
+	}
+	answer(t, r)
+	answer(t, r)
+}
+
 func TestFH12_UserValuesSurviveFromExpectHandlerToHandler(t *testing.T) {
 	addr := contractServer(t, func(s *fasthttp.Server) {
 		s.ExpectHandler = func(ctx *fasthttp.RequestCtx) int {

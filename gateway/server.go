@@ -175,8 +175,9 @@ type Config struct {
 	LongTimeout    time.Duration // of copies and completions
 	Patience       time.Duration // after which a client that waits for one of those is kept alive
 
-	Now  func() time.Time
-	wait func(ctx context.Context, d time.Duration) error // unless ctx ends; other than pause in tests
+	Now   func() time.Time
+	wait  func(ctx context.Context, d time.Duration) error // unless ctx ends; other than pause in tests
+	grace time.Duration                                    // as listener has it; other than a second in tests
 }
 
 // DefaultConfig returns a Config to which Store, Authority and Logger have to
@@ -195,6 +196,7 @@ func DefaultConfig() Config {
 		Patience:       10 * time.Second,
 		Now:            time.Now,
 		wait:           pause,
+		grace:          time.Second,
 	}
 }
 
@@ -234,25 +236,26 @@ type Server struct {
 	attending context.Context // of those who listen to events
 	dismiss   context.CancelFunc
 
-	table    *table
-	admin    map[string]*operation // of the admin API, by method and path
-	sts      map[string]stsCall    // of the security token service, by action
-	http     *fasthttp.Server
-	tuned    atomic.Pointer[tuned]
-	ids      *requestIDs
-	verifier sigv4.Verifier
-	parsed   parsedDocuments
-	lanes    md5lanes.Lanes // for the MD5 of large bodies
-	limiter  *limits.Limiter
-	failures *throttle.Throttle
-	minio    *minioCounts
-	sampling atomic.Int32  // clients that get samples
-	delayed  chan struct{} // one for each answer to a failure that waits
-	between  *sse.BucketKeys
-	draining atomic.Bool
-	testing  sync.Mutex     // held while a speed test is under way
-	tests    sync.WaitGroup // until it has removed what it made
-	started  time.Time
+	table     *table
+	admin     map[string]*operation // of the admin API, by method and path
+	sts       map[string]stsCall    // of the security token service, by action
+	http      *fasthttp.Server
+	tuned     atomic.Pointer[tuned]
+	ids       *requestIDs
+	verifier  sigv4.Verifier
+	parsed    parsedDocuments
+	lanes     md5lanes.Lanes // for the MD5 of large bodies
+	limiter   *limits.Limiter
+	failures  *throttle.Throttle
+	minio     *minioCounts
+	sampling  atomic.Int32  // clients that get samples
+	delayed   chan struct{} // one for each answer to a failure that waits
+	between   *sse.BucketKeys
+	draining  atomic.Bool
+	crowdedAt atomic.Pointer[time.Time] // when it was last said that there are too many connections
+	testing   sync.Mutex                // held while a speed test is under way
+	tests     sync.WaitGroup            // until it has removed what it made
+	started   time.Time
 }
 
 // maxHeaderBytes is the longest request header that is read. S3 allows 8 KiB,
@@ -260,7 +263,8 @@ type Server struct {
 const maxHeaderBytes = 32 << 10
 
 // ConnectionsPerRequest is how many connections are kept open for each request
-// that may be served, as Config has it. It also bounds the threads that sendfile can leave inside
+// that may be served, as Config has it; beyond that those on which nothing happens are
+// closed for new ones. It also bounds the threads that sendfile can leave inside
 // a file system that hangs, well below the 10,000 at which Go gives up.
 const ConnectionsPerRequest = 4
 
@@ -318,7 +322,8 @@ func New(root context.Context, cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		CloseOnShutdown:              true,
-		Concurrency:                  ConnectionsPerRequest * cfg.MaxRequests,
+		Concurrency:                  ConnectionsPerRequest*cfg.MaxRequests + spareConnections,
+		ConnState:                    connState,
 		Logger:                       quietLogger{cfg.Logger},
 	}
 	return s, nil
@@ -334,11 +339,27 @@ func (q quietLogger) Printf(format string, args ...any) {
 
 // Serve serves clients that come to ln, until Shutdown. It closes ln.
 func (s *Server) Serve(ln *net.TCPListener) error {
-	var l net.Listener = &listener{TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, fresh: map[*conn]struct{}{}}
+	var l net.Listener = &listener{
+		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: ConnectionsPerRequest * s.MaxRequests, grace: s.grace, full: s.crowded,
+	}
 	if s.TLS != nil {
 		l = tls.NewListener(l, s.TLS)
 	}
 	return s.http.Serve(l)
+}
+
+// crowdedEvery is how often it is said that there are too many connections, at most.
+const crowdedEvery = time.Minute
+
+// crowded tells that a connection has come for which there is no room.
+func (s *Server) crowded() {
+	now := s.Now()
+	if last := s.crowdedAt.Load(); last != nil && now.Sub(*last) < crowdedEvery {
+		return
+	}
+	s.crowdedAt.Store(&now)
+	s.Logger.Warn("on all connections that may be there requests are under way: who comes is told to slow down",
+		"connections", ConnectionsPerRequest*s.MaxRequests, "setting", "--max-requests")
 }
 
 // Drain makes the readiness check fail, so that load balancers turn away while
@@ -404,8 +425,13 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 // begin makes the request and the headers that every answer has.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *request {
 	if c := clientConn(ctx.Conn()); c != nil {
-		c.asked()
+		if ctx.ConnRequestNum() <= 1 { // connState tells of the others
+			c.from.asked(c)
+		}
 		c.pace.Store(nil)
+		if c.surplus {
+			ctx.SetConnectionClose()
+		}
 	}
 	r := &request{ctx: ctx, id: s.ids.next(), started: s.Now()}
 	h := &ctx.Response.Header
@@ -426,6 +452,9 @@ func (s *Server) prepare(r *request) error {
 	}
 	if err := r.parse(s.Domains, s.WebsiteDomains); err != nil {
 		return err
+	}
+	if c := clientConn(r.ctx.Conn()); c != nil && c.surplus {
+		return errSlowDown
 	}
 	if r.website {
 		return s.prepareWebsite(r)
