@@ -139,6 +139,7 @@ type Store struct {
 	suspects chan object.Ref
 	missed   atomic.Int64 // how often a drive has missed something
 	counts   counts
+	pace     *pacer // of passes
 
 	mu     sync.Mutex
 	codecs map[shard.Geometry]*shard.Codec
@@ -151,7 +152,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, by: make(map[int]*set), reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects)}
+	s := &Store{cfg: cfg, by: make(map[int]*set), reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects), pace: newPacer(cfg.Now)}
 	s.decider = newDecider(ctx, func() { s.missed.Add(1) })
 	first := 0
 	for i, number := range cfg.numbers() {

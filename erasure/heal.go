@@ -126,6 +126,19 @@ func (s *Store) HealBucket(ctx context.Context, bucket, prefix string, rate int6
 	return p.done, err
 }
 
+// Repair is Scrub of one object, of which a reader has found something damaged: at once, whatever
+// the rate of healing is.
+func (s *Store) Repair(ctx context.Context, ref object.Ref, rate int64) (Healed, error) {
+	p := s.newHealing(nil)
+	p.rate, p.only, p.pace = rate, ref.Key, newPacer(s.cfg.Now)
+	b, err := s.bucket(ctx, "heal", ref.Bucket)
+	if err == nil {
+		p.bucket = b.Record.Name
+		err = p.space(ctx, s.listing(b, b.Record.Name, ref.Key, "", object.MaxListLimit))
+	}
+	return p.done, err
+}
+
 // everything heals all there is.
 func (p *healing) everything(ctx context.Context) (Healed, error) {
 	buckets, err := p.buckets(ctx)
@@ -144,8 +157,10 @@ func (p *healing) everything(ctx context.Context) (Healed, error) {
 type healing struct {
 	s    *Store
 	seen func(Healed)
-	log  bool  // only what is pending is looked at
-	rate int64 // in bytes a second, at which shards are read; 0: they are not
+	log  bool   // only what is pending is looked at
+	rate int64  // in bytes a second, at which shards are read; 0: they are not
+	only string // name that is looked at; empty: all
+	pace *pacer // of what is written
 
 	set    *set   // that is being looked at
 	bucket string // the same
@@ -160,7 +175,7 @@ type healing struct {
 
 // newHealing returns a pass that tells seen, if it is not nil, what it has done.
 func (s *Store) newHealing(seen func(Healed)) *healing {
-	return &healing{s: s, seen: seen, told: s.cfg.Now(), long: make(chan struct{}, maxLong), writing: make(chan struct{}, 1)}
+	return &healing{s: s, seen: seen, told: s.cfg.Now(), pace: s.pace, long: make(chan struct{}, maxLong), writing: make(chan struct{}, 1)}
 }
 
 // agreement is a state that drives hold and do not know to be committed, or everywhere.
@@ -239,6 +254,10 @@ func (p *healing) names(ctx context.Context, l *listing) error {
 		var page []*mending
 		for i := range entries {
 			e := &entries[i]
+			if p.only != "" && e.name != p.only {
+				more = false
+				break
+			}
 			page = append(page, &mending{p: p, l: l, e: e, bucket: p.bucket, name: e.name})
 			from, below = behind(*e), register.Token{}
 			if cut := e.cut(); !cut.IsZero() { // it has more versions

@@ -28,6 +28,7 @@ type mending struct {
 	ahead  []made        // before the key was locked
 	seen   map[held]bool // that are whole
 	over   bool
+	locked bool // somebody may wait for the key
 }
 
 // heal heals the versions of the name that all drives have listed, if they differ.
@@ -65,12 +66,7 @@ func (m *mending) differing(ctx context.Context) error {
 	for version := range made {
 		c := e.common(version)
 		if c.record == nil {
-			leave, err := m.admit(ctx, made)
-			if err != nil {
-				return err
-			}
-			defer leave()
-			return m.p.s.holding(ctx, at, func(ctx context.Context, h *hold) error { return m.versions(ctx, h, made) })
+			return m.mend(ctx, at, made)
 		}
 		alike = append(alike, c)
 	}
@@ -78,6 +74,23 @@ func (m *mending) differing(ctx context.Context) error {
 		m.same(at.key, &alike[i], len(e.views))
 	}
 	return nil
+}
+
+// mend heals the versions of a name.
+func (m *mending) mend(ctx context.Context, at place, made map[string]register.Token) error {
+	if err := m.p.pace.wait(ctx, forever); err != nil {
+		return err
+	}
+	leave, err := m.admit(ctx, made)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return m.p.s.holding(ctx, at, func(ctx context.Context, h *hold) error {
+		m.locked = true
+		defer func() { m.locked = false }()
+		return m.versions(ctx, h, made)
+	})
 }
 
 // maxSegmented is the size, in bytes, of shards that drives have side by side. A larger one is in a
@@ -282,6 +295,7 @@ func (m *mending) drive(ctx context.Context, h *hold, r *register.Record, i int,
 		}
 		if changed {
 			m.done.Records++
+			m.p.pace.spend(recordCost)
 			m.lacked.add(m.e.set.first + i)
 			m.p.s.counts.records.Add(1)
 		}
@@ -357,19 +371,24 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 		return err
 	}
 	made := codec.Size(c.size)
-	w, err := d.Create(ctx, c.id, made)
-	if err != nil {
+	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
+	var w register.ShardWriter
+	write := func(ahead int) (err error) {
+		if w, err = d.Create(ctx, c.id, made); err != nil {
+			return err
+		}
+		paced := &pacedWriter{Writer: w, ctx: ctx, pace: m.p.pace, urgent: m.locked}
+		if err = codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, source, paced); err != nil {
+			w.Abort()
+		}
 		return err
 	}
-	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
-	write := func(ahead int) error { return codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, source, w) }
 	if made > maxSegmented {
 		err = m.p.alone(ctx, write)
 	} else {
 		err = write(1)
 	}
 	if err != nil {
-		w.Abort()
 		return err
 	}
 	if err := w.Finish(); err != nil {

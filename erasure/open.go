@@ -179,7 +179,7 @@ func (h *handle) failed(_ int, err error) {
 const maxSuspects = 64
 
 // Suspects tells of objects of which a shard was damaged or missing when they were read: to be
-// healed by HealBucket, with their shards read. What nobody takes in time is left to a scrub.
+// healed by Repair. What nobody takes in time is left to a scrub.
 func (s *Store) Suspects() <-chan object.Ref { return s.suspects }
 
 // rangePiece is what is wanted of one content.

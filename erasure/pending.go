@@ -131,6 +131,9 @@ func (m *mending) leftover(ctx context.Context) error {
 	if gone == nil {
 		return nil
 	}
+	if err := m.p.pace.wait(ctx, forever); err != nil {
+		return err
+	}
 	m.done.Names++
 	reached := 0
 	for i, d := range m.e.set.drives {
@@ -140,6 +143,7 @@ func (m *mending) leftover(ctx context.Context) error {
 			reached++
 			if changed {
 				m.done.Records++
+				m.p.pace.spend(recordCost)
 				m.p.s.counts.records.Add(1)
 			}
 		case ctx.Err() != nil:

@@ -160,6 +160,7 @@ func about(system string) string {
 	return map[string]string{
 		"": "settings of gateways", "region": "the region that clients sign for, as site has it", "site": "the region that clients sign for",
 		"api": "how many requests are served at once, and which pages may use buckets", "storage_class": "how many drives may be lost without losing objects that are stored from then on",
+		"heal":            "how fast drives are given what they lack",
 		"identity_openid": "OpenID Connect providers, whose tokens are taken", "identity_ldap": "an LDAP directory, whose people get credentials",
 		"identity_tls": "client certificates, which are taken for credentials", subnetSystem: "what mc support asks for; any values will do",
 	}[system]

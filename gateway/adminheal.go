@@ -53,7 +53,8 @@ type Pass struct {
 	Gateway  string    `json:"gateway,omitempty"`
 	Asked    time.Time `json:"asked,omitzero"`
 	Begun    time.Time `json:"begun,omitzero"`
-	Told     time.Time `json:"told,omitzero"` // when this was so
+	Told     time.Time `json:"told,omitzero"`    // when this was so
+	Counted  time.Time `json:"counted,omitzero"` // when what is counted below was so; zero: when it was told
 	Ended    time.Time `json:"ended,omitzero"`
 	Complete time.Time `json:"complete,omitzero"`  // when the last one of its kind before it ended, without an error
 	Expected int64     `json:"expected,omitempty"` // names, as that one has found them; 0: not known
@@ -65,9 +66,32 @@ type Pass struct {
 	Failed   int64     `json:"failed"`             // names that could not be healed
 	Pending  int64     `json:"pending"`            // states that are not on every drive yet, of what was looked at
 	Away     int       `json:"away"`               // drives that were not there at some time
+	Limit    int64     `json:"limit,omitempty"`    // bytes a second that it makes anew, at most; 0: as many as go
+	Since    *Stage    `json:"since,omitempty"`    // where it was when Limit was changed; nil: it was not
 	Mended   []Mended  `json:"mended,omitempty"`   // the first objects that were healed
 	Left     []Left    `json:"left,omitempty"`     // the first names that were not
 	Error    string    `json:"error,omitempty"`    // why it ended before its end
+}
+
+// Stage is where a pass was at some time.
+type Stage struct {
+	Time  time.Time `json:"time"`
+	Names int64     `json:"names"`
+	Bytes int64     `json:"bytes"`
+}
+
+// Limited notes what its rate is limited to from when it was counted last.
+func (p *Pass) Limited(limit int64) {
+	if limit != p.Limit {
+		p.Limit, p.Since = limit, &Stage{p.counted(), p.Names, p.Bytes}
+	}
+}
+
+func (p *Pass) counted() time.Time {
+	if p.Counted.IsZero() {
+		return p.Told
+	}
+	return p.Counted
 }
 
 // Mended is an object that was healed.
@@ -121,7 +145,7 @@ func (p *Pass) state(now time.Time) string {
 type shownPass struct {
 	Pass
 	State string  `json:"state"`
-	Rate  float64 `json:"rate"`                  // bytes made anew in a second
+	Rate  float64 `json:"rate"`                  // bytes made anew in a second: since Limit was changed, or of one that is over in all
 	ETA   float64 `json:"eta_seconds,omitempty"` // until it ends, if that is known
 }
 
@@ -129,15 +153,19 @@ func (p *Pass) shown(now time.Time) shownPass {
 	s := shownPass{Pass: *p, State: p.state(now)}
 	until := p.Ended
 	if until.IsZero() {
-		until = p.Told
+		until = p.counted()
 	}
-	took := until.Sub(p.Begun).Seconds()
+	since := Stage{Time: p.Begun}
+	if p.Since != nil && s.State == passRunning { // before that it was slower or faster than it goes on
+		since = *p.Since
+	}
+	took, names := until.Sub(since.Time).Seconds(), p.Names-since.Names
 	if p.Begun.IsZero() || took <= 0 {
 		return s
 	}
-	s.Rate = float64(p.Bytes) / took
-	if s.State == passRunning && p.Names > 0 && p.Expected > p.Names {
-		s.ETA = took / float64(p.Names) * float64(p.Expected-p.Names)
+	s.Rate = float64(p.Bytes-since.Bytes) / took
+	if s.State == passRunning && names > 0 && p.Expected > p.Names {
+		s.ETA = took / float64(names) * float64(p.Expected-p.Names)
 	}
 	return s
 }

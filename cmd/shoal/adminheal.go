@@ -128,12 +128,12 @@ func lacking(h *adminclient.Healing) string {
 
 // writeHealing writes what is done about what drives lack, for people.
 func writeHealing(w io.Writer, h *adminclient.Healing) error {
-	rows := [][]string{{"PASS", "STATE", "OVER", "BEGUN", "LOOKED AT", "RECORDS", "SHARDS", "SIZE", "DAMAGED", "FAILED", "PENDING", "TO GO"}}
+	rows := [][]string{{"PASS", "STATE", "OVER", "BEGUN", "LOOKED AT", "RECORDS", "SHARDS", "SIZE", "RATE", "DAMAGED", "FAILED", "PENDING", "TO GO"}}
 	var notes []string
 	for i := range h.Passes {
 		p := &h.Passes[i]
 		rows = append(rows, []string{
-			p.Kind, p.State, over(p), dated(p.Begun), lookedAt(p), decimal(p.Records), decimal(p.Shards), sizeText(p.Bytes), decimal(p.Damaged), decimal(p.Failed), decimal(p.Pending), toGo(p),
+			p.Kind, p.State, over(p), dated(p.Begun), lookedAt(p), decimal(p.Records), decimal(p.Shards), sizeText(p.Bytes), rateOf(p), decimal(p.Damaged), decimal(p.Failed), decimal(p.Pending), toGo(p),
 		})
 		if p.Error != "" {
 			notes = append(notes, p.Kind+" ended before its end: "+p.Error)
@@ -183,6 +183,18 @@ func lookedAt(p *adminclient.Pass) string {
 		return fmt.Sprintf("%d of about %d", p.Names, p.Expected)
 	}
 	return decimal(p.Names)
+}
+
+// rateOf is how fast a pass makes shards anew, and how fast it may, for people.
+func rateOf(p *adminclient.Pass) string {
+	text := ""
+	if p.Bytes > 0 {
+		text = sizeText(int64(p.Rate)) + "/s"
+	}
+	if p.Limit > 0 && p.State == "running" {
+		text = strings.TrimSpace(text + " (limit " + sizeText(p.Limit) + "/s)")
+	}
+	return text
 }
 
 // toGo is how long a pass will still take, for people.

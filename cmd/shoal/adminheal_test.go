@@ -58,6 +58,12 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
+	h.passes[0].Limited(1 << 20)
+	h.passes[0].Told = now.Add(10 * time.Second)
+	h.passes[0].Names, h.passes[0].Bytes = 150, 14<<20
+	if out, _, _ := c.run("", "heal"); !strings.Contains(out, "1 MiB/s (limit 1 MiB/s)") || !strings.Contains(out, "30s") {
+		t.Errorf("with a limit it is\n%s", out)
+	}
 	healing = false
 	h.passes[0].Ended = now
 	c.does("heal")

@@ -33,6 +33,7 @@ type backend struct {
 	activity func(ctx context.Context) []gateway.Activity // of these, and between nodes; nil: nobody knows
 	parities func() (standard, reduced int)
 	classes  func(f *serverFlags) (use func(), err error) // changes these; nil: there are none
+	healRate func(bytes int64)                            // sets the rate of healing; nil: there is nothing to heal
 	pools    gateway.Pools                                // of these; nil: there are none
 	healer   gateway.Healer                               // of these; nil: they can lack nothing
 	counts   func() erasure.Counts                        // of these, on this node

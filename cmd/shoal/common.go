@@ -31,6 +31,8 @@ type common struct {
 	// classes opens what flags say of storage classes; nil: objects are not spread over drives, or
 	// these are not open yet.
 	classes func(f *serverFlags) (use func(), err error)
+	// healRate sets the rate of healing; nil: there is nothing to heal, or it is not open yet.
+	healRate func(bytes int64)
 
 	shown     atomic.Pointer[[]gateway.Setting]
 	providers atomic.Pointer[openid.Providers]

@@ -286,6 +286,45 @@ func TestStorageClassesAreSetForDrives(t *testing.T) {
 	}
 }
 
+// TestTheRateOfHealingIsSetWhileNodesServe has drives, a node that was started with a rate of its own, and
+// a directory, in which nothing is healed.
+func TestTheRateOfHealingIsSetWhileNodesServe(t *testing.T) {
+	plane := &onePlane{changed: make(chan struct{})}
+	var rate, own int64
+	c := commonOf(t, plane)
+	c.backedBy(c.begun, &backend{healRate: func(bytes int64) { rate = bytes }})
+	other := commonOf(t, plane, "SHOAL_HEAL_RATE=5MiB")
+	if other.backedBy(other.begun, &backend{healRate: func(bytes int64) { own = bytes }}); own != 5<<20 || rate != 0 {
+		t.Errorf("from the start: %d, and without a flag %d", own, rate)
+	}
+	if c.set(t, "heal rate=20MiB") || rate != 20<<20 {
+		t.Errorf("set: %d", rate)
+	}
+	if other.refresh(); own != 5<<20 {
+		t.Errorf("where a node was started with another one: %d", own)
+	}
+	if s := c.setting(healSystem, "rate"); s.Value != "20MiB" || !s.Common {
+		t.Errorf("shown is %+v", s)
+	}
+	if restart, err := c.Reset(t.Context(), []config.Line{{Target: config.Target{System: healSystem}}}); err != nil || restart || rate != 0 {
+		t.Errorf("taken back: %d, %v", rate, err)
+	}
+	for to, wrong := range map[*common]map[string]string{
+		c: {"rate=1KiB": "heal rate 1KiB is neither 0 nor 1MiB", "rate=fast": "heal rate fast"},
+		commonOf(t, &onePlane{changed: make(chan struct{})}): {"rate=20MiB": "here is a directory"},
+	} {
+		for values, want := range wrong {
+			lines, err := config.Parse("heal " + values)
+			if err == nil {
+				_, err = to.Set(t.Context(), lines)
+			}
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", values, err, want)
+			}
+		}
+	}
+}
+
 func TestWhatIsWrongIsToldByTheNamesOfSettings(t *testing.T) {
 	c := commonOf(t, &onePlane{changed: make(chan struct{})})
 	for text, want := range map[string]string{

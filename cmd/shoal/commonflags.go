@@ -50,6 +50,7 @@ func (c *common) pieces() []piece {
 		{"client certificates", c.openAuthorities},
 		{"requests at once, and origins of pages", c.openTuning},
 		{"storage classes", c.openClasses},
+		{"the rate of healing", c.openHealRate},
 	}
 }
 
@@ -126,6 +127,30 @@ func (c *common) openClasses(f *serverFlags, _ *environment, all config.Settings
 	return func() {}, nil
 }
 
+// errNothingToHeal says that there is nothing that a rate of healing could be of.
+var errNothingToHeal = errors.New("drives are healed that objects are spread over; here is a directory, whose files are whole or not there")
+
+func (c *common) openHealRate(f *serverFlags, _ *environment, all config.Settings) (use func(), err error) {
+	rate, err := f.healing()
+	switch {
+	case err != nil:
+		return nil, err
+	case c.healRate != nil:
+		return func() { c.healRate(rate) }, nil
+	case len(all[config.Target{System: healSystem}]) > 0:
+		return nil, errNothingToHeal
+	}
+	return func() {}, nil
+}
+
+// backedBy notes what of a backend can be set while it serves, and sets what flags say.
+func (c *common) backedBy(f *serverFlags, b *backend) {
+	c.classes, c.healRate = b.classes, b.healRate
+	if rate, err := f.healing(); err == nil && b.healRate != nil { // they are valid
+		b.healRate(rate)
+	}
+}
+
 // waits returns what of flags is not in force before this gateway is started again, as a text that
 // is another one for another.
 func (c *common) waits(f *serverFlags) string {
@@ -160,7 +185,7 @@ func variableOf(to config.Target, key string) string {
 	if to.Name != "" {
 		return "SHOAL_" + strings.ToUpper(to.System+"_"+key) + "_" + to.Name
 	}
-	for flag := range minioNames() {
+	for _, flag := range settable() {
 		if keyOf(to.System, flag) == key {
 			return variable(flag)
 		}
@@ -179,7 +204,7 @@ func (e *environment) has(name string) bool {
 func inSettings(text string) string {
 	names := map[string]setting{ldapPassword: {ldapSystem, ldapPasswordKey}}
 	for _, system := range shownSystems() {
-		for flag := range minioNames() {
+		for _, flag := range settable() {
 			if key := keyOf(system, flag); key != "" {
 				names["--"+flag], names[variable(flag)] = setting{system, key}, setting{system, key}
 			}

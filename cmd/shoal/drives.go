@@ -94,6 +94,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	sets.tellFormed(log)
 	b.parities, b.drives, b.activity = l.parities, sets.shown, sets.activity
 	b.classes = func(f *serverFlags) (func(), error) { return l.change(f, store) }
+	b.healRate = store.SetHealRate
 	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))
 	p.store, p.kept, p.locker, p.log, p.names, p.shown = store, b.records, local, log, l.names(), sets.shown

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/limits"
 )
@@ -39,6 +40,19 @@ func parseRate(text string, bytes bool) (int64, error) {
 		return n, err
 	}
 	return parseSize(text)
+}
+
+// healing returns how many bytes a second are made anew on drives that lack something, 0 for as
+// many as go.
+func (f *serverFlags) healing() (int64, error) {
+	if f.healRate == "" {
+		return 0, nil
+	}
+	n, err := parseRate(f.healRate, true)
+	if err != nil || n != 0 && n < erasure.MinHealRate {
+		return 0, usage("--"+healRateFlag+" "+f.healRate+" is neither 0 nor 1MiB a second or more", "take one such as 20MiB, or 0 for as many as go")
+	}
+	return n, nil
 }
 
 // limitFlags say what limits are to be.

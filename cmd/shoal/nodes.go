@@ -398,8 +398,8 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
 		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, activity: n.activity, parities: n.e.parities,
 		classes: func(f *serverFlags) (func(), error) { return n.e.change(f, store) },
-		paths:   func() []string { return onlineOf(n.shown(), n.cluster.Self()) },
-		self:    gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
+		paths:   func() []string { return onlineOf(n.shown(), n.cluster.Self()) }, healRate: store.SetHealRate,
+		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
 	passes := newPasses(b.records, false)
 	b.counts = store.Counts

@@ -33,6 +33,7 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 		mu.Lock()
 		defer mu.Unlock()
 		p.Told = time.Now()
+		p.Limited(k.store.HealRate())
 		if err := k.passes.tell(ctx, p); errors.Is(err, errPassEnded) {
 			cancel(err)
 		} else if err != nil && ctx.Err() == nil {
@@ -48,7 +49,7 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 			select {
 			case now := <-timer.C:
 				mu.Lock()
-				due := untold(&p, now)
+				due := untold(&p, now) || p.Limit != k.store.HealRate()
 				mu.Unlock()
 				if due {
 					tell()
@@ -78,7 +79,7 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 
 // begin sets what is known of a pass at its beginning.
 func (k *keeper) begin(p *gateway.Pass) {
-	p.Begun, p.Gateway = time.Now(), k.name
+	p.Begun, p.Gateway, p.Limit = time.Now(), k.name, k.store.HealRate()
 	if p.Kind == gateway.Asked {
 		return
 	}
@@ -98,6 +99,7 @@ func (k *keeper) begin(p *gateway.Pass) {
 
 // count sets what a pass has done.
 func count(p *gateway.Pass, h *erasure.Healed) {
+	p.Counted = time.Now()
 	p.Names, p.Records, p.Shards, p.Bytes, p.Damaged, p.Failed, p.Pending = h.Names, h.Records, h.Shards, h.Bytes, h.Damaged, h.Failed, h.Pending
 	p.Away = h.Absent.Count()
 	p.Mended, p.Left = nil, nil

@@ -68,6 +68,28 @@ func (k *keeper) expect(t *testing.T, kind gateway.PassKind, token string) gatew
 	return p
 }
 
+func TestARateThatIsChangedDuringAPassIsToldWithWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := openKeeper(t, false)
+		_, err := k.pass(t.Context(), gateway.Pass{Kind: gateway.Scrub}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+			time.Sleep(time.Hour)
+			seen(erasure.Healed{Names: 7, Bytes: 100})
+			if p := k.expect(t, gateway.Scrub, ""); p.Limit != 0 || p.Since != nil {
+				t.Errorf("before, it is %+v", p)
+			}
+			k.store.SetHealRate(20 << 20)
+			time.Sleep(2 * passTold)
+			if p := k.expect(t, gateway.Scrub, ""); p.Limit != 20<<20 || p.Since == nil || p.Since.Names != 7 || p.Since.Bytes != 100 || time.Since(p.Since.Time) > 2*passTold {
+				t.Errorf("it is %+v", p)
+			}
+			return erasure.Healed{}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestAPassThatIsAskedForIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := openKeeper(t, false)

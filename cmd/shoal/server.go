@@ -59,6 +59,7 @@ type serverFlags struct {
 	parity            string
 	setSize           int
 	reducedParity     string
+	healRate          string
 	serverURL         string
 	logFormat         string
 	logLevel          string
@@ -163,6 +164,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.parity, "parity", "", "EC:`n`: of several drives n may be lost (default: half of them)")
 	fl.IntVar(&f.setSize, "set-size", 0, "`drives` of a set, where there are more than 16 (default: as many as go, up to 16)")
 	fl.StringVar(&f.reducedParity, "reduced-parity", "", "EC:`n` for objects of the class REDUCED_REDUNDANCY (default: EC:1, and no more than --parity)")
+	fl.StringVar(&f.healRate, healRateFlag, "", "`bytes` a second that are made anew on drives that lack something, by each node, such as 20MiB (default: as many as go)")
 	fl.StringVar(&f.durability, "durability", "strict", "strict: a 200 survives a power cut; relaxed: it survives a crash of shoal")
 	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
 	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")
@@ -289,7 +291,8 @@ func (f *serverFlags) validate() error {
 	case f.drain < 0 || f.shutdownDelay < 0:
 		return usage("--drain and --shutdown-delay cannot be negative", "take one such as 30s")
 	}
-	return cmp.Or(f.validateReach(), f.kms.validate(), f.ldap.validate())
+	_, err := f.healing()
+	return cmp.Or(err, f.validateReach(), f.kms.validate(), f.ldap.validate())
 }
 
 // warn tells which variables of MinIO count, and what was given and does not.
@@ -330,7 +333,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	f.common.classes = b.classes
+	f.common.backedBy(f, b)
 	if runtime.GOOS == "linux" {
 		cfg.Traffic = traffic
 	}

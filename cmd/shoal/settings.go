@@ -144,7 +144,7 @@ func manualOf(name string) string {
 // round: who sets them takes what is stored for safer than it is, or for somebody else's. MinIO's
 // variables have no effect, and are named as such.
 func (e *environment) misplaced(flags *pflag.FlagSet, what served) error {
-	names, why, remedy := []string{"parity", "set-size", "reduced-parity"}, "is for several drives, and one directory is served", "leave it out, or name the drives: shoal server /mnt/d{1...4}"
+	names, why, remedy := []string{"parity", "set-size", "reduced-parity", healRateFlag}, "is for several drives, and one directory is served", "leave it out, or name the drives: shoal server /mnt/d{1...4}"
 	if what.path == "" {
 		names = []string{"durability", "metadata", "folded-case", "mount-mode", "mount-stale", "read-mount", "uid", "gid", "file-mode", "dir-mode", "foreign-interval"}
 		why, remedy = "is for a directory, and drives are served", "leave it out"

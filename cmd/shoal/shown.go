@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 
 // shownSystems are the systems that MinIO's settings are of, as far as flags have them.
 func shownSystems() []string {
-	return []string{regionSystem, siteSystem, "api", storageSystem, openidSystem, ldapSystem, "identity_tls"}
+	return []string{regionSystem, siteSystem, "api", storageSystem, healSystem, openidSystem, ldapSystem, "identity_tls"}
 }
 
 // MinIO's names of systems: of the region two, and of how many drives may be lost.
@@ -21,6 +22,7 @@ const (
 	regionSystem  = "region"
 	siteSystem    = "site"
 	storageSystem = "storage_class"
+	healSystem    = "heal"
 )
 
 // shownSettings returns the settings that administrators are shown, by MinIO's names: those that
@@ -87,7 +89,7 @@ func (e *environment) shownEnable(system, help string) gateway.Setting {
 
 // setBy returns what sets a value of a gateway: its flag, or variable.
 func setBy(to config.Target, key string) string {
-	for flag := range minioNames() {
+	for _, flag := range settable() {
 		if to.Name == "" && keyOf(to.System, flag) == key {
 			return "--" + flag + " or " + variable(flag)
 		}
@@ -95,9 +97,18 @@ func setBy(to config.Target, key string) string {
 	return variableOf(to, key)
 }
 
+// healRateFlag is the flag that sets the rate of healing. MinIO has none.
+const healRateFlag = "heal-rate"
+
+// settable returns the flags that can be set for all gateways.
+func settable() []string { return append(slices.Collect(maps.Keys(minioNames())), healRateFlag) }
+
 // keyOf returns the key that a flag is in a system, "" if it is none of it: the last of
 // MinIO's names for it counts.
 func keyOf(system, flag string) (key string) {
+	if flag == healRateFlag && system == healSystem {
+		return "rate"
+	}
 	for _, name := range minioNames()[flag] {
 		if rest, ok := strings.CutPrefix(name, "MINIO_"+strings.ToUpper(system)+"_"); ok {
 			key = strings.ToLower(rest)

@@ -167,7 +167,7 @@ func (k *keeper) mend(ctx context.Context) {
 			if last, ok := mended[ref]; ok && time.Since(last) < mendAgain {
 				continue
 			}
-			h, err := k.store.HealBucket(ctx, ref.Bucket, ref.Key, askedRate, nil)
+			h, err := k.store.Repair(ctx, ref, askedRate)
 			if err == nil && h.Shards+h.Records > 0 {
 				k.log.Info("an object that a reader found damaged was healed", "bucket", ref.Bucket, "key", ref.Key, "shards", h.Shards)
 			}

@@ -490,7 +490,7 @@ func TestWhatAReaderFoundDamagedCanBeHealedAtOnce(t *testing.T) {
 		checkAll(t, s, "a")
 		for len(s.Suspects()) > 0 {
 			ref := <-s.Suspects()
-			if h, err := s.HealBucket(t.Context(), ref.Bucket, ref.Key, 1<<40, nil); err != nil || h.Failed > 0 {
+			if h, err := s.Repair(t.Context(), ref, 1<<40); err != nil || h.Failed > 0 {
 				t.Errorf("%s: %+v, %v", ref.Key, h, err)
 			}
 		}

@@ -40,6 +40,7 @@ type Pass struct {
 	Pending  int64     `json:"pending"` // states that were not on every drive when it had looked at them
 	Away     int       `json:"away"`    // drives
 	Rate     float64   `json:"rate"`    // bytes a second
+	Limit    int64     `json:"limit"`   // of Rate; 0: there is none
 	ETA      float64   `json:"eta_seconds,omitempty"`
 	Left     []Left    `json:"left,omitempty"` // the first names that could not be healed
 	Error    string    `json:"error,omitempty"`
