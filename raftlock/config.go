@@ -79,6 +79,9 @@ const (
 	raftProtocol = "rl-raft/1"
 	lockProtocol = "rl-lock/1"
 	callProtocol = "rl-call/1"
+
+	relayProtocol   = "rl-relay/1"   // to a third node, which passes it on
+	relayedProtocol = "rl-relayed/1" // from it
 )
 
 // feature is the newest that this version understands.

@@ -61,9 +61,10 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, started: time.Now(), root: context.WithoutCancel(ctx), fresh: make(chan struct{}), changed: make(chan struct{}), recalling: make(chan struct{}, 1)}
 	n.ctx, n.stop = context.WithCancelCause(ctx)
-	cfg.Network.Handle(raftProtocol, n.answerRaft)
-	cfg.Network.Handle(lockProtocol, n.answerLocks)
-	cfg.Network.Handle(callProtocol, n.answerCalls)
+	n.cfg.Network = newDetours(n.ctx, cfg.Network, cfg.Logger)
+	n.cfg.Network.Handle(raftProtocol, n.answerRaft)
+	n.cfg.Network.Handle(lockProtocol, n.answerLocks)
+	n.cfg.Network.Handle(callProtocol, n.answerCalls)
 	n.group.Go(n.run)
 	n.group.Go(n.announce)
 	return n, nil

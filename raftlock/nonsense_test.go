@@ -67,13 +67,19 @@ func TestANodeThatTalksNonsenseIsHungUpOn(t *testing.T) {
 		says     func(l *life) string
 		lines    int // that are logged
 	}{
-		"a frame that is too long":       {lockProtocol, func(l *life) string { return l.hello() + "\xff\xff\xff\xff" }, 1},
-		"a frame of garbage":             {lockProtocol, func(l *life) string { return l.hello() + frame("\xff\xff\xff") }, 1},
-		"a message that does not end":    {lockProtocol, func(l *life) string { return l.hello() + frame(string(rune(l.session.sid))+"\x01\x01") }, 1},
-		"who speaks for another":         {lockProtocol, func(l *life) string { return l.hello() + frame("\x7f\x01"+release) }, 1},
-		"a call that is too long":        {callProtocol, func(*life) string { return "\x7f\xff\xff\xff" }, 1},
-		"a call that is none":            {callProtocol, func(*life) string { return frame("GET / HTTP/1.1") }, 1},
-		"who means another generation":   {lockProtocol, func(*life) string { return "\x00\x00\x00\x09\x015" }, 0},
+		"a frame that is too long":     {lockProtocol, func(l *life) string { return l.hello() + "\xff\xff\xff\xff" }, 1},
+		"a frame of garbage":           {lockProtocol, func(l *life) string { return l.hello() + frame("\xff\xff\xff") }, 1},
+		"a message that does not end":  {lockProtocol, func(l *life) string { return l.hello() + frame(string(rune(l.session.sid))+"\x01\x01") }, 1},
+		"who speaks for another":       {lockProtocol, func(l *life) string { return l.hello() + frame("\x7f\x01"+release) }, 1},
+		"a call that is too long":      {callProtocol, func(*life) string { return "\x7f\xff\xff\xff" }, 1},
+		"a call that is none":          {callProtocol, func(*life) string { return frame("GET / HTTP/1.1") }, 1},
+		"who means another generation": {lockProtocol, func(*life) string { return "\x00\x00\x00\x09\x015" }, 0},
+		"an order that is none":        {relayProtocol, func(*life) string { return "\x00\x00\x00\x01x" }, 0},
+		"an order for nobody":          {relayProtocol, func(*life) string { return frame(`{"Address":"x:1","Node":"x"}`) }, 0},
+		"a protocol that there is not": {relayedProtocol, func(*life) string { return frame(`{"From":"x","Protocol":"x"}`) }, 0},
+		"garbage by way of another node": {relayedProtocol, func(l *life) string {
+			return frame(`{"From":"`+l.node.cfg.Node+`","Protocol":"`+lockProtocol+`"}`) + l.hello() + frame("\xff\xff\xff")
+		}, 1},
 		"who means another node of Raft": {raftProtocol, func(*life) string { return "\x00\x00\x00\x01\x03x.1" }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -384,29 +384,76 @@ func TestALinkThatIsCutOneWayCostsNoElections(t *testing.T) {
 	}
 }
 
-// Two nodes that reach the leader and not each other are both alive. What the
-// one has to ask the other waits, for no longer than it is told to, and nothing
-// is granted twice.
-func TestTwoThatDoNotReachEachOtherWaitNoLongerThanTheyAreTold(t *testing.T) {
-	inWorld(t, 3, func(t *testing.T, w *world) {
-		leader, others := w.leader(t)
+// part cuts two nodes off each other, or puts them together again.
+func (w *world) part(a, b *process, cut bool) {
+	w.net.set(a.name, b.name, cut)
+	w.net.set(b.name, a.name, cut)
+}
+
+// speaksByOthers reports whether a node speaks to another one by way of others.
+func (p *process) speaksByOthers(to *process) bool {
+	d := p.node.cfg.Network.(*detours)
+	return d.isBent(to.name + ":1")
+}
+
+// Two nodes that do not reach each other, while both reach the others, go on, be one of them the
+// leader. What they have to say to each other goes by way of others, and nothing is granted twice.
+func TestTwoThatDoNotReachEachOtherSpeakByWayOfOthers(t *testing.T) {
+	for name, pick := range map[string]func(leader *process, others []*process) (a, b, third *process){
+		"two followers":           func(l *process, o []*process) (*process, *process, *process) { return o[0], o[1], l },
+		"a follower, the leader":  func(l *process, o []*process) (*process, *process, *process) { return o[0], l, o[1] },
+		"the leader, a follower":  func(l *process, o []*process) (*process, *process, *process) { return l, o[0], o[1] },
+		"two followers of a four": func(l *process, o []*process) (*process, *process, *process) { return o[0], o[1], o[2] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			nodes := 3
+			if strings.Contains(name, "four") {
+				nodes = 4
+			}
+			inWorld(t, nodes, func(t *testing.T, w *world) {
+				a, b, third := pick(w.leader(t))
+				name := ownedBy(b.node, true, 1)[0]
+				held, _ := take(t, third, time.Second, name)
+				w.part(a, b, true)
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				begun := time.Now()
+				if _, err := a.node.Acquire(ctx, lock.Exclusive, name); err == nil {
+					t.Error("granted while another holds it")
+				}
+				if took := time.Since(begun); took > 20*time.Second {
+					t.Errorf("it waited for %v", took)
+				}
+				held.Release()
+				eventually(t, "both are ready", 20*time.Second, func() bool { return a.node.Ready() == nil && b.node.Ready() == nil })
+				for range 20 {
+					ls, _ := take(t, a, time.Second, ownedBy(b.node, true, 1)[0])
+					ls.Release()
+				}
+				if !a.speaksByOthers(b) || !b.speaksByOthers(a) {
+					t.Error("nothing goes by way of others")
+				}
+				w.part(a, b, false)
+				eventually(t, "they speak to each other directly", 20*time.Second, func() bool { return !a.speaksByOthers(b) && !b.speaksByOthers(a) })
+				w.whole(t)
+				take(t, a, time.Second, ownedBy(b.node, true, 1)[0])
+			})
+		})
+	}
+}
+
+// Whoever passes on what two others say may go at any time, and another one does it.
+func TestAThirdNodeThatPassesOnMayDie(t *testing.T) {
+	inWorld(t, 5, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
 		a, b := others[0], others[1]
-		name := ownedBy(b.node, true, 1)[0]
-		held, _ := take(t, leader, time.Second, name)
-		w.net.set(a.name, b.name, true)
-		w.net.set(b.name, a.name, true)
-		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
-		defer cancel()
-		begun := time.Now()
-		if _, err := a.node.Acquire(ctx, lock.Exclusive, name); err == nil {
-			t.Error("granted while another holds it")
+		w.part(a, b, true)
+		for _, third := range others[2:] {
+			ls, _ := take(t, a, 20*time.Second, ownedBy(b.node, true, 1)[0])
+			ls.Release()
+			w.crash(third)
 		}
-		if took := time.Since(begun); took != 8*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		held.Release()
-		w.net.mend()
-		take(t, a, 20*time.Second, name)
+		take(t, a, 20*time.Second, ownedBy(b.node, true, 1)[0])
 	})
 }
 
