@@ -143,7 +143,7 @@ func signatureCode(e *sigv4.Error) *s3Error {
 		}
 		return c.detailed("CanonicalRequest", e.CanonicalRequest).detailed("CanonicalRequestBytes", hexBytes(e.CanonicalRequest))
 	case sigv4.IncompleteBody:
-		return errIncompleteBody
+		return errIncompleteBody.with("The request body terminated unexpectedly")
 	case sigv4.InvalidChunkSize:
 		return errInvalidChunkSize
 	case sigv4.MalformedTrailer:

@@ -45,7 +45,7 @@ func (c *corsConfiguration) validate() error {
 }
 
 func (r *corsRule) validate() error {
-	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.ID) > 255 || r.MaxAgeSeconds < 0 {
+	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.ID) > 255 {
 		return errMalformedXML
 	}
 	for _, m := range r.AllowedMethods {
@@ -63,6 +63,13 @@ func (r *corsRule) validate() error {
 	for _, h := range r.ExposeHeaders {
 		if strings.Contains(h, "*") {
 			return errInvalidRequest.with(`ExposeHeader "` + h + `" contains wildcard. We currently do not support wildcard for ExposeHeader.`)
+		}
+	}
+	for name, values := range map[string][]string{"AllowedHeader": r.AllowedHeaders, "ExposeHeader": r.ExposeHeaders} {
+		for _, v := range values {
+			if v != "" && !isToken(v) {
+				return errInvalidRequest.with(name + ` "` + v + `" contains invalid character.`)
+			}
 		}
 	}
 	return nil

@@ -72,12 +72,17 @@ func TestACORSConfigurationIsKeptOrRefused(t *testing.T) {
 	f.refused("InvalidRequest", rule("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>PATCH</AllowedMethod>"))
 	f.refused("InvalidRequest", rule("<AllowedOrigin>*.a.*</AllowedOrigin><AllowedMethod>GET</AllowedMethod>"))
 	f.refused("InvalidRequest", rule("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod><ExposeHeader>x-*</ExposeHeader>"))
+	for _, name := range []string{"a b", "a:b", "a(b)", "a=b"} {
+		f.refused("InvalidRequest", rule("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedHeader>"+name+"</AllowedHeader>"))
+		f.refused("InvalidRequest", rule("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod><ExposeHeader>"+name+"</ExposeHeader>"))
+	}
 	f.refused("MalformedXML", rule("<AllowedMethod>GET</AllowedMethod>"))
 	f.refused("MalformedXML", rule("<AllowedOrigin>*</AllowedOrigin>"))
 	f.refused("MalformedXML", call{method: "PUT", path: "/bucket", query: "cors", body: "<CORSConfiguration></CORSConfiguration>"})
 	if again := f.ok(call{method: "GET", path: "/bucket", query: "cors"}).body; again != kept {
 		t.Errorf("after refusals: %s", again)
 	}
+	f.ok(rule("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedHeader>*</AllowedHeader><MaxAgeSeconds>-1</MaxAgeSeconds>"))
 	f.ok(call{method: "DELETE", path: "/bucket", query: "cors"})
 	f.refused("NoSuchCORSConfiguration", call{method: "GET", path: "/bucket", query: "cors"})
 }

@@ -116,7 +116,11 @@ func (r *routingRule) validate() error {
 			return errInvalidRequest.with("Condition cannot be empty. To redirect all requests without a condition, the condition element shouldn't be present.")
 		}
 		if code := c.HTTPErrorCodeReturnedEquals; code != "" {
-			if n, err := strconv.Atoi(code); err != nil || n < 400 || n > 599 {
+			n, err := strconv.Atoi(code)
+			switch {
+			case err != nil:
+				return errMalformedXML
+			case n < 400 || n > 417 && n < 500 || n > 505:
 				return errInvalidRequest.with("The provided HTTP error code (" + code + ") is not valid. Valid codes are 4XX or 5XX.")
 			}
 		}
@@ -136,7 +140,11 @@ func (to *websiteRedirect) validate() error {
 		return errInvalidRequest.with("Invalid protocol, protocol can be http or https. If not defined the protocol will be selected automatically.")
 	}
 	if code := to.HTTPRedirectCode; code != "" {
-		if n, err := strconv.Atoi(code); err != nil || n <= 300 || n > 399 {
+		n, err := strconv.Atoi(code)
+		switch {
+		case err != nil:
+			return errMalformedXML
+		case n <= 300 || n == 306 || n > 308:
 			return errInvalidRequest.with("The provided HTTP redirect code (" + code + ") is not valid. Valid codes are 3XX except 300.")
 		}
 	}

@@ -150,6 +150,10 @@ func TestWebsiteConfigurationIsKeptOrRefusedAsByS3(t *testing.T) {
 		rule("<Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith></Redirect>"):                               "InvalidRequest",
 		rule("<Redirect><HostName>h</HostName><HttpRedirectCode>300</HttpRedirectCode></Redirect>"):                                                 "InvalidRequest",
 		rule("<Condition><HttpErrorCodeReturnedEquals>200</HttpErrorCodeReturnedEquals></Condition><Redirect><HostName>h</HostName></Redirect>"):    "InvalidRequest",
+		rule("<Redirect><HostName>h</HostName><HttpRedirectCode>306</HttpRedirectCode></Redirect>"):                                                 "InvalidRequest",
+		rule("<Redirect><HostName>h</HostName><HttpRedirectCode>3xx</HttpRedirectCode></Redirect>"):                                                 "MalformedXML",
+		rule("<Condition><HttpErrorCodeReturnedEquals>418</HttpErrorCodeReturnedEquals></Condition><Redirect><HostName>h</HostName></Redirect>"):    "InvalidRequest",
+		rule("<Condition><HttpErrorCodeReturnedEquals>4xx</HttpErrorCodeReturnedEquals></Condition><Redirect><HostName>h</HostName></Redirect>"):    "MalformedXML",
 		index + "<RoutingRules>" + strings.Repeat("<RoutingRule><Redirect><HostName>h</HostName></Redirect></RoutingRule>", 51) + "</RoutingRules>": "InvalidRequest",
 	} {
 		f.refused(code, call{method: "PUT", path: "/bucket", query: "website", body: "<WebsiteConfiguration>" + body + "</WebsiteConfiguration>"})
