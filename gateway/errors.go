@@ -249,14 +249,26 @@ func fromKind(kind object.Kind, err error) *s3Error {
 	return errInternal.because(err)
 }
 
-// explained returns the error with what the Store found wrong as its message.
+// explained returns the error with what the Store found wrong as its message: it stands
+// in the innermost of the errors that say what was done.
 func (e *s3Error) explained(err error) *s3Error {
-	found, ok := errors.AsType[*object.Error](err)
-	if !ok || found.Err == nil {
+	var why error
+	for found, ok := errors.AsType[*object.Error](err); ok; found, ok = errors.AsType[*object.Error](found.Err) {
+		why = found.Err
+	}
+	if why == nil {
 		return e.because(err)
 	}
-	message := found.Err.Error()
-	return e.with(strings.ToUpper(message[:1]) + message[1:]).because(err)
+	return e.with(sentence(why.Error())).because(err)
+}
+
+// sentence writes a message as S3 does: with a capital, and with a full stop behind a word,
+// but none behind a number.
+func sentence(message string) string {
+	if last := message[len(message)-1]; 'a' <= last && last <= 'z' {
+		message += "."
+	}
+	return strings.ToUpper(message[:1]) + message[1:]
 }
 
 // ofPart returns the error with the part that the Store refused.

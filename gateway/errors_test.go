@@ -1,0 +1,28 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/shoal-storage/shoal/internal/object"
+)
+
+func TestWhatAStoreFindsWrongIsToldAsS3TellsIt(t *testing.T) {
+	digest := object.E("complete", "k", object.BadDigest, errors.New("the CRC32 you specified did not match the calculated checksum"))
+	size := object.E("complete", "k", object.InvalidRequest, errors.New("the provided 'x-amz-mp-object-size' header value 5 does not match what was computed: 6"))
+	const mismatch = "The CRC32 you specified did not match the calculated checksum."
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"a word at the end":        {digest, mismatch},
+		"a number at the end":      {size, "The provided 'x-amz-mp-object-size' header value 5 does not match what was computed: 6"},
+		"one error around another": {object.E("complete", "bucket/k", object.BadDigest, fmt.Errorf("set 1: %w", digest)), mismatch},
+		"no cause":                 {object.E("complete", "k", object.BadDigest, nil), errBadDigest.message},
+	} {
+		if got := toS3(tt.err).message; got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
