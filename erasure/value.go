@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -187,11 +188,24 @@ func (d *decoder) time() time.Time {
 }
 
 func (d *decoder) checksum() object.Checksum {
-	return object.Checksum{
-		Algorithm: object.Algorithm(d.uint()),    //nolint:gosec // as it was written
+	c := object.Checksum{
+		Algorithm: d.algorithm(),
 		Type:      object.ChecksumType(d.uint()), //nolint:gosec // as it was written
 		Value:     d.text(), Parts: int(d.int()),
 	}
+	if c.IsZero() {
+		return object.Checksum{}
+	}
+	return c
+}
+
+// algorithm returns NoAlgorithm for what is not known here.
+func (d *decoder) algorithm() object.Algorithm {
+	a := object.Algorithm(min(d.uint(), math.MaxUint8)) //nolint:gosec // bounded
+	if a.String() == "" {
+		return object.NoAlgorithm
+	}
+	return a
 }
 
 func (d *decoder) meta() object.Meta {
@@ -237,7 +251,7 @@ func decodeValue(b []byte) (*value, error) {
 	}
 	v.uploadID = d.text()
 	v.upload = object.Upload{
-		Initiated: d.time(), Algorithm: object.Algorithm(d.uint()), Type: object.ChecksumType(d.uint()), Implied: d.bool(), //nolint:gosec // as they were written
+		Initiated: d.time(), Algorithm: d.algorithm(), Type: object.ChecksumType(d.uint()), Implied: d.bool(), //nolint:gosec // as it was written
 	}
 	if d.failed || len(d.rest) > 0 {
 		return nil, errValue
