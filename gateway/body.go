@@ -33,7 +33,7 @@ type body struct {
 	sha256     hash.Hash        // nil: the payload's hash is not signed, or is sums.sum
 	wantSHA256 string           // lower-case hex as signed, or ""
 	declared   object.Algorithm // of the checksum that the client declares, or NoAlgorithm
-	check      hash.Hash        // computes it, or nil where sums does
+	check      hash.Hash        // computes it, or nil where sums does, as the checksum or as the MD5
 	want       string           // raw value of the checksum, or ""
 	trailer    string           // name of the trailer that will tell want, or ""
 
@@ -114,8 +114,9 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 	if c := clientConn(r.ctx.Conn()); c != nil {
 		c.reading.Store(true)
 	}
+	needsMD5 := !opt.plain || b.wantMD5 != nil || b.declared == object.MD5
 	switch {
-	case opt.plain && b.wantMD5 == nil:
+	case !needsMD5:
 	case b.size < lanesFrom:
 		b.sums.md5 = md5.New() //nolint:gosec // as above
 	default:
@@ -172,15 +173,20 @@ func (b *body) declareChecksum(opt bodyOptions) error {
 		return err
 	}
 	b.declared, b.want, b.trailer = d.algorithm, d.value, d.trailer
+	b.choose(opt)
+	return nil
+}
+
+// choose says what is computed of the content.
+func (b *body) choose(opt bodyOptions) {
 	b.sums.algorithm = b.declared
 	if b.declared == object.NoAlgorithm || opt.fixed {
 		b.sums.algorithm = opt.algorithm
 	}
 	if b.declared != b.sums.algorithm {
-		b.check = newHash(b.declared)
+		b.check = hashBesideMD5(b.declared)
 	}
-	b.sums.sum = newHash(b.sums.algorithm)
-	return nil
+	b.sums.sum = hashBesideMD5(b.sums.algorithm)
 }
 
 // declarePayload reads x-amz-content-sha256: whether the content is framed,
@@ -311,7 +317,10 @@ func (b *body) verifyChecksum() error {
 		b.want = raw
 	}
 	sum := b.digest.Checksum.Value
-	if b.check != nil {
+	switch {
+	case b.declared == object.MD5:
+		sum = string(b.digest.MD5[:])
+	case b.check != nil:
 		sum = string(b.check.Sum(nil))
 	}
 	if b.want != "" && b.want != sum {

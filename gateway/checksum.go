@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,6 +98,16 @@ func (d *declared) agree(name string) error {
 		return errInvalidRequest.with("Value for x-amz-sdk-checksum-algorithm header is invalid.")
 	}
 	return nil
+}
+
+// errUnsupportedAlgorithm says which algorithms x-amz-checksum-algorithm can name.
+func errUnsupportedAlgorithm() error {
+	var names []string
+	for _, a := range object.Algorithms() {
+		names = append(names, a.String())
+	}
+	slices.Sort(names)
+	return errInvalidRequest.with("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [" + strings.Join(names, ", ") + "]")
 }
 
 func errSeveralChecksums() error {

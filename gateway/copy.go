@@ -161,7 +161,7 @@ func (c *copying) directives(r *request) error {
 	if name := r.header("x-amz-checksum-algorithm"); name != "" {
 		var ok bool
 		if c.algorithm, ok = object.ParseAlgorithm(name); !ok {
-			return errInvalidRequest.with("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+			return errUnsupportedAlgorithm()
 		}
 	}
 	if c.src == c.dst && !c.replace && !c.tags && c.class == "" && c.redirect == "" && !c.stated {

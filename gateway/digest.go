@@ -1,42 +1,19 @@
 package gateway
 
 import (
-	"crypto/md5"  //nolint:gosec // S3 defines the ETag by MD5.
-	"crypto/sha1" //nolint:gosec // one of S3's checksums
-	"crypto/sha256"
+	"crypto/md5" //nolint:gosec // S3 defines the ETag by MD5.
 	"hash"
-	"hash/crc32"
 	"io"
-
-	"github.com/minio/crc64nvme"
 
 	"github.com/shoal-storage/shoal/internal/object"
 )
-
-// newHash returns a hash of the algorithm, nil for none.
-func newHash(a object.Algorithm) hash.Hash {
-	switch a {
-	case object.CRC32:
-		return crc32.NewIEEE()
-	case object.CRC32C:
-		return crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	case object.CRC64NVME:
-		return crc64nvme.New()
-	case object.SHA1:
-		return sha1.New() //nolint:gosec // as above
-	case object.SHA256:
-		return sha256.New()
-	case object.NoAlgorithm:
-	}
-	return nil
-}
 
 // summer computes what a Body has to tell of its bytes.
 type summer struct {
 	size      int64
 	algorithm object.Algorithm
 	md5       md5Sum    // nil: not wanted
-	sum       hash.Hash // nil: not wanted
+	sum       hash.Hash // nil: not wanted, or md5 is the checksum too
 }
 
 // md5Sum computes an MD5: crypto/md5, or internal/md5lanes.
@@ -46,7 +23,16 @@ type md5Sum interface {
 }
 
 func newSummer(a object.Algorithm) summer {
-	return summer{algorithm: a, md5: md5.New(), sum: newHash(a)} //nolint:gosec // as above
+	return summer{algorithm: a, md5: md5.New(), sum: hashBesideMD5(a)} //nolint:gosec // as above
+}
+
+// hashBesideMD5 returns a hash of the algorithm where an MD5 is computed already, nil if
+// that is all that is needed.
+func hashBesideMD5(a object.Algorithm) hash.Hash {
+	if a == object.MD5 {
+		return nil
+	}
+	return a.NewHash()
 }
 
 func (s *summer) write(p []byte) {
@@ -67,8 +53,11 @@ func (s *summer) digest() object.Digest {
 	if s.md5 != nil {
 		s.md5.Sum(d.MD5[:0])
 	}
-	if s.sum != nil {
+	switch {
+	case s.sum != nil:
 		d.Checksum = object.Checksum{Algorithm: s.algorithm, Type: object.FullObject, Value: string(s.sum.Sum(nil))}
+	case s.algorithm == object.MD5:
+		d.Checksum = object.Checksum{Algorithm: object.MD5, Type: object.FullObject, Value: string(d.MD5[:])}
 	}
 	return d
 }

@@ -48,7 +48,7 @@ func TestAnEncryptedUploadBecomesAnEncryptedObject(t *testing.T) {
 		for _, tt := range []struct {
 			algorithm string
 			completes headers // with the customer's key, or without
-		}{{"", kind.read}, {"SHA256", kind.read}, {"CRC32C", kind.read}, {"", nil}} {
+		}{{"", kind.read}, {"SHA256", kind.read}, {"CRC32C", kind.read}, {"SHA512", kind.read}, {"", nil}} {
 			what := name + " " + tt.algorithm
 			var ask headers
 			if tt.algorithm != "" {
@@ -207,7 +207,7 @@ func TestPartsAreCopiedFromEncryptedObjects(t *testing.T) {
 // checksumOf returns a checksum as headers carry it.
 func checksumOf(algorithm, content string) string {
 	a, _ := object.ParseAlgorithm(algorithm)
-	h := newHash(a)
+	h := a.NewHash()
 	h.Write([]byte(content))
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }

@@ -72,7 +72,7 @@ func (r *request) uploadChecksum(up *object.Upload) error {
 	}
 	var ok bool
 	if up.Algorithm, ok = object.ParseAlgorithm(name); !ok {
-		return errInvalidRequest.with("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		return errUnsupportedAlgorithm()
 	}
 	up.Type = up.Algorithm.DefaultType()
 	if kind != "" {
@@ -163,8 +163,13 @@ type completePart struct {
 	ChecksumCRC32     string
 	ChecksumCRC32C    string
 	ChecksumCRC64NVME string
+	ChecksumMD5       string
 	ChecksumSHA1      string
 	ChecksumSHA256    string
+	ChecksumSHA512    string
+	ChecksumXXHASH64  string
+	ChecksumXXHASH3   string
+	ChecksumXXHASH128 string
 }
 
 // maxCompleteDocument bounds the body of CompleteMultipartUpload: 10,000 parts
@@ -295,8 +300,13 @@ func (p *completePart) checksum() (object.Checksum, error) {
 		{object.CRC32, p.ChecksumCRC32},
 		{object.CRC32C, p.ChecksumCRC32C},
 		{object.CRC64NVME, p.ChecksumCRC64NVME},
+		{object.MD5, p.ChecksumMD5},
 		{object.SHA1, p.ChecksumSHA1},
 		{object.SHA256, p.ChecksumSHA256},
+		{object.SHA512, p.ChecksumSHA512},
+		{object.XXHash64, p.ChecksumXXHASH64},
+		{object.XXHash3, p.ChecksumXXHASH3},
+		{object.XXHash128, p.ChecksumXXHASH128},
 	} {
 		if c.encoded == "" {
 			continue

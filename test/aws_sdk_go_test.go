@@ -116,6 +116,7 @@ func TestChecksumInTrailer(t *testing.T) {
 		types.ChecksumAlgorithmCrc64nvme: func(o *s3.HeadObjectOutput) *string { return o.ChecksumCRC64NVME },
 		types.ChecksumAlgorithmSha1:      func(o *s3.HeadObjectOutput) *string { return o.ChecksumSHA1 },
 		types.ChecksumAlgorithmSha256:    func(o *s3.HeadObjectOutput) *string { return o.ChecksumSHA256 },
+		types.ChecksumAlgorithmSha512:    func(o *s3.HeadObjectOutput) *string { return o.ChecksumSHA512 },
 	} {
 		t.Run(string(algorithm), func(t *testing.T) {
 			content := random(200_000)

@@ -1,11 +1,17 @@
 package object
 
 import (
-	"crypto/sha1" //nolint:gosec // S3 offers SHA-1 as a checksum; nothing here relies on it against an adversary.
+	"crypto/md5"  //nolint:gosec // S3 offers MD5 and SHA-1 as checksums; nothing here relies on them against an adversary.
+	"crypto/sha1" //nolint:gosec // as above
 	"crypto/sha256"
+	"crypto/sha512"
 	"hash"
 	"hash/crc32"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/minio/crc64nvme"
+	"github.com/zeebo/xxh3"
 )
 
 // Algorithm is a checksum algorithm of S3
@@ -21,12 +27,20 @@ const (
 	SHA1        Algorithm = 3
 	SHA256      Algorithm = 4
 	CRC64NVME   Algorithm = 5 // what S3 computes when the client names none
+	MD5         Algorithm = 6
+	SHA512      Algorithm = 7
+	XXHash64    Algorithm = 8  // XXH64, seed 0
+	XXHash3     Algorithm = 9  // XXH3 of 64 bits, seed 0
+	XXHash128   Algorithm = 10 // XXH3 of 128 bits, seed 0
 )
 
 // Algorithms lists all algorithms but NoAlgorithm.
-func Algorithms() []Algorithm { return []Algorithm{CRC32, CRC32C, SHA1, SHA256, CRC64NVME} }
+func Algorithms() []Algorithm {
+	return []Algorithm{CRC32, CRC32C, SHA1, SHA256, CRC64NVME, MD5, SHA512, XXHash64, XXHash3, XXHash128}
+}
 
-// String returns the name that S3 uses, such as "CRC32C"; empty for NoAlgorithm.
+// String returns the name that S3 uses, such as "CRC32C"; empty for NoAlgorithm and
+// what a later version may know.
 func (a Algorithm) String() string {
 	switch a {
 	case CRC32:
@@ -39,6 +53,16 @@ func (a Algorithm) String() string {
 		return "SHA256"
 	case CRC64NVME:
 		return "CRC64NVME"
+	case MD5:
+		return "MD5"
+	case SHA512:
+		return "SHA512"
+	case XXHash64:
+		return "XXHASH64"
+	case XXHash3:
+		return "XXHASH3"
+	case XXHash128:
+		return "XXHASH128"
 	case NoAlgorithm:
 	}
 	return ""
@@ -49,15 +73,48 @@ func (a Algorithm) Size() int {
 	switch a {
 	case CRC32, CRC32C:
 		return 4
-	case CRC64NVME:
+	case CRC64NVME, XXHash64, XXHash3:
 		return 8
+	case MD5, XXHash128:
+		return 16
 	case SHA1:
 		return sha1.Size
 	case SHA256:
 		return sha256.Size
+	case SHA512:
+		return sha512.Size
 	case NoAlgorithm:
 	}
 	return 0
+}
+
+// NewHash returns a hash that computes the checksum, nil for NoAlgorithm. The bytes of
+// its sum are in the order in which S3 encodes them: CRCs and XXHashes big-endian.
+func (a Algorithm) NewHash() hash.Hash {
+	switch a {
+	case CRC32:
+		return crc32.NewIEEE()
+	case CRC32C:
+		return crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	case CRC64NVME:
+		return crc64nvme.New()
+	case MD5:
+		return md5.New() //nolint:gosec // as above
+	case SHA1:
+		return sha1.New() //nolint:gosec // as above
+	case SHA256:
+		return sha256.New()
+	case SHA512:
+		return sha512.New()
+	case XXHash64:
+		return xxhash.New()
+	case XXHash3:
+		return xxh3.New()
+	case XXHash128:
+		return xxh3.New128()
+	case NoAlgorithm:
+	}
+	return nil
 }
 
 // ParseAlgorithm is the inverse of String, without regard to case.
@@ -89,7 +146,7 @@ func (t ChecksumType) String() string {
 }
 
 // Supports reports whether S3 offers the type for multipart objects with the
-// algorithm: the CRCs can be combined to one over the object, the SHAs cannot,
+// algorithm: the CRCs can be combined to one over the object, the others cannot,
 // and CRC64NVME is never composite.
 func (a Algorithm) Supports(t ChecksumType) bool {
 	switch a {
@@ -97,7 +154,7 @@ func (a Algorithm) Supports(t ChecksumType) bool {
 		return true
 	case CRC64NVME:
 		return t == FullObject
-	case SHA1, SHA256:
+	case MD5, SHA1, SHA256, SHA512, XXHash64, XXHash3, XXHash128:
 		return t == Composite
 	case NoAlgorithm:
 	}
@@ -126,19 +183,10 @@ func (c Checksum) IsZero() bool { return c.Algorithm == NoAlgorithm }
 
 // composite returns the checksum over the values of the parts.
 func composite(a Algorithm, values []string) Checksum {
-	var h hash.Hash
-	switch a {
-	case CRC32:
-		h = crc32.NewIEEE()
-	case CRC32C:
-		h = crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	case SHA1:
-		h = sha1.New() //nolint:gosec // as above
-	case SHA256:
-		h = sha256.New()
-	case CRC64NVME, NoAlgorithm:
+	if !a.Supports(Composite) {
 		return Checksum{}
 	}
+	h := a.NewHash()
 	for _, v := range values {
 		h.Write([]byte(v))
 	}
@@ -155,7 +203,7 @@ func crcPoly(a Algorithm) (poly uint64, width uint) {
 		return crc32.Castagnoli, 32
 	case CRC64NVME:
 		return 0x9a6c9329ac4bc9b5, 64
-	case SHA1, SHA256, NoAlgorithm:
+	case MD5, SHA1, SHA256, SHA512, XXHash64, XXHash3, XXHash128, NoAlgorithm:
 	}
 	return 0, 0
 }

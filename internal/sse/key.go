@@ -89,17 +89,26 @@ func (k Key) Unwrap(wrapped, context []byte) (Key, error) {
 	return Key(key), nil
 }
 
-// mask hides a value of at most KeySize bytes, or shows one that is hidden: it
+// mask hides a value of at most twice KeySize bytes, or shows one that is hidden: it
 // combines the two by exclusive or with what only the key gives. For each key,
 // salt and name there must be only one value.
 func (k Key) mask(name, salt, value string) string {
 	pad := k.derive("mask of "+name, salt)
+	masked := exclusiveOr(value[:min(len(value), KeySize)], pad)
+	if len(value) > KeySize {
+		masked += exclusiveOr(value[KeySize:], k.derive("mask of the rest of "+name, salt))
+	}
+	return masked
+}
+
+// exclusiveOr combines a value with as much of the pad.
+func exclusiveOr(value string, pad Key) string {
 	if len(value) > len(pad) {
-		panic(fmt.Sprintf("a %s of %d bytes", name, len(value))) // there is no such checksum
+		panic(fmt.Sprintf("%d bytes and a pad of %d", len(value), len(pad))) // there is no such checksum
 	}
-	masked := []byte(value)
-	for i := range masked {
-		masked[i] ^= pad[i]
+	combined := []byte(value)
+	for i := range combined {
+		combined[i] ^= pad[i]
 	}
-	return string(masked)
+	return string(combined)
 }
