@@ -17,6 +17,16 @@ func headerOf(a object.Algorithm) string {
 	return checksumHeader + strings.ToLower(a.String())
 }
 
+// algorithmOf returns the algorithm whose checksum a header carries, NoAlgorithm for any
+// other header.
+func algorithmOf(header []byte) object.Algorithm {
+	if !hasPrefixFold(header, checksumHeader) {
+		return object.NoAlgorithm
+	}
+	a, _ := object.ParseAlgorithm(string(header[len(checksumHeader):]))
+	return a
+}
+
 // isChecksumHeader reports whether a header with that prefix is one that is
 // known: a checksum's, or one that says how checksums are to be taken.
 func isChecksumHeader(name string) bool {
@@ -42,18 +52,18 @@ type declared struct {
 // x-amz-sdk-checksum-algorithm, which must agree.
 func declaredChecksum(r *request) (declared, error) {
 	var d declared
-	header := "" // counted before it is read: of two, it is not the value that is wrong
-	for _, a := range object.Algorithms() {
-		name := headerOf(a)
-		if !r.hasHeader(name) {
+	for name := range r.ctx.Request.Header.All() { // counted before it is read: of two, it is not the value that is wrong
+		a := algorithmOf(name)
+		if a == object.NoAlgorithm {
 			continue
 		}
-		if header != "" {
+		if d.algorithm != object.NoAlgorithm && d.algorithm != a {
 			return d, errSeveralChecksums()
 		}
-		header, d.algorithm = name, a
+		d.algorithm = a
 	}
-	if header != "" {
+	if d.algorithm != object.NoAlgorithm {
+		header := headerOf(d.algorithm)
 		var err error
 		if d.value, d.parts, err = decodeComposite(d.algorithm, header, r.header(header)); err != nil {
 			return d, err

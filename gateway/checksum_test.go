@@ -3,7 +3,26 @@ package gateway
 import (
 	"strings"
 	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/object"
 )
+
+func TestARequestWithoutChecksumsPaysForNone(t *testing.T) {
+	var ctx fasthttp.RequestCtx
+	for _, name := range []string{"Host", "Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Checksum-Mode"} {
+		ctx.Request.Header.Set(name, "value")
+	}
+	r := &request{ctx: &ctx}
+	if paid := testing.AllocsPerRun(100, func() {
+		if d, err := declaredChecksum(r); err != nil || d.algorithm != object.NoAlgorithm {
+			t.Fatal(d, err)
+		}
+	}); paid > 0 {
+		t.Errorf("%v allocations", paid)
+	}
+}
 
 func TestChecksumRefusalNamesWhatIsWrong(t *testing.T) {
 	f := withBucket(t)
