@@ -218,6 +218,19 @@ func TestFH13_AConnectionIsActiveBeforeItsFirstRequestAndWhenAnotherOneBegins(t 
 	answer(t, r)
 }
 
+func TestFH14_TheHeaderCanBeChangedBeforeTheExpectationIsLookedAt(t *testing.T) {
+	addr := contractServer(t, func(s *fasthttp.Server) {
+		s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+			h.Set("Expect", "100-continue")
+			return fasthttp.RequestConfig{}
+		}
+	}, func(*fasthttp.RequestCtx) {})
+	_, r := dial(t, addr, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\n")
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Errorf("%q, %v", line, err)
+	}
+}
+
 func TestFH12_UserValuesSurviveFromExpectHandlerToHandler(t *testing.T) {
 	addr := contractServer(t, func(s *fasthttp.Server) {
 		s.ExpectHandler = func(ctx *fasthttp.RequestCtx) int {

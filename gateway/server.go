@@ -5,6 +5,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -324,6 +326,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 		CloseOnShutdown:              true,
 		Concurrency:                  ConnectionsPerRequest*cfg.MaxRequests + spareConnections,
 		ConnState:                    connState,
+		HeaderReceived:               expectation,
 		Logger:                       quietLogger{cfg.Logger},
 	}
 	return s, nil
@@ -389,6 +392,22 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	}
 	ctx.SetUserValue(preparedKey{}, r)
 	return fasthttp.StatusContinue
+}
+
+// expectation has fasthttp take "Expect: 100-Continue" for what it is (FH14): the case of the value
+// does not matter (RFC 9110 section 10.1.1), and PHP's Guzzle sends it so and waits for a second.
+// Where it may have been signed it is left as it is.
+func expectation(h *fasthttp.RequestHeader) (unchanged fasthttp.RequestConfig) {
+	const proceed = "100-continue"
+	value := h.Peek(fasthttp.HeaderExpect)
+	if len(value) == 0 || string(value) == proceed || !strings.EqualFold(string(value), proceed) {
+		return unchanged
+	}
+	signed := func(text []byte) bool { return bytes.Contains(text, []byte("expect")) }
+	if !signed(h.Peek(fasthttp.HeaderAuthorization)) && !signed(h.RequestURI()) {
+		h.Set(fasthttp.HeaderExpect, proceed)
+	}
+	return unchanged
 }
 
 // preparedKey is where expect leaves the request for serve.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -90,21 +92,40 @@ func TestContinueIsSentOnlyToRequestsThatAreLetIn(t *testing.T) {
 			t.Errorf("%s: the connection goes on: %v", tt.name, err)
 		}
 	}
-	c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 2, "Expect: 100-continue"))
-	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100") {
-		t.Fatalf("%q %v", line, err)
+	for _, expect := range []string{"100-continue", "100-Continue"} {
+		c, r := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 2, "Expect: "+expect))
+		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100") {
+			t.Fatalf("%s: %q %v", expect, line, err)
+		}
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "hi"); err != nil {
+			t.Fatal(err)
+		}
+		if got := readReply(t, r); got.status != 200 {
+			t.Errorf("%s: %d %s", expect, got.status, got.body)
+		}
+		if got := f.get("k"); got != "hi" {
+			t.Errorf("%s: stored %q", expect, got)
+		}
 	}
-	if _, err := r.ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(c, "hi"); err != nil {
-		t.Fatal(err)
-	}
-	if got := readReply(t, r); got.status != 200 {
-		t.Errorf("%d %s", got.status, got.body)
-	}
-	if got := f.get("k"); got != "hi" {
-		t.Errorf("stored %q", got)
+}
+
+func TestAnExpectationThatIsSignedIsNotChanged(t *testing.T) {
+	for _, tt := range []struct{ authorization, uri, want string }{
+		{"AWS4-HMAC-SHA256 Credential=a/b,SignedHeaders=host;x-amz-date,Signature=0", "/bucket/k", "100-continue"},
+		{"AWS4-HMAC-SHA256 Credential=a/b,SignedHeaders=expect;host;x-amz-date,Signature=0", "/bucket/k", "100-Continue"},
+		{"", "/bucket/k?X-Amz-SignedHeaders=expect%3Bhost", "100-Continue"},
+	} {
+		var h fasthttp.RequestHeader
+		h.SetRequestURI(tt.uri)
+		h.Set("Authorization", tt.authorization)
+		h.Set("Expect", "100-Continue")
+		expectation(&h)
+		if got := string(h.Peek("Expect")); got != tt.want {
+			t.Errorf("%s %s: %s, want %s", tt.authorization, tt.uri, got, tt.want)
+		}
 	}
 }
 
