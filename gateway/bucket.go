@@ -238,9 +238,11 @@ func (s *Server) checkLocation(constraint string) error {
 func (s *Server) deleteBucket(ctx context.Context, r *request) error {
 	err := s.Store.DeleteBucket(ctx, r.bucket)
 	if errors.Is(err, object.BucketNotEmpty) {
+		e := errBucketNotEmpty.detailed("BucketName", r.bucket).because(err)
 		if b, lost := s.Store.StatBucket(ctx, r.bucket); lost == nil && b.Versioning != object.Unversioned {
-			return errBucketNotEmpty.with(errBucketNotEmpty.message + " You must delete all versions in the bucket.").because(err)
+			e = e.with(e.message + " You must delete all versions in the bucket.")
 		}
+		return e
 	}
 	if err != nil {
 		return err

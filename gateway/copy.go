@@ -13,8 +13,12 @@ import (
 )
 
 // copySource reads the x-amz-copy-source header: "bucket/key", perhaps with a
-// leading slash and "?versionId=", URL-encoded.
+// leading slash and "?versionId=", URL-encoded. A body beside it is content that would
+// be left out.
 func (r *request) copySource() (object.Ref, error) {
+	if r.contentLength() > 0 {
+		return object.Ref{}, errInvalidRequest.with("The request included a body. Requests of this type must not include a non-empty body.")
+	}
 	return parseCopySource(r.header("x-amz-copy-source"))
 }
 

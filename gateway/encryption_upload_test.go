@@ -160,8 +160,10 @@ func TestThePartsOfAnUploadNeedItsKey(t *testing.T) {
 		{plain, must, customer(keyA)},
 		{underMaster, must, customer(keyA)},
 	} {
-		for _, source := range []headers{nil, {"x-amz-copy-source": "bucket/source"}} {
-			r := f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/k", query: "partNumber=1&uploadId=" + tt.id, body: "x", header: and(tt.header, source)})
+		part := call{method: "PUT", path: "/bucket/k", query: "partNumber=1&uploadId=" + tt.id, body: "x", header: tt.header}
+		copied := call{method: "PUT", path: "/bucket/k", query: part.query, header: and(tt.header, headers{"x-amz-copy-source": "bucket/source"})}
+		for _, c := range []call{part, copied} {
+			r := f.refused("InvalidRequest", c)
 			if !strings.Contains(r.body, tt.message) {
 				t.Errorf("%s, want %s", r.body, tt.message)
 			}

@@ -574,6 +574,11 @@ func TestListings(t *testing.T) {
 	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "max-keys=-1"})
 	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "encoding-type=x"})
 	f.refused("InvalidArgument", call{method: "GET", path: "/bucket", query: "continuation-token=%21&list-type=2"})
+	for _, other := range []string{"", "1", "two"} {
+		if got := f.ok(call{method: "GET", path: "/bucket", query: "encoding-type=url&list-type=" + other}).body; !strings.Contains(got, "<Marker>") || strings.Contains(got, "<KeyCount>") {
+			t.Errorf("list-type=%s is not taken for version 1: %s", other, got)
+		}
+	}
 	f.refused("NoSuchBucket", call{method: "GET", path: "/no-such-bucket"})
 	if r := f.ok(call{method: "GET", path: "/bucket", query: "versions="}); strings.Count(r.body, "<VersionId>null</VersionId>") != 5 {
 		t.Errorf("versions: %s", r.body)
@@ -641,6 +646,7 @@ func TestCopies(t *testing.T) {
 	}
 	f.refused("NoSuchVersion", call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "/bucket/src%20x?versionId=VWVT9JkWTreQ95JbRmQt6T3LWrljLpRZ"}})
 	f.ok(call{method: "PUT", path: "/bucket/dst", header: map[string]string{"x-amz-copy-source": "bucket%2Fsrc%20x?versionId=null"}})
+	f.refused("InvalidRequest", call{method: "PUT", path: "/bucket/dst", body: "content that would be left out", header: from()})
 	f.ok(call{method: "PUT", path: "/bucket/moved", query: "renameObject=", header: map[string]string{"x-amz-rename-source": "/src%20x"}})
 	f.missing("src x")
 	if got := f.get("moved"); got != "content" {

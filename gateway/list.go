@@ -102,9 +102,8 @@ func (s *Server) listObjects(ctx context.Context, r *request) error {
 // listObjectsV2 serves ListObjectsV2
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
 func (s *Server) listObjectsV2(ctx context.Context, r *request) error {
-	if v := r.query.get("list-type"); v != "2" {
-		return errInvalidArgument.with("Invalid List Type specified in Request").
-			detailed("ArgumentName", "list-type").detailed("ArgumentValue", v)
+	if r.query.get("list-type") != "2" {
+		return s.listObjects(ctx, r) // as S3 does
 	}
 	q, enc, err := r.listQuery()
 	if err != nil {
