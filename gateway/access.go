@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"math"
@@ -174,7 +173,10 @@ func (v *conditionValues) Value(key string) []string {
 
 // stated returns what a header says, or in its place a field of the form or body.
 func (v *conditionValues) stated(header string) string {
-	return cmp.Or(v.r.form[header], v.r.header(header))
+	if value, there := v.r.form[header]; there {
+		return value
+	}
+	return v.r.header(header)
 }
 
 // lock returns the value of a key on the lock that a version is to get.
@@ -355,7 +357,7 @@ func (v *conditionValues) objectTags() []object.Tag {
 // requestTags returns the tags that the request gives to the object, by its header, or by a field
 // of the form or its body.
 func (v *conditionValues) requestTags() []object.Tag {
-	tags, err := parseTagHeader(v.r.header("x-amz-tagging"))
+	tags, err := parseTagHeader(v.stated("x-amz-tagging"))
 	if document, there := v.r.form["tagging"]; there {
 		tags, err = parseTagField(document)
 	}

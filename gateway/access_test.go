@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"archive/tar"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -138,9 +139,25 @@ func TestConditionsOfAPolicySeeTheTagsThatAreGiven(t *testing.T) {
 			}
 		}
 	}
+	entry := tar.Header{Name: "k", Linkname: "x", Format: tar.FormatPAX, PAXRecords: map[string]string{"minio.metadata.X-Amz-Tagging": denied}}
+	archive := extracting(archived(t, entry), "x-amz-tagging", allowed)
+	archive.anonymous = true
+	f.refused("AccessDenied", archive)
 	for _, body := range []string{document("other=blue"), "<Tagging>", ""} {
 		f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: body, anonymous: true})
 	}
+}
+
+func TestToRenameAnObjectOneMustBeAllowedToReadIt(t *testing.T) {
+	f := serveBucket(t)
+	f.put("hidden/k", "content")
+	f.put("open/k", "content")
+	f.setPolicy(everyoneReads + `, {"Effect": "Allow", "Principal": "*", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::bucket/*"}`)
+	rename := func(from string) call {
+		return call{method: "PUT", path: "/bucket/open/moved", query: "renameObject=", header: map[string]string{"x-amz-rename-source": from}, anonymous: true}
+	}
+	f.refused("AccessDenied", rename("hidden/k"))
+	f.ok(rename("open/k"))
 }
 
 func TestToTagWhatOneWritesTakesAPermissionOfItsOwn(t *testing.T) {

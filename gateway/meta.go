@@ -4,6 +4,7 @@ import (
 	"iter"
 	"maps"
 	"mime"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -213,6 +214,15 @@ func parseTagHeader(value string) ([]object.Tag, error) {
 		tags[i] = object.Tag{Key: q[i].name, Value: q[i].value}
 	}
 	return checkTags(tags, maxObjectTags)
+}
+
+// tagHeader is the inverse of parseTagHeader.
+func tagHeader(tags []object.Tag) string {
+	q := url.Values{}
+	for _, t := range tags {
+		q.Add(t.Key, t.Value)
+	}
+	return q.Encode()
 }
 
 // checkTags applies S3's rules for tag sets and returns the set sorted

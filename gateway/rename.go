@@ -23,8 +23,11 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.allow(r, "s3:DeleteObject", src); err != nil {
-		return err
+	// Under its new name the sender may be able to read it.
+	for _, action := range []string{"s3:DeleteObject", "s3:GetObject"} {
+		if err := s.allow(r, action, src); err != nil {
+			return err
+		}
 	}
 	if src == r.ref() {
 		return errInvalidRequest.with("The source and the destination of a rename must differ.")

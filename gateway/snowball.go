@@ -210,10 +210,11 @@ func (x *extraction) admit(ref object.Ref, h *tar.Header) (object.Meta, error) {
 	case h.Size > object.MaxPartSize:
 		return meta, errEntityTooLarge
 	}
-	if err := x.s.allow(x.r, "s3:PutObject", ref); err != nil {
+	if err := readEntryMeta(&meta, h.PAXRecords); err != nil {
 		return meta, err
 	}
-	if err := readEntryMeta(&meta, h.PAXRecords); err != nil {
+	x.r.form = map[string]string{"x-amz-tagging": tagHeader(meta.Tags)} // the header is the archive's
+	if err := x.s.allow(x.r, "s3:PutObject", ref); err != nil {
 		return meta, err
 	}
 	if err := checkMeta(&meta); err != nil {
