@@ -192,7 +192,7 @@ func (d *Drive) discard(id register.DataID, note []byte) error {
 	if p, ok := parsePlace(note); ok && d.segments != nil {
 		d.segments.freed(p)
 	}
-	if len(note) == 0 || note[0] != isFile || !d.claims.take(id) { // who writes it notes it anew
+	if len(note) == 0 || note[0] != isFile || !d.claims.takeOrLeave(id) { // who writes it notes it anew, and the sweeper removes it
 		return nil
 	}
 	defer d.claims.give(id)

@@ -93,16 +93,29 @@ func (d *Drive) sweepFiles() (removed int, err error) {
 		if err := d.stopping(); err != nil {
 			return err
 		}
-		if !d.claims.take(id) {
-			return nil // it is being written
+		gone, err := d.sweepFile(id)
+		if gone {
+			removed++
 		}
-		defer d.claims.give(id)
-		if _, found, err := d.kv.Get(dataName(id)); err != nil || found {
-			return err
-		}
-		removed++
-		return d.files.Remove(id)
+		return err
 	})
+	return removed, err
+}
+
+// sweepFile removes a file if it is no shard, or comes to be none while it is looked at, and nobody is
+// writing it.
+func (d *Drive) sweepFile(id register.DataID) (removed bool, err error) {
+	for again := true; again && !removed && err == nil; {
+		if !d.claims.take(id) {
+			return false, nil
+		}
+		var found bool
+		if _, found, err = d.kv.Get(dataName(id)); err == nil && !found {
+			err = d.files.Remove(id)
+			removed = err == nil
+		}
+		again = d.claims.give(id)
+	}
 	return removed, err
 }
 

@@ -106,6 +106,44 @@ func TestTheSpaceOfWhatAProcessWasWritingIsGivenBackWhenAnotherHasOpenedTheDrive
 	})
 }
 
+// TestAShardThatIsDroppedWhileItIsLookedAtLeavesNoFile drops a shard when the sweeper has just found that
+// it is one.
+func TestAShardThatIsDroppedWhileItIsLookedAtLeavesNoFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		must(t, d.begin(1).Finish())
+		w := &watched{KV: d.kv}
+		d.kv = w
+		d.again()
+		drop := func() { must(t, d.Drop(t.Context(), register.DataID{1})) }
+		w.found.Store(&drop)
+		time.Sleep(2 * time.Minute)
+		if n := d.files(); n != 0 || d.has(1) {
+			t.Errorf("there are %d files, and the shard is there: %v", n, d.has(1))
+		}
+		must(t, d.begin(1).Finish()) // nobody has it in hand any more
+		if n := d.files(); n != 1 || !d.has(1) {
+			t.Errorf("made anew, there are %d files, and the shard is there: %v", n, d.has(1))
+		}
+	})
+}
+
+// watched tells once when a shard was found.
+type watched struct {
+	drive.KV
+	found atomic.Pointer[func()]
+}
+
+func (w *watched) Get(key []byte) ([]byte, bool, error) {
+	value, found, err := w.KV.Get(key)
+	if found && key[0] == 'd' {
+		if tell := w.found.Swap(nil); tell != nil {
+			(*tell)()
+		}
+	}
+	return value, found, err
+}
+
 func TestShardsThatNothingRefersToGoAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newSwept(t)

@@ -178,25 +178,35 @@ var errClaimed = errors.New("drive: the shard is being written by another one")
 // passes or a reader, may be about to make the same one, and who gives up removes it, as the sweeper does.
 type claims struct {
 	mu  sync.Mutex
-	ids map[register.DataID]bool
+	ids map[register.DataID]bool // whether the file was left to who has it
 }
 
 // take reports whether nobody else has claimed the file.
-func (c *claims) take(id register.DataID) bool {
+func (c *claims) take(id register.DataID) bool { return c.claim(id, false) }
+
+// takeOrLeave is take, of who has just removed the note of the file. Somebody else who has claimed it hears of
+// that when he gives it back.
+func (c *claims) takeOrLeave(id register.DataID) bool { return c.claim(id, true) }
+
+func (c *claims) claim(id register.DataID, leave bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ids[id] {
+	if left, claimed := c.ids[id]; claimed {
+		c.ids[id] = left || leave
 		return false
 	}
 	if c.ids == nil {
 		c.ids = make(map[register.DataID]bool)
 	}
-	c.ids[id] = true
+	c.ids[id] = false
 	return true
 }
 
-func (c *claims) give(id register.DataID) {
+// give reports whether the file was left to who gives it back.
+func (c *claims) give(id register.DataID) (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	left = c.ids[id]
 	delete(c.ids, id)
+	return left
 }
