@@ -86,6 +86,17 @@ func TestAPartOfABucketIsHealedAlone(t *testing.T) {
 	})
 }
 
+func TestOfAnObjectThatAReaderFoundDamagedNoOtherIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := lagging(t, func() error { return nil }, "a", "a/b", "ab")
+		for _, key := range []string{"ab", "a"} {
+			if h, err := s.Repair(t.Context(), at(key, ""), 1<<40); err != nil || h.Names != 1 || h.Shards != 1 {
+				t.Errorf("%s: %+v, %v", key, h, err)
+			}
+		}
+	})
+}
+
 func TestWhatCannotBeHealedIsToldWithTheReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shut := false

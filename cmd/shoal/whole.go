@@ -168,9 +168,11 @@ func (k *keeper) mend(ctx context.Context) {
 				continue
 			}
 			h, err := k.store.Repair(ctx, ref, askedRate)
-			if err == nil && h.Shards+h.Records > 0 {
-				k.log.Info("an object that a reader found damaged was healed", "bucket", ref.Bucket, "key", ref.Key, "shards", h.Shards)
+			if ctx.Err() != nil {
+				return
 			}
+			level, msg, args := mendedAs(&h, err)
+			k.log.Log(ctx, level, msg, append([]any{"bucket", ref.Bucket, "key", ref.Key}, args...)...)
 			if len(mended) >= maxMended {
 				clear(mended)
 			}
@@ -179,6 +181,28 @@ func (k *keeper) mend(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// mendedAs says what became of an object that a reader has found damaged.
+func mendedAs(h *erasure.Healed, err error) (level slog.Level, msg string, args []any) {
+	const damaged = "an object that a reader found damaged "
+	args = []any{"shards", h.Shards, "records", h.Records}
+	switch {
+	case errors.Is(err, object.NoSuchBucket), err == nil && h.Names == 0:
+		return slog.LevelInfo, damaged + "is no more", nil
+	case err != nil:
+		return slog.LevelWarn, damaged + "could not be looked at, and will be when it is read again", []any{"error", err}
+	case h.Failed > 0:
+		for _, l := range h.Left {
+			args = append(args, "reason", l.Reason)
+		}
+		return slog.LevelWarn, damaged + "could not be healed, and will be tried again", args
+	case h.Shards+h.Records > 0:
+		return slog.LevelInfo, damaged + "was healed", args
+	case h.Absent.Count() > 0:
+		return slog.LevelInfo, damaged + "lacks something on drives that are away, and is healed when they are back", []any{"drives", h.Absent.Count()}
+	}
+	return slog.LevelInfo, damaged + "is whole: nothing is left to be done", nil
 }
 
 // maxMended is how many objects are remembered as mended.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/gateway"
 )
 
@@ -55,5 +59,30 @@ func TestWhatAPassLeavesIsTriedAgainSoonAndThenLessSoon(t *testing.T) {
 	away.leave(s, true)
 	if whole.pause != 0 || whole.left || away.pause != 0 || !away.left {
 		t.Errorf("whole: %+v, with a drive away: %+v", whole, away)
+	}
+}
+
+func TestWhatBecameOfAnObjectThatAReaderFoundDamagedIsToldAsItIs(t *testing.T) {
+	var away erasure.Slots
+	away.Add(&erasure.Slots{1: 4})
+	full := []erasure.Left{{Bucket: "bucket", Name: "key", Reason: "drive 2: it is full"}}
+	for want, c := range map[string]struct {
+		healed erasure.Healed
+		err    error
+	}{
+		"INFO was healed [shards 2 records 0]":                                     {healed: erasure.Healed{Names: 1, Shards: 2}},
+		"WARN could not be healed [shards 0 records 1 reason drive 2: it is full]": {healed: erasure.Healed{Names: 1, Records: 1, Failed: 1, Left: full}},
+		"WARN could not be healed [shards 1 records 0 reason drive 2: it is full]": {healed: erasure.Healed{Names: 1, Shards: 1, Failed: 1, Left: full}},
+		"INFO lacks something on drives that are away [drives 1]":                  {healed: erasure.Healed{Names: 1, Absent: away}},
+		"INFO is whole []":   {healed: erasure.Healed{Names: 1}},
+		"INFO is no more []": {},
+		"WARN could not be looked at [error too few drives]": {err: errors.New("too few drives")},
+	} {
+		level, msg, args := mendedAs(&c.healed, c.err)
+		rest := strings.TrimPrefix(msg, "an object that a reader found damaged ")
+		rest, _, _ = strings.Cut(strings.ReplaceAll(rest, ":", ","), ",")
+		if got := fmt.Sprintf("%s %s %v", level, rest, args); got != want {
+			t.Errorf("%+v, %v is told as\n%s, not\n%s", c.healed, c.err, got, want)
+		}
 	}
 }
