@@ -338,6 +338,27 @@ func TestNodesWaitForEachOther(t *testing.T) {
 	putS3(t, c.servers[1], "k", []byte("later"))
 	c.launch(t, 0).waitReady(t)
 	c.expect(t, 0, "k", []byte("later"))
+	c.stopAtOnce(t)
+}
+
+// stopAtOnce stops all nodes at the same time, of which none has anything to warn of.
+func (c *nodes) stopAtOnce(t *testing.T) {
+	t.Helper()
+	for _, s := range c.servers {
+		s.terminate(t)
+	}
+	for i, s := range c.servers {
+		s.stop(t)
+		_, ending, found := strings.Cut(s.log(t), "stopping: requests under way")
+		if !found {
+			t.Errorf("node %d does not say that it stops", i)
+		}
+		for line := range strings.Lines(ending) {
+			if strings.Contains(line, "WARN") || strings.Contains(line, "ERROR") {
+				t.Errorf("node %d: %s", i, line)
+			}
+		}
+	}
 }
 
 func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {

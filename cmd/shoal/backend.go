@@ -94,6 +94,7 @@ func (f *serverFlags) openBackend(ctx context.Context, what served, front *front
 		}
 		collectEarlier()
 	}
+	log = untilStopped(ctx, log)
 	switch {
 	case what.nodes != nil:
 		return f.openNodes(ctx, what.nodes, front, creds, env, log)
