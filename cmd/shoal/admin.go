@@ -139,22 +139,21 @@ func (f *adminFlags) open(cmd *cobra.Command) (*adminRun, error) {
 func adminRemedies() map[string]string {
 	const credentials = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD_FILE"
 	return map[string]string{
-		"InvalidAccessKeyId":                    credentials,
-		"SignatureDoesNotMatch":                 credentials,
-		"RequestTimeTooSkewed":                  "set the clock of this host or of the gateway",
-		"AccessDenied":                          "these credentials need a policy that allows it: docs/users.md",
-		"XMinioAdminNoSuchUser":                 "shoal admin user ls shows the users",
-		"XMinioAdminNoSuchGroup":                "shoal admin group ls shows the groups",
-		"XMinioAdminNoSuchPolicy":               "shoal admin policy ls shows the policies",
-		"XMinioAdminServiceAccountNotFound":     "shoal admin accesskey ls shows the access keys",
-		"XMinioAdminInvalidAccessKey":           "take another name",
-		"XMinioAdminGroupNotEmpty":              "name the members too, who are then taken out of it",
-		"XMinioAdminPolicyInUse":                "shoal admin policy entities --policy NAME shows whose it is",
-		"XMinioAdminPolicyChangeAlreadyApplied": "there is nothing to do",
-		"XMinioHealAlreadyRunning":              "wait for its end, which shoal admin heal shows, or add --instead",
-		"XMinioConfigError":                     "shoal admin config get shows which settings there are",
-		"XMinioHealNoSuchProcess":               "shoal admin heal shows the passes",
-		"NoSuchBucket":                          "shoal admin usage shows the buckets that were counted",
+		"InvalidAccessKeyId":                credentials,
+		"SignatureDoesNotMatch":             credentials,
+		"RequestTimeTooSkewed":              "set the clock of this host or of the gateway",
+		"AccessDenied":                      "these credentials need a policy that allows it: docs/users.md",
+		"XMinioAdminNoSuchUser":             "shoal admin user ls shows the users",
+		"XMinioAdminNoSuchGroup":            "shoal admin group ls shows the groups",
+		"XMinioAdminNoSuchPolicy":           "shoal admin policy ls shows the policies",
+		"XMinioAdminServiceAccountNotFound": "shoal admin accesskey ls shows the access keys",
+		"XMinioAdminInvalidAccessKey":       "take another name",
+		"XMinioAdminGroupNotEmpty":          "name the members too, who are then taken out of it",
+		"XMinioAdminPolicyInUse":            "shoal admin policy entities --policy NAME shows whose it is",
+		"XMinioHealAlreadyRunning":          "wait for its end, which shoal admin heal shows, or add --instead",
+		"XMinioConfigError":                 "shoal admin config get shows which settings there are",
+		"XMinioHealNoSuchProcess":           "shoal admin heal shows the passes",
+		"NoSuchBucket":                      "shoal admin usage shows the buckets that were counted",
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 func (f *adminFlags) policyCommands() *cobra.Command {
 	return noun("policy", "Policies: what they allow, and whom",
 		f.policyList(), f.policyInfo(), f.policyCreate(),
-		f.policyAttach("attach", "Attach policies to a user or a group", (*adminclient.Client).Attach, "has", true),
-		f.policyAttach("detach", "Detach policies from a user or a group", (*adminclient.Client).Detach, "no longer has", false),
+		f.policyAttach("attach", "Attach policies to a user or a group", (*adminclient.Client).Attach, "has", "had", true),
+		f.policyAttach("detach", "Detach policies from a user or a group", (*adminclient.Client).Detach, "no longer has", "did not have", false),
 		f.policyEntities(), f.removing("rm NAME...", "Remove policies that nobody has", "policy", (*adminclient.Client).RemovePolicy))
 }
 
@@ -126,10 +126,11 @@ type attachedDocument struct {
 	Detached []string `json:"detached,omitempty"`
 }
 
-func (f *adminFlags) policyAttach(use, short string, do func(*adminclient.Client, context.Context, adminclient.Holder, []string) ([]string, error), outcome string, attach bool) *cobra.Command {
+func (f *adminFlags) policyAttach(use, short string, do func(*adminclient.Client, context.Context, adminclient.Holder, []string) ([]string, error), outcome, before string, attach bool) *cobra.Command {
 	var to holderFlags
 	cmd := f.verb(&cobra.Command{
 		Use: use + " POLICY... (--user NAME | --group NAME | --ldap DN)", Short: short, Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
+		Long:    short + ". Where all is so already nothing is changed, and the command says so.",
 		Example: "  shoal admin policy " + use + " readwrite --user ann\n  shoal admin policy " + use + " readonly diagnostics --group devs",
 	}, func(ctx context.Context, r *adminRun, args []string) error {
 		who := to.holder()
@@ -140,6 +141,9 @@ func (f *adminFlags) policyAttach(use, short string, do func(*adminclient.Client
 		document := attachedDocument{Holder: who, Detached: done}
 		if attach {
 			document = attachedDocument{Holder: who, Attached: done}
+		}
+		if len(done) == 0 {
+			return r.say(document, string(who.Kind)+" "+who.Name+" "+before+" "+joined(args)+": nothing was changed")
 		}
 		return r.say(document, string(who.Kind)+" "+who.Name+" "+outcome+" "+joined(done))
 	})

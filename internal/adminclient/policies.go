@@ -3,6 +3,7 @@ package adminclient
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -79,6 +80,9 @@ func (c *Client) Detach(ctx context.Context, from Holder, policies []string) ([]
 	return c.associate(ctx, "detach", from, policies)
 }
 
+// codeNoChange is what a gateway answers, as MinIO does, where all is so already.
+const codeNoChange = "XMinioAdminPolicyChangeAlreadyApplied"
+
 func (c *Client) associate(ctx context.Context, action string, of Holder, policies []string) ([]string, error) {
 	body := map[string]any{"policies": policies}
 	if of.Kind == GroupKind {
@@ -88,6 +92,9 @@ func (c *Client) associate(ctx context.Context, action string, of Holder, polici
 	}
 	var done struct{ PoliciesAttached, PoliciesDetached []string }
 	err := c.call(ctx, call{method: http.MethodPost, path: provider(of.Kind == EntryKind) + "/" + action, body: body, answer: &done, sealed: sealedBody | sealedAnswer})
+	if refused, ok := errors.AsType[*Error](err); ok && refused.Code == codeNoChange {
+		return []string{}, nil
+	}
 	return list(append(done.PoliciesAttached, done.PoliciesDetached...)), err
 }
 
