@@ -370,7 +370,7 @@ func TestNodesWithDifferentCommandLinesAreRefused(t *testing.T) {
 	must(t, os.Mkdir(other, 0o700))
 	home := t.TempDir()
 	_, errOut, code := shoal(t, serverEnv(home), "server", "--quiet", "--state-dir", home, "--address", net.JoinHostPort(c.name(2), c.port), url(0, c.drive(0, 0)), url(1, c.drive(1, 0)), url(2, other))
-	if code != 1 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names http://"+c.name(2)+":"+c.port+other) {
+	if code != 4 || !strings.Contains(errOut, "different command lines") || !strings.Contains(errOut, "only this one names http://"+c.name(2)+":"+c.port+other) {
 		t.Errorf("exit %d: %s", code, errOut)
 	}
 }

@@ -64,7 +64,7 @@ func (c *nodes) refuse(t *testing.T, named, missing string) {
 	c.killAll()
 	c.pools = []string{named}
 	for i := range c.servers {
-		c.launch(t, i).code = 1
+		c.launch(t, i).code = 4
 	}
 	eventually(t, "a node ends that was started without a pool that holds something", func() bool {
 		for _, s := range c.servers {

@@ -144,24 +144,27 @@ func parseParity(flag, text string, drives int) (int, error) {
 	return n, nil
 }
 
-// drivesFailure says what to do about drives that cannot be opened.
+// drivesFailure says what to do about drives that cannot be opened. Those that are not there, or are
+// not what they should be, are refused as a directory is of which that is so.
 func drivesFailure(err error) error {
-	remedy := ""
+	refused := &failure{code: exitUnsafe, what: "cannot open the drives", cause: err}
 	switch {
 	case errors.Is(err, format.ErrInUse):
-		remedy = "stop the other process"
+		refused.remedy = "stop the other process"
 	case errors.Is(err, format.ErrNotEmpty):
-		remedy = "name empty directories, each on a drive of its own"
+		refused.remedy = "name empty directories, each on a drive of its own"
 	case errors.Is(err, format.ErrMissing):
-		remedy = "name them again, and have their pool drained before it is left out"
+		refused.remedy = "name them again, and have their pool drained before it is left out"
 	case errors.Is(err, format.ErrOther):
-		remedy = "name the drives that were formed together, all of them and no others"
+		refused.remedy = "name the drives that were formed together, all of them and no others"
 	case errors.Is(err, format.ErrIncomplete):
-		remedy = "mount all drives, and start again"
+		refused.remedy = "mount all drives, and start again"
 	case errors.Is(err, format.ErrTooFew):
-		remedy = "mount the other drives, and start again"
+		refused.remedy = "mount the other drives, and start again"
+	default:
+		refused.code = exitFailed
 	}
-	return failed("cannot open the drives", err, remedy)
+	return refused
 }
 
 // driveRecords are the settings on drives as records.

@@ -481,7 +481,7 @@ func nodesFailure(err error) error {
 	case errors.Is(err, cluster.ErrNotNamed):
 		return failed("cannot open the drives", err, "see that a name in the URLs leads to this host, and the port to --address")
 	case errors.Is(err, cluster.ErrLayout):
-		return failed("cannot open the drives", err, "start all nodes with the same URLs in the same order")
+		return &failure{code: exitUnsafe, what: "cannot open the drives", cause: err, remedy: "start all nodes with the same URLs in the same order"}
 	}
 	return drivesFailure(err)
 }

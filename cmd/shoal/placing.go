@@ -103,7 +103,7 @@ func (p *placer) begin(ctx context.Context) error {
 		err = p.store.Place(ctx, t)
 	}
 	if err != nil {
-		return failed("cannot find out which drives have which objects", err, "name all drives that were named before")
+		return &failure{code: exitUnsafe, what: "cannot find out which drives have which objects", cause: err, remedy: "name all drives that were named before"}
 	}
 	p.placed.Store(t.Epoch)
 	return nil

@@ -248,7 +248,7 @@ func TestSetsThatWereThereFirstMustBeNamed(t *testing.T) {
 		if p.base = baseTable(p.sets, 3); p.base != nil {
 			t.Error("there is a table of three sets, of which two are named")
 		}
-		if err := p.begin(t.Context()); code(t, err) != exitFailed {
+		if err := p.begin(t.Context()); code(t, err) != exitUnsafe {
 			t.Errorf("%v", err)
 		}
 	})

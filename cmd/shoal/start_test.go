@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/erasure/cluster"
+	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 )
@@ -217,5 +220,28 @@ func TestWhatCannotBeSharedIsRefusedWithItsCure(t *testing.T) {
 		if f, ok := errors.AsType[*failure](err); !ok || !strings.Contains(f.text(), word) {
 			t.Errorf("%v does not say %q", err, word)
 		}
+	}
+}
+
+// TestDrivesThatAreMissingOrNotTheRightOnesAreRefusedAsADirectoryIs has each kind of what keeps drives from
+// being served, and an error of a disk, which is a failure.
+func TestDrivesThatAreMissingOrNotTheRightOnesAreRefusedAsADirectoryIs(t *testing.T) {
+	for cause, want := range map[error]int{
+		format.ErrInUse: exitUnsafe, format.ErrNotEmpty: exitUnsafe, format.ErrMissing: exitUnsafe, format.ErrOther: exitUnsafe,
+		format.ErrIncomplete: exitUnsafe, format.ErrTooFew: exitUnsafe, cluster.ErrLayout: exitUnsafe, syscall.EIO: exitFailed,
+	} {
+		err := nodesFailure(fmt.Errorf("open: %w", cause))
+		if f, ok := errors.AsType[*failure](err); !ok || f.code != want || want == exitUnsafe && f.remedy == "" || !errors.Is(err, cause) {
+			t.Errorf("%v: %v", cause, err)
+		}
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	f := serverFlags{setSize: 2}
+	l, err := layoutOf(&f, []poolOf[string]{{drives: []string{none + "1", none + "2"}}}, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.openDrives(t.Context(), l, slog.New(slog.DiscardHandler)); code(t, err) != exitUnsafe {
+		t.Errorf("drives that are not there: %v", err)
 	}
 }
