@@ -175,10 +175,11 @@ func (w *versionWalk) allVersions(ctx context.Context, es []entry, below registe
 }
 
 // settledVersions returns the records of a name that are versions, the newest first, as far
-// as every drive has listed them.
+// as every drive has listed them. What is read anew is read where it is now, which may be another set
+// than the one that has listed it.
 func (w *versionWalk) settledVersions(ctx context.Context, e *entry, below register.Token) (records []register.Record, cut register.Token, err error) {
 	made, cut := e.versions()
-	at := w.place(e.set, e.name)
+	at := w.s.objectPlace(w.b, object.Ref{Bucket: w.b.Record.Name, Key: e.name})
 	for version, m := range made {
 		j := register.Judge(views(len(e.set.drives), e.views, version), false)
 		r := &j.Record

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 )
@@ -124,6 +125,66 @@ func shuttle(ctx context.Context, t *testing.T, s *erasure.Store) (versions int6
 		}
 	}
 	return versions
+}
+
+// scanned is a drive that has something done once it was scanned for the second time.
+type scanned struct {
+	erasure.Drive
+	scans int
+	then  func()
+}
+
+func (s *scanned) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	page, err := s.Drive.Scan(ctx, q)
+	if s.then != nil {
+		if s.scans++; s.scans == 2 {
+			s.then()
+		}
+	}
+	return page, err
+}
+
+// A listing reads the set that a key leaves before and after the one that it comes to. What becomes of its null
+// version it asks for once more, and by then that may have moved.
+func TestAPageShowsANullVersionThatMovesWhileItIsRead(t *testing.T) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := int64(0)
+	for i := range 8 {
+		left := &scanned{Drive: drives(1)[0]}
+		s := openSets(t, erasure.SetConfig{Drives: []erasure.Drive{left}}, erasure.SetConfig{Drives: drives(1)})
+		must(s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}))
+		ref := put(t, s, fmt.Sprint("k", i), []byte("null"))
+		must(s.UpdateBucket(t.Context(), "bucket", func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }))
+		put(t, s, ref.Key, []byte("one"))
+		put(t, s, ref.Key, []byte("two"))
+		next := s.Placement().Rebalanced([]int{0, 1})
+		for ; next.Phase != placement.Moving; next = next.Next() {
+			must(s.Place(t.Context(), next))
+		}
+		must(s.Place(t.Context(), next))
+		current, err := s.Stat(t.Context(), ref)
+		must(err)
+		left.then = func() {
+			m, err := s.Move(t.Context(), nil)
+			if err != nil {
+				t.Error(err)
+			}
+			moved += m.Names
+		}
+		page, err := s.ListVersions(t.Context(), object.VersionQuery{Bucket: "bucket", AfterKey: ref.Key, AfterVersion: current.Version, Limit: 10})
+		must(err)
+		if len(page.Versions) != 2 || page.Versions[1].Version != object.NullVersion {
+			t.Errorf("%s: behind version two are %d versions, want version one and the null version", ref.Key, len(page.Versions))
+		}
+	}
+	if moved == 0 {
+		t.Error("nothing has moved")
+	}
 }
 
 func TestEveryKindOfVersionMoves(t *testing.T) {
