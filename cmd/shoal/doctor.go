@@ -36,6 +36,9 @@ with the same tree. The two meet by files in PATH, talk to each other over TCP, 
 find out what each sees of what the other does: whether gateways see it at once, and
 how long it takes until other programs do.
 
+A drive of a set is recognised, and looked at as one: whose it is, its file system and
+room, and how long it takes until what was written is durable.
+
 The exit code is 0 if all is well and 3 if there are findings.`,
 		Example: "  shoal doctor /mnt/nas\n  shoal doctor --json /mnt/nas > report.json\n  shoal doctor --pair /mnt/nas      # on two hosts",
 		Args:    cobra.ExactArgs(1),
@@ -75,8 +78,12 @@ func (f *doctorFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		mountinfo = nil // not Linux: the report says so
 	}
+	drive := driveFindings(path)
+	if drive != nil && f.pair {
+		return usage(path+" is a drive of a set, which no other host has mounted", "leave out --pair")
+	}
 	e := doctor.Examination{
-		Path: path, Root: root, Mountinfo: string(mountinfo), Rounds: doctorRounds, Exclusive: exclusiveIn(path),
+		Path: path, Root: root, Drive: drive, Mountinfo: string(mountinfo), Rounds: doctorRounds, Exclusive: exclusiveIn(path),
 		Shared: func() (vfs.Dir, error) { return vfs.OpenShared(path, vfs.Sharing{}) },
 	}
 	if f.quick {

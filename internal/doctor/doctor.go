@@ -68,6 +68,9 @@ type Examination struct {
 	// Exclusive makes a file that must not be there, at a path below Path; nil: that is
 	// not tried.
 	Exclusive func(path string) error
+	// Drive is what is known of Path if it is a drive of a set: then it is looked at as one. nil:
+	// it is a tree.
+	Drive []Finding
 
 	mount Mount
 	name  string  // of the directory for what is tried
@@ -116,7 +119,11 @@ func NewDir() string { return DirPrefix + strings.ToLower(rand.Text()[:10]) }
 func (e *Examination) Run(ctx context.Context) (report Report, err error) {
 	e.mount = FindMount(e.Mountinfo, e.Path)
 	report = Report{Path: e.Path, Mount: e.mount}
-	if err := e.make(ctx, &report, looks()); err != nil {
+	looks, trials := looks(), trials()
+	if e.Drive != nil {
+		looks, trials = driveLooks(), driveTrials()
+	}
+	if err := e.make(ctx, &report, looks); err != nil {
 		return report, err
 	}
 	e.name = NewDir()
@@ -128,7 +135,7 @@ func (e *Examination) Run(ctx context.Context) (report Report, err error) {
 		return report, fmt.Errorf("open the directory of the checks: %w", err)
 	}
 	defer func() { _ = errors.Join(empty(e.dir), e.dir.Close(), e.Root.Rmdir(e.name)) }() // a rest is seen by its name
-	return report, e.make(ctx, &report, trials())
+	return report, e.make(ctx, &report, trials)
 }
 
 // make makes checks.

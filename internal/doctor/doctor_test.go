@@ -236,3 +236,38 @@ func TestWhatAFileSystemDoesInItsOwnWayIsFound(t *testing.T) {
 		})
 	}
 }
+
+// TestADriveIsJudgedByWhatADriveNeeds has a drive on several kinds of mounts, and one that cannot be written to.
+func TestADriveIsJudgedByWhatADriveNeeds(t *testing.T) {
+	for path, want := range map[string]struct {
+		worst Severity
+		says  string
+	}{
+		"/home/x":            {OK, "/dev/vda"},
+		"/mnt/my nas/bucket": {Warn, "over a network"},
+		"/mnt/old":           {Warn, "over a network"},
+		"/mnt/ro":            {Bad, "read-only"},
+		"/mnt/smb/x":         {Warn, "over a network"},
+	} {
+		found, err := driveMount(t.Context(), &Examination{mount: FindMount(mountinfo, path)})
+		if err != nil || (Report{Findings: found}).Worst() != want.worst || !strings.Contains(found[0].Found, want.says) {
+			t.Errorf("%s: %+v, %v", path, found, err)
+		}
+	}
+	identity := []Finding{{Check: "identity", Severity: OK, Found: "drive 1"}}
+	fault := vfs.NewFault(vfs.NewMemory().Root())
+	e := Examination{Path: "/drive", Root: fault.Root(), Rounds: 3, Drive: identity}
+	report, err := e.Run(t.Context())
+	if err != nil || report.Worst() == Bad || report.Findings[0] != identity[0] || len(report.Findings) < len(driveLooks())+len(driveTrials()) {
+		t.Errorf("%+v, %v", report, err)
+	}
+	fault.Inject(func(c vfs.OpCall) error {
+		if c.Op == vfs.OpSync {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if report, err = e.Run(t.Context()); err != nil || report.Worst() != Bad {
+		t.Errorf("of a disk that cannot sync: %+v, %v", report, err)
+	}
+}
