@@ -162,6 +162,9 @@ func (v *conditionValues) Value(key string) []string {
 	if !ok {
 		return v.claim(key)
 	}
+	if rest == "x-amz-copy-source" {
+		return v.copySource()
+	}
 	if strings.HasPrefix(rest, "x-amz-") {
 		return present(v.stated(rest))
 	}
@@ -177,6 +180,18 @@ func (v *conditionValues) stated(header string) string {
 		return value
 	}
 	return v.r.header(header)
+}
+
+// copySource returns the source of a copy in the two forms that policies name it in, whatever the
+// form that the header has it in: other escapes must not make it another one.
+func (v *conditionValues) copySource() []string {
+	header := v.r.header("x-amz-copy-source")
+	src, err := parseCopySource(header)
+	if err != nil {
+		return present(header) // the operation will refuse it
+	}
+	path := src.Bucket + "/" + src.Key
+	return []string{path, "/" + path}
 }
 
 // lock returns the value of a key on the lock that a version is to get.

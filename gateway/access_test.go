@@ -3,6 +3,7 @@ package gateway
 import (
 	"archive/tar"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -145,6 +146,34 @@ func TestConditionsOfAPolicySeeTheTagsThatAreGiven(t *testing.T) {
 	f.refused("AccessDenied", archive)
 	for _, body := range []string{document("other=blue"), "<Tagging>", ""} {
 		f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: body, anonymous: true})
+	}
+}
+
+func TestConditionsOfAPolicySeeWhatIsCopiedHoweverItIsWritten(t *testing.T) {
+	f := serveBucket(t)
+	f.put("hidden/k", "x")
+	f.put("open/k", "x")
+	from := func(source string) call {
+		return call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": source}}
+	}
+	for _, pattern := range []string{"bucket/hidden/*", "/bucket/hidden/*"} {
+		for operator, source := range map[string]string{"StringLike": "hidden", "StringNotLike": "open"} {
+			f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"` + operator + `": {"s3:x-amz-copy-source": "` + pattern + `"}}}`)
+			for _, form := range []string{"bucket/%s/k", "/bucket/%s/k", "bucket%%2F%s%%2Fk", "/bucket/%s%%2Fk?versionId=null"} {
+				f.refused("AccessDenied", from(fmt.Sprintf(form, source)))
+			}
+			f.ok(from("/bucket/" + map[string]string{"hidden": "open", "open": "hidden"}[source] + "/k"))
+		}
+	}
+}
+
+func TestConditionsOfAPolicySeeTheACLOfAForm(t *testing.T) {
+	f := serveBucket(t)
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}}`)
+	for acl, code := range map[string]string{"bucket-owner-full-control": "", "private": "AccessDenied"} {
+		if got := f.post(form{unsigned: true, fields: [][2]string{{"key", "k"}, {"acl", acl}}, file: "x"}); got.code() != code {
+			t.Errorf("%s: %d %s", acl, got.status, got.body)
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 	}
 	r.key = f.key()   // for the log
 	r.form = f.fields // for conditions of policies
+	if acl, there := f.fields["acl"]; there {
+		f.fields["x-amz-acl"] = acl // as these call it
+	}
 	if err := s.allow(r, "s3:PutObject", object.Ref{Bucket: r.bucket, Key: f.key()}); err != nil {
 		return err
 	}

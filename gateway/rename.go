@@ -13,7 +13,7 @@ import (
 func (s *Server) renameObject(ctx context.Context, r *request) error {
 	renamer, ok := s.Store.(object.Renamer)
 	if !ok {
-		return errNotImplemented
+		return errNotImplemented.with("Objects on drives cannot be renamed.")
 	}
 	check, err := r.writeCheck()
 	if err != nil {
