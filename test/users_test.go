@@ -210,10 +210,27 @@ func TestRootCredentialsAreReplacedWithoutLosingAnybody(t *testing.T) {
 	a.everywhere(t, "ann", "ann's secret", "")
 	a.everywhere(t, "chief", "the chief's secret", "")
 	a.everywhere(t, user, password, notKnown)
-	_, said, code := shoal(t, serverEnv(t.TempDir()), "server", "--address", last.at.host+":0", "--state-dir", t.TempDir(), last.dir)
-	if code == 0 || !strings.Contains(said, "other root credentials") {
-		t.Errorf("with the former ones alone: %d, %s", code, said)
+	refuseRoot(t, serverEnv(t.TempDir()), a.fleet[0])
+}
+
+// refuseRoot starts another gateway beside one, which has other root credentials.
+func refuseRoot(t *testing.T, env []string, beside *server) {
+	t.Helper()
+	_, said, code := shoal(t, env, "server", "--address", beside.at.host+":0", "--state-dir", t.TempDir(), beside.dir)
+	if code != 4 || !strings.Contains(lastLine(said), "the root credentials are not those of the gateways at ") || strings.Contains(said, password) || strings.Contains(said, "another one") {
+		t.Errorf("with other root credentials: %d, %s", code, said)
 	}
+	if log := beside.log(t); !strings.Contains(log, "was started with other root credentials") || strings.Contains(log, password) {
+		t.Errorf("the other one does not say so: %s", tail(log))
+	}
+}
+
+// TestAGatewayWithOtherRootCredentialsIsRefused has no users yet, whose records could not be read either.
+func TestAGatewayWithOtherRootCredentialsIsRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	refuseRoot(t, append(serverEnv(t.TempDir()), "SHOAL_ROOT_PASSWORD=another one"), s)
+	startWith(t, []string{"SHOAL_ROOT_PASSWORD=another one", "SHOAL_ROOT_USER_OLD=" + user, "SHOAL_ROOT_PASSWORD_OLD=" + password}, s.at, s.dir)
 }
 
 // TestAFrozenGatewayDoesNotKnowWhoHasBeenRemoved removes a user while one gateway stands

@@ -101,7 +101,11 @@ func (f *serverFlags) openBackend(ctx context.Context, what served, front *front
 	case what.drives != nil:
 		return f.openDrives(ctx, what.drives, log)
 	}
-	return f.openTree(ctx, what.path, front.ln.Addr(), state, env, log)
+	roots, err := newRootMarks(ctx, creds, env)
+	if err != nil {
+		return nil, err
+	}
+	return f.openTree(ctx, what.path, front.ln.Addr(), state, env, roots, log)
 }
 
 // collectEarlier has garbage be collected when there is half as much of it as of what is in use, unless GOGC
@@ -114,7 +118,7 @@ func collectEarlier() {
 }
 
 // openTree opens a directory in which objects are files, alone or with other gateways.
-func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, log *slog.Logger) (_ *backend, err error) {
+func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, roots *rootMarks, log *slog.Logger) (_ *backend, err error) {
 	b := &backend{what: path, paths: func() []string { return []string{path} }}
 	defer func() {
 		if err != nil {
@@ -127,7 +131,7 @@ func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Add
 		}
 	}
 	if !f.singleGateway {
-		if b.fleet, err = f.joinFleet(ctx, path, clients, env, log); err != nil {
+		if b.fleet, err = f.joinFleet(ctx, path, clients, env, roots, log); err != nil {
 			return nil, err
 		}
 		b.ends = append(b.ends, func() error { return b.fleet.close(context.WithoutCancel(ctx)) })

@@ -57,14 +57,15 @@ type fleet struct {
 	near     atomic.Pointer[neighbours.Group]
 	trace    *trace.Hub
 	logs     *logs.Hub
+	roots    *rootMarks                  // nil: who knows the cluster's secret has the same
 	name     string                      // host:port at which clients reach this gateway
 	named    func(address string) string // the name of the gateway at an address between them; nil: that is not known
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
 // if there is none. Clients of this one are served at an address.
-func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Addr, env *environment, log *slog.Logger) (_ *fleet, err error) {
-	fl := &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs}
+func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Addr, env *environment, roots *rootMarks, log *slog.Logger) (_ *fleet, err error) {
+	fl := &fleet{log: log, roots: roots, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs}
 	fl.trace.Peers, fl.logs.Peers = listenedTo{fl, traceProtocol}, listenedTo{fl, logProtocol}
 	defer func() {
 		if err != nil {
@@ -95,9 +96,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 		return nil, errors.Join(failed("cannot talk to other gateways", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
 	fl.mesh.Handle(dataProtocol, fl.serveData)
-	fl.mesh.Handle(eventProtocol, fl.serveEvents)
-	fl.mesh.Handle(traceProtocol, fl.serveTrace)
-	fl.mesh.Handle(logProtocol, fl.serveLogs)
+	fl.answer()
 	if err := fl.askNeighbours(context.WithoutCancel(ctx)); err != nil {
 		return nil, errors.Join(openFailure(path, err), ln.Close())
 	}
@@ -123,6 +122,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 		return nil, failed("cannot join the gateways of "+path, err, "the log says what stands in the way")
 	}
 	fl.joined.Store(fl.node)
+	if err := fl.compareRoots(ctx); err != nil {
+		return nil, err
+	}
 	if err := fl.agree(ctx, path); err != nil {
 		return nil, err
 	}
@@ -133,6 +135,16 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 		return nil, err
 	}
 	return fl, nil
+}
+
+// answer has others be answered what all gateways ask one another.
+func (fl *fleet) answer() {
+	fl.mesh.Handle(eventProtocol, fl.serveEvents)
+	fl.mesh.Handle(traceProtocol, fl.serveTrace)
+	fl.mesh.Handle(logProtocol, fl.serveLogs)
+	if fl.roots != nil {
+		fl.mesh.Handle(rootProtocol, fl.serveRoot)
+	}
 }
 
 // openReads opens what --read-mount names, if it names anything.

@@ -185,6 +185,7 @@ type nodes struct {
 	e       *endpoints
 	fl      *fleet
 	finder  *finder
+	refused refusals
 	cluster *cluster.Cluster
 	store   atomic.Pointer[erasure.Store]
 	placer  atomic.Pointer[placer]
@@ -251,7 +252,10 @@ func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front,
 
 // listen has this node answer the others, and them find it.
 func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env *environment) error {
-	secrets, err := nodeSecrets(creds, env)
+	secrets, given, err := nodeSecrets(creds, env)
+	if err == nil && given {
+		n.fl.roots, err = newRootMarks(ctx, creds, env)
+	}
 	if err != nil {
 		return err
 	}
@@ -270,9 +274,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 	fl.mesh.Handle(node.CallProtocol, func(c *mesh.Conn) { server.ServeCalls(c) })
 	fl.mesh.HandlePlain(func(c net.Conn) { server.ServeBulk(c) })
 	fl.mesh.Handle(node.BulkProtocol, func(c *mesh.Conn) { server.ServeBulk(c) })
-	fl.mesh.Handle(eventProtocol, fl.serveEvents)
-	fl.mesh.Handle(traceProtocol, fl.serveTrace)
-	fl.mesh.Handle(logProtocol, fl.serveLogs)
+	fl.answer()
 	go func() { fl.ended <- fl.mesh.Serve(ln) }()
 	n.ends = append(n.ends, n.cluster.Close, func() error { return fl.close(context.WithoutCancel(ctx)) })
 	if _, n.port, err = net.SplitHostPort(ln.Addr().String()); err != nil {
@@ -305,6 +307,7 @@ func (n *nodes) dial(ctx context.Context, at, protocol string) (net.Conn, string
 		return nil, "", err
 	}
 	c, err := n.fl.mesh.Dial(ctx, address, "", protocol)
+	n.refused.note(at, err, time.Now(), n.fl.log)
 	if err != nil {
 		if ctx.Err() == nil {
 			n.finder.forget(at)
@@ -312,6 +315,47 @@ func (n *nodes) dial(ctx context.Context, at, protocol string) (net.Conn, string
 		return nil, "", err
 	}
 	return c, c.Peer, nil
+}
+
+// refusals tell which nodes go on to refuse this one, each once in a while.
+type refusals struct {
+	mu  sync.Mutex
+	all map[string]*refusal
+}
+
+type refusal struct {
+	times int // since a connection was made
+	told  time.Time
+}
+
+const (
+	refusedOften = 3 // a node that ends may seem to refuse
+	refusedAgain = time.Minute
+)
+
+// note takes note of what came of connecting to a node.
+func (r *refusals) note(node string, err error, now time.Time, log *slog.Logger) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		delete(r.all, node)
+	}
+	if !errors.Is(err, mesh.ErrRefused) {
+		return
+	}
+	if r.all == nil {
+		r.all = make(map[string]*refusal)
+	}
+	if r.all[node] == nil {
+		r.all[node] = new(refusal)
+	}
+	of := r.all[node]
+	if of.times++; of.times < refusedOften || now.Sub(of.told) < refusedAgain {
+		return
+	}
+	of.told = now
+	log.Warn("this node and another one refuse each other: give all nodes the same SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD, or "+clusterSecret+"; "+
+		"while the former are replaced, also what they were, as "+formerUser+" and "+formerPassword, "node", node, "error", err)
 }
 
 // plain is how contents go between nodes that are named by http; nil for https.
@@ -330,22 +374,22 @@ func (n *nodes) plain() *cluster.Plain {
 
 // nodeSecrets returns what nodes know one another by: given for that, or made of the root
 // credentials, which all of them have, and of those that were before while they are replaced.
-func nodeSecrets(creds credentials, env *environment) ([][]byte, error) {
-	given, _, err := env.secret([]string{clusterSecret})
+func nodeSecrets(creds credentials, env *environment) (secrets [][]byte, given bool, err error) {
+	secret, _, err := env.secret([]string{clusterSecret})
 	switch {
 	case err != nil:
-		return nil, err
-	case given != "":
-		return [][]byte{[]byte(given)}, nil
+		return nil, false, err
+	case secret != "":
+		return [][]byte{[]byte(secret)}, true, nil
 	case strings.HasSuffix(creds.source, ownCredentialsFile):
-		return nil, usage("several nodes need the same credentials", "set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE) on all of them")
+		return nil, false, usage("several nodes need the same credentials", "set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE) on all of them")
 	}
-	secrets := [][]byte{deriveSecret(creds.user, creds.password)}
+	secrets = [][]byte{deriveSecret(creds.user, creds.password)}
 	former, err := env.former()
 	if err == nil && former.AccessKey != "" {
 		secrets = append(secrets, deriveSecret(former.AccessKey, former.Secret))
 	}
-	return secrets, err
+	return secrets, false, err
 }
 
 func deriveSecret(user, password string) []byte {
@@ -379,6 +423,9 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		return nil, failed("cannot join the other nodes", err, "the log says what stands in the way")
 	}
 	fl.joined.Store(fl.node)
+	if err := fl.compareRoots(ctx); err != nil {
+		return nil, err
+	}
 	cfg.Locker = fl.node
 	tables := n.cluster.Tables()
 	formed := max(1, slices.MinFunc(tables, func(a, b format.Table) int { return a.Of - b.Of }).Of)
