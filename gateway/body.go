@@ -347,6 +347,10 @@ func (w *wireReader) end() error {
 	}
 }
 
+// broke reports whether the body came to an end before its time, or stands still: nothing more is
+// to be waited for.
+func (r *request) broke() bool { return r.body != nil && fromTransport(r.body.failed) != nil }
+
 // drain reads what the handler left of a body of the declared length, if that
 // is little; it reports whether the body is at its end.
 func (r *request) drain(stream io.Reader, length int64) bool {

@@ -619,10 +619,8 @@ func (s *Server) settleBody(r *request) {
 	if length == 0 {
 		return
 	}
-	if length > 0 {
-		if r.drain(stream, length) {
-			return
-		}
+	if length > 0 && !r.broke() && r.drain(stream, length) {
+		return
 	}
 	r.ctx.SetConnectionClose()
 	s.lingerOn(r.ctx)

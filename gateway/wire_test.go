@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,20 @@ func TestContinueIsSentOnlyToRequestsThatAreLetIn(t *testing.T) {
 		}
 		if got := f.get("k"); got != "hi" {
 			t.Errorf("%s: stored %q", expect, got)
+		}
+	}
+}
+
+func TestABodyThatStandsStillIsNotWaitedForASecondTime(t *testing.T) {
+	f := withBucket(t)
+	for failed, want := range map[error]int{os.ErrDeadlineExceeded: 0, errBadDigest: 50} {
+		left := strings.NewReader(strings.Repeat("x", 50))
+		ctx := &fasthttp.RequestCtx{}
+		ctx.Request.Header.SetContentLength(100)
+		ctx.Request.SetBodyStream(left, 100)
+		f.server.settleBody(&request{ctx: ctx, body: &body{wire: &wireReader{read: 50}, failed: failed}})
+		if got := 50 - left.Len(); got != want {
+			t.Errorf("after %v %d bytes are read, want %d", failed, got, want)
 		}
 	}
 }
