@@ -352,6 +352,7 @@ func TestAccessControlListsSayWhatIsSoAnyway(t *testing.T) {
 		f.ok(call{method: "PUT", path: path, query: "acl", header: map[string]string{"x-amz-acl": "private"}})
 		f.ok(call{method: "PUT", path: path, query: "acl", body: own(ownerID)})
 		f.refused("AccessControlListNotSupported", call{method: "PUT", path: path, query: "acl", body: own("somebody")})
+		f.refused("MalformedACLError", call{method: "PUT", path: path, query: "acl", body: "<AccessControlPolicy>"})
 	}
 	f.refused("AccessControlListNotSupported", call{method: "PUT", path: "/bucket/k", query: "acl", header: map[string]string{"x-amz-acl": "public-read"}})
 	f.refused("NoSuchKey", call{method: "PUT", path: "/bucket/none", query: "acl", header: map[string]string{"x-amz-acl": "private"}})

@@ -204,7 +204,11 @@ func (s *Server) putACL(ctx context.Context, r *request) error {
 		return errUnexpectedContent
 	case r.header("x-amz-acl") == "":
 		var in accessControlPolicy
-		if err := s.readDocument(ctx, r, &in); err != nil {
+		err := s.readDocument(ctx, r, &in)
+		if e, ok := errors.AsType[*s3Error](err); ok && e.code == errMalformedXML.code {
+			return errMalformedACL.because(err)
+		}
+		if err != nil {
 			return err
 		}
 		for _, g := range in.AccessControlList.Grant {

@@ -116,6 +116,7 @@ var (
 	errKMSNotConfigured       = &s3Error{code: "NotImplemented", status: 501, message: "Server side encryption specified but KMS is not configured"}
 	errKeyTooLong             = &s3Error{code: "KeyTooLongError", status: 400, message: "Your key is too long."}
 	errACLNotSupported        = &s3Error{code: "AccessControlListNotSupported", status: 400, message: "The bucket does not allow ACLs"}
+	errMalformedACL           = &s3Error{code: "MalformedACLError", status: 400, message: "The XML you provided was not well-formed or did not validate against our published schema."}
 	errMalformedPOST          = &s3Error{code: "MalformedPOSTRequest", status: 400, message: "The body of your POST request is not well-formed multipart/form-data."}
 	errMalformedTrailer       = &s3Error{code: "MalformedTrailerError", status: 400, message: "The request contained trailing data that was not well-formed or did not conform to our published schema."}
 	errMalformedXML           = &s3Error{code: "MalformedXML", status: 400, message: "The XML you provided was not well-formed or did not validate against our published schema."}
