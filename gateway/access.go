@@ -179,13 +179,26 @@ func (v *conditionValues) stated(header string) string {
 	if value, there := v.r.form[header]; there {
 		return value
 	}
-	return v.r.header(header)
+	return v.header(header)
+}
+
+// header returns what a header says. What a form says its fields do: a header beside it has no
+// effect, and so must not count.
+func (v *conditionValues) header(name string) string {
+	if v.serves("PostObject") {
+		return ""
+	}
+	return v.r.header(name)
+}
+
+func (v *conditionValues) serves(operation string) bool {
+	return v.r.op != nil && v.r.op.name == operation
 }
 
 // copySource returns the source of a copy in the two forms that policies name it in, whatever the
 // form that the header has it in: other escapes must not make it another one.
 func (v *conditionValues) copySource() []string {
-	header := v.r.header("x-amz-copy-source")
+	header := v.header("x-amz-copy-source")
 	src, err := parseCopySource(header)
 	if err != nil {
 		return present(header) // the operation will refuse it
@@ -309,7 +322,7 @@ func (v *conditionValues) ofS3(name string) []string {
 	case "requestobjecttagkeys":
 		return tagKeys(v.requestTags())
 	case "if-match", "if-none-match":
-		return present(r.header(name))
+		return present(v.header(name))
 	case "objectcreationoperation":
 		return []string{strconv.FormatBool(makesObject(r.op.name))}
 	case "resourceaccount":
@@ -370,8 +383,11 @@ func (v *conditionValues) objectTags() []object.Tag {
 }
 
 // requestTags returns the tags that the request gives to the object, by its header, or by a field
-// of the form or its body.
+// of the form or its body. The header of a copy that takes over its source's tags has no effect.
 func (v *conditionValues) requestTags() []object.Tag {
+	if v.serves("CopyObject") && v.r.header("x-amz-tagging-directive") != "REPLACE" {
+		return nil
+	}
 	tags, err := parseTagHeader(v.stated("x-amz-tagging"))
 	if document, there := v.r.form["tagging"]; there {
 		tags, err = parseTagField(document)

@@ -140,6 +140,12 @@ func TestConditionsOfAPolicySeeTheTagsThatAreGiven(t *testing.T) {
 			}
 		}
 	}
+	f.ok(call{method: "PUT", path: "/bucket/red", body: "x", header: map[string]string{"x-amz-tagging": denied}})
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringNotEquals": {"s3:RequestObjectTag/team": "blue"}}}`)
+	for directive, code := range map[string]string{"": "AccessDenied", "COPY": "AccessDenied", "REPLACE": ""} {
+		f.refused(code, call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/red", "x-amz-tagging": allowed, "x-amz-tagging-directive": directive}})
+	}
+	f.setPolicy(either + `{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObjectTagging", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringEquals": {"s3:RequestObjectTag/team": "blue"}}}`)
 	entry := tar.Header{Name: "k", Linkname: "x", Format: tar.FormatPAX, PAXRecords: map[string]string{"minio.metadata.X-Amz-Tagging": denied}}
 	archive := extracting(archived(t, entry), "x-amz-tagging", allowed)
 	archive.anonymous = true
@@ -174,6 +180,24 @@ func TestConditionsOfAPolicySeeTheACLOfAForm(t *testing.T) {
 		if got := f.post(form{unsigned: true, fields: [][2]string{{"key", "k"}, {"acl", acl}}, file: "x"}); got.code() != code {
 			t.Errorf("%s: %d %s", acl, got.status, got.body)
 		}
+	}
+}
+
+func TestHeadersBesideAFormDoNotCountForConditions(t *testing.T) {
+	f := serveBucket(t)
+	f.put("source", "x")
+	for name, value := range map[string]string{
+		"x-amz-acl": "bucket-owner-full-control", "if-none-match": "*", "x-amz-copy-source": "/bucket/source", "x-amz-server-side-encryption": "AES256",
+	} {
+		f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringEquals": {"s3:` + name + `": "` + value + `"}}}`)
+		if got := f.post(form{unsigned: true, fields: [][2]string{{"key", "k"}}, file: "x", header: map[string]string{name: value}}); got.code() != "AccessDenied" {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		f.missing("k")
+	}
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": ["s3:PutObject", "s3:PutObjectTagging"], "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringEquals": {"s3:RequestObjectTag/a": "b"}}}`)
+	if got := f.post(form{unsigned: true, fields: [][2]string{{"key", "k"}}, file: "x", header: map[string]string{"x-amz-tagging": "a=b"}}); got.code() != "AccessDenied" {
+		t.Errorf("tags: %d %s", got.status, got.body)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"strings"
@@ -24,6 +25,7 @@ type form struct {
 	user       string   // "" is testUser
 	expires    time.Duration
 	unsigned   bool
+	header     map[string]string // beside the content type
 }
 
 // signed returns the fields with policy and signature.
@@ -76,7 +78,9 @@ func (f *fixture) post(fm form) reply {
 	if err := w.Close(); err != nil {
 		f.t.Fatal(err)
 	}
-	return f.do(call{method: "POST", path: "/bucket", body: body.String(), anonymous: true, header: map[string]string{"Content-Type": w.FormDataContentType()}})
+	header := map[string]string{"Content-Type": w.FormDataContentType()}
+	maps.Copy(header, fm.header)
+	return f.do(call{method: "POST", path: "/bucket", body: body.String(), anonymous: true, header: header})
 }
 
 func TestFormStoresItsFile(t *testing.T) {
