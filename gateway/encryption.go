@@ -218,6 +218,18 @@ func (e *encryption) revealPart(part object.Part, a object.Algorithm) object.Par
 	return part
 }
 
+// partChecksum returns the checksum of a part of an object whose own is known.
+func (e *encryption) partChecksum(part *object.PartInfo, whole object.Checksum) object.Checksum {
+	value := part.Checksum
+	if e != nil {
+		value = sse.PartChecksum(part, whole.Algorithm, e.key)
+	}
+	if value == "" {
+		return object.Checksum{}
+	}
+	return object.Checksum{Algorithm: whole.Algorithm, Value: value, Type: whole.Type}
+}
+
 // conceal returns the checksum of an object as it is kept.
 func (e *encryption) conceal(sum object.Checksum) object.Checksum { return sse.Conceal(sum, e.key) }
 

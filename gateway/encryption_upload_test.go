@@ -114,8 +114,11 @@ func TestAnEncryptedUploadBecomesAnEncryptedObject(t *testing.T) {
 			if r.body != whole[edge-10:edge+70001] {
 				t.Errorf("%s: a range over two parts is %d others", what, len(r.body))
 			}
-			if r = f.ok(call{method: "GET", path: "/bucket/m", query: "partNumber=2", header: kind.read}); r.body != parts[1] {
+			if r = f.ok(call{method: "GET", path: "/bucket/m", query: "partNumber=2", header: and(kind.read, headers{"x-amz-checksum-mode": "ENABLED"})}); r.body != parts[1] {
 				t.Errorf("%s: part 2 is %d others", what, len(r.body))
+			}
+			if got := r.header.Get("x-amz-checksum-" + strings.ToLower(tt.algorithm)); got != "" && got != checksumOf(tt.algorithm, parts[1]) {
+				t.Errorf("%s: part 2 has the checksum %s", what, got)
 			}
 			if _, held := f.held("m"); bytes.Contains(held, []byte("marker")) {
 				t.Errorf("%s: the content lies open in the Store", what)

@@ -33,7 +33,7 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 		return err
 	}
 	info := h.Info()
-	part, err := s.describe(r, ref, &info)
+	part, err := s.describe(r, ref, &info, e)
 	if err == nil {
 		err = s.tellOf(ctx, r, eventOf(events.AccessedGet, &info))
 	}
@@ -62,7 +62,7 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	part, err := s.describe(r, ref, &info)
+	part, err := s.describe(r, ref, &info, e)
 	if err == nil {
 		err = s.tellOf(ctx, r, eventOf(events.AccessedHead, &info))
 	}
@@ -82,12 +82,13 @@ func (r *request) wantsChecksum() bool {
 // span is the part of an object that is asked for.
 type span struct {
 	offset, length int64
-	partial        bool // answered with 206
+	partial        bool             // answered with 206
+	part           *object.PartInfo // that it is; nil: it is not asked for as one
 }
 
 // describe holds the object against the request's preconditions, finds the span
 // that is asked for and sets all headers of the answer.
-func (s *Server) describe(r *request, ref object.Ref, info *object.Info) (span, error) {
+func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encryption) (span, error) {
 	if err := r.readConditions("").evaluate(info.ETag, info.Modified); err != nil {
 		if errors.Is(err, errNotModified) {
 			return span{}, notModified(info)
@@ -106,7 +107,11 @@ func (s *Server) describe(r *request, ref object.Ref, info *object.Info) (span, 
 	if ref.Version == "" {
 		s.setExpiration(r, info)
 	}
-	if r.wantsChecksum() && (!part.partial || part.length == info.Size) {
+	switch {
+	case !r.wantsChecksum():
+	case part.part != nil && info.Checksum.Type == object.Composite: // where it has one of the whole S3 tells none of a part
+		r.setChecksum(e.partChecksum(part.part, info.Checksum))
+	case part.length == info.Size:
 		r.setChecksum(info.Checksum)
 	}
 	if part.partial {
@@ -152,7 +157,7 @@ func (r *request) selectSpan(info *object.Info) (span, error) {
 		e.header = []detail{{"Content-Range", "bytes */" + strconv.FormatInt(info.Size, 10)}}
 		return span{}, e.detailed("RangeRequested", ranged).detailed("ActualObjectSize", strconv.FormatInt(info.Size, 10))
 	}
-	return span{offset, length, true}, nil
+	return span{offset: offset, length: length, partial: true}, nil
 }
 
 // ifRange reports whether a range may be sent: always, unless an If-Range
@@ -189,7 +194,8 @@ func (r *request) selectPart(info *object.Info) (span, error) {
 	for _, p := range info.Parts[:n-1] {
 		offset += p.Size
 	}
-	return span{offset, info.Parts[n-1].Size, true}, nil
+	part := &info.Parts[n-1]
+	return span{offset, part.Size, true, part}, nil
 }
 
 // partNumber parses the number of a part.

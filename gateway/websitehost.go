@@ -140,7 +140,7 @@ func (s *Server) showPage(ctx context.Context, r *request, key string, asked boo
 	}
 	part := span{length: info.Size}
 	if asked {
-		if part, err = s.describe(r, ref, &info); err != nil {
+		if part, err = s.describe(r, ref, &info, e); err != nil {
 			return errors.Join(err, h.Close())
 		}
 	} else {

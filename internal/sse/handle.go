@@ -34,10 +34,14 @@ func Reveal(info object.Info, key Key) object.Info {
 func RevealParts(info object.Info, key Key) object.Info {
 	info.Parts = slices.Clone(info.Parts)
 	for i := range info.Parts {
-		p := &info.Parts[i]
-		p.Checksum = key.partChecksum(info.Checksum.Algorithm, p.Salt, p.Checksum)
+		info.Parts[i].Checksum = PartChecksum(&info.Parts[i], info.Checksum.Algorithm, key)
 	}
 	return info
+}
+
+// PartChecksum returns the checksum of a part of an encrypted object as it is, empty if it has none.
+func PartChecksum(p *object.PartInfo, a object.Algorithm, key Key) string {
+	return key.partChecksum(a, p.Salt, p.Checksum)
 }
 
 // RevealPart returns a part of an encrypted upload with its checksum as it is.
