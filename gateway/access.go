@@ -162,8 +162,11 @@ func (v *conditionValues) Value(key string) []string {
 	if !ok {
 		return v.claim(key)
 	}
-	if rest == "x-amz-copy-source" {
+	switch rest {
+	case "x-amz-copy-source":
 		return v.copySource()
+	case keyIDHeader:
+		return v.masterKey()
 	}
 	if strings.HasPrefix(rest, "x-amz-") {
 		return present(v.stated(rest))
@@ -205,6 +208,15 @@ func (v *conditionValues) copySource() []string {
 	}
 	path := src.Bucket + "/" + src.Key
 	return []string{path, "/" + path}
+}
+
+// masterKey returns the ID of a master key in the forms that it has here, for the same reason.
+func (v *conditionValues) masterKey() []string {
+	id := v.stated(keyIDHeader)
+	if id == "" {
+		return nil
+	}
+	return []string{id, keyName(id), keyIDPrefix + keyName(id)}
 }
 
 // lock returns the value of a key on the lock that a version is to get.

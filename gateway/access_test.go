@@ -173,6 +173,18 @@ func TestConditionsOfAPolicySeeWhatIsCopiedHoweverItIsWritten(t *testing.T) {
 	}
 }
 
+func TestConditionsOfAPolicySeeAMasterKeyHoweverItIsWritten(t *testing.T) {
+	f := withKeys(t, nil)
+	put := func(id string) call { return call{method: "PUT", path: "/bucket/k", body: "x", header: named(id)} }
+	for _, id := range []string{"second", "arn:aws:kms:second"} {
+		f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "` + id + `"}}}`)
+		for _, form := range []string{"second", "arn:aws:kms:second", "arn:aws:kms:us-east-1:111122223333:key/second"} {
+			f.refused("AccessDenied", put(form))
+		}
+		f.ok(put("first"))
+	}
+}
+
 func TestConditionsOfAPolicySeeTheACLOfAForm(t *testing.T) {
 	f := serveBucket(t)
 	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*", "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}}`)
