@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"slices"
@@ -207,7 +208,9 @@ func (s *Server) cors(r *request) {
 	if err != nil || rules == nil {
 		return
 	}
-	if rule := rules.match(origin, r.method, nil); rule != nil {
+	// S3 goes by the method that a preflight asks for, where a request names one.
+	method := cmp.Or(r.header(fasthttp.HeaderAccessControlRequestMethod), r.method)
+	if rule := rules.match(origin, method, nil); rule != nil {
 		r.setCORS(origin, rule)
 	}
 }

@@ -56,6 +56,10 @@ func TestAnAnswerSaysWhichPagesMaySeeIt(t *testing.T) {
 	if got := f.ok(call{method: "GET", path: "/bucket"}).header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("no page: %q", got)
 	}
+	from["Origin"], from["Access-Control-Request-Method"] = "https://elsewhere.org", "PUT"
+	if got := f.ok(call{method: "GET", path: "/bucket", header: from}).header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("a method that is asked for as in a preflight: %q", got)
+	}
 }
 
 func TestACORSConfigurationIsKeptOrRefused(t *testing.T) {

@@ -75,7 +75,7 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 		w.text("Key", o.Key)
 		w.optional("VersionId", o.VersionID)
 		w.text("Code", e.code)
-		w.text("Message", e.message)
+		w.message(e.message)
 		w.close("Error")
 	}
 	r.answerXML(w.end("DeleteResult"))

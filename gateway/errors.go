@@ -82,7 +82,7 @@ var (
 	errBadVersion             = &s3Error{code: "InvalidArgument", status: 400, message: "Invalid version id specified"}
 	errBucketACL              = &s3Error{code: "InvalidBucketAclWithObjectOwnership", status: 400, message: "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"}
 	errBucketExists           = &s3Error{code: "BucketAlreadyOwnedByYou", status: 409, message: "Your previous request to create the named bucket succeeded and you already own it."}
-	errBucketNotEmpty         = &s3Error{code: "BucketNotEmpty", status: 409, message: "The bucket you tried to delete is not empty."}
+	errBucketNotEmpty         = &s3Error{code: "BucketNotEmpty", status: 409, message: "The bucket you tried to delete is not empty"}
 	errConflict               = &s3Error{code: "OperationAborted", status: 409, message: "A conflicting conditional operation is currently in progress against this resource. Try again."}
 	errCORSForbidden          = &s3Error{code: "AccessForbidden", status: 403, message: "CORSResponse: CORS is not enabled for this bucket."}
 	errCustomersBlocked       = &s3Error{code: "AccessDenied", status: 403, message: "This bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type"}
@@ -130,7 +130,7 @@ var (
 	errNoEncryption           = &s3Error{code: "ServerSideEncryptionConfigurationNotFoundError", status: 404, message: "The server side encryption configuration was not found"}
 	errNoMasterKey            = &s3Error{code: "KMS.NotFoundException", status: 400, message: "The request was rejected because the specified entity or resource could not be found."}
 	errInvalidOwner           = &s3Error{code: "InvalidBucketOwnerAWSAccountID", status: 400, message: "The value of the expected bucket owner parameter must be an AWS account ID."}
-	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist."}
+	errNoSuchBucket           = &s3Error{code: "NoSuchBucket", status: 404, message: "The specified bucket does not exist"}
 	errNoSuchKey              = &s3Error{code: "NoSuchKey", status: 404, message: "The specified key does not exist."}
 	errNoLifecycle            = &s3Error{code: "NoSuchLifecycleConfiguration", status: 404, message: "The lifecycle configuration does not exist"}
 	errNoLock                 = &s3Error{code: "NoSuchObjectLockConfiguration", status: 404, message: "The specified object does not have a ObjectLock configuration"}

@@ -87,9 +87,12 @@ func readForm(form *multipart.Reader) (*postForm, error) {
 			return nil, formError(err)
 		}
 		name := strings.ToLower(part.FormName())
-		if name == "file" {
+		switch name {
+		case "file":
 			f.file = part
 			return f, nil
+		case "":
+			return nil, errMalformedPOST.with("A part of the form has no name.")
 		}
 		value, err := io.ReadAll(io.LimitReader(part, int64(budget)+1))
 		if err != nil {
@@ -99,9 +102,7 @@ func readForm(form *multipart.Reader) (*postForm, error) {
 		if budget < 0 || len(f.fields) == maxFormFields {
 			return nil, &s3Error{code: "MaxPostPreDataLengthExceeded", status: 400, message: "Your POST request fields preceding the upload file were too large."}
 		}
-		if name != "" {
-			f.fields[name] = string(value)
-		}
+		f.fields[name] = string(value)
 	}
 }
 
@@ -293,6 +294,7 @@ func (s *Server) answerForm(r *request, f *postForm, info *object.Info) error {
 	location := r.scheme() + "://" + r.header("Host") + strings.TrimSuffix(r.path, "/") + "/" + (&url.URL{Path: key}).EscapedPath()
 	r.setETag(info.ETag)
 	r.setVersion(madeVersion(info))
+	r.setChecksum(info.Checksum)
 	r.set("Location", location)
 	target := f.fields["success_action_redirect"]
 	if target == "" {

@@ -98,6 +98,9 @@ func TestFormStoresItsFile(t *testing.T) {
 	if r.status != 201 || !strings.Contains(r.body, "<Key>in//photo.jpg</Key>") || !strings.HasSuffix(r.header.Get("Location"), "/bucket/in//photo.jpg") {
 		t.Fatalf("%d %s %v", r.status, r.body, r.header)
 	}
+	if got := r.header.Get("x-amz-checksum-crc64nvme"); got != checksumOf("CRC64NVME", "picture") {
+		t.Errorf("its checksum is %q", got)
+	}
 	got := f.ok(call{method: "GET", path: "/bucket/in//photo.jpg"})
 	for name, want := range map[string]string{"Content-Type": "image/jpeg", "Content-Language": "de", "Cache-Control": "no-store", "x-amz-meta-who": "me", "x-amz-tagging-count": "1"} {
 		if v := got.header.Get(name); v != want {
@@ -154,6 +157,7 @@ func TestFormThatIsRefusedStoresNothing(t *testing.T) {
 		"metadata without a name":   {form{fields: [][2]string{key, {"x-amz-meta-", "x"}}}, "MalformedPOSTRequest"},
 		"metadata that is no token": {form{fields: [][2]string{key, {"x-amz-meta-a b", "x"}}}, "MalformedPOSTRequest"},
 		"a type that is no header":  {form{fields: [][2]string{key, {"Content-Type", "text/x\r\nSet-Cookie: y"}}}, "InvalidArgument"},
+		"a field without a name":    {form{fields: [][2]string{key, {"", "x"}}}, "MalformedPOSTRequest"},
 		"an ACL":                    {form{fields: [][2]string{key, {"acl", "public-read"}}}, "AccessControlListNotSupported"},
 		"encryption":                {form{fields: [][2]string{key, {"x-amz-server-side-encryption", "AES256"}}}, "NotImplemented"},
 		"a redirect to nowhere":     {form{fields: [][2]string{key, {"x-amz-website-redirect-location", "ftp://x"}}}, "InvalidRedirectLocation"},

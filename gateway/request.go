@@ -168,7 +168,7 @@ func (r *request) naming(e *s3Error) *s3Error {
 func errorXML(e *s3Error, resource, id string) []byte {
 	w := &xmlWriter{buf: []byte(xmlDeclaration + "<Error>")}
 	w.text("Code", e.code)
-	w.text("Message", e.message)
+	w.message(e.message)
 	for _, d := range e.detail {
 		w.text(d.name, d.value)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -59,6 +60,18 @@ func (w *xmlWriter) optional(name, value string) {
 	if value != "" {
 		w.text(name, value)
 	}
+}
+
+// message writes a Message element. S3 leaves the quotes in it as they are.
+func (w *xmlWriter) message(value string) {
+	w.open("Message")
+	for i, part := range strings.Split(value, `"`) {
+		if i > 0 {
+			w.buf = append(w.buf, '"')
+		}
+		w.buf = appendEscaped(w.buf, part)
+	}
+	w.close("Message")
 }
 
 func (w *xmlWriter) integer(name string, value int64) {
