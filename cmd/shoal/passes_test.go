@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -86,6 +88,26 @@ func TestARateThatIsChangedDuringAPassIsToldWithWhereItWas(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+func TestALongPassIsToldToTheLogMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := openKeeper(t, true)
+		var out bytes.Buffer
+		k.log = slog.New(slog.NewTextHandler(&out, nil))
+		log := k.underWay("drives are being healed")
+		lines := func() int { return strings.Count(out.String(), "drives are being healed") }
+		if log(new(erasure.Healed)); lines() != 0 {
+			t.Error("that nothing is done yet is told")
+		}
+		for range 24 * 720 { // a day, in which it hears of itself every 5 s
+			time.Sleep(5 * time.Second)
+			log(&erasure.Healed{Shards: 1})
+		}
+		if n := lines(); n < 24*60 || n > 25*60 {
+			t.Errorf("it is told %d times in a day", n)
 		}
 	})
 }

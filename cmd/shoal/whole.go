@@ -266,6 +266,18 @@ func (k *keeper) told(msg string, h *erasure.Healed) {
 	k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed, "pending", h.Pending)
 }
 
+// underWay returns what tells the log how far a pass is that begins now, if it has done anything: as seldom as
+// others are told.
+func (k *keeper) underWay(msg string) func(h *erasure.Healed) {
+	p := gateway.Pass{Begun: time.Now()}
+	return func(h *erasure.Healed) {
+		if now := time.Now(); h.Records+h.Shards > 0 && untold(&p, now) {
+			p.Told = now
+			k.told(msg, h)
+		}
+	}
+}
+
 // read reads all shards now and then.
 func (k *keeper) read(ctx context.Context) {
 	for lock.Pause(ctx, wholeAgain); ctx.Err() == nil; lock.Pause(ctx, wholeAgain) {
@@ -306,11 +318,10 @@ func (k *keeper) scrub(ctx context.Context) {
 func (k *keeper) heal(ctx context.Context) (whole bool) {
 	blank := k.stands().blank // those that come meanwhile are for the next time
 	h, err := k.pass(ctx, gateway.Pass{Kind: gateway.Everything}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+		log := k.underWay("drives are being healed")
 		return k.everything(ctx, 0, func(h erasure.Healed) {
 			seen(h)
-			if h.Records+h.Shards > 0 {
-				k.told("drives are being healed", &h)
-			}
+			log(&h)
 		})
 	})
 	if err != nil {
