@@ -420,8 +420,11 @@ func tagKeys(tags []object.Tag) []string {
 
 // signatureVersion and authType are how the request was signed.
 func signatureVersion(a sigv4.Auth) string {
-	if a.AccessKey == "" {
+	switch {
+	case a.AccessKey == "":
 		return ""
+	case a.V2:
+		return "AWS"
 	}
 	return "AWS4-HMAC-SHA256"
 }

@@ -15,7 +15,7 @@ import (
 // anonymous request may do is for authorise to say.
 func (s *Server) authenticate(r *request) error {
 	signed := sigv4.Request{Method: r.method, Path: r.path, Query: r.rawQuery, Header: r, Bucket: r.host}
-	auth, err := sigv4.Parse(signed)
+	auth, err := s.parseAuth(signed)
 	if errors.Is(err, sigv4.ErrAnonymous) {
 		r.auth = auth
 		return nil
@@ -37,6 +37,16 @@ func (s *Server) authenticate(r *request) error {
 		return r.takeMovedHeaders()
 	}
 	return nil
+}
+
+// parseAuth reads what a request says about its signature, of version 2 in the header only where
+// that is served.
+func (s *Server) parseAuth(signed sigv4.Request) (sigv4.Auth, error) {
+	auth, err := sigv4.Parse(signed)
+	if e, ok := errors.AsType[*sigv4.Error](err); ok && e.Reason == sigv4.UnsupportedV2 && s.SignatureV2 {
+		return sigv4.ParseV2(signed)
+	}
+	return auth, err
 }
 
 // takeMovedHeaders takes those parameters of a presigned URL for headers that SDKs move from

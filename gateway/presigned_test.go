@@ -57,6 +57,46 @@ func TestPresignedURLOfVersion2IsGoodForOneOperation(t *testing.T) {
 	}
 }
 
+// signedV2 is a call that is signed in the header by version 2.
+func signedV2(c call, secret string) call {
+	date := time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")
+	mac := hmac.New(sha1.New, []byte(secret))
+	fmt.Fprintf(mac, "%s\n\n\n%s\n%s", c.method, date, c.path)
+	if c.query != "" {
+		fmt.Fprintf(mac, "?%s", c.query)
+	}
+	c.anonymous, c.header = true, headers{"Date": date, "Authorization": "AWS " + testUser + ":" + base64.StdEncoding.EncodeToString(mac.Sum(nil))}
+	return c
+}
+
+func TestRequestsOfVersion2AreServedWhereTheyAreToBe(t *testing.T) {
+	put, get := call{method: "PUT", path: "/bucket/k", body: "hello"}, call{method: "GET", path: "/bucket/k"}
+	f := withBucket(t)
+	if r := f.refused("InvalidRequest", signedV2(put, testSecret)); !strings.Contains(r.body, "Please use AWS4-HMAC-SHA256") {
+		t.Error(r.body)
+	}
+	f.missing("k")
+
+	f = serve(t, func(c *Config) { c.SignatureV2 = true })
+	f.ok(signedV2(call{method: "PUT", path: "/bucket"}, testSecret))
+	f.ok(signedV2(put, testSecret))
+	if got := f.ok(signedV2(get, testSecret)).body; got != "hello" {
+		t.Errorf("read %q", got)
+	}
+	f.ok(signedV2(call{method: "GET", path: "/bucket", query: "location"}, testSecret))
+	location := signedV2(call{method: "GET", path: "/bucket", query: "location"}, testSecret)
+	location.query = "location="
+	f.ok(location)
+	f.refused("SignatureDoesNotMatch", signedV2(put, "x"))
+	other := signedV2(get, testSecret)
+	other.query = "tagging"
+	f.refused("SignatureDoesNotMatch", other)
+	f.ok(call{method: "PUT", path: "/bucket", query: "policy", body: `{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*",` +
+		`"Condition":{"StringEquals":{"s3:signatureversion":"AWS"}}}]}`})
+	f.ok(get)
+	f.refused("AccessDenied", call{method: "GET", path: "/bucket/k", query: presignV2("GET", "/bucket/k"), anonymous: true})
+}
+
 // presign returns the query of a presigned URL of version 4 with the given parameters.
 func (f *fixture) presign(method, path, query string) string {
 	creds := sigv4.Credentials{AccessKey: testUser, Secret: testSecret, Region: "us-east-1"}

@@ -167,6 +167,9 @@ type Config struct {
 	// Changes changes those that all gateways share; nil: none can be changed.
 	Changes Changes
 
+	// SignatureV2 has requests be served that are signed in the header by version 2.
+	SignatureV2 bool
+
 	MaxRequests    int           // served at once; more wait, then get SlowDown
 	AdmissionWait  time.Duration // how long they wait
 	HeaderTimeout  time.Duration // for a request's header to arrive

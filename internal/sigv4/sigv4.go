@@ -2,7 +2,7 @@
 // Authorization header, in the query of presigned URLs, over POST forms, and
 // over the chunks and trailers of an aws-chunked body. It is a set of pure
 // functions over a neutral request: it knows no HTTP library, no clock, and not
-// where secrets come from. Of version 2 it checks presigned URLs.
+// where secrets come from. Of version 2 it checks presigned URLs, and headers for who asks for that.
 //
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
 package sigv4
@@ -104,7 +104,7 @@ type Auth struct {
 	SignedHeaders []string  // in the order signed
 	Signature     string
 	Presigned     bool          // the signature is in the query
-	V2            bool          // and of version 2: it has no scope, and Time is its end
+	V2            bool          // of version 2: it has no scope, and Time is the end of a presigned URL
 	Form          bool          // the signature is in a POST form
 	Expires       time.Duration // of a presigned URL
 	SecurityToken string        // X-Amz-Security-Token, or ""

@@ -11,10 +11,44 @@ import (
 	"time"
 )
 
-// Version 2 is read in presigned URLs and forms and nowhere else: botocore still
-// makes those for every endpoint that is not AWS's own, unless it is told not
-// to, and they sign no content in version 4 either
+// Version 2 is read in presigned URLs and forms: botocore still makes those for
+// every endpoint that is not AWS's own, unless it is told not to, and they sign no
+// content in version 4 either. In headers it is read by ParseV2 alone
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/RESTAuthentication.html).
+
+// ParseV2 reads an Authorization header of version 2, which signs no content. Errors are as
+// those of Parse.
+func ParseV2(r Request) (Auth, error) {
+	credential, spaced := strings.CutPrefix(r.Header.Get("Authorization"), "AWS ")
+	key, signature, split := strings.Cut(credential, ":")
+	if !spaced || !split || key == "" || signature == "" || strings.Contains(credential, " ") {
+		return Auth{}, refuse(HeaderMalformed, "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature")
+	}
+	a := Auth{AccessKey: key, Signature: signature, V2: true, SecurityToken: r.Header.Get(v2Token), PayloadHash: r.Header.Get(contentSHA256)}
+	if a.PayloadHash == "" {
+		a.PayloadHash = unsignedPayload
+	}
+	payload, err := ParsePayload(a.PayloadHash)
+	if err != nil {
+		return Auth{}, err
+	}
+	if payload.Mode == Chunked || payload.Mode == ChunkedTrailer { // whose chunks are signed in version 4
+		return Auth{}, errV2()
+	}
+	a.Time, err = signingTimeV2(r.Header)
+	return a, err
+}
+
+// signingTimeV2 is signingTime for version 2, in which x-amz-date has any of the forms of Date.
+func signingTimeV2(h Header) (time.Time, error) {
+	if v := h.Get(v2Date); v != "" {
+		h = Fields{{"Date", v}}
+	}
+	return signingTime(h)
+}
+
+// v2Date is the header that stands for Date where a client cannot set that.
+const v2Date = "x-amz-date"
 
 // parseV2 reads the parameters of a presigned URL of version 2.
 func parseV2(q *authValues) (Auth, error) {
@@ -33,20 +67,33 @@ func parseV2(q *authValues) (Auth, error) {
 	}, nil
 }
 
-// verifyV2 is verify for a presigned URL of version 2, whose Time is its end.
-// All x-amz- headers are signed, so that nobody can add one.
+// verifyV2 is verify for version 2. All x-amz- headers are signed, so that nobody can add one.
 func (a *Auth) verifyV2(r Request, secret string, now time.Time) error {
-	if now.After(a.Time) {
-		e := refuse(Expired, "Request has expired")
-		e.RequestTime, e.ServerTime = a.Time, now
-		return e
+	if err := a.checkTimeV2(now); err != nil {
+		return err
 	}
-	toSign := stringToSignV2(r, a.Time, a.SecurityToken)
-	if subtle.ConstantTimeCompare([]byte(signV2(toSign, secret)), []byte(a.Signature)) == 1 {
-		return nil
+	toSign := a.stringToSignV2(r, false)
+	// Clients differ on how to sign a parameter without a value that is sent with a '='.
+	for _, signed := range []string{toSign, a.stringToSignV2(r, true)} {
+		if subtle.ConstantTimeCompare([]byte(signV2(signed, secret)), []byte(a.Signature)) == 1 {
+			return nil
+		}
 	}
 	e := refuse(SignatureMismatch, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
 	e.AccessKey, e.Signature, e.StringToSign = a.AccessKey, a.Signature, toSign
+	return e
+}
+
+// checkTimeV2 is checkTime for version 2, in which the Time of a presigned URL is its end.
+func (a *Auth) checkTimeV2(now time.Time) error {
+	if !a.Presigned {
+		return a.checkTime(now)
+	}
+	if !now.After(a.Time) {
+		return nil
+	}
+	e := refuse(Expired, "Request has expired")
+	e.RequestTime, e.ServerTime = a.Time, now
 	return e
 }
 
@@ -77,14 +124,26 @@ func signV2(toSign, secret string) string {
 // v2Token is the header and the parameter that has the token of temporary credentials.
 const v2Token = "x-amz-security-token"
 
+// dateV2 is what is signed as the date.
+func (a *Auth) dateV2(h Header) string {
+	switch {
+	case a.Presigned:
+		return strconv.FormatInt(a.Time.Unix(), 10)
+	case h.Get(v2Date) != "":
+		return "" // it is signed among the headers
+	}
+	return h.Get("Date")
+}
+
 // stringToSignV2 returns what is signed. A token in the URL is signed as the header that it
-// stands for.
-func stringToSignV2(r Request, end time.Time, token string) string {
+// stands for. bare leaves out the '=' of parameters without a value.
+func (a *Auth) stringToSignV2(r Request, bare bool) string {
 	var b strings.Builder
-	for _, line := range []string{r.Method, r.Header.Get("Content-MD5"), r.Header.Get("Content-Type"), strconv.FormatInt(end.Unix(), 10)} {
+	for _, line := range []string{r.Method, r.Header.Get("Content-MD5"), r.Header.Get("Content-Type"), a.dateV2(r.Header)} {
 		b.WriteString(line)
 		b.WriteByte('\n')
 	}
+	token := a.SecurityToken
 	var names []string
 	if token != "" {
 		names = append(names, v2Token)
@@ -106,20 +165,20 @@ func stringToSignV2(r Request, end time.Time, token string) string {
 		b.WriteString("/" + r.Bucket)
 	}
 	b.WriteString(r.Path)
-	b.WriteString(subresourcesV2(r.Query))
+	b.WriteString(subresourcesV2(r.Query, bare))
 	return b.String()
 }
 
 // subresourcesV2 returns the parameters that are signed, sorted, with their
 // values as they are meant.
-func subresourcesV2(query string) string {
+func subresourcesV2(query string, bare bool) string {
 	var signed []string
 	for item := range strings.SplitSeq(query, "&") {
 		name, value, valued := strings.Cut(item, "=")
 		if name = decode(name, true); !isSubresourceV2(name) {
 			continue
 		}
-		if valued {
+		if valued && (value != "" || !bare) {
 			name += "=" + decode(value, true)
 		}
 		signed = append(signed, name)

@@ -76,6 +76,77 @@ func TestPresignedURLsOfVersion2(t *testing.T) {
 	}
 }
 
+// The first requests are the examples of AWS's page on the authentication of REST requests.
+func TestHeadersOfVersion2AreReadByWhoAsksForThem(t *testing.T) {
+	const key, secret = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	request := func(method, path, query, date, signature string, more ...sigv4.Field) sigv4.Request {
+		header := append(sigv4.Fields{{Name: "Date", Value: date}, {Name: "Authorization", Value: "AWS " + key + ":" + signature}}, more...)
+		return sigv4.Request{Method: method, Bucket: "johnsmith", Path: path, Query: query, Header: header}
+	}
+	verify := func(r sigv4.Request, secret string, now time.Time) error {
+		if _, err := sigv4.Parse(r); reason(err) != sigv4.UnsupportedV2 {
+			t.Errorf("%s %s is read by Parse: %v", r.Method, r.Path, err)
+		}
+		a, err := sigv4.ParseV2(r)
+		if err != nil {
+			return err
+		}
+		if a.AccessKey != key || a.Presigned || !a.V2 || a.CheckScope("eu-central-1") != nil {
+			t.Errorf("%+v", a)
+		}
+		return a.Verify(r, secret, now)
+	}
+	at := time.Date(2007, 3, 27, 19, 40, 0, 0, time.UTC)
+	get := request("GET", "/photos/puppy.jpg", "", "Tue, 27 Mar 2007 19:36:42 +0000", "bWq2s1WEIj+Ydj0vQ697zp+IXMU=")
+	for _, r := range []sigv4.Request{
+		get,
+		request("GET", "/", "prefix=photos&max-keys=50&marker=puppy", "Tue, 27 Mar 2007 19:42:41 +0000", "htDYFYduRNen8P9ZfE/s9SuKy0U="),
+		request("GET", "/", "acl", "Tue, 27 Mar 2007 19:44:46 +0000", "c2WLPFtWHVgbEmeEG93a4cG37dM="),
+	} {
+		if err := verify(r, secret, at); err != nil {
+			t.Errorf("%s %s?%s: %v", r.Method, r.Path, r.Query, err)
+		}
+	}
+	put := request("PUT", "/photos/puppy.jpg", "", "Tue, 27 Mar 2007 21:15:45 +0000", "MyyxeRY7whkBe+bq8fHCL/2kKUg=", sigv4.Field{Name: "Content-Type", Value: "image/jpeg"})
+	if err := verify(put, secret, at.Add(100*time.Minute)); err != nil {
+		t.Errorf("PUT: %v", err)
+	}
+	changed := func(change func(*sigv4.Request)) sigv4.Request {
+		r := get
+		change(&r)
+		return r
+	}
+	with := func(fields ...sigv4.Field) sigv4.Request {
+		return changed(func(r *sigv4.Request) { r.Header = append(sigv4.Fields{}, fields...) })
+	}
+	date := sigv4.Field{Name: "Date", Value: "Tue, 27 Mar 2007 19:36:42 +0000"}
+	signed := func(value string) sigv4.Field { return sigv4.Field{Name: "Authorization", Value: value} }
+	ours := signed("AWS " + key + ":bWq2s1WEIj+Ydj0vQ697zp+IXMU=")
+	for name, tt := range map[string]struct {
+		r      sigv4.Request
+		secret string
+		now    time.Time
+		reason sigv4.Reason
+	}{
+		"another secret":      {get, "x", at, sigv4.SignatureMismatch},
+		"another key":         {changed(func(r *sigv4.Request) { r.Path = "/photos/kitten.jpg" }), secret, at, sigv4.SignatureMismatch},
+		"another bucket":      {changed(func(r *sigv4.Request) { r.Bucket = "other" }), secret, at, sigv4.SignatureMismatch},
+		"another operation":   {changed(func(r *sigv4.Request) { r.Query = "tagging" }), secret, at, sigv4.SignatureMismatch},
+		"a header added":      {with(date, ours, sigv4.Field{Name: "x-amz-acl", Value: "private"}), secret, at, sigv4.SignatureMismatch},
+		"another date":        {with(sigv4.Field{Name: "Date", Value: "Tue, 27 Mar 2007 19:36:43 +0000"}, ours), secret, at, sigv4.SignatureMismatch},
+		"too late":            {get, secret, at.Add(time.Hour), sigv4.TimeTooSkewed},
+		"too early":           {get, secret, at.Add(-time.Hour), sigv4.TimeTooSkewed},
+		"no date":             {with(ours), secret, at, sigv4.MissingDate},
+		"no signature":        {with(date, signed("AWS "+key)), secret, at, sigv4.HeaderMalformed},
+		"an empty signature":  {with(date, signed("AWS "+key+":")), secret, at, sigv4.HeaderMalformed},
+		"chunks of version 4": {with(date, ours, sigv4.Field{Name: "x-amz-content-sha256", Value: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}), secret, at, sigv4.UnsupportedV2},
+	} {
+		if err := verify(tt.r, tt.secret, tt.now); reason(err) != tt.reason {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // The form was made by boto3 1.43.
 func TestFormsOfVersion2(t *testing.T) {
 	const (
