@@ -196,7 +196,7 @@ func TestUploadsOfEveryAlgorithm(t *testing.T) {
 		}
 		for _, method := range []string{"GET", "HEAD"} {
 			part := f.ok(call{method: method, path: "/bucket/m", query: "partNumber=1", header: headers{"x-amz-checksum-mode": "ENABLED"}}).header
-			if part.Get(header) != hello || part.Get("x-amz-checksum-type") != kind {
+			if part.Get(header) != hello || part.Get("x-amz-checksum-type") != kind { // of one part, it is that of the whole too
 				f.t.Errorf("%s of part 1: %v, want %s", method, part, hello)
 			}
 		}

@@ -120,6 +120,9 @@ func TestAnEncryptedUploadBecomesAnEncryptedObject(t *testing.T) {
 			if got := r.header.Get("x-amz-checksum-" + strings.ToLower(tt.algorithm)); got != "" && got != checksumOf(tt.algorithm, parts[1]) {
 				t.Errorf("%s: part 2 has the checksum %s", what, got)
 			}
+			if got := r.header.Get("x-amz-checksum-crc64nvme"); got != "" {
+				t.Errorf("%s: part 2 of an object whose whole has one has the checksum %s", what, got)
+			}
 			if _, held := f.held("m"); bytes.Contains(held, []byte("marker")) {
 				t.Errorf("%s: the content lies open in the Store", what)
 			}

@@ -109,7 +109,7 @@ func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encr
 	}
 	switch {
 	case !r.wantsChecksum():
-	case part.part != nil:
+	case part.part != nil && info.Checksum.Type == object.Composite: // where the whole has one S3 tells none of a part
 		r.setChecksum(e.partChecksum(part.part, info.Checksum))
 	case part.length == info.Size:
 		r.setChecksum(info.Checksum)
