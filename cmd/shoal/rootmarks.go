@@ -44,7 +44,7 @@ func newRootMarks(life context.Context, creds credentials, env *environment) (*r
 		return nil, err
 	}
 	return &rootMarks{life, sync.OnceValue(func() [][]byte {
-		defer debug.FreeOSMemory() // the 64 MiB that each takes would be held for minutes
+		defer debug.FreeOSMemory() // the 19 MiB that each takes would be held for minutes
 		marks := [][]byte{rootMark(creds.user, creds.password)}
 		if former.AccessKey != "" {
 			marks = append(marks, rootMark(former.AccessKey, former.Secret))
@@ -53,8 +53,10 @@ func newRootMarks(life context.Context, creds credentials, env *environment) (*r
 	})}, nil
 }
 
+// rootMark takes what OWASP has as the least for Argon2id: where pages are dear, as in small virtual machines,
+// 64 MiB of them took a gateway seconds to start.
 func rootMark(user, password string) []byte {
-	return argon2.IDKey([]byte(user+"\x00"+password), []byte("shoal marks of root credentials"), 1, 64<<10, 4, markLen)
+	return argon2.IDKey([]byte(user+"\x00"+password), []byte("shoal marks of root credentials"), 2, 19<<10, 1, markLen)
 }
 
 // together reports whether gateways with these marks can serve together: one has the credentials of the other one,
@@ -115,8 +117,8 @@ func (fl *fleet) serveRoot(c *mesh.Conn) {
 	}
 }
 
-// compareRoots returns an error if another gateway has other root credentials. One that does not answer, or does
-// not know the question, is left out.
+// compareRoots returns an error if another gateway has other root credentials. One that does not answer in time,
+// or does not know the question, is left out.
 func (fl *fleet) compareRoots(ctx context.Context) error {
 	if fl.roots == nil {
 		return nil
@@ -124,25 +126,39 @@ func (fl *fleet) compareRoots(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, rootTime)
 	defer cancel()
 	others := fl.node.Others()
-	differ := make([]string, len(others))
-	var asking sync.WaitGroup
+	same := make([]chan bool, len(others))
 	for i, o := range others {
-		asking.Go(func() {
-			c, err := fl.mesh.Dial(ctx, o.Address, o.Node, rootProtocol)
-			if err == nil {
-				var same bool
-				if same, err = fl.roots.ask(c); err == nil && !same {
-					differ[i] = o.Address
-				}
-				err = errors.Join(err, c.Close())
-			}
-			if err != nil {
-				fl.log.Debug("another gateway does not say whether it has the same root credentials", "node", o.Node, "error", err)
-			}
-		})
+		same[i] = make(chan bool, 1)
+		go func() { same[i] <- fl.compareRoot(ctx, o.Address, o.Node) }()
 	}
-	asking.Wait()
-	return otherRoots(slices.DeleteFunc(differ, func(address string) bool { return address == "" }))
+	var differ []string
+	for i, o := range others {
+		select {
+		case ok := <-same[i]:
+			if !ok {
+				differ = append(differ, o.Address)
+			}
+		case <-ctx.Done(): // a slow machine may not even have its own marks by now
+		}
+	}
+	return otherRoots(differ)
+}
+
+// compareRoot reports whether another gateway has the same root credentials, as far as it says.
+func (fl *fleet) compareRoot(ctx context.Context, address, node string) bool {
+	c, err := fl.mesh.Dial(ctx, address, node, rootProtocol)
+	if err == nil {
+		var same bool
+		if same, err = fl.roots.ask(c); err == nil && !same {
+			_ = c.Close() // it has said all
+			return false
+		}
+		err = errors.Join(err, c.Close())
+	}
+	if err != nil {
+		fl.log.Debug("another gateway does not say whether it has the same root credentials", "node", node, "error", err)
+	}
+	return true
 }
 
 // otherRoots says what to do about gateways that have other root credentials.
