@@ -69,6 +69,7 @@ func TestAQuotaHoldsOverAllGateways(t *testing.T) {
 		}
 	}
 	// A gateway that dies with room in its hands does not give it to nobody.
+	awaitVotes(t, a.fleet[1])
 	a.fleet[0].kill(t)
 	for _, gateway := range []int{1, 2} {
 		if code := put(gateway, "more"); code != quotaReached {
