@@ -89,8 +89,8 @@ func (d *detours) Dial(ctx context.Context, address, node, protocol string) (net
 		return c, err
 	}
 	if bent {
-		if c, err := d.bend(ctx, thirds, order{address, node, protocol}); err == nil {
-			return c, nil
+		if c, err := d.bend(ctx, thirds, order{address, node, protocol}); err == nil || isGone(err) {
+			return c, err
 		}
 	}
 	straight, cancel := context.WithTimeout(ctx, directTime)

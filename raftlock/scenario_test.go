@@ -442,6 +442,28 @@ func TestTwoThatDoNotReachEachOtherSpeakByWayOfOthers(t *testing.T) {
 	}
 }
 
+// Who is reached by way of others, and has gone, is found to have gone: they say so.
+func TestWhoHasGoneIsGoneByWayOfOthersToo(t *testing.T) {
+	for _, bent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("spoken to by way of others %v", bent), func(t *testing.T) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
+				_, others := w.leader(t)
+				a, b := others[0], others[1]
+				w.part(a, b, true)
+				if bent {
+					eventually(t, "they speak by way of others", 20*time.Second, func() bool { return a.speaksByOthers(b) })
+				}
+				w.crash(b)
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				if _, err := a.node.cfg.Network.Dial(ctx, b.name+":1", b.net.uuid, callProtocol); !isGone(err) {
+					t.Errorf("it says %v", err)
+				}
+			})
+		})
+	}
+}
+
 // Whoever passes on what two others say may go at any time, and another one does it.
 func TestAThirdNodeThatPassesOnMayDie(t *testing.T) {
 	inWorld(t, 5, func(t *testing.T, w *world) {
