@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
 )
 
 // Clients open connections in advance and may never use them.
@@ -34,6 +37,41 @@ func TestSilentConnectionDoesNotHoldUpShutdown(t *testing.T) {
 	}
 	if text, err := io.ReadAll(silent); err != nil || len(text) > 0 {
 		t.Errorf("the silent client got %q, %v", text, err)
+	}
+}
+
+// Who serves and who shuts down are two goroutines: either may be the first.
+func TestServingEndsWhenTheServerIsShutDownWhileOrBeforeItBegins(t *testing.T) {
+	for i := range 200 {
+		cfg := DefaultConfig()
+		cfg.Store, cfg.Authority, cfg.Logger = objecttest.NewMemory(), iam.NewRoot(testUser, testSecret), slog.New(slog.DiscardHandler)
+		s, err := New(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		serve := func() { served <- s.Serve(ln) }
+		if i > 0 {
+			go serve()
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			go serve()
+		}
+		select {
+		case err := <-served:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("run %d: it goes on", i)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type listener struct {
 	open    int        // connections, but for those that were told to leave
 	waiting list.List  // of conns, the one that has waited longest first
 	last    *time.Time // the last call, nil before it
+	closed  error      // of the first Close, after it
 }
 
 // standing is what a listener knows of a conn. It is guarded by the listener's lock.
@@ -136,15 +138,48 @@ func (l *listener) gone(c *conn) {
 const lastCall = time.Second
 
 // Close takes no more clients. Those that have asked for nothing are let go
-// soon: fasthttp would wait for them as for requests under way.
+// soon: fasthttp would wait for them as for requests under way. Closing again does
+// nothing, and returns what the first Close did.
 func (l *listener) Close() error {
-	err := l.TCPListener.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.last != nil {
+		return l.closed
+	}
+	l.closed = l.TCPListener.Close()
 	last := time.Now().Add(lastCall)
 	l.last = &last
 	for e := l.waiting.Front(); e != nil; e = e.Next() {
 		e.Value.(*conn).call(last) //nolint:forcetypeassert // as above
+	}
+	return l.closed
+}
+
+// listeners are those of a server, until it is shut down. fasthttp knows of one only from
+// when its Serve has begun: one that had not when it was shut down would stay open.
+type listeners struct {
+	mu     sync.Mutex
+	open   []*listener
+	closed bool
+}
+
+// add reports whether the server may still serve l.
+func (ls *listeners) add(l *listener) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if !ls.closed {
+		ls.open = append(ls.open, l)
+	}
+	return !ls.closed
+}
+
+// close closes all, and those to come.
+func (ls *listeners) close() (err error) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.closed = true
+	for _, l := range ls.open {
+		err = errors.Join(err, l.Close())
 	}
 	return err
 }

@@ -245,6 +245,7 @@ type Server struct {
 	admin     map[string]*operation // of the admin API, by method and path
 	sts       map[string]stsCall    // of the security token service, by action
 	http      *fasthttp.Server
+	listeners listeners
 	tuned     atomic.Pointer[tuned]
 	ids       *requestIDs
 	verifier  sigv4.Verifier
@@ -343,13 +344,17 @@ func (q quietLogger) Printf(format string, args ...any) {
 	q.log.Debug("http", "detail", fmt.Sprintf(format, args...))
 }
 
-// Serve serves clients that come to ln, until Shutdown. It closes ln.
+// Serve serves clients that come to ln, until Shutdown: after that it returns at once. It
+// closes ln.
 func (s *Server) Serve(ln *net.TCPListener) error {
-	var l net.Listener = &listener{
+	l := &listener{
 		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: ConnectionsPerRequest * s.MaxRequests, grace: s.grace, full: s.crowded,
 	}
-	if s.TLS != nil {
-		l = tls.NewListener(l, s.TLS)
+	switch {
+	case !s.listeners.add(l):
+		return l.Close()
+	case s.TLS != nil:
+		return s.http.Serve(tls.NewListener(l, s.TLS))
 	}
 	return s.http.Serve(l)
 }
@@ -377,7 +382,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.dismiss()
-	err := s.http.ShutdownWithContext(ctx)
+	err := errors.Join(s.listeners.close(), s.http.ShutdownWithContext(ctx))
 	s.awaitTests(ctx)
 	s.cancel()
 	return err
