@@ -232,3 +232,18 @@ func TestRequestSignedForAnotherRegionLearnsTheRightOne(t *testing.T) {
 		}
 	}
 }
+
+// SDKs ask by HeadBucket which region to sign for, before they know it and without credentials.
+func TestWhoIsRefusedABucketLearnsTheRegionFromItsHead(t *testing.T) {
+	f := serve(t, func(c *Config) { c.Region = "eu-west-1" })
+	for name, c := range map[string]call{
+		"a stranger":                    {method: "HEAD", path: "/bucket", anonymous: true},
+		"an unknown key":                {method: "HEAD", path: "/bucket", user: "nobody"},
+		"who signs for another region":  {method: "HEAD", path: "/bucket"},
+		"who asks for a bucket in vain": {method: "HEAD", path: "/no-such-bucket", anonymous: true},
+	} {
+		if got := f.do(c); got.status < 400 || got.header.Get("x-amz-bucket-region") != "eu-west-1" {
+			t.Errorf("%s: %d, region %q", name, got.status, got.header.Get("x-amz-bucket-region"))
+		}
+	}
+}

@@ -496,10 +496,7 @@ func (s *Server) prepare(r *request) error {
 	}
 	r.op = op
 	if op.action != open {
-		if err := s.authenticate(r); err != nil {
-			return err
-		}
-		if err := s.authorise(r); err != nil {
+		if err := s.identify(r); err != nil {
 			return err
 		}
 	}
@@ -518,6 +515,20 @@ func (s *Server) prepare(r *request) error {
 		}
 	}
 	return s.admit(r)
+}
+
+// identify finds out who asks, and whether he may. Whoever is refused a HeadBucket learns the
+// region all the same, as on S3: SDKs ask so which one to sign for. It is that of the server, so
+// that it does not tell whether there is such a bucket.
+func (s *Server) identify(r *request) error {
+	err := s.authenticate(r)
+	if err == nil {
+		err = s.authorise(r)
+	}
+	if err != nil && r.op.name == "HeadBucket" {
+		r.set("x-amz-bucket-region", s.Region)
+	}
+	return err
 }
 
 // unlessDenied returns err, but to a stranger no more than that he is one.
