@@ -13,8 +13,8 @@ import (
 )
 
 // copySource reads the x-amz-copy-source header: "bucket/key", perhaps with a
-// leading slash and "?versionId=", URL-encoded. A body beside it is content that would
-// be left out.
+// leading slash and "?versionId=", URL-encoded as a form is. A body beside it is content
+// that would be left out.
 func (r *request) copySource() (object.Ref, error) {
 	if r.contentLength() > 0 {
 		return object.Ref{}, errInvalidRequest.with("The request included a body. Requests of this type must not include a non-empty body.")
@@ -27,7 +27,7 @@ func parseCopySource(header string) (object.Ref, error) {
 		return errInvalidArgument.with(message).detailed("ArgumentName", "x-amz-copy-source").detailed("ArgumentValue", header)
 	}
 	raw, version, named := strings.Cut(header, "?versionId=")
-	decoded, ok := unescape(raw, false)
+	decoded, ok := unescape(raw, true) // S3 takes + for a space; a plus is %2B
 	if !ok {
 		return object.Ref{}, invalid("Invalid copy source encoding")
 	}

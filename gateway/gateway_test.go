@@ -654,6 +654,19 @@ func TestCopies(t *testing.T) {
 	}
 }
 
+// As on S3: some clients encode the source of a copy as a path, some as a form.
+func TestAPlusInTheSourceOfACopyIsASpace(t *testing.T) {
+	f := withBucket(t)
+	f.put("a%20b", "with a space")
+	f.put("a+b", "with a plus")
+	for source, want := range map[string]string{"bucket/a+b": "with a space", "bucket/a%20b": "with a space", "bucket/a%2Bb": "with a plus"} {
+		f.ok(call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": source}})
+		if got := f.get("copy"); got != want {
+			t.Errorf("of %s: %q", source, got)
+		}
+	}
+}
+
 func TestConcurrentCreatorsHaveOneWinner(t *testing.T) {
 	f := withBucket(t)
 	results := make(chan int, 50)
