@@ -392,11 +392,11 @@ func (s *Server) listParts(ctx context.Context, r *request) error {
 	w.owner("Owner")
 	w.text("StorageClass", uploadClass(&up))
 	w.integer("PartNumberMarker", int64(after))
-	next := 0
-	if len(parts) > 0 {
-		next = parts[len(parts)-1].Number
+	if more {
+		// Not on the last page, where AWS tells it too: paginators of SDKs go on while there is
+		// one, and from the page behind the last, where it would be 0, to the first.
+		w.integer("NextPartNumberMarker", int64(parts[len(parts)-1].Number))
 	}
-	w.integer("NextPartNumberMarker", int64(next))
 	w.integer("MaxParts", int64(limit))
 	w.boolean("IsTruncated", more)
 	w.uploadChecksum(&up)

@@ -57,6 +57,26 @@ func TestPartOfAnUploadWithoutAlgorithmMayHaveAnyChecksum(t *testing.T) {
 	}
 }
 
+// Paginators that follow the marker and nothing else, as that of the JavaScript SDK, would begin anew.
+func TestOnlyAPageOfPartsBehindWhichThereAreMoreTellsWhereToGoOn(t *testing.T) {
+	f := withBucket(t)
+	id := f.createUpload(nil)
+	for n := 1; n <= 3; n++ {
+		f.ok(uploadPart(id, n, "hello", nil))
+	}
+	for query, want := range map[string]string{
+		"&max-parts=2":                      "<NextPartNumberMarker>2</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>true</IsTruncated>",
+		"&max-parts=2&part-number-marker=2": "<MaxParts>2</MaxParts><IsTruncated>false</IsTruncated>",
+		"&part-number-marker=3":             "<IsTruncated>false</IsTruncated>",
+		"&max-parts=0":                      "<IsTruncated>false</IsTruncated>",
+	} {
+		page := f.ok(call{method: "GET", path: "/bucket/m", query: id + query}).body
+		if !strings.Contains(page, want) || strings.Contains(page, "NextPartNumberMarker") != strings.Contains(want, "NextPartNumberMarker") {
+			t.Errorf("%s: %s", query, page)
+		}
+	}
+}
+
 func TestPartChecksumMustBeOfTheUploadsAlgorithm(t *testing.T) {
 	f := withBucket(t)
 	composite := f.createUpload(map[string]string{"x-amz-checksum-algorithm": "SHA256"})
