@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,13 @@ func (s *Server) authenticate(r *request) error {
 	if err := auth.CheckScope(s.Region); err != nil {
 		return err
 	}
+	presigned := auth.Presigned && !auth.V2
+	if presigned {
+		// The older SDKs sign what they move twice, as the parameter and as the header that it was.
+		if err := r.takeMovedHeaders(func(name string) bool { return slices.Contains(auth.SignedHeaders, name) }); err != nil {
+			return err
+		}
+	}
 	identity, secret, err := s.prove(r, auth, func(secret string) error {
 		return s.verifier.Verify(auth, signed, secret, s.Now())
 	})
@@ -33,8 +41,8 @@ func (s *Server) authenticate(r *request) error {
 		return err
 	}
 	r.auth, r.secret, r.identity = auth, secret, identity
-	if auth.Presigned && !auth.V2 {
-		return r.takeMovedHeaders()
+	if presigned {
+		return r.takeMovedHeaders(func(string) bool { return true })
 	}
 	return nil
 }
@@ -50,10 +58,11 @@ func (s *Server) parseAuth(signed sigv4.Request) (sigv4.Auth, error) {
 }
 
 // takeMovedHeaders takes those parameters of a presigned URL for headers that SDKs move from
-// there into it, and that S3 takes so. All parameters are signed, in version 4.
-func (r *request) takeMovedHeaders() error {
+// there into it, that S3 takes so, and that are wanted by their name in lower case. All parameters
+// are signed, in version 4.
+func (r *request) takeMovedHeaders(wanted func(name string) bool) error {
 	for _, p := range r.query {
-		if !isMovedHeader(p.name) || r.hasHeader(p.name) {
+		if !isMovedHeader(p.name) || r.hasHeader(p.name) || !wanted(strings.ToLower(p.name)) {
 			continue
 		}
 		if !isToken(p.name) {

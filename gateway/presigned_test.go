@@ -99,8 +99,13 @@ func TestRequestsOfVersion2AreServedWhereTheyAreToBe(t *testing.T) {
 
 // presign returns the query of a presigned URL of version 4 with the given parameters.
 func (f *fixture) presign(method, path, query string) string {
+	return f.presignWith(method, path, query)
+}
+
+// presignWith returns that of a request that is signed with further headers.
+func (f *fixture) presignWith(method, path, query string, more ...sigv4.Field) string {
 	creds := sigv4.Credentials{AccessKey: testUser, Secret: testSecret, Region: "us-east-1"}
-	r := sigv4.Request{Method: method, Path: path, Query: query, Header: sigv4.Fields{{Name: "Host", Value: f.addr}}}
+	r := sigv4.Request{Method: method, Path: path, Query: query, Header: append(sigv4.Fields{{Name: "Host", Value: f.addr}}, more...)}
 	return creds.Presign(r, time.Hour, time.Now())
 }
 
@@ -128,4 +133,23 @@ func TestHeadersThatWereMovedIntoAPresignedURLCount(t *testing.T) {
 	if got := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("X-Amz-Meta-Color"); got != "" {
 		t.Errorf("a parameter of a request that is signed in the header: %q", got)
 	}
+}
+
+// Version 2 of the JavaScript SDK does so, and leaves them among the signed headers.
+func TestMovedHeadersMayBeSignedAsHeadersToo(t *testing.T) {
+	f := withBucket(t)
+	put := func(parameter string, signed sigv4.Field, sent map[string]string) call {
+		return call{method: "PUT", path: "/bucket/k", query: f.presignWith("PUT", "/bucket/k", parameter, signed), body: "hello", header: sent, anonymous: true}
+	}
+	color := func(value string) sigv4.Field { return sigv4.Field{Name: "x-amz-meta-color", Value: value} }
+	f.ok(put("x-amz-meta-color=light%20blue", color("light blue"), nil))
+	if got := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("X-Amz-Meta-Color"); got != "light blue" {
+		t.Errorf("got %q", got)
+	}
+	f.ok(put("x-amz-meta-color=blue", color("blue"), map[string]string{"x-amz-meta-color": "blue"}))
+	f.refused("SignatureDoesNotMatch", put("x-amz-meta-color=blue", color("red"), nil))
+	f.refused("SignatureDoesNotMatch", put("x-amz-meta-color=blue", color("blue"), map[string]string{"x-amz-meta-color": "red"}))
+	f.refused("AccessControlListNotSupported", put("x-amz-acl=public-read", sigv4.Field{Name: "x-amz-acl", Value: "public-read"}, nil))
+	// What does not count as a header is not signed as one either, or it would be left out in silence.
+	f.refused("SignatureDoesNotMatch", put("x-amz-tagging=a%3Db", sigv4.Field{Name: "x-amz-tagging", Value: "a=b"}, nil))
 }
