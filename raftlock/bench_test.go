@@ -71,7 +71,7 @@ func realNode(tb testing.TB, root vfs.Dir, uuid string) *Node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	node, err := Open(context.WithoutCancel(tb.Context()), Config{Node: uuid, Address: ln.Addr().String(), Network: MeshNetwork(ms), Arbiter: m, Logger: log})
+	node, err := Open(context.WithoutCancel(tb.Context()), Config{Node: uuid, Address: ln.Addr().String(), Network: MeshNetwork(tb.Context(), ms, log), Arbiter: m, Logger: log})
 	if err != nil {
 		tb.Fatal(err)
 	}

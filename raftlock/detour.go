@@ -23,7 +23,8 @@ type detours struct {
 	direct Network
 	ctx    context.Context
 	log    *slog.Logger
-	places chan struct{} // one for each connection that is passed on here
+	own    chan struct{} // one for each connection of nodes that is passed on here
+	others chan struct{} // one for each of those that use nodes
 
 	mu       sync.Mutex
 	handlers map[string]func(c net.Conn, peer string)
@@ -33,10 +34,10 @@ type detours struct {
 // way is what is known of the way to an address.
 type way struct {
 	node    string
-	reached bool               // directly, the last time
-	refused time.Time          // since when its port is closed; zero: it is not
-	bent    bool               // it is reached by way of others
-	conns   map[*bentConn]bool // by way of others
+	reached bool              // directly, the last time
+	refused time.Time         // since when its port is closed; zero: it is not
+	bent    bool              // it is reached by way of others
+	conns   map[*wayConn]bool // by way of others, and those of who uses nodes
 }
 
 // Times and bounds of connections by way of a third node.
@@ -46,7 +47,7 @@ const (
 	straightens    = 5 * time.Second // between two looks whether the direct way is open again
 	maxThirds      = 3               // who are asked at once
 	maxWays        = 256
-	maxPassedOn    = 256 // connections
+	maxPassedOn    = 256 // connections of nodes, and as many of those that use them
 )
 
 // order asks a third node for a connection to another one.
@@ -61,10 +62,16 @@ type outcome struct {
 // introduction begins a connection that was passed on.
 type introduction struct{ From, Protocol string }
 
+// isOwn reports whether nodes themselves speak a protocol, whose connections end with the detour.
+// Who uses nodes may have something under way on his, and has them end when he likes.
+func isOwn(protocol string) bool {
+	return slices.Contains([]string{raftProtocol, lockProtocol, callProtocol}, protocol)
+}
+
 // newDetours returns a Network that has, beyond what direct does, ways by others, until ctx ends.
 func newDetours(ctx context.Context, direct Network, log *slog.Logger) *detours {
 	d := &detours{
-		direct: direct, ctx: ctx, log: log, places: make(chan struct{}, maxPassedOn),
+		direct: direct, ctx: ctx, log: log, own: make(chan struct{}, maxPassedOn), others: make(chan struct{}, maxPassedOn),
 		handlers: make(map[string]func(net.Conn, string)), ways: make(map[string]*way),
 	}
 	direct.Handle(relayProtocol, d.passOn)
@@ -82,24 +89,23 @@ func (d *detours) Handle(protocol string, h func(c net.Conn, peer string)) {
 
 // Dial implements Network.
 func (d *detours) Dial(ctx context.Context, address, node, protocol string) (net.Conn, error) {
-	thirds, bent := d.thirds(address), d.isBent(address)
+	thirds, bent, to := d.thirds(address), d.isBent(address), order{address, node, protocol}
 	if len(thirds) == 0 || node == "" && !bent { // who is not known yet answers soon, or is not asked
-		c, err := d.direct.Dial(ctx, address, node, protocol)
-		d.note(address, node, err)
+		c, _, err := d.dial(ctx, to)
 		return c, err
 	}
 	if bent {
-		if c, err := d.bend(ctx, thirds, order{address, node, protocol}); err == nil || isGone(err) {
+		if c, err := d.bend(ctx, thirds, to); err == nil || isGone(err) {
 			return c, err
 		}
 	}
 	straight, cancel := context.WithTimeout(ctx, directTime)
 	defer cancel()
-	c, err := d.direct.Dial(straight, address, node, protocol)
-	if closed := d.note(address, node, err); err == nil || bent || ctx.Err() != nil || isGone(err) && closed < refusedTooLong {
+	c, closed, err := d.dial(straight, to)
+	if err == nil || bent || ctx.Err() != nil || isGone(err) && closed < refusedTooLong {
 		return c, err
 	}
-	c, bendErr := d.bend(ctx, thirds, order{address, node, protocol})
+	c, bendErr := d.bend(ctx, thirds, to)
 	if bendErr == nil {
 		return c, nil
 	}
@@ -107,6 +113,16 @@ func (d *detours) Dial(ctx context.Context, address, node, protocol string) (net
 		return nil, bendErr
 	}
 	return nil, err
+}
+
+// dial connects directly, and returns also for how long the port has been closed.
+func (d *detours) dial(ctx context.Context, to order) (net.Conn, time.Duration, error) {
+	c, err := d.direct.Dial(ctx, to.Address, to.Node, to.Protocol)
+	closed := d.note(to.Address, to.Node, err)
+	if err != nil {
+		return nil, closed, err
+	}
+	return d.watch(c, to), 0, nil
 }
 
 // note keeps in mind how a direct connection went, and returns for how long the port has been closed.
@@ -122,7 +138,7 @@ func (d *detours) note(address, node string, err error) (closed time.Duration) {
 			return 0
 		}
 		d.makeRoom()
-		w = &way{node: node, conns: make(map[*bentConn]bool)}
+		w = &way{node: node, conns: make(map[*wayConn]bool)}
 		d.ways[address] = w
 	}
 	w.reached = err == nil
@@ -199,7 +215,7 @@ func (d *detours) bend(ctx context.Context, thirds []order, to order) (net.Conn,
 	if first.c == nil {
 		return nil, errors.Join(errs...)
 	}
-	return d.keep(first.c, to, first.by), nil
+	return d.turn(first.c, to, first.by), nil
 }
 
 // ask asks a third node for a connection.
@@ -230,42 +246,81 @@ func (d *detours) ask(ctx context.Context, third, to order) (net.Conn, error) {
 	return c, nil
 }
 
-// bentConn is a connection by way of a third node.
-type bentConn struct {
+// wayConn is a connection to a node.
+type wayConn struct {
 	net.Conn
+	bent   bool // it goes by way of a third node
+	own    bool // of the nodes themselves
 	closed func()
 }
 
 // Close implements net.Conn.
-func (c *bentConn) Close() error {
+func (c *wayConn) Close() error {
 	c.closed()
 	return c.Conn.Close()
 }
 
-// keep takes note of a connection by way of a third node.
-func (d *detours) keep(c net.Conn, to order, by string) net.Conn {
+// NetConn returns what is below TLS: closing that does not wait for a peer that does not listen.
+func (c *wayConn) NetConn() net.Conn {
+	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return c.Conn
+}
+
+// watch keeps a direct connection of who uses nodes in mind: nodes find out themselves when nothing
+// arrives on theirs any more.
+func (d *detours) watch(c net.Conn, to order) net.Conn {
+	if isOwn(to.Protocol) {
+		return c
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.keep(c, to, false)
+}
+
+// keep keeps a connection in mind until it is closed. The caller holds mu.
+func (d *detours) keep(c net.Conn, to order, bent bool) net.Conn {
 	w := d.ways[to.Address]
 	if w == nil || to.Node != "" && w.node != to.Node {
 		return c // another node is there by now, and who dials soon finds out
 	}
-	bent := &bentConn{Conn: c}
-	bent.closed = func() {
+	kept := &wayConn{Conn: c, bent: bent, own: isOwn(to.Protocol)}
+	kept.closed = func() {
 		d.mu.Lock()
-		delete(w.conns, bent)
+		delete(w.conns, kept)
 		d.mu.Unlock()
 	}
-	w.conns[bent] = true
-	if !w.bent {
-		w.bent = true
-		d.log.Warn("a node does not answer here, and does elsewhere: it is spoken to by way of another one", "node", to.Node, "address", to.Address, "by", by)
-		go d.straighten(to)
-	}
-	return bent
+	w.conns[kept] = true
+	return kept
 }
 
-// straighten looks for the direct way to a node until it is open or nobody needs it. The
+// turn takes note of a connection by way of a third node. On the direct ones nothing arrives any more.
+func (d *detours) turn(c net.Conn, to order, by string) net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c = d.keep(c, to, true)
+	if _, kept := c.(*wayConn); !kept || d.ways[to.Address].bent {
+		return c
+	}
+	w := d.ways[to.Address]
+	w.bent = true
+	d.log.Warn("a node does not answer here, and does elsewhere: it is spoken to by way of another one", "node", to.Node, "address", to.Address, "by", by)
+	w.hangUp(func(c *wayConn) bool { return !c.bent })
+	go d.straighten(to)
+	return c
+}
+
+// hangUp ends those of its connections that are to end.
+func (w *way) hangUp(which func(c *wayConn) bool) {
+	for c := range w.conns {
+		if which(c) {
+			hangUp(c)
+		}
+	}
+}
+
+// straighten looks for the direct way to a node until it is open or nobody needs it. The nodes' own
 // connections by way of others are ended then, and who needs them makes new ones.
 func (d *detours) straighten(to order) {
 	for unused := 0; unused < 3 && d.ctx.Err() == nil; {
@@ -284,18 +339,20 @@ func (d *detours) straighten(to order) {
 	d.mu.Lock()
 	w := d.ways[to.Address]
 	delete(d.ways, to.Address)
-	conns := slices.Collect(maps.Keys(w.conns))
+	w.hangUp(func(c *wayConn) bool { return c.own })
 	d.mu.Unlock()
-	for _, c := range conns {
-		hangUp(c)
-	}
 	d.log.Info("a node is spoken to directly again, if it is there", "node", to.Node, "address", to.Address)
 }
 
 func (d *detours) isUsed(address string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.ways[address].conns) > 0
+	for c := range d.ways[address].conns {
+		if c.bent {
+			return true
+		}
+	}
+	return false
 }
 
 // passOn connects two other nodes that do not reach each other.
@@ -311,7 +368,7 @@ func (d *detours) passOn(c net.Conn, peer string) {
 	if err != nil {
 		a = outcome{Error: err.Error(), Gone: isGone(err)}
 	} else {
-		defer func() { <-d.places }()
+		defer func() { <-d.places(o.Protocol) }()
 		defer to.Close() //nolint:errcheck // what was on it is said again
 	}
 	if writeJSON(c, a) == nil && err == nil && c.SetDeadline(time.Time{}) == nil {
@@ -321,8 +378,9 @@ func (d *detours) passOn(c net.Conn, peer string) {
 
 // connect makes the connection that a node has asked for, which then has a place.
 func (d *detours) connect(o order, from string) (net.Conn, error) {
+	places := d.places(o.Protocol)
 	select {
-	case d.places <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		return nil, errors.New("too many connections are passed on")
 	}
@@ -335,8 +393,17 @@ func (d *detours) connect(o order, from string) (net.Conn, error) {
 		}
 		hangUp(c)
 	}
-	<-d.places
+	<-places
 	return nil, err
+}
+
+// places returns what has one for each connection of a protocol's kind that is passed on: contents
+// do not take those that locks need.
+func (d *detours) places(protocol string) chan struct{} {
+	if isOwn(protocol) {
+		return d.own
+	}
+	return d.others
 }
 
 // join copies what comes on either connection to the other one, until one ends. It closes both.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -61,7 +62,6 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, started: time.Now(), root: context.WithoutCancel(ctx), fresh: make(chan struct{}), changed: make(chan struct{}), recalling: make(chan struct{}, 1)}
 	n.ctx, n.stop = context.WithCancelCause(ctx)
-	n.cfg.Network = newDetours(n.ctx, cfg.Network, cfg.Logger)
 	n.cfg.Network.Handle(raftProtocol, n.answerRaft)
 	n.cfg.Network.Handle(lockProtocol, n.answerLocks)
 	n.cfg.Network.Handle(callProtocol, n.answerCalls)
@@ -542,8 +542,11 @@ func (n *Node) hungUp(peer string, err error) {
 
 func isOver(err error) bool { return errors.Is(err, mount.ErrOver) }
 
-// MeshNetwork makes a Mesh a Network.
-func MeshNetwork(m *mesh.Mesh) Network { return meshNetwork{m} }
+// MeshNetwork makes a Mesh a Network, for this node and whatever else nodes have to say to one another.
+// Where two of them do not reach each other it connects them by way of a third, until ctx ends.
+func MeshNetwork(ctx context.Context, m *mesh.Mesh, log *slog.Logger) Network {
+	return newDetours(ctx, meshNetwork{m}, log)
+}
 
 type meshNetwork struct{ mesh *mesh.Mesh }
 

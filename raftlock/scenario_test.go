@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -463,6 +465,91 @@ func TestWhoHasGoneIsGoneByWayOfOthersToo(t *testing.T) {
 		})
 	}
 }
+
+// What nodes are used for goes by way of others too: connections on which nothing arrives any more are
+// ended. Those by way of others are not broken off when the direct way is open
+// again: a content may be under way.
+func TestWhatNodesAreUsedForGoesByWayOfOthersAndGoesOn(t *testing.T) {
+	const protocol = "use/1"
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		a, b := others[0], others[1]
+		peers := make(chan string, 2)
+		b.node.cfg.Network.Handle(protocol, func(c net.Conn, peer string) {
+			peers <- peer
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		})
+		echo := func(c net.Conn, when string) {
+			t.Helper()
+			heard := make([]byte, len(when))
+			if _, err := io.WriteString(c, when); err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			if _, err := io.ReadFull(c, heard); err != nil || string(heard) != when {
+				t.Fatalf("%s: heard %q, %v", when, heard, err)
+			}
+		}
+		dial := func() net.Conn {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			c, err := a.node.cfg.Network.Dial(ctx, b.name+":1", b.net.uuid, protocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if peer := <-peers; peer != a.net.uuid {
+				t.Errorf("it is taken for %s", peer)
+			}
+			return c
+		}
+		before := dial()
+		echo(before, "at first")
+		w.part(a, b, true)
+		bent := dial()
+		defer hangUp(bent)
+		if !a.speaksByOthers(b) {
+			t.Error("nothing goes by way of others")
+		}
+		if n, err := before.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%d bytes came on a connection on which nothing arrives", n)
+		}
+		echo(bent, "by way of others")
+		w.part(a, b, false)
+		eventually(t, "they speak to each other directly", 30*time.Second, func() bool { return !a.speaksByOthers(b) && !b.speaksByOthers(a) })
+		echo(bent, "still")
+		direct := dial()
+		defer hangUp(direct)
+		echo(direct, "directly")
+		if c, is := direct.(*wayConn); is && c.bent {
+			t.Error("it goes by way of others though they reach each other")
+		}
+	})
+}
+
+// Contents that are passed on take no place of locks.
+func TestWhoPassesOnContentsHasPlacesLeftForLocks(t *testing.T) {
+	d := newDetours(t.Context(), nowhere{}, slog.New(slog.DiscardHandler))
+	for range maxPassedOn {
+		d.places("use/1") <- struct{}{}
+	}
+	if _, err := d.connect(order{Protocol: "use/1"}, "a"); err == nil || errors.Is(err, errNowhere) {
+		t.Errorf("one content more is passed on: %v", err)
+	}
+	if _, err := d.connect(order{Protocol: lockProtocol}, "a"); !errors.Is(err, errNowhere) {
+		t.Errorf("no lock is passed on: %v", err)
+	}
+}
+
+// nowhere is a Network in which nobody is reached.
+type nowhere struct{}
+
+var errNowhere = errors.New("nobody is there")
+
+func (nowhere) Dial(context.Context, string, string, string) (net.Conn, error) {
+	return nil, errNowhere
+}
+func (nowhere) Handle(string, func(net.Conn, string)) {}
 
 // Whoever passes on what two others say may go at any time, and another one does it.
 func TestAThirdNodeThatPassesOnMayDie(t *testing.T) {

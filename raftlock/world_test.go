@@ -77,7 +77,7 @@ func (w *world) startAs(name, uuid string) *process {
 	if w.mutate != nil {
 		arbiter = w.mutate(m)
 	}
-	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: p.net, Arbiter: arbiter, Logger: log})
+	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: newDetours(ctx, p.net, log), Arbiter: arbiter, Logger: log})
 	if err != nil {
 		w.t.Fatal(err)
 	}

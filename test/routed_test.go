@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,61 @@ func TestGatewaysThatRouteAreOneOfOneTree(t *testing.T) {
 func TestRoutedFleetIsLinearizable(t *testing.T) {
 	t.Parallel()
 	testLinearizable(t, 10*time.Second, startFleet(t, 3, routing(t)...))
+}
+
+// TestGatewaysThatRouteGoOnWhereTwoDoNotReachEachOther has every gateway serve the buckets of all others
+// while two of them do not hear each other, with small and with large objects, and events told.
+func TestGatewaysThatRouteGoOnWhereTwoDoNotReachEachOther(t *testing.T) {
+	t.Parallel()
+	flags := routing(t)
+	l, places := newLab(t, 3)
+	dir := mountsOfOneTree(t)[0].dir
+	var c []*s3.Client
+	var fleet []*server
+	for i, p := range places {
+		fleet = append(fleet, startAt(t, p, dir, append(flags, "--cluster-address", fmt.Sprintf("10.214.0.%d:9002", i+1))...))
+		c = append(c, newS3(fleet[i], noRetry))
+	}
+	var buckets []string
+	for i := range 6 { // each gateway owns some
+		buckets = append(buckets, fmt.Sprintf("bucket-%d", i))
+		_, err := c[0].CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &buckets[i]})
+		must(t, err)
+	}
+	large := random(20 << 20)
+	all := func(when string) {
+		for _, bucket := range buckets {
+			for i := range c {
+				for _, content := range [][]byte{[]byte(when), large} {
+					key := fmt.Sprint(when, len(content), i)
+					_, err := c[i].PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(content)})
+					if err != nil {
+						t.Fatalf("%s: gateway %d does not put into %s: %v", when, i, bucket, err)
+					}
+					got, err := readS3(c[(i+1)%3].GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key}))
+					if err != nil || !bytes.Equal(got, content) {
+						t.Fatalf("%s: gateway %d reads %d bytes of %d of %s, %v", when, (i+1)%3, len(got), len(content), bucket, err)
+					}
+				}
+			}
+		}
+	}
+	all("at first")
+	for _, pair := range [][2]int{{0, 1}, {1, 2}, {0, 2}} { // the leader is in two of them
+		between := fmt.Sprintf(" %d and %d", pair[0], pair[1])
+		l.lose(t, pair[0], pair[1], true)
+		l.lose(t, pair[1], pair[0], true)
+		time.Sleep(10 * time.Second) // whoever takes somebody for dead has done so, and joined anew
+		for i, s := range fleet {
+			eventually(t, fmt.Sprintf("gateway %d is ready", i), func() bool { return s.probe("/minio/health/ready") == http.StatusOK })
+		}
+		all("nothing goes between" + between)
+		l.lose(t, pair[0], pair[1], false)
+		l.lose(t, pair[1], pair[0], false)
+		all("right after nothing went between" + between)
+		time.Sleep(10 * time.Second) // all speak to each other directly
+		all("after nothing went between" + between)
+	}
 }
 
 // TestLargeObjectsPassThroughTheOwner sends and reads objects through each of

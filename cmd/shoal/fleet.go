@@ -45,6 +45,8 @@ type fleet struct {
 	reads    vfs.Dir // root as it is mounted for reading; nil: as root
 	mount    *mount.Mount
 	mesh     *mesh.Mesh
+	network  raftlock.Network // over mesh, and by way of a third where two do not reach each other
+	hangUp   func()           // ends network
 	node     *raftlock.Node
 	joined   atomic.Pointer[raftlock.Node] // node, for who may look before there is one
 	log      *slog.Logger
@@ -95,7 +97,8 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	if fl.mesh, err = mesh.New(mesh.Config{Cluster: fl.mount.Cluster(), Node: node, Secrets: [][]byte{secret}, Logger: log}); err != nil {
 		return nil, errors.Join(failed("cannot talk to other gateways", err, "a cluster secret has at least 16 characters"), ln.Close())
 	}
-	fl.mesh.Handle(dataProtocol, fl.serveData)
+	fl.connect(ctx)
+	fl.network.Handle(dataProtocol, fl.serveData)
 	fl.answer()
 	if err := fl.askNeighbours(context.WithoutCancel(ctx)); err != nil {
 		return nil, errors.Join(openFailure(path, err), ln.Close())
@@ -111,7 +114,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	fl.name = endpoint(clients, address)
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
 		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: fl.name,
-		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: fl.mount, Logger: log,
+		Network: fl.network, Arbiter: fl.mount, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(failed("cannot join the fleet", err, ""), ln.Close())
@@ -137,11 +140,17 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	return fl, nil
 }
 
+// connect makes the network of mesh.
+func (fl *fleet) connect(ctx context.Context) {
+	ctx, fl.hangUp = context.WithCancel(context.WithoutCancel(ctx))
+	fl.network = raftlock.MeshNetwork(ctx, fl.mesh, fl.log)
+}
+
 // answer has others be answered what all gateways ask one another.
 func (fl *fleet) answer() {
-	fl.mesh.Handle(eventProtocol, fl.serveEvents)
-	fl.mesh.Handle(traceProtocol, fl.serveTrace)
-	fl.mesh.Handle(logProtocol, fl.serveLogs)
+	fl.network.Handle(eventProtocol, fl.serveEvents)
+	fl.network.Handle(traceProtocol, fl.serveTrace)
+	fl.network.Handle(logProtocol, fl.serveLogs)
 	if fl.roots != nil {
 		fl.mesh.Handle(rootProtocol, fl.serveRoot)
 	}
@@ -350,6 +359,9 @@ func (fl *fleet) close(ctx context.Context) error {
 		if served := <-fl.ended; served != nil {
 			err = errors.Join(err, served)
 		}
+	}
+	if fl.hangUp != nil {
+		fl.hangUp()
 	}
 	if fl.mount != nil {
 		err = errors.Join(err, fl.mount.Close())

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net"
 	"strings"
-
-	"github.com/shoal-storage/shoal/raftlock/mesh"
 )
 
 // listenedTo is the other gateways of a fleet as they are listened to by a protocol.
@@ -26,7 +24,7 @@ func (l listenedTo) Others() []string {
 // Dial implements relay.Peers.
 func (l listenedTo) Dial(ctx context.Context, peer string) (net.Conn, error) {
 	node, address, _ := strings.Cut(peer, " ")
-	return l.fleet.mesh.Dial(ctx, address, node, l.protocol)
+	return l.fleet.network.Dial(ctx, address, node, l.protocol)
 }
 
 // How gateways tell one another of the calls that they serve, and of what they log.
@@ -36,15 +34,15 @@ const (
 )
 
 // serveTrace tells another gateway of the calls here.
-func (fl *fleet) serveTrace(c *mesh.Conn) {
+func (fl *fleet) serveTrace(c net.Conn, node string) {
 	if err := fl.trace.Serve(context.Background(), c); err != nil {
-		fl.log.Debug("a gateway that traced calls is gone", "node", c.Peer, "error", err)
+		fl.log.Debug("a gateway that traced calls is gone", "node", node, "error", err)
 	}
 }
 
 // serveLogs tells another gateway what is logged here.
-func (fl *fleet) serveLogs(c *mesh.Conn) {
+func (fl *fleet) serveLogs(c net.Conn, node string) {
 	if err := fl.logs.Serve(context.Background(), c); err != nil {
-		fl.log.Debug("a gateway that watched the log is gone", "node", c.Peer, "error", err)
+		fl.log.Debug("a gateway that watched the log is gone", "node", node, "error", err)
 	}
 }

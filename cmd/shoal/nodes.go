@@ -271,6 +271,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 		Self: n.self, Sets: n.e.each(), Dial: n.dial, Plain: n.plain(), Missed: n.missed, Placed: n.placed, Logger: fl.log,
 	})
 	server := n.cluster.Server()
+	fl.connect(ctx)
 	fl.mesh.Handle(node.CallProtocol, func(c *mesh.Conn) { server.ServeCalls(c) })
 	fl.mesh.HandlePlain(func(c net.Conn) { server.ServeBulk(c) })
 	fl.mesh.Handle(node.BulkProtocol, func(c *mesh.Conn) { server.ServeBulk(c) })
@@ -414,7 +415,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	fl.node, err = raftlock.Open(background, raftlock.Config{
 		Node: n.self, Address: net.JoinHostPort(host, n.port), Version: version, Endpoint: fl.name,
 		Lookup:  func(context.Context) []string { return n.finder.others(n.cluster.Self()) },
-		Network: raftlock.MeshNetwork(fl.mesh), Arbiter: arbiter.New(n.cluster.Orders(), ledger), Logger: log,
+		Network: fl.network, Arbiter: arbiter.New(n.cluster.Orders(), ledger), Logger: log,
 	})
 	if err != nil {
 		return nil, failed("cannot join the other nodes", err, "")

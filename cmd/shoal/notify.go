@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/events/target"
 	"github.com/shoal-storage/shoal/internal/object"
-	"github.com/shoal-storage/shoal/raftlock/mesh"
 )
 
 // family is the variables that set up targets of one purpose. Behind what their names
@@ -198,14 +198,14 @@ func startEvents(ctx context.Context, targets []events.Target, seek func(), b *b
 const eventProtocol = "events/1"
 
 // serveEvents tells another gateway what happens here.
-func (fl *fleet) serveEvents(c *mesh.Conn) {
+func (fl *fleet) serveEvents(c net.Conn, node string) {
 	s := fl.events.Load()
 	if s == nil {
 		_ = c.Close() // it tries again
 		return
 	}
 	if err := s.Serve(context.Background(), c); err != nil {
-		fl.log.Debug("a gateway that listened to events is gone", "node", c.Peer, "error", err)
+		fl.log.Debug("a gateway that listened to events is gone", "node", node, "error", err)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 	"github.com/shoal-storage/shoal/raftlock"
-	"github.com/shoal-storage/shoal/raftlock/mesh"
 	"github.com/shoal-storage/shoal/routed"
 )
 
@@ -104,7 +103,7 @@ func (fl *fleet) stale() time.Duration {
 }
 
 // serveData answers another gateway, once there is something to answer from.
-func (fl *fleet) serveData(c *mesh.Conn) {
+func (fl *fleet) serveData(c net.Conn, _ string) {
 	store := fl.data.Load()
 	if store == nil {
 		_ = c.Close() // it tries again
@@ -127,7 +126,7 @@ func (f *serverFlags) route(ctx context.Context, own *nasfs.Fleet, fl *fleet) *r
 	s := routed.New(ctx, routed.Config{
 		Store: own, Fleet: fl.node, Settle: fl.stale, Drain: f.drain, Logger: fl.log,
 		Dial: func(ctx context.Context, address, node string) (net.Conn, error) {
-			return fl.mesh.Dial(ctx, address, node, dataProtocol)
+			return fl.network.Dial(ctx, address, node, dataProtocol)
 		},
 	})
 	fl.data.Store(s)

@@ -17,6 +17,10 @@ const (
 	idleTime = time.Minute
 )
 
+// maxAge is how long a connection takes further calls. A new one may go a better way: where two
+// gateways do not reach each other, theirs go by way of a third.
+const maxAge = time.Minute
+
 // stallTime is how long the next piece of an object is waited for.
 const stallTime = 30 * time.Second
 
@@ -107,11 +111,11 @@ func (c *Client) forget(l *link) {
 func (c *Client) give(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.idle) == maxIdle {
+	now := time.Now()
+	if c.closed || len(c.idle) == maxIdle || now.Sub(l.made) > maxAge {
 		l.close(errClosed)
 		return
 	}
-	now := time.Now()
 	for len(c.idle) > 0 && now.Sub(c.idle[0].since) > idleTime {
 		c.idle[0].close(errClosed)
 		c.idle = c.idle[1:]

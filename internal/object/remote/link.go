@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // A frame is a kind, the length of what follows (3 bytes, big-endian), and that:
@@ -40,6 +41,7 @@ var (
 // read; of contents no more is on its way than there is room for.
 type link struct {
 	conn   net.Conn
+	made   time.Time
 	pool   *sync.Pool      // of *[headerSize + pieceSize]byte
 	ctx    context.Context // done when the connection is, for the cause
 	cancel context.CancelCauseFunc
@@ -68,7 +70,7 @@ func newPool() *sync.Pool {
 
 func newLink(ctx context.Context, conn net.Conn, pool *sync.Pool) *link {
 	l := &link{
-		conn: conn, pool: pool, w: bufio.NewWriterSize(conn, 16<<10),
+		conn: conn, made: time.Now(), pool: pool, w: bufio.NewWriterSize(conn, 16<<10),
 		talk: make(chan message, 4), pieces: make(chan piece, window+1), credit: make(chan struct{}, window),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
