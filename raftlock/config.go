@@ -33,7 +33,8 @@ type Config struct {
 type Network interface {
 	// Dial connects to the node that is to be at an address; an empty node takes
 	// whoever of the cluster is there. An error that is ECONNREFUSED or
-	// mesh.ErrOtherNode says that the node is not there any more.
+	// mesh.ErrOtherNode says that the node is not there any more. A connection may
+	// have a method "Node() string", which returns who is at its other end.
 	Dial(ctx context.Context, address, node, protocol string) (net.Conn, error)
 	// Handle has h serve a protocol's connections, until h returns.
 	Handle(protocol string, h func(c net.Conn, peer string))

@@ -43,6 +43,7 @@ type way struct {
 // Times and bounds of connections by way of a third node.
 const (
 	directTime     = 2 * time.Second // for a direct one, where others could be asked
+	bendTime       = 3 * directTime  // until there is one by way of others, or none
 	refusedTooLong = time.Second     // the session of a process that has gone is ended sooner
 	straightens    = 5 * time.Second // between two looks whether the direct way is open again
 	maxThirds      = 3               // who are asked at once
@@ -118,6 +119,9 @@ func (d *detours) Dial(ctx context.Context, address, node, protocol string) (net
 // dial connects directly, and returns also for how long the port has been closed.
 func (d *detours) dial(ctx context.Context, to order) (net.Conn, time.Duration, error) {
 	c, err := d.direct.Dial(ctx, to.Address, to.Node, to.Protocol)
+	if named, ok := c.(interface{ Node() string }); ok && err == nil {
+		to.Node = named.Node() // whoever is there could be asked for ways to others
+	}
 	closed := d.note(to.Address, to.Node, err)
 	if err != nil {
 		return nil, closed, err
@@ -184,7 +188,7 @@ func (d *detours) isBent(address string) bool {
 
 // bend connects by way of the first of some nodes that has a connection.
 func (d *detours) bend(ctx context.Context, thirds []order, to order) (net.Conn, error) {
-	ctx, enough := context.WithTimeout(ctx, 2*directTime)
+	ctx, enough := context.WithTimeout(ctx, bendTime-directTime)
 	defer enough()
 	type result struct {
 		c   net.Conn
@@ -220,9 +224,9 @@ func (d *detours) bend(ctx context.Context, thirds []order, to order) (net.Conn,
 
 // ask asks a third node for a connection.
 func (d *detours) ask(ctx context.Context, third, to order) (net.Conn, error) {
-	c, err := d.direct.Dial(ctx, third.Address, third.Node, third.Protocol)
+	c, _, err := d.dial(ctx, third)
 	if err != nil {
-		return nil, fmt.Errorf("by way of node %s: %w", third.Node, err)
+		return nil, fmt.Errorf("by way of node %s: %v", third.Node, err) //nolint:errorlint // that this one has gone says nothing of the other
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -268,46 +272,55 @@ func (c *wayConn) NetConn() net.Conn {
 	return c.Conn
 }
 
-// watch keeps a direct connection of who uses nodes in mind: nodes find out themselves when nothing
-// arrives on theirs any more.
+// way returns what is known of the way to a node; nil: another one is there by now, and who dials
+// soon finds out. The caller holds mu.
+func (d *detours) way(to order) *way {
+	w := d.ways[to.Address]
+	if w == nil || to.Node != "" && w.node != to.Node {
+		return nil
+	}
+	return w
+}
+
+// watch keeps a direct connection of who uses nodes in mind, or one that goes on from a third: nodes
+// find out themselves when nothing arrives on theirs any more.
 func (d *detours) watch(c net.Conn, to order) net.Conn {
 	if isOwn(to.Protocol) {
 		return c
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.keep(c, to, false)
-}
-
-// keep keeps a connection in mind until it is closed. The caller holds mu.
-func (d *detours) keep(c net.Conn, to order, bent bool) net.Conn {
-	w := d.ways[to.Address]
-	if w == nil || to.Node != "" && w.node != to.Node {
-		return c // another node is there by now, and who dials soon finds out
+	if w := d.way(to); w != nil {
+		return d.keep(w, &wayConn{Conn: c})
 	}
-	kept := &wayConn{Conn: c, bent: bent, own: isOwn(to.Protocol)}
-	kept.closed = func() {
-		d.mu.Lock()
-		delete(w.conns, kept)
-		d.mu.Unlock()
-	}
-	w.conns[kept] = true
-	return kept
+	return c
 }
 
 // turn takes note of a connection by way of a third node. On the direct ones nothing arrives any more.
 func (d *detours) turn(c net.Conn, to order, by string) net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c = d.keep(c, to, true)
-	if _, kept := c.(*wayConn); !kept || d.ways[to.Address].bent {
+	w := d.way(to)
+	if w == nil {
 		return c
 	}
-	w := d.ways[to.Address]
-	w.bent = true
-	d.log.Warn("a node does not answer here, and does elsewhere: it is spoken to by way of another one", "node", to.Node, "address", to.Address, "by", by)
-	w.hangUp(func(c *wayConn) bool { return !c.bent })
-	go d.straighten(to)
+	if !w.bent {
+		w.bent = true
+		d.log.Warn("a node does not answer here, and does elsewhere: it is spoken to by way of another one", "node", to.Node, "address", to.Address, "by", by)
+		w.hangUp(func(c *wayConn) bool { return !c.bent })
+		go d.straighten(to)
+	}
+	return d.keep(w, &wayConn{Conn: c, bent: true, own: isOwn(to.Protocol)})
+}
+
+// keep keeps a connection in mind until it is closed. The caller holds mu.
+func (d *detours) keep(w *way, c *wayConn) net.Conn {
+	c.closed = func() {
+		d.mu.Lock()
+		delete(w.conns, c)
+		d.mu.Unlock()
+	}
+	w.conns[c] = true
 	return c
 }
 
@@ -386,7 +399,7 @@ func (d *detours) connect(o order, from string) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, directTime)
 	defer cancel()
-	c, err := d.direct.Dial(ctx, o.Address, o.Node, relayedProtocol)
+	c, _, err := d.dial(ctx, order{o.Address, o.Node, relayedProtocol})
 	if err == nil {
 		if err = writeJSON(c, introduction{From: from, Protocol: o.Protocol}); err == nil {
 			return c, nil

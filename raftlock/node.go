@@ -97,7 +97,8 @@ const removeTimeout = 2 * time.Second
 // leave leaves the fleet. Where nobody else is alive it ends the generation, so
 // that the next node need not wait.
 func (l *life) leave(ctx context.Context) error {
-	if err := l.closeSession(ctx); err != nil {
+	closed, err := l.closeSession(ctx)
+	if err != nil {
 		return err
 	}
 	for {
@@ -109,7 +110,7 @@ func (l *life) leave(ctx context.Context) error {
 				}
 			}
 		})
-		if others == 0 {
+		if others == 0 && (closed || l.leads()) { // who had no session may know of nobody yet
 			return l.node.cfg.Arbiter.End(ctx, l.generation)
 		}
 		attempt, cancel := context.WithTimeout(ctx, removeTimeout)
@@ -350,21 +351,21 @@ func (e *entry) join(ctx context.Context, generation uint32) (joined, refused bo
 		}
 	}
 	refused = true
-	tried := make(map[string]bool)
+	tried := make(map[raft.ServerAddress]bool)
 	for len(addresses) > 0 {
-		at := addresses[0]
+		to := addresses[0]
 		addresses = addresses[1:]
-		if tried[at] {
+		if tried[to] {
 			continue
 		}
-		tried[at] = true
-		leader, gone, failure := e.begun.apply(ctx, at)
+		tried[to] = true
+		leader, gone, failure := e.begun.apply(ctx, to)
 		if failure == nil {
 			return true, false, nil
 		}
 		refused, err = refused && gone, failure
 		if leader != "" {
-			addresses = append([]string{leader}, addresses...)
+			addresses = append([]raft.ServerAddress{leader}, addresses...)
 		}
 	}
 	return false, refused, err
@@ -387,25 +388,28 @@ func (n *Node) begin(generation uint32, found bool) (*life, error) {
 // joinTimeout is how long one member may take to let a node in.
 const joinTimeout = time.Second
 
-// apply asks the node at an address to let this one in. If it is not the leader
-// it may know who is. gone reports that nobody is there.
-func (l *life) apply(ctx context.Context, at string) (leader string, gone bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+// apply asks a node, or whoever is at an address, to let this one in. If it is not the leader
+// it may know who is, who may be reached by way of others only. gone reports that nobody is there.
+func (l *life) apply(ctx context.Context, to raft.ServerAddress) (leader raft.ServerAddress, gone bool, err error) {
+	patience := joinTimeout
+	if id, _ := splitAddress(to); id != "" {
+		patience += bendTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	a, err := l.calls.ask(ctx, raftAddress("", at), request{Generation: l.generation, Join: &joinRequest{ID: string(l.id), Address: l.node.cfg.Address}})
+	a, err := l.calls.ask(ctx, to, request{Generation: l.generation, Join: &joinRequest{ID: string(l.id), Address: l.node.cfg.Address}})
 	if err != nil {
 		return "", isGone(err), err
 	}
 	if a.Error != "" {
-		_, leader = splitAddress(raft.ServerAddress(a.Leader))
-		return leader, false, fmt.Errorf("%s does not let this node in: %s", at, a.Error)
+		return raft.ServerAddress(a.Leader), false, fmt.Errorf("%s does not let this node in: %s", to, a.Error)
 	}
-	l.sponsor = raftAddress("", at)
+	l.sponsor = to
 	return "", false, nil
 }
 
-// addresses returns where other nodes may be.
-func (n *Node) addresses(ctx context.Context) ([]string, error) {
+// addresses returns where other nodes may be, whichever they are.
+func (n *Node) addresses(ctx context.Context) ([]raft.ServerAddress, error) {
 	storage, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	members, err := n.cfg.Arbiter.Members(storage)
@@ -422,10 +426,10 @@ func (n *Node) addresses(ctx context.Context) ([]string, error) {
 	if n.cfg.Lookup != nil {
 		all = append(all, n.cfg.Lookup(ctx)...)
 	}
-	others := all[:0]
+	var others []raft.ServerAddress
 	for _, at := range all {
 		if at != n.cfg.Address {
-			others = append(others, at)
+			others = append(others, raftAddress("", at))
 		}
 	}
 	return others, nil

@@ -444,6 +444,52 @@ func TestTwoThatDoNotReachEachOtherSpeakByWayOfOthers(t *testing.T) {
 	}
 }
 
+// Who does not reach the leader joins by way of others: who goes on, and who has just been started.
+func TestWhoDoesNotReachTheLeaderJoinsByWayOfOthers(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("started anew %v", restarted), func(t *testing.T) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
+				leader, others := w.leader(t)
+				a := others[0]
+				before := a.node.currentLife()
+				w.part(a, leader, true)
+				if restarted {
+					w.crash(a)
+					time.Sleep(20 * time.Second) // they know that it has gone
+					a = w.start(a.name)
+				} else {
+					before.end(errRemoved)
+				}
+				eventually(t, "it has a session", 30*time.Second, func() bool { return a.node.Ready() == nil && a.node.currentLife() != before })
+				if !leader.speaksByOthers(a) {
+					t.Error("nothing goes by way of others")
+				}
+				take(t, a, 20*time.Second, ownedBy(leader.node, true, 1)[0])
+			})
+		})
+	}
+}
+
+// Who has joined and has heard of nobody yet is not the last one that leaves.
+func TestWhoLeavesBeforeItKnowsOfAnybodyEndsNothing(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, _ := w.leader(t)
+		before := leader.node.currentLife()
+		w.net.set("d", leader.name, true)
+		w.net.set(leader.name, "d", true)
+		d := w.start("d") // joins by way of others, and it takes a while until it is told anything so
+		eventually(t, "it has joined", 30*time.Second, func() bool { return d.node.currentLife() != nil })
+		if sessions := d.node.Others(); len(sessions) > 0 {
+			t.Fatalf("it knows of %v", sessions)
+		}
+		w.leave(d)
+		time.Sleep(20 * time.Second)
+		if leader.node.currentLife() != before {
+			t.Error("the generation is over")
+		}
+	})
+}
+
 // Who is reached by way of others, and has gone, is found to have gone: they say so.
 func TestWhoHasGoneIsGoneByWayOfOthersToo(t *testing.T) {
 	for _, bent := range []bool{false, true} {
@@ -550,6 +596,21 @@ func (nowhere) Dial(context.Context, string, string, string) (net.Conn, error) {
 	return nil, errNowhere
 }
 func (nowhere) Handle(string, func(net.Conn, string)) {}
+
+// That a third node has gone says nothing of the one that it was asked for.
+func TestWhoIsAskedForAnotherAndHasGoneIsNotTakenForThatOne(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		third, others := w.leader(t)
+		a, b := others[0], others[1]
+		w.part(a, b, true)
+		w.crash(third)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if _, err := a.node.cfg.Network.Dial(ctx, b.name+":1", b.net.uuid, callProtocol); err == nil || isGone(err) {
+			t.Errorf("it says %v", err)
+		}
+	})
+}
 
 // Whoever passes on what two others say may go at any time, and another one does it.
 func TestAThirdNodeThatPassesOnMayDie(t *testing.T) {

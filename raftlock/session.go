@@ -249,8 +249,8 @@ func (l *life) move(ctx context.Context, m protocol.MoveSlots) {
 }
 
 // closeSession gives the session up in an orderly way: nothing may be under way
-// in it any more.
-func (l *life) closeSession(ctx context.Context) error {
+// in it any more. It reports whether there was one.
+func (l *life) closeSession(ctx context.Context) (bool, error) {
 	l.mu.Lock()
 	l.leaving = true
 	s := l.session
@@ -260,16 +260,16 @@ func (l *life) closeSession(ctx context.Context) error {
 	}
 	l.mu.Unlock()
 	if s == nil {
-		return nil
+		return false, nil
 	}
 	if err := l.node.cfg.Arbiter.Fence(ctx, l.generation, s.dir); err != nil {
-		return fmt.Errorf("remove the session's directory: %w", err)
+		return false, fmt.Errorf("remove the session's directory: %w", err)
 	}
 	if _, _, err := l.propose(ctx, protocol.EndSession{Session: s.sid, Own: true}); err != nil {
-		return fmt.Errorf("end session: %w", err)
+		return false, fmt.Errorf("end session: %w", err)
 	}
 	l.lose(s)
-	return nil
+	return true, nil
 }
 
 var _ lock.Session = (*session)(nil)

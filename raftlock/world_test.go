@@ -306,6 +306,9 @@ func newMemoryConn(n *memoryNet, a, b *endpoint) *memoryConn {
 
 func (c *memoryConn) side(i int) *side { return c.sides[i] }
 
+// Node returns who is at the other end.
+func (s *side) Node() string { return s.to.uuid }
+
 // carry moves what was written to a side, after a while, and not while the way
 // is cut.
 func (c *memoryConn) carry(s *side) {

@@ -37,7 +37,7 @@ func TestRoutedFleetIsLinearizable(t *testing.T) {
 }
 
 // TestGatewaysThatRouteGoOnWhereTwoDoNotReachEachOther has every gateway serve the buckets of all others
-// while two of them do not hear each other, with small and with large objects, and events told.
+// while two of them do not hear each other, and then two others, with small and with large objects.
 func TestGatewaysThatRouteGoOnWhereTwoDoNotReachEachOther(t *testing.T) {
 	t.Parallel()
 	flags := routing(t)
@@ -74,7 +74,7 @@ func TestGatewaysThatRouteGoOnWhereTwoDoNotReachEachOther(t *testing.T) {
 		}
 	}
 	all("at first")
-	for _, pair := range [][2]int{{0, 1}, {1, 2}, {0, 2}} { // the leader is in two of them
+	for _, pair := range [][2]int{{0, 1}, {1, 2}} { // the leader is in one of them, or in both
 		between := fmt.Sprintf(" %d and %d", pair[0], pair[1])
 		l.lose(t, pair[0], pair[1], true)
 		l.lose(t, pair[1], pair[0], true)

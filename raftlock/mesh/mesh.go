@@ -40,6 +40,9 @@ type Conn struct {
 	Version uint32 // of the protocols, the lower of both ends
 }
 
+// Node returns the node at the other end.
+func (c *Conn) Node() string { return c.Peer }
+
 // Handler serves a connection that came in. It closes it when it is done.
 type Handler func(c *Conn)
 
