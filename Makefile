@@ -34,7 +34,7 @@ images: ## Build the images of all platforms with Docker, and try them (IMAGES=d
 
 .PHONY: test
 test: ## Run the tests of the packages (PKG=./nasfs RUN=TestPut to narrow)
-	$(GO) test -timeout 10m -run '$(RUN)' $(PKG)
+	$(GO) test -timeout 15m -run '$(RUN)' $(PKG)
 
 .PHONY: test-arm
 test-arm: ## Run short tests as on a Raspberry Pi, whose words have 32 bits (needs qemu-user-static)
@@ -42,7 +42,7 @@ test-arm: ## Run short tests as on a Raspberry Pi, whose words have 32 bits (nee
 
 .PHONY: race
 race: ## Run the tests of the packages, shorter, with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -timeout 10m -race -short -run '$(RUN)' $(PKG)
+	CGO_ENABLED=1 $(GO) test -timeout 20m -race -short -run '$(RUN)' $(PKG)
 
 .PHONY: soak
 soak: ## Run the random tests with new seeds: ROUNDS times, and 5000 * ROUNDS fault schedules
