@@ -24,7 +24,7 @@ func (s *Server) authenticate(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := auth.CheckScope(s.Region); err != nil {
+	if err := auth.CheckScope(s.signedFor()); err != nil {
 		return err
 	}
 	presigned := auth.Presigned && !auth.V2
@@ -55,6 +55,14 @@ func (s *Server) parseAuth(signed sigv4.Request) (sigv4.Auth, error) {
 		return sigv4.ParseV2(signed)
 	}
 	return auth, err
+}
+
+// signedFor returns the region that requests have to be signed for, or "" for any.
+func (s *Server) signedFor() string {
+	if s.AnyRegion {
+		return ""
+	}
+	return s.Region
 }
 
 // takeMovedHeaders takes those parameters of a presigned URL for headers that SDKs move from

@@ -233,6 +233,15 @@ func TestRequestSignedForAnotherRegionLearnsTheRightOne(t *testing.T) {
 	}
 }
 
+func TestRequestsForAnyRegionAreServedWhereTheyAreToBe(t *testing.T) {
+	f := serve(t, func(c *Config) { c.Region, c.AnyRegion = "eu-west-1", true })
+	f.ok(call{method: "PUT", path: "/bucket", body: `<CreateBucketConfiguration><LocationConstraint>ap-south-1</LocationConstraint></CreateBucketConfiguration>`})
+	if got := f.ok(call{method: "GET", path: "/bucket", query: "location"}).body; !strings.Contains(got, ">eu-west-1<") {
+		t.Errorf("it is in %s", got)
+	}
+	f.ok(call{method: "PUT", path: "/bucket/presigned", query: f.presign("PUT", "/bucket/presigned", ""), anonymous: true, body: "x"})
+}
+
 // SDKs ask by HeadBucket which region to sign for, before they know it and without credentials.
 func TestWhoIsRefusedABucketLearnsTheRegionFromItsHead(t *testing.T) {
 	f := serve(t, func(c *Config) { c.Region = "eu-west-1" })

@@ -225,7 +225,7 @@ func (s *Server) lockNew(r *request, bucket *object.Bucket) error {
 // checkLocation refuses a region other than ours: as incompatible if it may be
 // one of AWS, as invalid otherwise.
 func (s *Server) checkLocation(constraint string) error {
-	if constraint == "" || constraint == s.Region {
+	if constraint == "" || constraint == s.Region || s.AnyRegion {
 		return nil
 	}
 	if strings.Count(constraint, "-") < 2 && constraint != "EU" {

@@ -392,9 +392,9 @@ func (s *Server) listParts(ctx context.Context, r *request) error {
 	w.owner("Owner")
 	w.text("StorageClass", uploadClass(&up))
 	w.integer("PartNumberMarker", int64(after))
-	if more {
-		// Not on the last page, where AWS tells it too: paginators of SDKs go on while there is
-		// one, and from the page behind the last, where it would be 0, to the first.
+	if len(parts) > 0 {
+		// Not on an empty page, where AWS tells 0: the paginator of the JavaScript SDK goes on while
+		// there is one, and from the page behind the last to the first.
 		w.integer("NextPartNumberMarker", int64(parts[len(parts)-1].Number))
 	}
 	w.integer("MaxParts", int64(limit))

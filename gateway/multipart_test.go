@@ -57,8 +57,9 @@ func TestPartOfAnUploadWithoutAlgorithmMayHaveAnyChecksum(t *testing.T) {
 	}
 }
 
-// Paginators that follow the marker and nothing else, as that of the JavaScript SDK, would begin anew.
-func TestOnlyAPageOfPartsBehindWhichThereAreMoreTellsWhereToGoOn(t *testing.T) {
+// Paginators that follow the marker and nothing else, as that of the JavaScript SDK, would begin anew
+// behind the last page.
+func TestAPageWithoutPartsTellsNotWhereToGoOn(t *testing.T) {
 	f := withBucket(t)
 	id := f.createUpload(nil)
 	for n := 1; n <= 3; n++ {
@@ -66,7 +67,7 @@ func TestOnlyAPageOfPartsBehindWhichThereAreMoreTellsWhereToGoOn(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"&max-parts=2":                      "<NextPartNumberMarker>2</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>true</IsTruncated>",
-		"&max-parts=2&part-number-marker=2": "<MaxParts>2</MaxParts><IsTruncated>false</IsTruncated>",
+		"&max-parts=2&part-number-marker=2": "<NextPartNumberMarker>3</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>false</IsTruncated>",
 		"&part-number-marker=3":             "<IsTruncated>false</IsTruncated>",
 		"&max-parts=0":                      "<IsTruncated>false</IsTruncated>",
 	} {

@@ -152,7 +152,7 @@ func (s *Server) authenticateForm(r *request, f *postForm) error {
 	if err != nil {
 		return err
 	}
-	if err := auth.CheckScope(s.Region); err != nil {
+	if err := auth.CheckScope(s.signedFor()); err != nil {
 		return err
 	}
 	identity, _, err := s.prove(r, auth, func(secret string) error {

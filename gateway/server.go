@@ -169,6 +169,9 @@ type Config struct {
 
 	// SignatureV2 has requests be served that are signed in the header by version 2.
 	SignatureV2 bool
+	// AnyRegion has requests be served that are signed for whichever region, as MinIO does that is
+	// given none.
+	AnyRegion bool
 
 	MaxRequests    int           // served at once; more wait, then get SlowDown
 	AdmissionWait  time.Duration // how long they wait

@@ -96,7 +96,7 @@ func (s *Server) authenticateSTS(r *request, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := auth.CheckScope(s.Region, "sts"); err != nil {
+	if err := auth.CheckScope(s.signedFor(), "sts"); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(body)

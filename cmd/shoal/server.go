@@ -68,6 +68,7 @@ type serverFlags struct {
 	durability        string
 	maxRequests       int
 	signatureV2       bool
+	anyRegion         bool
 	shutdownDelay     time.Duration
 	drain             time.Duration
 	quiet             bool
@@ -168,6 +169,7 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 	fl.StringVar(&f.healRate, healRateFlag, "", "`bytes` a second that are made anew on drives that lack something, by each node, such as 20MiB (default: as many as go)")
 	fl.StringVar(&f.durability, "durability", "strict", "strict: a 200 survives a power cut; relaxed: it survives a crash of shoal")
 	fl.IntVar(&f.maxRequests, "max-requests", 1024, "requests served at the same time; more wait a while, then get 503")
+	fl.BoolVar(&f.anyRegion, "any-region", false, "serve requests that are signed for another region than --region, as MinIO does that is given none")
 	fl.BoolVar(&f.signatureV2, "signature-v2", false, "serve clients that sign requests by AWS Signature Version 2, which does not cover what they send")
 	fl.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to go on serving, with a failing readiness check, so that load balancers turn away")
 	fl.DurationVar(&f.drain, "drain", 30*time.Second, "how long requests may take to end after SIGTERM")
@@ -414,7 +416,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, pairs *pa
 	cfg.AccessLog, cfg.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
-	cfg.Version, cfg.Stop, cfg.SignatureV2 = version, f.stop, f.signatureV2
+	cfg.Version, cfg.Stop, cfg.SignatureV2, cfg.AnyRegion = version, f.stop, f.signatureV2, f.anyRegion
 	if cfg.UserRates, err = parseRates("user-limits", f.userLimits); err != nil {
 		return cfg, err
 	}
