@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"os"
 	"sync/atomic"
@@ -107,29 +106,32 @@ func (c *conn) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// write writes with a fresh deadline.
+// write writes with a deadline that is fresh for as long as the client takes anything.
 func (c *conn) write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
-		return 0, err
+	written := 0
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+			return written, err
+		}
+		n, err := c.TCPConn.Write(p[written:])
+		written += n
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
 	}
-	return c.TCPConn.Write(p)
 }
 
-// sendStep is how much sendfile may move under one deadline. A client must take
-// so much within the stall time.
+// sendStep is how much sendfile moves under one deadline, if the client takes it in time.
 const sendStep = 4 << 20
 
 // ReadFrom sends r, by sendfile(2) where it is a file, in steps each with its
 // own deadline, at the pace of the request.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
-	pace := c.pace.Load()
 	limited, ok := r.(*io.LimitedReader)
-	switch {
-	case !ok && pace == nil:
-		return c.TCPConn.ReadFrom(r)
-	case !ok:
-		limited = &io.LimitedReader{R: r, N: math.MaxInt64}
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c}, r)
 	}
+	pace := c.pace.Load()
 	var sent int64
 	for limited.N > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
@@ -139,9 +141,13 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		if pace != nil {
 			most = pace.piece(limits.Down, most)
 		}
-		n, err := c.TCPConn.ReadFrom(&io.LimitedReader{R: limited.R, N: int64(most)})
+		step := &io.LimitedReader{R: limited.R, N: int64(most)}
+		n, err := c.TCPConn.ReadFrom(step)
 		sent += n
 		limited.N -= n
+		if n > 0 && step.N+n == int64(most) && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = nil // the client is slow, and nothing was read that was not sent
+		}
 		if pace != nil && err == nil {
 			err = pace.moved(limits.Down, n, nil)
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +41,85 @@ func TestSilentConnectionDoesNotHoldUpShutdown(t *testing.T) {
 	if text, err := io.ReadAll(silent); err != nil || len(text) > 0 {
 		t.Errorf("the silent client got %q, %v", text, err)
 	}
+}
+
+// A client may take all day, but not stand still: what is sent from a file, and from memory.
+func TestASlowClientIsSentAllAndOneThatStandsStillIsNot(t *testing.T) {
+	const size = 3 << 20
+	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, send := range map[string]func(c *conn) (int64, error){
+		"a file": func(c *conn) (int64, error) {
+			f, err := os.Open(path)
+			if err != nil {
+				return 0, err
+			}
+			defer func() { _ = f.Close() }()
+			return c.ReadFrom(&io.LimitedReader{R: f, N: size})
+		},
+		"memory": func(c *conn) (int64, error) {
+			n, err := c.Write(content)
+			return int64(n), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, client := connect(t, 100*time.Millisecond)
+			received := make(chan []byte)
+			go func() {
+				var got []byte
+				piece := make([]byte, 64<<10)
+				for {
+					n, err := client.Read(piece)
+					got = append(got, piece[:n]...)
+					if err != nil {
+						received <- got
+						return
+					}
+					time.Sleep(20 * time.Millisecond) // all of it takes a second
+				}
+			}()
+			if n, err := send(c); n != size || err != nil {
+				t.Errorf("%d bytes were sent: %v", n, err)
+			}
+			if err := c.TCPConn.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := <-received; !bytes.Equal(got, content) {
+				t.Errorf("%d other bytes came", len(got))
+			}
+		})
+		t.Run(name+", and nobody reads", func(t *testing.T) {
+			c, _ := connect(t, 100*time.Millisecond)
+			if n, err := send(c); n == size || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%d bytes were sent: %v", n, err)
+			}
+		})
+	}
+}
+
+// connect returns both ends of a connection that holds little.
+func connect(t *testing.T, stall time.Duration) (*conn, *net.TCPConn) {
+	t.Helper()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := ln.AcceptTCP()
+	if err == nil {
+		err = errors.Join(tcp.SetWriteBuffer(64<<10), client.SetReadBuffer(64<<10), ln.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = tcp.Close(), client.Close() })
+	return &conn{TCPConn: tcp, stall: stall}, client
 }
 
 // Who serves and who shuts down are two goroutines: either may be the first.
