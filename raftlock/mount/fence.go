@@ -148,18 +148,30 @@ func (m *Mount) fence(ctx context.Context, sessions vfs.Dir, number, dir string)
 	if err != nil || !here {
 		return err
 	}
-	err = within(sessions, number, func(root vfs.Dir) error {
-		return kill(ctx, root, dir, func() error { return m.end(ctx, root, number, dir) })
-	})
-	if !gone(err) {
-		return err
+	for attempt := 0; ; attempt++ {
+		err = within(sessions, number, func(root vfs.Dir) error {
+			return kill(ctx, root, dir, func() error { return m.end(ctx, root, number, dir) })
+		})
+		if !gone(err) {
+			return err
+		}
+		// The root went meanwhile, and all sessions in it before; or what others end just then has
+		// gone, and a client of SMB learns of it while it looks.
+		here, lookErr := present(sessions, number)
+		if lookErr != nil || !here {
+			return lookErr
+		}
+		if attempt == rootAttempts {
+			return fmt.Errorf("root of sessions %s cannot be opened: %v", number, err) //nolint:errorlint // it is there
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
 	}
-	// The root went meanwhile, and all sessions in it before.
-	if here, err = present(sessions, number); err == nil && here {
-		err = fmt.Errorf("root of sessions %s cannot be opened", number)
-	}
-	return err
 }
+
+// rootAttempts is how often a root of sessions is opened that is there, and is not when it is opened.
+const rootAttempts = 10
 
 // disposer takes one entry that is no regular file out of a directory that is to
 // be removed. It may leave it there, to be called for it again.

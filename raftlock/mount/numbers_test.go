@@ -3,6 +3,7 @@ package mount_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,32 @@ func TestWhoLooksWhileAGenerationIsFoundedKeepsItsInodeNumbers(t *testing.T) {
 			t.Errorf("looked: %v, then %v", looked, err)
 		}
 	})
+}
+
+// A client of SMB may find, while others end sessions, that what it is shown is not there.
+func TestASessionIsFencedThoughItsRootIsNotFoundAtFirst(t *testing.T) {
+	for times, want := range map[int]bool{1: true, 1 << 20: false} {
+		tree := vfs.NewMemory()
+		fault := vfs.NewFault(tree.Root())
+		m := open(t, fault.Root())
+		must(t, m.Claim(t.Context(), 1, "node"))
+		must(t, m.Begin(t.Context(), 1, "session"))
+		left := times
+		fault.Inject(func(c vfs.OpCall) error {
+			if c.Op == vfs.OpOpenDir && strings.HasSuffix(c.Path, "sessions/00000001") && left > 0 {
+				left--
+				return fs.ErrNotExist
+			}
+			return nil
+		})
+		if err := m.Fence(t.Context(), 1, "session"); (err == nil) != want {
+			t.Errorf("%d times: %v", times, err)
+		}
+		fault.Inject(nil)
+		if err := m.Prove(t.Context(), 1, "session"); errors.Is(err, mount.ErrOver) != want {
+			t.Errorf("%d times, then: %v", times, err)
+		}
+	}
 }
 
 func sessionOf(node, round int) string { return fmt.Sprintf("node-%d-%d", node, round) }
