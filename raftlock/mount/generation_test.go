@@ -407,11 +407,11 @@ func TestAbsenceIsNotBelievedBeforeTheServerIsAsked(t *testing.T) {
 		path string
 		do   func(ctx context.Context, m *mount.Mount) error
 	}{
-		"renew": {vfs.OpOpenDir, live, func(ctx context.Context, m *mount.Mount) error { return m.Renew(ctx, 1) }},
-		"begin": {vfs.OpMkdir, sessionPath(1, "new"), func(ctx context.Context, m *mount.Mount) error { return m.Begin(ctx, 1, "new") }},
-		"fence": {vfs.OpOpenDir, sessionPath(1, "old"), func(ctx context.Context, m *mount.Mount) error { return m.Fence(ctx, 1, "old") }},
+		"renew":           {vfs.OpOpenDir, live, func(ctx context.Context, m *mount.Mount) error { return m.Renew(ctx, 1) }},
+		"begin":           {vfs.OpMkdir, sessionPath(1, "new"), func(ctx context.Context, m *mount.Mount) error { return m.Begin(ctx, 1, "new") }},
+		"fence":           {vfs.OpOpenDir, sessionPath(1, "old"), func(ctx context.Context, m *mount.Mount) error { return m.Fence(ctx, 1, "old") }},
 		"fence of a root": {vfs.OpOpenDir, systemDir + "/sessions/00000001", func(ctx context.Context, m *mount.Mount) error { return m.Fence(ctx, 1, "old") }},
-		"claim": {vfs.OpOpenDir, systemDir + "/sessions/00000001", func(ctx context.Context, m *mount.Mount) error { return m.Claim(ctx, 2, "bad") }},
+		"claim":           {vfs.OpOpenDir, systemDir + "/sessions/00000001", func(ctx context.Context, m *mount.Mount) error { return m.Claim(ctx, 2, "bad") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sc := newScene(t)
