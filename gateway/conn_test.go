@@ -103,10 +103,7 @@ func TestASlowClientIsSentAllAndOneThatStandsStillIsNot(t *testing.T) {
 // connect returns both ends of a connection that holds little.
 func connect(t *testing.T, stall time.Duration) (*conn, *net.TCPConn) {
 	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	client, err := net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
 	if err != nil {
 		t.Fatal(err)
@@ -131,10 +128,7 @@ func TestServingEndsWhenTheServerIsShutDownWhileOrBeforeItBegins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := listen(t)
 		served := make(chan error, 1)
 		serve := func() { served <- s.Serve(ln) }
 		if i > 0 {
@@ -160,10 +154,7 @@ func TestServingEndsWhenTheServerIsShutDownWhileOrBeforeItBegins(t *testing.T) {
 // fasthttp may set the deadline of a connection that it was just handed after
 // the listener was closed.
 func TestNoDeadlineForTheFirstRequestIsLaterThanTheLastCall(t *testing.T) {
-	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tcp := listen(t)
 	l := &listener{TCPListener: tcp, most: 1}
 	client, err := net.Dial("tcp", tcp.Addr().String())
 	if err != nil {

@@ -231,6 +231,22 @@ func TestFH14_TheHeaderCanBeChangedBeforeTheExpectationIsLookedAt(t *testing.T) 
 	}
 }
 
+func TestFH15_AShutdownBeforeServeEndsNothing(t *testing.T) {
+	srv, ln := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) {}}, listen(t)
+	if err := srv.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	_, r := dial(t, ln.Addr().String(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if got := answer(t, r).StatusCode(); got != fasthttp.StatusOK {
+		t.Errorf("%d", got)
+	}
+	if err := errors.Join(srv.Shutdown(), <-served); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFH12_UserValuesSurviveFromExpectHandlerToHandler(t *testing.T) {
 	addr := contractServer(t, func(s *fasthttp.Server) {
 		s.ExpectHandler = func(ctx *fasthttp.RequestCtx) int {

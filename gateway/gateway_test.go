@@ -39,6 +39,16 @@ type fixture struct {
 	client *http.Client
 }
 
+// listen listens on a port of this host.
+func listen(t *testing.T) *net.TCPListener {
+	t.Helper()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
 func serve(t *testing.T, change func(*Config)) *fixture {
 	t.Helper()
 	cfg := DefaultConfig()
@@ -54,10 +64,7 @@ func serve(t *testing.T, change func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
 	transport := &http.Transport{DisableCompression: true}

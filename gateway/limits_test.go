@@ -279,10 +279,7 @@ func BenchmarkNoLimit(b *testing.B) {
 // TestFilesAreSentAtTheirPace sends one as sendfile(2) is called, by a connection.
 func TestFilesAreSentAtTheirPace(t *testing.T) {
 	const size, rate = 1 << 20, 64 << 10
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	defer ln.Close()
 	received := make(chan int64, 1)
 	go func() {

@@ -155,8 +155,8 @@ func (l *listener) Close() error {
 	return l.closed
 }
 
-// listeners are those of a server, until it is shut down. fasthttp knows of one only from
-// when its Serve has begun: one that had not when it was shut down would stay open.
+// listeners are those of a server, until it is shut down. fasthttp knows of one only from when its
+// Serve has begun (FH15): one that had not when it was shut down would stay open.
 type listeners struct {
 	mu     sync.Mutex
 	open   []*listener

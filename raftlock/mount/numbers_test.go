@@ -87,7 +87,7 @@ func TestASessionIsFencedThoughItsRootIsNotFoundAtFirst(t *testing.T) {
 		must(t, m.Claim(t.Context(), 1, "node"))
 		must(t, m.Begin(t.Context(), 1, "session"))
 		left := times
-		fault.Inject(func(c vfs.OpCall) error {
+		remove := fault.Inject(func(c vfs.OpCall) error {
 			if c.Op == vfs.OpOpenDir && strings.HasSuffix(c.Path, "sessions/00000001") && left > 0 {
 				left--
 				return fs.ErrNotExist
@@ -97,7 +97,7 @@ func TestASessionIsFencedThoughItsRootIsNotFoundAtFirst(t *testing.T) {
 		if err := m.Fence(t.Context(), 1, "session"); (err == nil) != want {
 			t.Errorf("%d times: %v", times, err)
 		}
-		fault.Inject(nil)
+		remove()
 		if err := m.Prove(t.Context(), 1, "session"); errors.Is(err, mount.ErrOver) != want {
 			t.Errorf("%d times, then: %v", times, err)
 		}
