@@ -202,6 +202,9 @@ func (r *rangeReader) next() bool {
 	p := r.pieces[0]
 	r.pieces = r.pieces[1:]
 	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.source(p.c.id), r.h.failed)
+	if near := r.h.set.near; near != nil {
+		r.now.Near(func(i int) bool { return near(r.h.set.drive(r.h.v.start, i)) })
+	}
 	return true
 }
 

@@ -24,6 +24,7 @@ type Reader struct {
 	spare  memory          // of those that others are made up from
 	bad    [MaxShards]bool // shards that failed and are not asked again
 	failed func(shard int, err error)
+	near   func(shard int) bool // nil: all are
 
 	inOrder bool // the shards are in memory: one is read after the other
 }
@@ -36,6 +37,10 @@ var ErrTooMany = errors.New("shard: too many shards are missing or damaged")
 func (c *Codec) NewReader(id ID, size, offset, length int64, source Source, failed func(shard int, err error)) *Reader {
 	return &Reader{codec: c, id: id, size: size, source: source, next: offset, end: min(offset+length, size), failed: failed}
 }
+
+// Near tells the Reader which shards cost the least to read, before it reads: where one of those stands
+// in for another one that costs more, and all the rest of a stripe is wanted anyway, it is read instead.
+func (r *Reader) Near(near func(shard int) bool) { r.near = near }
 
 // Free gives the memory back of a Reader whose content is not looked at any more. It can be called
 // twice; the Reader can be used no more.
@@ -140,6 +145,9 @@ func (p *piece) wanted() []byte { return p.content[p.skip : p.skip+p.take] }
 
 // readAll reads the pieces, and makes up for those that cannot be read.
 func (r *Reader) readAll(s *stripe, pieces []piece) error {
+	if r.readNear(s, pieces) {
+		return nil
+	}
 	r.readEach(s, pieces, &r.raw)
 	for i := range pieces {
 		if pieces[i].err == nil {
@@ -264,7 +272,7 @@ func (r *Reader) reconstruct(p *piece, shards [][]byte) error {
 	}
 	wanted := make([]bool, len(shards))
 	wanted[p.shard] = true
-	shards[p.shard] = r.space(&r.spare, p.shard, length)[:0] // nothing is read to it any more: the shard is bad
+	shards[p.shard] = r.space(&r.spare, p.shard, length)[:0] // nothing is read to it: the shard is bad, or not near
 	if err := r.codec.rs.ReconstructSome(shards, wanted); err != nil {
 		return fmt.Errorf("shard: reconstruct: %w", err)
 	}
