@@ -20,7 +20,7 @@ type Reader struct {
 	next   int64 // offset of what is read next
 	end    int64
 	out    [][]byte        // what was read and not given yet, valid until more is
-	raw    memory          // of units that are wanted
+	raw    memory          // of units that are wanted, or are near and stand in for such
 	spare  memory          // of those that others are made up from
 	bad    [MaxShards]bool // shards that failed and are not asked again
 	failed func(shard int, err error)
