@@ -62,7 +62,7 @@ type clearing struct {
 // since has all drives of the set refuse what was placed before: a commit that hangs on its way
 // from when keys were there that come now.
 func (c *clearing) since(ctx context.Context) error {
-	replies := gather(ctx, c.p.set, len(c.p.set.drives), func(ctx context.Context, d Drive) (struct{}, error) {
+	replies := gather(ctx, c.p.set, nil, len(c.p.set.drives), func(ctx context.Context, d Drive) (struct{}, error) {
 		return struct{}{}, inner(d).Since(ctx, c.by.table.Epoch)
 	}, func(_ []reply[struct{}], all bool) bool { return all })
 	if succeeded(replies) < len(c.p.set.drives) {

@@ -25,6 +25,7 @@ type DriveCounts struct {
 	Inside  int              // calls that have not ended
 	Calls   map[string]Timed // that have, by what was asked
 	Refused map[string]int64 // calls that did not do what was asked, by the reason
+	Late    int64            // answers that took so long that other drives were asked in its place
 }
 
 // Timed is how many calls there were, and how long they took together.
@@ -42,9 +43,11 @@ func (s *Store) Counts() Counts {
 		Forward: n.forward.Load(), Back: n.back.Load(), Blocked: n.blocked.Load(),
 	}
 	for _, set := range s.sets {
-		for _, d := range set.drives {
+		for i, d := range set.drives {
 			if g, ok := d.(*guarded); ok {
-				c.Drives = append(c.Drives, g.calls.counts(len(g.inside)))
+				n := g.calls.counts(len(g.inside))
+				n.Late = set.late(i)
+				c.Drives = append(c.Drives, n)
 			}
 		}
 	}

@@ -93,12 +93,10 @@ func (a asking) found(replies []reply[register.View], r *register.Record) {
 func (a asking) ask(ctx context.Context, q register.Query, enough func([]reply[register.View], bool) bool) []reply[register.View] {
 	first := register.ReadQuorum(len(a.s.drives))
 	q.Inline = a.small != nil
-	return gather(ctx, a.s, first, func(ctx context.Context, d Drive) (register.View, error) {
-		if a.token.IsZero() {
-			return d.Read(ctx, q)
-		}
-		return d.Promise(ctx, a.token, q)
-	}, enough)
+	if a.token.IsZero() {
+		return gather(ctx, a.s, a.s.records, first, func(ctx context.Context, d Drive) (register.View, error) { return d.Read(ctx, q) }, enough)
+	}
+	return gather(ctx, a.s, a.s.promises, first, func(ctx context.Context, d Drive) (register.View, error) { return d.Promise(ctx, a.token, q) }, enough)
 }
 
 // latest returns the record of the newest version of a key, which may be a delete marker,

@@ -57,10 +57,11 @@ func forgotten(what register.Decision) register.Decision {
 	return what
 }
 
-// drop tells drives that nothing will refer to a content.
-func (d *decider) drop(s *set, id register.DataID) {
+// drop tells drives that nothing will refer to a content, once they have all of it.
+func (d *decider) drop(w *written) {
 	d.start(func() {
-		d.all(s, func(ctx context.Context, drive Drive) error { return drive.Drop(ctx, id) })
+		w.settle(d.ctx)
+		d.all(w.set, func(ctx context.Context, drive Drive) error { return drive.Drop(ctx, w.id) })
 	})
 }
 

@@ -339,7 +339,7 @@ func (p *healing) scan(ctx context.Context, l *listing, from string, below regis
 // side by side.
 func (p *healing) pages(ctx context.Context, read func(ctx context.Context, d Drive) (register.ScanPage, error)) ([]entry, bool, error) {
 	n := len(p.set.drives)
-	replies := gather(ctx, p.set, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
+	replies := gather(ctx, p.set, nil, n, func(ctx context.Context, d Drive) (register.ScanPage, error) {
 		return read(ctx, inner(d))
 	}, func(replies []reply[register.ScanPage], _ bool) bool { return len(replies) == n })
 	heard := make([]bool, n)

@@ -294,10 +294,19 @@ func (h *hold) settle(ctx context.Context, s *set, what sought) error {
 
 // commitment says how a record is committed.
 type commitment struct {
-	strict  bool     // only by drives that have the shards
-	settles bool     // it makes an end of what others began
-	targets []bool   // nil: by all
-	inline  [][]byte // the shard of each drive, if they are small
+	strict  bool         // only by drives that have the shards
+	settles bool         // it makes an end of what others began
+	targets []bool       // nil: by all
+	late    []*finishing // by drive: it has its shard when that has ended; nil: there are none
+	inline  [][]byte     // the shard of each drive, if they are small
+}
+
+// lateOf returns what a drive waits for.
+func (how *commitment) lateOf(drive int) *finishing {
+	if how.late == nil {
+		return nil
+	}
+	return how.late[drive]
 }
 
 // commit commits a state of one of the key's registers in a set, under the next token. If it
@@ -311,12 +320,8 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 	if r.Made.IsZero() {
 		r.Made = r.Changed
 	}
-	targets := how.targets
-	if targets == nil {
-		targets = all(len(s.drives))
-	}
 	c := register.Change{Key: h.key, Record: r, Strict: how.strict, Settles: how.settles, Session: h.lease.Session().ID(), Placed: h.epoch}
-	o := s.commit(ctx, c, targets, how.inline, func(took int) { h.reached(s, &r, took) })
+	o := s.commit(ctx, c, how, func(took int) { h.reached(s, &r, took) })
 	if o.open == 0 && o.count < len(s.drives) && o.refused < len(s.drives) {
 		h.s.missed.Add(1)
 	}
@@ -349,7 +354,7 @@ func (h *hold) probe(ctx context.Context, s *set, r *register.Record) error {
 		return nil
 	}
 	q, token := register.Query{Key: h.key, Version: r.Version, Made: r.Made}, h.token // drives that are slow hear it later
-	replies := gather(ctx, s, len(s.drives), func(ctx context.Context, d Drive) (register.View, error) {
+	replies := gather(ctx, s, nil, len(s.drives), func(ctx context.Context, d Drive) (register.View, error) {
 		return inner(d).Promise(ctx, token, q)
 	}, func(replies []reply[register.View], _ bool) bool { return succeeded(replies) >= r.Quorum })
 	if succeeded(replies) >= r.Quorum {

@@ -318,6 +318,7 @@ func (m *mover) transfer(ctx context.Context, moves *move, ref object.Ref, r *re
 		if err != nil {
 			return t, err
 		}
+		w.settle(ctx)
 		t.add(w)
 		moved.contents = append(moved.contents, w.content)
 	}
@@ -377,7 +378,12 @@ func (s *Store) carry(ctx context.Context, w *written, to *set, g shard.Geometry
 	if w.inline != nil {
 		source = w.inMemoryAt
 	}
-	next, err := s.write(ctx, to, g, ref.Key, &carried{codec.NewReader(shard.ID(w.id), w.size, 0, w.size, source, h.failed), w.size})
+	r := codec.NewReader(shard.ID(w.id), w.size, 0, w.size, source, h.failed)
+	defer r.Free()
+	if w.inline == nil {
+		r.From(places{w.set, w.start})
+	}
+	next, err := s.write(ctx, to, g, ref.Key, &carried{r, w.size})
 	if err != nil {
 		return w, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/erasure/shard"
@@ -201,10 +202,8 @@ func (r *rangeReader) next() bool {
 	}
 	p := r.pieces[0]
 	r.pieces = r.pieces[1:]
-	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.source(p.c.id), r.h.failed)
-	if near := r.h.set.near; near != nil {
-		r.now.Near(func(i int) bool { return near(r.h.set.drive(r.h.v.start, i)) })
-	}
+	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.left(p.c.id), r.h.failed)
+	r.now.From(places{r.h.set, r.h.v.start})
 	return true
 }
 
@@ -258,10 +257,30 @@ func (h *handle) source(id register.DataID) shard.Source {
 	return func(i int, offset int64, p []byte) error {
 		ctx, cancel := context.WithTimeout(h.ctx, shardTime)
 		defer cancel()
-		n, err := h.set.drives[h.set.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
-		if err == nil && n < len(p) {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
+		return readShard(ctx, h.set.drives[h.set.drive(h.v.start, i)], id, offset, p)
 	}
 }
+
+// left is source for those who leave calls that do not end.
+func (h *handle) left(id register.DataID) shard.Source {
+	return func(i int, offset int64, p []byte) error {
+		return readShard(deadline{h.ctx, time.Now().Add(shardTime)}, h.set.staying[h.set.drive(h.v.start, i)], id, offset, p)
+	}
+}
+
+func readShard(ctx context.Context, d Drive, id register.DataID, offset int64, p []byte) error {
+	n, err := d.ReadShard(ctx, id, offset, p)
+	if err == nil && n < len(p) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// deadline is a context with a deadline that is not told: for who looks at it, without a timer.
+type deadline struct {
+	context.Context
+	at time.Time
+}
+
+// Deadline implements context.Context.
+func (d deadline) Deadline() (time.Time, bool) { return d.at, true }

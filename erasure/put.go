@@ -24,8 +24,9 @@ type written struct {
 	geometry shard.Geometry
 	start    int
 	digest   object.Digest
-	targets  []bool   // drives that have their shard
-	inline   [][]byte // by drive, if they are small
+	targets  []bool       // drives that have their shard
+	late     []*finishing // by drive: it is not known yet, and not waited for
+	inline   [][]byte     // by drive, if they are small
 }
 
 // write reads a body to its end and writes its shards to the drives of a set, cut as g says.
@@ -39,7 +40,7 @@ func (s *Store) writeApart(ctx context.Context, set *set, g shard.Geometry, key 
 	if err != nil {
 		return nil, err
 	}
-	w := &written{set: set, geometry: g, start: set.start(key), targets: make([]bool, len(set.drives))}
+	w := &written{set: set, geometry: g, start: set.start(key), targets: make([]bool, len(set.drives)), late: make([]*finishing, len(set.drives))}
 	if _, err := rand.Read(w.id[:]); err != nil {
 		return nil, fmt.Errorf("erasure: %w", err)
 	}
@@ -119,6 +120,7 @@ func (w *written) copy(ctx context.Context, out *shard.Writer, body object.Body)
 func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written, body object.Body) error {
 	n := codec.N()
 	least := register.WriteQuorum(n, codec.K)
+	begun := time.Now()
 	writers, sinks := make([]register.ShardWriter, n), make([]io.Writer, n)
 	errs := make([]error, n)
 	var length int64
@@ -126,18 +128,27 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		length = codec.Size(size)
 	}
 	for i := range writers {
-		var err error
-		if writers[i], err = w.set.drives[w.set.drive(w.start, i)].Create(ctx, w.id, length); err != nil {
+		d := w.set.drive(w.start, i)
+		if w.set.backlog(d) {
+			errs[i] = errBacklog
+			continue
+		}
+		sw, err := w.set.drives[d].Create(ctx, w.id, length)
+		if err != nil {
 			errs[i] = err
 			continue
 		}
+		writers[i] = &counted{sw, &w.set.writing[d]}
 		sinks[i] = writers[i]
 	}
 	out := codec.NewWriter(shard.ID(w.id), body.Size(), sinks, least)
+	out.Patience(func(i int) time.Duration { return w.set.patience(w.set.drive(w.start, i)) })
 	defer out.Free()
 	err := w.copy(ctx, out, body)
 	if err == nil {
-		_, err = out.Close()
+		var left []error
+		left, err = out.Close()
+		w.judge(left)
 	}
 	if err != nil {
 		for _, sw := range writers {
@@ -147,14 +158,7 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		}
 		return shardFailure(err, errs)
 	}
-	done := 0
-	for i, ok := range finishShards(writers, sinks, least) {
-		if ok {
-			w.targets[w.set.drive(w.start, i)] = true
-			done++
-		}
-	}
-	if done < least {
+	if w.finish(time.Since(begun)-out.Waited(), writers, sinks, least) < least {
 		s.drop(w)
 		return shardFailure(errFew, errs)
 	}
@@ -171,43 +175,9 @@ func shardFailure(err error, errs []error) error {
 	return err
 }
 
-// finishShards makes the shards durable that were written to the end, all at the same
-// time, and returns which are. One that is far behind the others counts as lost.
-func finishShards(writers []register.ShardWriter, sinks []io.Writer, least int) []bool {
-	type end struct {
-		shard int
-		err   error
-	}
-	ended := make(chan end, len(writers))
-	waiting := 0
-	for i, sw := range writers {
-		switch {
-		case sw == nil:
-		case sinks[i] == nil:
-			go sw.Abort()
-		default:
-			waiting++
-			go func() { ended <- end{i, sw.Finish()} }()
-		}
-	}
-	ok := make([]bool, len(writers))
-	var late <-chan time.Time
-	for good := 0; waiting > 0; waiting-- {
-		select {
-		case e := <-ended:
-			if ok[e.shard] = e.err == nil; ok[e.shard] {
-				good++
-			}
-		case <-late:
-			return ok
-		}
-		if good >= least && late == nil {
-			timer := time.NewTimer(shardTime)
-			defer timer.Stop()
-			late = timer.C
-		}
-	}
-	return ok
+// commitment is how a record of the content is committed: by the drives that have their shard.
+func (w *written) commitment() commitment {
+	return commitment{strict: true, targets: w.targets, late: w.late, inline: w.inline}
 }
 
 // drop removes the shards of a content that no record refers to.
@@ -215,7 +185,7 @@ func (s *Store) drop(w *written) {
 	if w.inline != nil || w.size == 0 {
 		return
 	}
-	s.decider.drop(w.set, w.id)
+	s.decider.drop(w)
 }
 
 // Put implements object.Objects.
@@ -241,7 +211,7 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 		r := w.record(v)
 		r.Version, r.Made = h.nextVersion(b)
 		info = b.info(ref, &r, v)
-		err := h.put(ctx, set, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+		err := h.put(ctx, set, r, w.commitment())
 		info.Sequence = h.sequence()
 		return err
 	})

@@ -3,6 +3,7 @@ package erasure
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -60,13 +61,24 @@ type set struct {
 	away     func() int       // the same
 	writable func() error
 	wary     atomic.Bool // the last commit did not reach as many drives as it takes
+
+	pieces, records, promises *latencies // of shards, and of what drives are asked on registers
+
+	shards  *latencies     // that are written: nothing is known but whether they come too late
+	writing []atomic.Int64 // how many pieces of shards each drive is writing or making durable
+	ticks   ticks
 }
 
 // parities are those of new contents, by their storage class.
 type parities struct{ standard, reduced int }
 
 func newSet(cfg SetConfig, first int) *set {
-	s := &set{first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable}
+	n := len(cfg.Drives)
+	s := &set{
+		first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable,
+		pieces: newLatencies(n), records: newLatencies(n), promises: newLatencies(n),
+		shards: newLatencies(n), writing: make([]atomic.Int64, n),
+	}
 	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
 	for _, d := range cfg.Drives {
 		g := guard(d)
@@ -76,20 +88,28 @@ func newSet(cfg SetConfig, first int) *set {
 }
 
 // nearest returns the drives in the order in which they are asked: those first that are near, and
-// then the others, beginning behind the last of these, so that not all nodes ask the same ones.
-func (s *set) nearest() (order [shard.MaxShards]int) {
-	var near [shard.MaxShards]bool
-	n, after := 0, 0
+// then the others, beginning behind the last of these, so that not all nodes ask the same ones. The
+// last are those that are slow, as far as that is known.
+func (s *set) nearest(known *latencies) (order [shard.MaxShards]int) {
+	var class [shard.MaxShards]int // of each drive: near, far, slow
+	after := 0
 	for i := range s.drives {
-		if near[i] = s.near != nil && s.near(i); near[i] {
-			order[n], after = i, i+1
-			n++
+		switch {
+		case known != nil && known.slow(i):
+			class[i] = 2
+		case s.near != nil && s.near(i):
+			after = i + 1
+		default:
+			class[i] = 1
 		}
 	}
-	for i := range s.drives {
-		if d := (after + i) % len(s.drives); !near[d] {
-			order[n] = d
-			n++
+	n := 0
+	for c := range 3 {
+		for i := range s.drives {
+			if d := (after + i) % len(s.drives); class[d] == c {
+				order[n] = d
+				n++
+			}
 		}
 	}
 	return order
@@ -103,25 +123,24 @@ type reply[T any] struct {
 }
 
 // gather asks drives, of them first as many as it takes, the nearest ones, and more if those do not
-// suffice, do not answer, or take long. It returns when enough says so of the replies so
-// far, or all have come. all tells enough that no more will come.
-func gather[T any](ctx context.Context, s *set, first int, call func(ctx context.Context, d Drive) (T, error), enough func(replies []reply[T], all bool) bool) []reply[T] {
+// suffice, do not answer, or take longer than known says that they do, if it is not nil. It returns when enough
+// says so of the replies so far, or all have come. all tells enough that no more will come.
+func gather[T any](ctx context.Context, s *set, known *latencies, first int, call func(ctx context.Context, d Drive) (T, error), enough func(replies []reply[T], all bool) bool) []reply[T] {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	come := make(chan reply[T], len(s.drives))
-	order, asked := s.nearest(), 0
+	order, asked := s.nearest(known), 0
 	ask := func(n int) {
 		for ; asked < min(n, len(s.drives)); asked++ {
 			i := order[asked]
 			go func() {
-				v, err := call(ctx, s.staying[i])
+				v, err := timed(known, i, func() (T, error) { return call(ctx, s.staying[i]) })
 				come <- reply[T]{i, v, err}
 			}()
 		}
 	}
 	ask(first)
-	timer := time.NewTimer(hedge)
-	defer timer.Stop()
+	begun, hurried, look := time.Now(), false, s.look(known)
 	var replies []reply[T]
 	for {
 		select {
@@ -139,12 +158,49 @@ func gather[T any](ctx context.Context, s *set, first int, call func(ctx context
 			if len(replies) == len(s.drives) {
 				return replies
 			}
-		case <-timer.C:
-			ask(len(s.drives))
+		case <-look:
+			look = s.look(known)
+			waited := time.Since(begun)
+			switch {
+			case known != nil && !hurried && waited >= known.patience():
+				ask(asked + overdue(known, order[:asked], replies))
+				hurried = true
+			case known == nil && waited >= hedge, hurried && waited >= known.patience()+hedge:
+				ask(len(s.drives))
+			}
 		case <-ctx.Done():
 			return replies
 		}
 	}
+}
+
+// look returns when it is to be looked whether answers are late.
+func (s *set) look(known *latencies) <-chan struct{} {
+	if known == nil {
+		return s.ticks.after(hedge / 2)
+	}
+	return known.look()
+}
+
+// timed makes a call of a drive, and tells how long it took.
+func timed[T any](known *latencies, drive int, call func() (T, error)) (T, error) {
+	if known == nil {
+		return call()
+	}
+	begun := time.Now()
+	v, err := call()
+	known.came(drive, time.Since(begun), err)
+	return v, err
+}
+
+// overdue returns how many others may be asked for drives that have not replied.
+func overdue[T any](known *latencies, asked []int, replies []reply[T]) (others int) {
+	for _, d := range asked {
+		if !slices.ContainsFunc(replies, func(r reply[T]) bool { return r.drive == d }) && known.late(d, 1) {
+			others++
+		}
+	}
+	return others
 }
 
 // errFew says that too few drives answer.
@@ -168,24 +224,34 @@ type outcome struct {
 	err     error
 }
 
-// commit has drives take a change, those that targets names, each with its own inline
-// shard if there are any. It returns when so many have taken it as its record needs and
-// the others have had a moment, or all have answered. If some have not, rest is called when
-// they have or the time is over, and hears how many drives have taken it then.
-func (s *set) commit(ctx context.Context, c register.Change, targets []bool, inline [][]byte, rest func(took int)) outcome {
+// commit has drives take a change, those that how names, each with its own inline shard if there are
+// any, and those whose shards are late as soon as they have them. It returns when so many have taken it
+// as its record needs and the others have had a moment, or all have answered. If some have not, rest is
+// called when they have or the time is over, and hears how many drives have taken it then.
+func (s *set) commit(ctx context.Context, c register.Change, how commitment, rest func(took int)) outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	come := make(chan reply[struct{}], len(s.drives))
 	asked := 0
 	for i := range s.drives {
-		if !targets[i] {
+		late := how.lateOf(i)
+		if late == nil && how.targets != nil && !how.targets[i] {
 			continue
 		}
 		asked++
 		own := c
-		if inline != nil {
-			own.Inline = inline[i]
+		if how.inline != nil {
+			own.Inline = how.inline[i]
 		}
-		go func() { come <- reply[struct{}]{drive: i, err: s.staying[i].Commit(ctx, own)} }()
+		go func() {
+			var err error
+			if late != nil {
+				err = late.wait(ctx)
+			}
+			if err == nil {
+				err = s.staying[i].Commit(ctx, own)
+			}
+			come <- reply[struct{}]{drive: i, err: err}
+		}()
 	}
 	o := outcome{took: make([]bool, len(s.drives)), refused: len(s.drives) - asked, open: asked}
 	defer func() {

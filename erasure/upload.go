@@ -218,7 +218,7 @@ func (s *Store) commitPart(ctx context.Context, op string, ref object.UploadRef,
 	r := w.record(v)
 	r.Version = register.Null
 	return s.holding(ctx, partPlace(at.epoch, w.set, ref, id, number), func(ctx context.Context, h *hold) error {
-		return h.commit(ctx, h.set, r, commitment{strict: true, targets: w.targets, inline: w.inline})
+		return h.commit(ctx, h.set, r, w.commitment())
 	})
 }
 

@@ -51,7 +51,10 @@ func labelsOf(slot int, known []gateway.Drive) prometheus.Labels {
 }
 
 func tellDrive(out chan<- prometheus.Metric, drive prometheus.Labels, n *erasure.DriveCounts) {
-	tell(out, "shoal_drive_", drive, []measure{{"calls_inflight", "Calls of the drive that have not ended.", prometheus.GaugeValue, float64(n.Inside)}})
+	tell(out, "shoal_drive_", drive, []measure{
+		{"calls_inflight", "Calls of the drive that have not ended.", prometheus.GaugeValue, float64(n.Inside)},
+		{"late_answers_total", "Answers that took so long that other drives were asked in its place.", prometheus.CounterValue, float64(n.Late)},
+	})
 	by := func(label, value string) prometheus.Labels {
 		return prometheus.Labels{"node": drive["node"], "path": drive["path"], "slot": drive["slot"], label: value}
 	}

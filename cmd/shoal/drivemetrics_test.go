@@ -11,7 +11,7 @@ import (
 
 func TestWhatDrivesAreAskedIsMeasured(t *testing.T) {
 	drive := erasure.DriveCounts{
-		Inside: 2, Calls: map[string]erasure.Timed{"read": {Count: 4, Time: 2 * time.Second}}, Refused: map[string]int64{"stale": 3},
+		Inside: 2, Late: 5, Calls: map[string]erasure.Timed{"read": {Count: 4, Time: 2 * time.Second}}, Refused: map[string]int64{"stale": 3},
 	}
 	got := gathered(t, driveCollector{
 		counts: func() erasure.Counts {
@@ -31,6 +31,7 @@ func TestWhatDrivesAreAskedIsMeasured(t *testing.T) {
 		"shoal_undecided_states_total counter outcome=blocked 9",
 		"shoal_drive_calls_inflight gauge node=one path=/a slot=0 2",
 		"shoal_drive_calls_inflight gauge node= path= slot=2 0",
+		"shoal_drive_late_answers_total counter node=one path=/a slot=0 5",
 		"shoal_drive_calls_total counter node=one op=read path=/a slot=0 4",
 		"shoal_drive_seconds_total counter node=one op=read path=/a slot=0 2",
 		"shoal_drive_refusals_total counter node=one path=/a reason=stale slot=0 3",

@@ -2,16 +2,14 @@ package shard
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"sync"
 )
 
 // Source reads a shard from an offset until p is full. After an error it may still write to p.
 type Source func(shard int, offset int64, p []byte) error
 
 // Reader gives a range of a content from its shards. It verifies every unit, and makes up
-// for those that are missing or damaged from the others. It is used by one goroutine.
+// for those that are missing, damaged or late from the others. It is used by one goroutine.
 type Reader struct {
 	codec  *Codec
 	id     ID
@@ -19,12 +17,13 @@ type Reader struct {
 	source Source
 	next   int64 // offset of what is read next
 	end    int64
-	out    [][]byte        // what was read and not given yet, valid until more is
-	raw    memory          // of units that are wanted, or are near and stand in for such
-	spare  memory          // of those that others are made up from
-	bad    [MaxShards]bool // shards that failed and are not asked again
+	out    [][]byte // what was read and not given yet, valid until more is
+	memory memory
 	failed func(shard int, err error)
-	near   func(shard int) bool // nil: all are
+	bad    [MaxShards]bool // shards that failed and are not asked again
+	places Places          // nil: nothing is known of them
+	slow   [MaxShards]bool // shards that are asked where others do not suffice
+	late   [MaxShards]bool // shards that were late once
 
 	inOrder bool // the shards are in memory: one is read after the other
 }
@@ -38,20 +37,9 @@ func (c *Codec) NewReader(id ID, size, offset, length int64, source Source, fail
 	return &Reader{codec: c, id: id, size: size, source: source, next: offset, end: min(offset+length, size), failed: failed}
 }
 
-// Near tells the Reader which shards cost the least to read, before it reads: where one of those stands
-// in for another one that costs more, and all the rest of a stripe is wanted anyway, it is read instead.
-func (r *Reader) Near(near func(shard int) bool) { r.near = near }
-
 // Free gives the memory back of a Reader whose content is not looked at any more. It can be called
 // twice; the Reader can be used no more.
-func (r *Reader) Free() {
-	for _, m := range []*memory{&r.raw, &r.spare} {
-		for i, b := range m {
-			r.codec.giveBack(b)
-			m[i] = nil
-		}
-	}
-}
+func (r *Reader) Free() { r.memory.free(r.codec) }
 
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
@@ -123,13 +111,12 @@ func (r *Reader) fill() error {
 	return nil
 }
 
-// piece is what is read of one cell: whole units.
+// piece is what is wanted of one cell: it is in whole units.
 type piece struct {
 	shard       int
 	first, last int64  // units of the cell
 	skip, take  int64  // wanted of the content of those units
 	content     []byte // of the units
-	err         error
 }
 
 // piece returns what is wanted of a data shard's cell.
@@ -142,143 +129,6 @@ func (s *stripe) piece(shard int) piece {
 }
 
 func (p *piece) wanted() []byte { return p.content[p.skip : p.skip+p.take] }
-
-// readAll reads the pieces, and makes up for those that cannot be read.
-func (r *Reader) readAll(s *stripe, pieces []piece) error {
-	if r.readNear(s, pieces) {
-		return nil
-	}
-	r.readEach(s, pieces, &r.raw)
-	for i := range pieces {
-		if pieces[i].err == nil {
-			continue
-		}
-		r.note(&pieces[i])
-		if err := r.rebuild(s, &pieces[i], pieces); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readEach reads pieces of different shards, at once if each may take its time.
-func (r *Reader) readEach(s *stripe, pieces []piece, to *memory) {
-	if r.inOrder || len(pieces) == 1 {
-		for i := range pieces {
-			r.read(s, &pieces[i], to)
-		}
-		return
-	}
-	var all sync.WaitGroup
-	for i := range pieces {
-		all.Go(func() { r.read(s, &pieces[i], to) })
-	}
-	all.Wait()
-}
-
-func (r *Reader) note(p *piece) {
-	if !r.bad[p.shard] && r.failed != nil {
-		r.failed(p.shard, p.err)
-	}
-	r.bad[p.shard] = true
-}
-
-// errSkipped is the error of a shard that is not asked again.
-var errSkipped = errors.New("shard: it failed before")
-
-// read reads a piece and verifies it.
-func (r *Reader) read(s *stripe, p *piece, to *memory) {
-	if r.bad[p.shard] {
-		p.err = errSkipped
-		return
-	}
-	length := min((p.last+1)*UnitData, s.cell) - p.first*UnitData
-	raw := r.space(to, p.shard, int(length+(p.last-p.first+1)*trailerSize))
-	if err := r.source(p.shard, (s.unit+p.first)*UnitSize, raw); err != nil {
-		p.err, to[p.shard] = err, nil
-		return
-	}
-	p.content = raw[:0]
-	for u := p.first; u <= p.last; u++ {
-		n := min(UnitSize, len(raw))
-		content, err := open(raw[:n], r.id, p.shard, s.unit+u)
-		if err != nil {
-			p.err = fmt.Errorf("unit %d of shard %d: %w", s.unit+u, p.shard, err)
-			return
-		}
-		p.content = append(p.content, content...) // towards the front, over trailers
-		raw = raw[n:]
-	}
-}
-
-// memory is where units are read to, by shard: cells of the codec's, or less. What somebody may
-// still write to is forgotten.
-type memory [MaxShards][]byte
-
-// smallCell is how much is not worth a cell of the codec's, in bytes.
-const smallCell = cellSize / 8
-
-// space returns n bytes for a shard.
-func (r *Reader) space(m *memory, shard, n int) []byte {
-	switch {
-	case cap(m[shard]) >= n:
-	case n <= smallCell:
-		m[shard] = make([]byte, n)
-	default:
-		m[shard] = r.codec.cell()
-	}
-	return m[shard][:n]
-}
-
-// rebuild makes a piece from those of k other shards.
-func (r *Reader) rebuild(s *stripe, p *piece, have []piece) error {
-	shards := make([][]byte, r.codec.N())
-	found := 0
-	for i := range have {
-		h := &have[i]
-		if h.err == nil && h.first == p.first && h.last == p.last && len(h.content) > 0 {
-			shards[h.shard] = h.content
-			found++
-		}
-	}
-	for next := 0; found < r.codec.K; {
-		var others []piece
-		for ; next < r.codec.N() && found+len(others) < r.codec.K; next++ {
-			if shards[next] == nil && next != p.shard && !r.bad[next] {
-				others = append(others, piece{shard: next, first: p.first, last: p.last})
-			}
-		}
-		if len(others) == 0 || r.codec.rs == nil {
-			return errors.Join(ErrTooMany, p.err)
-		}
-		r.readEach(s, others, &r.spare)
-		for i := range others {
-			if o := &others[i]; o.err != nil {
-				r.note(o)
-			} else {
-				shards[o.shard] = o.content
-				found++
-			}
-		}
-	}
-	return r.reconstruct(p, shards)
-}
-
-// reconstruct makes a piece from those of k other shards, each at its place.
-func (r *Reader) reconstruct(p *piece, shards [][]byte) error {
-	length := 0
-	for _, other := range shards {
-		length = max(length, len(other))
-	}
-	wanted := make([]bool, len(shards))
-	wanted[p.shard] = true
-	shards[p.shard] = r.space(&r.spare, p.shard, length)[:0] // nothing is read to it: the shard is bad, or not near
-	if err := r.codec.rs.ReconstructSome(shards, wanted); err != nil {
-		return fmt.Errorf("shard: reconstruct: %w", err)
-	}
-	p.content, p.err = shards[p.shard], nil
-	return nil
-}
 
 // errNotGiven is the error of a shard that Join was not given.
 var errNotGiven = errors.New("shard: it is not there")

@@ -12,10 +12,12 @@ func (c *Codec) Verify(id ID, size int64, shard int, source Source) error {
 	r := c.NewReader(id, size, 0, size, source, nil)
 	for start := int64(0); start < size; start += c.stripe() {
 		s := c.stripeAt(start, size)
-		p := piece{shard: shard, last: (s.cell - 1) / UnitData}
-		if r.read(&s, &p, &r.raw); p.err != nil {
-			return p.err
+		q := request{shard: shard, units: r.memory.take(c, int(unitsSize(s.cell)))}
+		if r.read(&q, s.unit); q.err != nil {
+			return q.err
 		}
+		r.memory.keep(q.units)
+		r.memory.reuse()
 	}
 	return nil
 }
@@ -100,10 +102,10 @@ func (b *rebuilding) end() {
 func (b *rebuilding) make(number int64) error {
 	c := b.r.codec
 	s := c.stripeAt(number*c.stripe(), b.r.size)
-	p := piece{shard: b.missing, last: (s.cell - 1) / UnitData}
-	if err := b.r.rebuild(&s, &p, nil); err != nil {
+	p := []piece{{shard: b.missing, last: (s.cell - 1) / UnitData}}
+	if err := b.r.readAll(&s, p); err != nil {
 		return err
 	}
-	b.cell = appendUnits(b.cell[:0], p.content, b.r.id, b.missing, s.unit)
+	b.cell = appendUnits(b.cell[:0], p[0].content, b.r.id, b.missing, s.unit)
 	return nil
 }

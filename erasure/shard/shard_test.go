@@ -23,6 +23,7 @@ type shards struct {
 	size  int64
 	all   []*bytes.Buffer
 	lost  map[int]bool
+	wait  func(shard int) // before it comes
 }
 
 func write(t testing.TB, k, m int, content []byte, known bool) *shards {
@@ -61,6 +62,9 @@ func write(t testing.TB, k, m int, content []byte, known bool) *shards {
 }
 
 func (s *shards) source(i int, offset int64, p []byte) error {
+	if s.wait != nil {
+		s.wait(i)
+	}
 	if s.lost[i] {
 		return errGone
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -23,6 +25,10 @@ type Writer struct {
 	left   int64       // content that is still to come with this stripe; -1: not known
 	number int64       // of the next unit
 	least  int         // shards that have to be left
+
+	patience func(shard int) time.Duration // nil: as long as the constant says
+	begun    time.Time
+	waited   [MaxShards]time.Duration // for each shard, while enough others were done
 }
 
 // ErrTooFew says that more shards failed than may.
@@ -31,7 +37,7 @@ var ErrTooFew = errors.New("shard: too few shards can be written")
 // NewWriter returns a Writer of a content of size bytes, -1 if that is not known, to sinks,
 // of which nil ones are left out; it fails when less than least are left.
 func (c *Codec) NewWriter(id ID, size int64, sinks []io.Writer, least int) *Writer {
-	w := &Writer{codec: c, id: id, sinks: sinks, errs: make([]error, len(sinks)), cells: make([][]byte, c.N()), left: size, least: least}
+	w := &Writer{codec: c, id: id, sinks: sinks, errs: make([]error, len(sinks)), cells: make([][]byte, c.N()), left: size, least: least, begun: time.Now()}
 	w.begin()
 	return w
 }
@@ -188,8 +194,15 @@ func (w *Writer) encode() error {
 	return nil
 }
 
-// patience is how long a sink is waited for when enough others are done.
+// patience is how long a sink is waited for, in all, while enough others are done, if that takes longer
+// than what they take.
 const patience = 2 * time.Second
+
+// Patience has the Writer wait for sinks as long as of says, instead of two seconds each.
+func (w *Writer) Patience(of func(shard int) time.Duration) { w.patience = of }
+
+// Waited returns how long it was waited for that sink that was waited for the longest.
+func (w *Writer) Waited() time.Duration { return slices.Max(w.waited[:]) }
 
 // ErrSlow says that a shard was left out since its sink was far behind the others.
 var ErrSlow = errors.New("shard: it cannot be written as fast as the others")
@@ -212,9 +225,6 @@ func (w *Writer) send() {
 		}()
 	}
 	w.collect(done, waiting)
-	for i := range waiting {
-		w.errs[i], w.sinks[i], w.cells[i] = ErrSlow, nil, nil
-	}
 }
 
 // sealAll seals the units of a cell.
@@ -232,25 +242,66 @@ type wrote struct {
 	err   error
 }
 
-// collect waits for the cells that are being written, and takes those that are from
-// waiting.
+// collect waits for the cells that are being written. Once enough are, those are left out for which it was
+// waited for too long.
 func (w *Writer) collect(done <-chan wrote, waiting map[int]bool) {
 	var late <-chan time.Time
-	for good := 0; len(waiting) > 0; {
+	var since time.Time // when enough were written
+	good := 0
+	for len(waiting) > 0 {
 		select {
 		case d := <-done:
 			delete(waiting, d.shard)
+			if late != nil {
+				w.waited[d.shard] += time.Since(since)
+			}
 			if d.err != nil {
 				w.errs[d.shard], w.sinks[d.shard] = d.err, nil
 				continue
 			}
-			if good++; good >= w.least && late == nil && len(waiting) > 0 {
-				timer := time.NewTimer(patience)
-				defer timer.Stop()
-				late = timer.C
+			if good++; good < w.least || late != nil {
+				continue
 			}
+			since = time.Now()
 		case <-late:
-			return
+			w.leaveOut(waiting, time.Since(since))
+		}
+		if len(waiting) > 0 {
+			timer := time.NewTimer(w.first(waiting, time.Since(since)))
+			defer timer.Stop()
+			late = timer.C
+		}
+	}
+}
+
+// left returns how long a sink is waited for yet, after some time for this cell: what it has cost may
+// be as long as what would have passed without that, and the patience more.
+func (w *Writer) leftFor(shard int, now time.Duration) time.Duration {
+	most := patience
+	if w.patience != nil {
+		most = w.patience(shard)
+	}
+	waited := w.waited[shard] + now
+	return min(most-now, most+time.Since(w.begun)-2*waited)
+}
+
+// first returns when the first of the sinks is left out that are waited for.
+func (w *Writer) first(waiting map[int]bool, now time.Duration) time.Duration {
+	first := time.Duration(math.MaxInt64)
+	for i := range waiting {
+		first = min(first, w.leftFor(i, now))
+	}
+	return max(first, 0)
+}
+
+// leaveOut leaves those sinks out that are not waited for any more, with the memory that they still
+// read from.
+func (w *Writer) leaveOut(waiting map[int]bool, now time.Duration) {
+	for i := range waiting {
+		if w.leftFor(i, now) <= 0 {
+			w.errs[i], w.sinks[i], w.cells[i] = ErrSlow, nil, nil
+			w.waited[i] += now
+			delete(waiting, i)
 		}
 	}
 }
