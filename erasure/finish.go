@@ -96,7 +96,7 @@ func (w *written) judge(left []error) {
 
 // finish makes the shards durable that were written to the end, all at the same time, and returns how
 // many are. When that are least it waits for others about as long as the content took until now without
-// having waited for any of them: these are late then.
+// having waited for any of them, or not at all if they are slow as ever: these are late then.
 func (w *written) finish(took time.Duration, writers []register.ShardWriter, sinks []io.Writer, least int) (good int) {
 	begun := time.Now()
 	ended := make(chan int, len(writers))
@@ -111,8 +111,9 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			waiting++
 			f := &finishing{done: make(chan struct{})}
 			all[i] = f
+			d := w.set.drive(w.start, i)
 			go func() {
-				f.err = sw.Finish()
+				_, f.err = timed(w.set.finishes, d, func() (struct{}, error) { return struct{}{}, sw.Finish() })
 				close(f.done)
 				ended <- i
 			}()
@@ -128,17 +129,44 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			all[i] = nil
 		case <-late:
 			for i, f := range all {
-				w.late[w.set.drive(w.start, i)] = f
+				if f != nil {
+					w.set.finishes.strike(w.set.drive(w.start, i), 2)
+				}
 			}
+			w.leave(all)
 			return good
 		}
-		if good >= least && late == nil {
+		if good < least {
+			continue
+		}
+		if !w.quick(all) {
+			w.leave(all)
+			return good
+		}
+		if late == nil {
 			timer := time.NewTimer(min(max(took+time.Since(begun), straggle), shardTime))
 			defer timer.Stop()
 			late = timer.C
 		}
 	}
 	return good
+}
+
+// quick reports whether a drive may soon have made its shard durable of those that have not.
+func (w *written) quick(all []*finishing) bool {
+	for i, f := range all {
+		if f != nil && !w.set.finishes.slow(w.set.drive(w.start, i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// leave has shards be late.
+func (w *written) leave(all []*finishing) {
+	for i, f := range all {
+		w.late[w.set.drive(w.start, i)] = f
+	}
 }
 
 // settle waits for what is late, but not for long.

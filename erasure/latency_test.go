@@ -47,19 +47,27 @@ func (d *taking) ReadShard(ctx context.Context, id register.DataID, offset int64
 	return d.Drive.ReadShard(ctx, id, offset, p)
 }
 
-func (d *taking) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
-	w, err := d.Drive.Create(ctx, id, size)
-	return &takingWriter{w, d}, err
+func (d *taking) Commit(ctx context.Context, c register.Change) error {
+	d.take()
+	return d.Drive.Commit(ctx, c)
 }
 
-// takingWriter is the writer of such a drive.
+func (d *taking) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	w, err := d.Drive.Create(ctx, id, size)
+	return &takingWriter{w, d, size > 4<<20}, err
+}
+
+// takingWriter is the writer of such a drive, which keeps small shards in memory until their end.
 type takingWriter struct {
 	register.ShardWriter
-	d *taking
+	d     *taking
+	large bool
 }
 
 func (w *takingWriter) Write(p []byte) (int, error) {
-	w.d.take()
+	if w.large {
+		w.d.take()
+	}
 	return w.ShardWriter.Write(p)
 }
 
@@ -109,8 +117,8 @@ func TestWhatADriveIsSlowToMakeDurableIsNotWaitedForAndNotLost(t *testing.T) {
 		all[3].each.Store(int64(time.Second))
 		for i := range 10 {
 			begun := time.Now()
-			ref := put(t, s, fmt.Sprint("late ", i), content[:100_000]) // one stripe: the drive has 2 s for it
-			if took := time.Since(begun); took > 1100*time.Millisecond {
+			ref := put(t, s, fmt.Sprint("late ", i), content[:100_000])
+			if took := time.Since(begun); took > 100*time.Millisecond {
 				t.Errorf("put %d took %v", i, took)
 			}
 			if b := get(t, s, ref, 0, 100_000); !bytes.Equal(b, content[:100_000]) {
@@ -160,6 +168,35 @@ func TestADriveThatIsSlowPacesNoLargeWrites(t *testing.T) {
 			all[3].each.Store(0)
 			if _, shards := lacking(t, s); c.leave != (shards > 0) {
 				t.Errorf("%s: the drive lacked %d shards", c.name, shards)
+			}
+		})
+	}
+}
+
+func TestADriveThatIsSlowSlowsNoSmallWrites(t *testing.T) {
+	for _, size := range []int{100, 100_000} {
+		if testing.Short() && size > 100 {
+			break
+		}
+		synctest.Test(t, func(t *testing.T) {
+			content := make([]byte, size)
+			s, all, _ := takingDrives(t, content)
+			defer time.Sleep(time.Minute)
+			p99 := func(when string) time.Duration {
+				var took []time.Duration
+				for i := range 2000 {
+					begun := time.Now()
+					put(t, s, fmt.Sprint(when, i), content)
+					took = append(took, time.Since(begun))
+					time.Sleep(10 * time.Millisecond)
+				}
+				slices.Sort(took)
+				return took[len(took)*99/100]
+			}
+			healthy := p99("healthy")
+			all[1].each.Store(int64(20 * normal))
+			if slow := p99("slow"); slow >= 3*healthy {
+				t.Errorf("%d bytes: p99 of writes is %v, it was %v", size, slow, healthy)
 			}
 		})
 	}

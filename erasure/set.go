@@ -62,7 +62,8 @@ type set struct {
 	writable func() error
 	wary     atomic.Bool // the last commit did not reach as many drives as it takes
 
-	pieces, records, promises *latencies // of shards, and of what drives are asked on registers
+	pieces, finishes           *latencies // of shards that are read, and made durable
+	records, promises, commits *latencies // of what drives are asked on registers
 
 	shards  *latencies     // that are written: nothing is known but whether they come too late
 	writing []atomic.Int64 // how many pieces of shards each drive is writing or making durable
@@ -76,7 +77,8 @@ func newSet(cfg SetConfig, first int) *set {
 	n := len(cfg.Drives)
 	s := &set{
 		first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable,
-		pieces: newLatencies(n), records: newLatencies(n), promises: newLatencies(n),
+		pieces: newLatencies(n), finishes: newLatencies(n),
+		records: newLatencies(n), promises: newLatencies(n), commits: newLatencies(n),
 		shards: newLatencies(n), writing: make([]atomic.Int64, n),
 	}
 	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
@@ -232,26 +234,19 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	come := make(chan reply[struct{}], len(s.drives))
 	asked := 0
+	var quick [shard.MaxShards]bool // those of the drives that are asked that may soon have it
 	for i := range s.drives {
 		late := how.lateOf(i)
 		if late == nil && how.targets != nil && !how.targets[i] {
 			continue
 		}
 		asked++
+		quick[i] = late == nil && !s.commits.slow(i)
 		own := c
 		if how.inline != nil {
 			own.Inline = how.inline[i]
 		}
-		go func() {
-			var err error
-			if late != nil {
-				err = late.wait(ctx)
-			}
-			if err == nil {
-				err = s.staying[i].Commit(ctx, own)
-			}
-			come <- reply[struct{}]{drive: i, err: err}
-		}()
+		go func() { come <- reply[struct{}]{drive: i, err: s.commitOn(ctx, i, own, late)} }()
 	}
 	o := outcome{took: make([]bool, len(s.drives)), refused: len(s.drives) - asked, open: asked}
 	defer func() {
@@ -269,10 +264,23 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 		select {
 		case r := <-come:
 			o.note(r)
-			if o.count == c.Record.Quorum && late == nil {
+			quick[r.drive] = false
+			if o.count < c.Record.Quorum {
+				continue
+			}
+			if !slices.Contains(quick[:], true) {
+				o.open--
+				return o
+			}
+			if late == nil {
 				late = time.After(straggle)
 			}
 		case <-late:
+			for i := range s.drives {
+				if quick[i] {
+					s.commits.strike(i, 2)
+				}
+			}
 			return o
 		case <-ctx.Done():
 			o.err = errors.Join(o.err, context.Cause(ctx))
@@ -280,6 +288,17 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 		}
 	}
 	return o
+}
+
+// commitOn has a drive take a change, once it has what is late of it.
+func (s *set) commitOn(ctx context.Context, drive int, c register.Change, late *finishing) error {
+	if late != nil {
+		if err := late.wait(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := timed(s.commits, drive, func() (struct{}, error) { return struct{}{}, s.staying[drive].Commit(ctx, c) })
+	return err
 }
 
 // finish lets the calls end that nobody waits for, until their time is over, and returns how many
