@@ -113,7 +113,8 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			all[i] = f
 			d := w.set.drive(w.start, i)
 			go func() {
-				_, f.err = timed(w.set.finishes, d, func() (struct{}, error) { return struct{}{}, sw.Finish() })
+				f.err = sw.Finish()
+				w.set.finishes.came(d, begun, f.err)
 				close(f.done)
 				ended <- i
 			}()

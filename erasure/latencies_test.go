@@ -15,7 +15,7 @@ import (
 func known() *latencies {
 	l := newLatencies(4)
 	for i := range 400 {
-		l.came(i%4, time.Millisecond, nil)
+		l.took(i%4, time.Millisecond, nil)
 	}
 	time.Sleep(time.Millisecond)
 	return l
@@ -24,7 +24,7 @@ func known() *latencies {
 // others has the other drives answer in time, for a while.
 func (l *latencies) others(drive int) {
 	time.Sleep(minPatience)
-	l.came((drive+1)%len(l.drives), time.Millisecond, nil)
+	l.took((drive+1)%len(l.drives), time.Millisecond, nil)
 }
 
 func TestOneMoreIsAskedForTenAnswersAtMost(t *testing.T) {
@@ -35,7 +35,7 @@ func TestOneMoreIsAskedForTenAnswersAtMost(t *testing.T) {
 			if l.late(i%4, 1) {
 				more++
 			}
-			l.came(i%4, time.Millisecond, nil) // so none of them is always slow
+			l.took(i%4, time.Millisecond, nil) // so none of them is always slow
 		}
 		if most := answers/spareShare + maxSpare; more > most || more < most/2 {
 			t.Errorf("%d more were asked, at most %d were to be", more, most)
@@ -58,11 +58,11 @@ func TestADriveThatStaysSlowIsAskedEverMoreSeldom(t *testing.T) {
 			if time.Sleep(time.Nanosecond); l.slow(2) {
 				t.Errorf("it is not asked after %v s", away)
 			}
-			l.came(1, time.Millisecond, nil)
+			l.took(1, time.Millisecond, nil)
 			l.late(2, 1)
 		}
 		time.Sleep(maxAway)
-		l.came(2, time.Millisecond, nil)
+		l.took(2, time.Millisecond, nil)
 		if l.late(2, 1); l.slow(2) {
 			t.Error("after an answer in time a single one that is late is enough")
 		}
@@ -77,7 +77,7 @@ func TestADriveIsSlowThatCannotAnswerAndNotOneWhoseAnswerIsNo(t *testing.T) {
 			l := known()
 			for range strikes {
 				l.others(1)
-				l.came(1, time.Millisecond, err)
+				l.took(1, time.Millisecond, err)
 			}
 			if got := l.slow(1); got != want {
 				t.Errorf("after several times %v: slow %v", err, got)
@@ -88,16 +88,16 @@ func TestADriveIsSlowThatCannotAnswerAndNotOneWhoseAnswerIsNo(t *testing.T) {
 
 func TestADriveIsNotSlowWhoseAnswersWereSlowWhenAllWere(t *testing.T) {
 	for name, wait := range map[string]func(l *latencies){
-		"all at once":                         func(l *latencies) { l.came(0, time.Millisecond, nil) },
+		"all at once":                         func(l *latencies) { l.took(0, time.Millisecond, nil) },
 		"nobody else has answered in time":    func(*latencies) { time.Sleep(minPatience) },
-		"it has answered in time in between":  func(l *latencies) { l.others(1); l.came(1, time.Millisecond, nil) },
+		"it has answered in time in between":  func(l *latencies) { l.others(1); l.took(1, time.Millisecond, nil) },
 		"others have, again and again: it is": func(l *latencies) { l.others(1) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := known()
 			for range 10 {
 				wait(l)
-				l.came(1, 8*time.Millisecond, nil)
+				l.took(1, 8*time.Millisecond, nil)
 			}
 			if got, want := l.slow(1), name == "others have, again and again: it is"; got != want {
 				t.Errorf("%s: slow %v", name, got)
@@ -133,7 +133,7 @@ func TestWhatIsExpectedIsWhatTheQuickerHalfTakes(t *testing.T) {
 			if i%4 < slow {
 				took = 40 * time.Millisecond
 			}
-			l.came(i%4, took, nil)
+			l.took(i%4, took, nil)
 		}
 		if got := l.patience(); got != want {
 			t.Errorf("while %d of 4 drives are slow an answer is waited for %v and not %v", slow, got, want)

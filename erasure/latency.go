@@ -32,7 +32,7 @@ type latency struct {
 	last  atomic.Int64 // when the last one counted, in nanoseconds since begun
 	seen  atomic.Int64 // answers in time of all drives, then
 	away  atomic.Int64 // how long others were asked first, the last time
-	until atomic.Int64 // until when they are, in nanoseconds since begun
+	until atomic.Int64 // until when they are, in nanoseconds since begun; 0: they are not
 	late  atomic.Int64 // answers for which others were asked in its place
 }
 
@@ -43,8 +43,7 @@ type latencies struct {
 	begun  time.Time
 	drives []latency
 	usual  atomic.Int64 // the most of the quicker half of the drives, in nanoseconds
-	come   atomic.Int64 // answers
-	inTime atomic.Int64 // those of them that were
+	inTime atomic.Int64 // answers that were
 	spare  atomic.Int64 // how many more may be asked for, times spareShare
 }
 
@@ -71,7 +70,13 @@ func (l *latencies) allowed(least time.Duration) time.Duration {
 
 // slow reports whether a drive was slow several times in a row, not long ago.
 func (l *latencies) slow(drive int) bool {
-	return int64(time.Since(l.begun)) < l.drives[drive].until.Load()
+	until := &l.drives[drive].until
+	at := until.Load()
+	if at == 0 || int64(time.Since(l.begun)) < at {
+		return at > 0
+	}
+	until.CompareAndSwap(at, 0)
+	return false
 }
 
 // late hears that an answer is, and reports whether so many others may be asked for.
@@ -121,12 +126,21 @@ func (l *latencies) strike(drive, times int) {
 
 // fine hears that nothing was slow.
 func (l *latencies) fine(drive int) {
-	l.drives[drive].row.Store(0)
-	l.drives[drive].away.Store(0)
+	if d := &l.drives[drive]; d.row.Load() > 0 { // seldom: what is not written needs not be sent to other processors
+		d.row.Store(0)
+		d.away.Store(0)
+	}
 }
 
-// came hears how long an answer took, and the error that it was.
-func (l *latencies) came(drive int, took time.Duration, err error) {
+// came hears of an answer to what was asked then, and the error that it was. If l is nil, nobody wants to know.
+func (l *latencies) came(drive int, asked time.Time, err error) {
+	if l != nil {
+		l.took(drive, time.Since(asked), err)
+	}
+}
+
+// took is came for who knows how long it took.
+func (l *latencies) took(drive int, took time.Duration, err error) {
 	if err != nil {
 		if unable(err) {
 			l.strike(drive, 1)
@@ -135,17 +149,17 @@ func (l *latencies) came(drive int, took time.Duration, err error) {
 	}
 	d := &l.drives[drive]
 	d.most.Store(moved(d.most.Load(), int64(took)))
-	if took <= l.allowed(minSlow) {
-		l.inTime.Add(1)
+	inTime := took <= l.allowed(minSlow)
+	if inTime {
 		l.fine(drive)
 	} else {
 		l.strike(drive, 1)
 	}
+	if !inTime || l.inTime.Add(1)%spareShare == 1 {
+		l.usual.Store(l.half())
+	}
 	if spare := l.spare.Load(); spare < maxSpare*spareShare {
 		l.spare.CompareAndSwap(spare, spare+1) // that one is not counted at times does not matter
-	}
-	if l.come.Add(1)%spareShare == 1 {
-		l.usual.Store(l.half())
 	}
 }
 
@@ -220,5 +234,5 @@ func (p places) Late(i, others int) bool {
 
 // Came implements shard.Places.
 func (p places) Came(i int, took time.Duration, err error) {
-	p.set.pieces.came(p.set.drive(p.start, i), took, err)
+	p.set.pieces.took(p.set.drive(p.start, i), took, err)
 }

@@ -133,10 +133,12 @@ func gather[T any](ctx context.Context, s *set, known *latencies, first int, cal
 	come := make(chan reply[T], len(s.drives))
 	order, asked := s.nearest(known), 0
 	ask := func(n int) {
+		at := time.Now()
 		for ; asked < min(n, len(s.drives)); asked++ {
 			i := order[asked]
 			go func() {
-				v, err := timed(known, i, func() (T, error) { return call(ctx, s.staying[i]) })
+				v, err := call(ctx, s.staying[i])
+				known.came(i, at, err)
 				come <- reply[T]{i, v, err}
 			}()
 		}
@@ -182,17 +184,6 @@ func (s *set) look(known *latencies) <-chan struct{} {
 		return s.ticks.after(hedge / 2)
 	}
 	return known.look()
-}
-
-// timed makes a call of a drive, and tells how long it took.
-func timed[T any](known *latencies, drive int, call func() (T, error)) (T, error) {
-	if known == nil {
-		return call()
-	}
-	begun := time.Now()
-	v, err := call()
-	known.came(drive, time.Since(begun), err)
-	return v, err
 }
 
 // overdue returns how many others may be asked for drives that have not replied.
@@ -297,7 +288,9 @@ func (s *set) commitOn(ctx context.Context, drive int, c register.Change, late *
 			return err
 		}
 	}
-	_, err := timed(s.commits, drive, func() (struct{}, error) { return struct{}{}, s.staying[drive].Commit(ctx, c) })
+	begun := time.Now()
+	err := s.staying[drive].Commit(ctx, c)
+	s.commits.came(drive, begun, err)
 	return err
 }
 
