@@ -102,9 +102,6 @@ func (g *guarded) admit(ctx context.Context) error {
 				g.calls.refused[reasonHung].Add(1)
 				return errFull
 			}
-			if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
-				return errFull
-			}
 		case <-ctx.Done():
 			return errors.Join(errFull, context.Cause(ctx))
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/erasure/shard"
@@ -253,34 +252,19 @@ func unreadable(err error) error {
 }
 
 // source returns where the shards of a content are read.
-func (h *handle) source(id register.DataID) shard.Source {
+func (h *handle) source(id register.DataID) shard.Source { return h.from(h.set.drives, id) }
+
+// left is source for those who leave calls that do not end.
+func (h *handle) left(id register.DataID) shard.Source { return h.from(h.set.staying, id) }
+
+func (h *handle) from(drives []Drive, id register.DataID) shard.Source {
 	return func(i int, offset int64, p []byte) error {
 		ctx, cancel := context.WithTimeout(h.ctx, shardTime)
 		defer cancel()
-		return readShard(ctx, h.set.drives[h.set.drive(h.v.start, i)], id, offset, p)
+		n, err := drives[h.set.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
+		if err == nil && n < len(p) {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
 	}
 }
-
-// left is source for those who leave calls that do not end.
-func (h *handle) left(id register.DataID) shard.Source {
-	return func(i int, offset int64, p []byte) error {
-		return readShard(deadline{h.ctx, time.Now().Add(shardTime)}, h.set.staying[h.set.drive(h.v.start, i)], id, offset, p)
-	}
-}
-
-func readShard(ctx context.Context, d Drive, id register.DataID, offset int64, p []byte) error {
-	n, err := d.ReadShard(ctx, id, offset, p)
-	if err == nil && n < len(p) {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// deadline is a context with a deadline that is not told: for who looks at it, without a timer.
-type deadline struct {
-	context.Context
-	at time.Time
-}
-
-// Deadline implements context.Context.
-func (d deadline) Deadline() (time.Time, bool) { return d.at, true }
