@@ -126,6 +126,7 @@ func (l *latencies) strike(drive, times int) {
 
 // fine hears that nothing was slow.
 func (l *latencies) fine(drive int) {
+	l.inTime.Add(1)
 	if d := &l.drives[drive]; d.row.Load() > 0 { // seldom: what is not written needs not be sent to other processors
 		d.row.Store(0)
 		d.away.Store(0)
@@ -155,7 +156,7 @@ func (l *latencies) took(drive int, took time.Duration, err error) {
 	} else {
 		l.strike(drive, 1)
 	}
-	if !inTime || l.inTime.Add(1)%spareShare == 1 {
+	if !inTime || l.inTime.Load()%spareShare == 1 {
 		l.usual.Store(l.half())
 	}
 	if spare := l.spare.Load(); spare < maxSpare*spareShare {
