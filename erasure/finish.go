@@ -113,8 +113,9 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			all[i] = f
 			d := w.set.drive(w.start, i)
 			go func() {
-				f.err = sw.Finish()
-				w.set.finishes.came(d, begun, f.err)
+				if f.err = sw.Finish(); f.err == nil { // who fails is not waited for
+					w.set.finishes.came(d, begun, nil)
+				}
 				close(f.done)
 				ended <- i
 			}()

@@ -290,7 +290,9 @@ func (s *set) commitOn(ctx context.Context, drive int, c register.Change, late *
 	}
 	begun := time.Now()
 	err := s.staying[drive].Commit(ctx, c)
-	s.commits.came(drive, begun, err)
+	if err == nil { // who fails is not waited for
+		s.commits.came(drive, begun, nil)
+	}
 	return err
 }
 
