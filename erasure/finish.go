@@ -81,11 +81,12 @@ func (s *set) patience(drive int) time.Duration {
 	return shardTime
 }
 
-// judge takes note of the drives that were too slow, and why else shards were left out.
-func (w *written) judge(left []error) {
+// judge takes note of the drives that were too slow for what they were sent, and of those that were not.
+func (w *written) judge(writers []register.ShardWriter, left []error) {
 	for i, err := range left {
 		d := w.set.drive(w.start, i)
 		switch {
+		case writers[i] == nil: // it was sent nothing
 		case errors.Is(err, shard.ErrSlow):
 			w.set.shards.strike(d, strikes)
 		case err == nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
+	"github.com/shoal-storage/shoal/erasure/shard"
 )
 
 // known returns what is known of four drives after many answers within a millisecond.
@@ -139,4 +140,22 @@ func TestWhatIsExpectedIsWhatTheQuickerHalfTakes(t *testing.T) {
 			t.Errorf("while %d of 4 drives are slow an answer is waited for %v and not %v", slow, got, want)
 		}
 	}
+}
+
+func TestADriveThatGotNoShardIsNotFoundQuickAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &written{set: &set{drives: make([]Drive, 4), shards: known()}}
+		writers := []register.ShardWriter{&counted{}, &counted{}, &counted{}, &counted{}}
+		slow := []error{nil, nil, shard.ErrSlow, nil}
+		for range 2 {
+			w.judge(writers, slow)
+			time.Sleep(minAway)
+			writers[2] = nil
+			w.judge(writers, make([]error, 4))
+			writers[2] = &counted{}
+		}
+		if !w.set.shards.slow(2) {
+			t.Error("it is as quick as others, though it was too slow for all that it was sent")
+		}
+	})
 }

@@ -145,7 +145,7 @@ func TestADriveThatIsSlowPacesNoLargeWrites(t *testing.T) {
 		{"twice as slow", 2 * each, 1100 * time.Millisecond, false},
 		{"it hangs", time.Minute, 2600 * time.Millisecond, true},
 	} {
-		if testing.Short() && c.each != 20*each {
+		if testing.Short() && c.each != 20*each { // the race detector makes 400 MiB for each case take 8 s
 			break
 		}
 		synctest.Test(t, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestADriveThatIsSlowPacesNoLargeWrites(t *testing.T) {
 
 func TestADriveThatIsSlowSlowsNoSmallWrites(t *testing.T) {
 	for _, size := range []int{100, 100_000} {
-		if testing.Short() && size > 100 {
+		if testing.Short() && size > 100 { // with the race detector it takes half a minute
 			break
 		}
 		synctest.Test(t, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestADriveThatIsSlowSlowsNoReads(t *testing.T) {
 	content := bytes.Repeat([]byte("shoal"), 60_000)
 	const n = 800
 	for _, times := range []time.Duration{20, 5, 500} {
-		if testing.Short() && times != 20 {
+		if testing.Short() && times != 20 { // with the race detector each case takes ten times as long
 			break
 		}
 		synctest.Test(t, func(t *testing.T) {

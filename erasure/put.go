@@ -148,7 +148,7 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	if err == nil {
 		var left []error
 		left, err = out.Close()
-		w.judge(left)
+		w.judge(writers, left)
 	}
 	if err != nil {
 		for _, sw := range writers {

@@ -45,7 +45,7 @@ type Drive interface {
 
 // How long drives are waited for.
 const (
-	hedge    = 50 * time.Millisecond // before more of them are asked
+	hedge    = 50 * time.Millisecond // before more of them are asked, while nobody knows how long they take
 	straggle = 20 * time.Millisecond // after a change is committed, so that all have it
 	callTime = 10 * time.Second      // for an answer
 )

@@ -243,7 +243,7 @@ func TestAnyRangeIsReadWhicheverShardsAreNearLostDamagedSlowOrLate(t *testing.T)
 	}
 	r := rand.New(rand.NewPCG(*seed, 0))
 	n := 300
-	if testing.Short() {
+	if testing.Short() { // with the race detector each takes ten times as long
 		n = 60
 	}
 	for range n {

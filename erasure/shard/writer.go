@@ -274,7 +274,7 @@ func (w *Writer) collect(done <-chan wrote, waiting map[int]bool) {
 	}
 }
 
-// left returns how long a sink is waited for yet, after some time for this cell: what it has cost may
+// leftFor returns how long a sink is waited for yet, after some time for this cell: what it has cost may
 // be as long as what would have passed without that, and the patience more.
 func (w *Writer) leftFor(shard int, now time.Duration) time.Duration {
 	most := patience
