@@ -240,6 +240,24 @@ func TestToTagWhatOneWritesTakesAPermissionOfItsOwn(t *testing.T) {
 	f.refused("AccessDenied", copied("REPLACE"))
 }
 
+func TestToCopyTagsOneMustBeAllowedToReadThem(t *testing.T) {
+	f := serveBucket(t)
+	f.put("plain", "x")
+	f.ok(call{method: "PUT", path: "/bucket/tagged", body: "x", header: map[string]string{"x-amz-tagging": "a=b"}})
+	copied := func(source, directive string) call {
+		return call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/" + source, "x-amz-tagging-directive": directive}}
+	}
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObjectTagging", "Resource": "arn:aws:s3:::bucket/tagged"}`)
+	for _, directive := range []string{"", "COPY"} {
+		f.refused("AccessDenied", copied("tagged", directive))
+		f.ok(copied("plain", directive))
+	}
+	f.ok(copied("tagged", "REPLACE"))
+	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObjectVersionTagging", "Resource": "arn:aws:s3:::bucket/tagged"}`)
+	f.refused("AccessDenied", copied("tagged?versionId=null", ""))
+	f.ok(copied("tagged", ""))
+}
+
 // The policy is AWS's example of a bucket in which nothing is overwritten.
 func TestAPolicyEnforcesConditionalWrites(t *testing.T) {
 	f := serveBucket(t)
@@ -349,7 +367,10 @@ func TestAPolicyIsKeptAsItWasSet(t *testing.T) {
 	if status := f.ok(call{method: "GET", path: "/bucket", query: "policyStatus"}).body; !strings.Contains(status, "<IsPublic>true</IsPublic>") {
 		t.Errorf("status: %s", status)
 	}
-	f.refused("MalformedPolicy", call{method: "PUT", path: "/bucket", query: "policy", body: `{"Statement": []}`})
+	misspelled := strings.Replace(text, `"Effect"`, `"Condition": {"Bool": {"aws:SecureTransprot": "false"}}, "Effect"`, 1)
+	for _, bad := range []string{`{"Statement": []}`, misspelled} {
+		f.refused("MalformedPolicy", call{method: "PUT", path: "/bucket", query: "policy", body: bad})
+	}
 	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket", query: "policy", body: `{"Id": "` + strings.Repeat("x", 20<<10) + `"}`})
 	if again := f.ok(call{method: "GET", path: "/bucket", query: "policy"}); again.body != text {
 		t.Errorf("after a refusal: %q", again.body)

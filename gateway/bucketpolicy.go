@@ -69,6 +69,9 @@ func (s *Server) putBucketPolicy(ctx context.Context, r *request) error {
 		return errInvalidArgument.with("The policy is longer than the 20 KB that a bucket's may have.")
 	}
 	policy, err := iam.ParsePolicy(text, r.bucket)
+	if err == nil {
+		err = policy.Validate()
+	}
 	if err != nil {
 		return errMalformedPolicy.with(err.Error())
 	}

@@ -86,6 +86,9 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
+	if !c.tags {
+		c.untold = s.allowByPolicy(r, ofVersion("s3:GetObjectTagging", src), src)
+	}
 	if err := s.protect(r, r.ref(), r.header, &c.meta); err != nil {
 		return err
 	}
@@ -121,6 +124,7 @@ type copying struct {
 	meta      object.Meta
 	replace   bool             // meta stands for the source's, tags apart
 	tags      bool             // meta.Tags stands for the source's
+	untold    error            // why who copies may not know the source's tags, if it is to have them; or nil
 	redirect  string           // never copied
 	class     string           // never copied
 	algorithm object.Algorithm // asked for, or NoAlgorithm for the source's
@@ -236,6 +240,9 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error
 		if err := c.source(&source); err != nil {
 			return copied{}, err
 		}
+	}
+	if c.untold != nil && len(source.Meta.Tags) > 0 {
+		return copied{}, c.untold
 	}
 	if source.Size > object.MaxPartSize {
 		return copied{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))

@@ -53,11 +53,14 @@ func (r *request) action() string {
 }
 
 // readAction returns what one must be allowed to do to read an object or a version of it.
-func readAction(ref object.Ref) string {
+func readAction(ref object.Ref) string { return ofVersion("s3:GetObject", ref) }
+
+// ofVersion returns an action on an object, or on the version of it that ref names.
+func ofVersion(action string, ref object.Ref) string {
 	if ref.Version != "" {
-		return versioned("s3:GetObject")
+		return versioned(action)
 	}
-	return "s3:GetObject"
+	return action
 }
 
 // fromMarker is what the client is told where a delete marker is met: that the

@@ -90,6 +90,24 @@ func isConditionKey(key string) bool {
 	return strings.HasPrefix(name, "x-amz-") || slices.Contains(strings.Fields(s3Keys), name)
 }
 
+// misspelled reports whether a key is named like the global ones and is none of them: a statement with
+// it would never apply, or always.
+func misspelled(key string) bool {
+	name, global := strings.CutPrefix(key, "aws:")
+	name, _, _ = strings.Cut(name, "/")
+	return global && !slices.Contains(strings.Fields(globalKeys), name)
+}
+
+// globalKeys are the condition keys of all services, also those that no request to this one has, and
+// those of MinIO (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html).
+const globalKeys = ` assumedroot calledvia calledviafirst calledvialast chatbotsourcearn currenttime ec2instancesourceprivateipv4
+ ec2instancesourcevpc epochtime federatedprovider groups ismcpserviceaction multifactorauthage multifactorauthpresent
+ principalaccount principalarn principalisawsservice principalorgid principalorgpaths principalservicename
+ principalservicenameslist principaltag principaltype referer requestedregion requesttag resourceaccount resourceorgid
+ resourceorgpaths resourcetag securetransport sourceaccount sourcearn sourceidentity sourceip sourceorgid sourceorgpaths
+ sourceowner sourcevpc sourcevpcarn sourcevpce tagkeys tokenissuetime useragent userid username viaawsmcpservice
+ viaawsservice vpceaccount vpceorgid vpceorgpaths vpcsourceip `
+
 // s3Keys are S3's own condition keys, but for those of headers.
 const s3Keys = ` accesspointnetworkorigin authtype dataaccesspointaccount dataaccesspointarn delimiter existingobjecttag
  inventoryaccessibleoptionalfields jobsuspendedcause locationconstraint max-keys object-lock-legal-hold object-lock-mode

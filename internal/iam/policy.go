@@ -167,6 +167,16 @@ func ParsePolicy(text []byte, bucket string) (*Policy, error) {
 	})
 }
 
+// Validate refuses what a new policy of a bucket may not have, though one that is stored is read with it.
+func (p *Policy) Validate() error {
+	for _, s := range p.statements {
+		if slices.ContainsFunc(s.conditions, func(c condition) bool { return misspelled(c.key) }) {
+			return errConditional
+		}
+	}
+	return nil
+}
+
 // ParseUserPolicy reads a policy that is attached to users or groups: it names no
 // principal, and may be about any bucket and about the administration ("admin:*"). Its
 // errors tell the client what is wrong.

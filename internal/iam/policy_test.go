@@ -318,6 +318,21 @@ func TestAPolicyThatS3WouldRefuseIsRefused(t *testing.T) {
 	}
 }
 
+func TestAGlobalConditionKeyThatThereIsNotIsRefusedInANewPolicy(t *testing.T) {
+	for key, refused := range map[string]bool{
+		"aws:SourceIp": false, "aws:sourceip": false, "aws:PrincipalTag/team": false, "aws:ViaAWSService": false, "s3:prefix": false,
+		"aws:SecureTransprot": true, "aws:": true, "aws:Moon/full": true,
+	} {
+		p, err := iam.ParsePolicy([]byte(policy(map[string]string{"Condition": `{"StringEquals": {"` + key + `": "a"}}`})), "bucket")
+		if err != nil {
+			t.Fatalf("%s, stored: %v", key, err)
+		}
+		if err := p.Validate(); (err != nil) != refused {
+			t.Errorf("%s, new: %v, refused %v", key, err, refused)
+		}
+	}
+}
+
 func TestAPolicyIsPublicIfItLetsInEveryone(t *testing.T) {
 	for text, want := range map[string]bool{
 		policy(nil): true,
