@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -95,10 +94,11 @@ func (w *written) judge(writers []register.ShardWriter, left []error) {
 	}
 }
 
-// finish makes the shards durable that were written to the end, all at the same time, and returns how
-// many are. When that are least it waits for others about as long as the content took until now without
-// having waited for any of them, or not at all if they are slow as ever: these are late then.
-func (w *written) finish(took time.Duration, writers []register.ShardWriter, sinks []io.Writer, least int) (good int) {
+// finish writes the rest of the shards and makes them durable, all at the same time, and returns how
+// many are, and why others are not. When that are least it waits for others about as long as the content
+// took until now without having waited for any of them, or not at all if they are slow as ever: these are
+// late then.
+func (w *written) finish(took time.Duration, writers []register.ShardWriter, rest []func() error, least int) (good int, err error) {
 	begun := time.Now()
 	ended := make(chan int, len(writers))
 	all := make([]*finishing, len(writers))
@@ -106,7 +106,7 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 	for i, sw := range writers {
 		switch {
 		case sw == nil:
-		case sinks[i] == nil:
+		case rest[i] == nil:
 			go sw.Abort() // of a drive that hangs it would not return
 		default:
 			waiting++
@@ -114,7 +114,7 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			all[i] = f
 			d := w.set.drive(w.start, i)
 			go func() {
-				if f.err = sw.Finish(); f.err == nil { // who fails is not waited for
+				if f.err = end(sw, rest[i]); f.err == nil { // who fails is not waited for
 					w.set.finishes.came(d, begun, nil)
 				}
 				close(f.done)
@@ -129,6 +129,7 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			if w.targets[w.set.drive(w.start, i)] = all[i].err == nil; all[i].err == nil {
 				good++
 			}
+			err = errors.Join(err, all[i].err)
 			all[i] = nil
 		case <-late:
 			for i, f := range all {
@@ -137,14 +138,14 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 				}
 			}
 			w.leave(all)
-			return good
+			return good, err
 		}
 		if good < least {
 			continue
 		}
 		if !w.quick(all) {
 			w.leave(all)
-			return good
+			return good, err
 		}
 		if late == nil {
 			timer := time.NewTimer(min(max(took+time.Since(begun), straggle), shardTime))
@@ -152,7 +153,16 @@ func (w *written) finish(took time.Duration, writers []register.ShardWriter, sin
 			late = timer.C
 		}
 	}
-	return good
+	return good, err
+}
+
+// end writes the rest of a shard, and makes it durable.
+func end(sw register.ShardWriter, rest func() error) error {
+	if err := rest(); err != nil {
+		sw.Abort()
+		return err
+	}
+	return sw.Finish()
 }
 
 // quick reports whether a drive may soon have made its shard durable of those that have not.

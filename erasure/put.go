@@ -145,10 +145,9 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 	out.Patience(func(i int) time.Duration { return w.set.patience(w.set.drive(w.start, i)) })
 	defer out.Free()
 	err := w.copy(ctx, out, body)
+	var rest []func() error
 	if err == nil {
-		var left []error
-		left, err = out.Close()
-		w.judge(writers, left)
+		rest, err = out.Last()
 	}
 	if err != nil {
 		for _, sw := range writers {
@@ -158,9 +157,13 @@ func (s *Store) writeShards(ctx context.Context, codec *shard.Codec, w *written,
 		}
 		return shardFailure(err, errs)
 	}
-	if w.finish(time.Since(begun)-out.Waited(), writers, sinks, least) < least {
+	if out.Sent() {
+		w.judge(writers, out.Left())
+	}
+	good, err := w.finish(time.Since(begun)-out.Waited(), writers, rest, least)
+	if good < least {
 		s.drop(w)
-		return shardFailure(errFew, errs)
+		return shardFailure(errors.Join(errFew, err), append(errs, out.Left()...))
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func (w *Writer) content(shard int, unit int64) []byte {
 // Filled says that so many bytes were put where Space said.
 func (w *Writer) Filled(n int) error {
 	w.filled += int64(n)
-	if w.filled < w.codec.stripe() {
+	if w.filled < w.codec.stripe() || w.filled == w.left { // the last stripe is left to Last
 		return nil
 	}
 	return w.flush()
@@ -111,17 +111,56 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// Close writes what is left, and returns which shards were left out and why. The Writer can
-// be used no more.
-func (w *Writer) Close() ([]error, error) {
+// Last returns, for each shard that is not left out, what writes the rest of it: to be called once, at
+// any time and all at the same time. The Writer can be used no more.
+func (w *Writer) Last() ([]func() error, error) {
 	defer w.Free()
+	var size int64
 	if w.filled > 0 {
 		w.shorten()
-		if err := w.flush(); err != nil {
-			return w.errs, err
+		w.pad()
+		if err := w.encode(); err != nil {
+			return nil, err
+		}
+		size = unitsSize(w.cell)
+	}
+	last := make([]func() error, len(w.sinks))
+	for i, sink := range w.sinks {
+		if sink == nil {
+			continue
+		}
+		cell := w.cells[i]
+		w.cells[i] = nil
+		last[i] = func() error {
+			defer w.codec.giveBack(cell)
+			return write(sink, cell[:size], w.id, i, w.number)
 		}
 	}
-	return w.errs, nil
+	return last, nil
+}
+
+// Sent reports whether stripes were written before the last one.
+func (w *Writer) Sent() bool { return w.number > 0 }
+
+// Left returns why shards were left out, for those that were.
+func (w *Writer) Left() []error { return w.errs }
+
+// Close writes what is left, one shard after the other, and returns which shards were left out and
+// why. The Writer can be used no more.
+func (w *Writer) Close() ([]error, error) {
+	last, err := w.Last()
+	if err != nil {
+		return w.errs, err
+	}
+	for i, rest := range last {
+		if rest == nil {
+			continue
+		}
+		if err := rest(); err != nil {
+			w.errs[i], w.sinks[i] = err, nil
+		}
+	}
+	return w.errs, w.enough()
 }
 
 // shorten makes the cells of a last stripe as long as its content wants them, which is known
@@ -218,13 +257,19 @@ func (w *Writer) send() {
 		}
 		waiting[i] = true
 		units, number := w.cells[i][:unitsSize(w.cell)], w.number
-		go func() {
-			sealAll(units, w.id, i, number)
-			_, err := sink.Write(units)
-			done <- wrote{i, err}
-		}()
+		go func() { done <- wrote{i, write(sink, units, w.id, i, number)} }()
 	}
 	w.collect(done, waiting)
+}
+
+// write seals the units of a cell, from a number on, and writes them.
+func write(sink io.Writer, units []byte, id ID, shard int, number int64) error {
+	if len(units) == 0 {
+		return nil
+	}
+	sealAll(units, id, shard, number)
+	_, err := sink.Write(units)
+	return err //nolint:wrapcheck // the sink's own
 }
 
 // sealAll seals the units of a cell.
