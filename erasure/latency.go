@@ -204,36 +204,35 @@ func (l *latencies) half() int64 {
 
 // late returns how often others were asked in place of a drive.
 func (s *set) late(drive int) (n int64) {
-	for _, l := range []*latencies{s.pieces, s.records, s.promises} {
+	for _, l := range []*latencies{s.pieces, s.sources, s.records, s.promises} {
 		n += l.drives[drive].late.Load()
 	}
 	return n
 }
 
-// places is the shards of a content on the drives of its set.
+// places is the shards of a content on the drives of its set, and what is known of these.
 type places struct {
 	set   *set
 	start int
+	known *latencies
 }
 
 // Near implements shard.Places.
 func (p places) Near(i int) bool { return p.set.near != nil && p.set.near(p.set.drive(p.start, i)) }
 
 // Slow implements shard.Places.
-func (p places) Slow(i int) bool { return p.set.pieces.slow(p.set.drive(p.start, i)) }
+func (p places) Slow(i int) bool { return p.known.slow(p.set.drive(p.start, i)) }
 
 // Patience implements shard.Places.
-func (p places) Patience() time.Duration { return p.set.pieces.patience() }
+func (p places) Patience() time.Duration { return p.known.patience() }
 
 // Look implements shard.Places.
-func (p places) Look() <-chan struct{} { return p.set.pieces.look() }
+func (p places) Look() <-chan struct{} { return p.known.look() }
 
 // Late implements shard.Places.
-func (p places) Late(i, others int) bool {
-	return p.set.pieces.late(p.set.drive(p.start, i), others)
-}
+func (p places) Late(i, others int) bool { return p.known.late(p.set.drive(p.start, i), others) }
 
 // Came implements shard.Places.
 func (p places) Came(i int, took time.Duration, err error) {
-	p.set.pieces.took(p.set.drive(p.start, i), took, err)
+	p.known.took(p.set.drive(p.start, i), took, err)
 }

@@ -21,6 +21,8 @@ type taking struct {
 	erasure.Drive
 	each  atomic.Int64 // nanoseconds
 	asked atomic.Int64 // for registers and for pieces of shards
+	hangs atomic.Bool  // when a shard is read
+	away  atomic.Bool  // behind a link as slow as itself: what is written takes its time to get there
 
 	inside atomic.Int64 // calls that have not ended
 }
@@ -43,6 +45,9 @@ func (d *taking) Promise(ctx context.Context, t register.Token, q register.Query
 }
 
 func (d *taking) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	if d.hangs.Load() {
+		<-ctx.Done()
+	}
 	d.take()
 	return d.Drive.ReadShard(ctx, id, offset, p)
 }
@@ -65,7 +70,7 @@ type takingWriter struct {
 }
 
 func (w *takingWriter) Write(p []byte) (int, error) {
-	if w.large {
+	if w.large || w.d.away.Load() {
 		w.d.take()
 	}
 	return w.ShardWriter.Write(p)
@@ -198,6 +203,7 @@ func TestADriveThatIsSlowSlowsNoSmallWrites(t *testing.T) {
 				return took[len(took)*99/100]
 			}
 			healthy := p99("healthy")
+			all[1].away.Store(true)
 			all[1].each.Store(int64(20 * normal))
 			if slow := p99("slow"); slow >= 3*healthy {
 				t.Errorf("%d bytes: p99 of writes is %v, it was %v", size, slow, healthy)
@@ -276,6 +282,25 @@ func TestADriveThatIsSlowSlowsNoReads(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestADriveThatHangsHoldsUpNoHealing(t *testing.T) {
+	content := bytes.Repeat([]byte("shoal"), 60_000)
+	synctest.Test(t, func(t *testing.T) {
+		s, all, refs := takingDrives(t, content)
+		defer time.Sleep(time.Hour)
+		synctest.Wait()
+		if err := all[5].Close(); err != nil {
+			t.Fatal(err)
+		}
+		all[5].Drive = drives(1)[0]
+		all[3].hangs.Store(true)
+		begun := time.Now()
+		h, err := s.Heal(t.Context(), nil)
+		if took := time.Since(begun); err != nil || h.Shards != int64(len(refs)) || took > 2*time.Second {
+			t.Errorf("%d of %d shards were made in %v: %v", h.Shards, len(refs), took, err)
+		}
+	})
 }
 
 func TestDrivesThatAreAllSlowAreAskedNoMoreThanBefore(t *testing.T) {

@@ -371,14 +371,15 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 		return err
 	}
 	made := codec.Size(c.size)
-	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
+	h := &handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}
+	from := places{h.set, v.start, h.set.sources}
 	var w register.ShardWriter
 	write := func(ahead int) (err error) {
 		if w, err = d.Create(ctx, c.id, made); err != nil {
 			return err
 		}
 		paced := &pacedWriter{Writer: w, ctx: ctx, pace: m.p.pace, urgent: m.locked}
-		if err = codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, source, paced); err != nil {
+		if err = codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, h.left(c.id), from, paced); err != nil {
 			w.Abort()
 		}
 		return err

@@ -381,7 +381,7 @@ func (s *Store) carry(ctx context.Context, w *written, to *set, g shard.Geometry
 	r := codec.NewReader(shard.ID(w.id), w.size, 0, w.size, source, h.failed)
 	defer r.Free()
 	if w.inline == nil {
-		r.From(places{w.set, w.start})
+		r.From(places{w.set, w.start, w.set.pieces})
 	}
 	next, err := s.write(ctx, to, g, ref.Key, &carried{r, w.size})
 	if err != nil {

@@ -202,7 +202,7 @@ func (r *rangeReader) next() bool {
 	p := r.pieces[0]
 	r.pieces = r.pieces[1:]
 	r.now = r.h.codec.NewReader(shard.ID(p.c.id), p.c.size, p.offset, p.length, r.h.left(p.c.id), r.h.failed)
-	r.now.From(places{r.h.set, r.h.v.start})
+	r.now.From(places{r.h.set, r.h.v.start, r.h.set.pieces})
 	return true
 }
 

@@ -43,12 +43,13 @@ func appendUnits(b, cell []byte, id ID, shard int, number int64) []byte {
 }
 
 // Rebuild writes one shard of a content of size bytes anew, from k others. Up to ahead stripes, one
-// at least, are being read at a time, so that no drive waits for another one or for w.
-func (c *Codec) Rebuild(id ID, size int64, missing, ahead int, source Source, w io.Writer) error {
+// at least, are being read at a time, so that no drive waits for another one or for w. Of those that
+// p, if not nil, says are late others are read, as Reader.From has it.
+func (c *Codec) Rebuild(id ID, size int64, missing, ahead int, source Source, p Places, w io.Writer) error {
 	stripes := (size + c.stripe() - 1) / c.stripe()
 	all := make([]*rebuilding, min(int64(ahead), stripes))
 	for i := range all {
-		all[i] = c.rebuilding(id, size, missing, source)
+		all[i] = c.rebuilding(id, size, missing, source, p)
 		all[i].begin(int64(i))
 		defer all[i].end()
 	}
@@ -77,8 +78,11 @@ type rebuilding struct {
 	made    sync.WaitGroup
 }
 
-func (c *Codec) rebuilding(id ID, size int64, missing int, source Source) *rebuilding {
+func (c *Codec) rebuilding(id ID, size int64, missing int, source Source, p Places) *rebuilding {
 	b := &rebuilding{r: c.NewReader(id, size, 0, size, source, nil), missing: missing, cell: c.cell()}
+	if p != nil {
+		b.r.From(p)
+	}
 	b.r.bad[missing] = true
 	return b
 }

@@ -216,7 +216,7 @@ func TestAShardThatIsRebuiltIsTheSameAsBefore(t *testing.T) {
 				clear(s.lost)
 				s.lost[i] = true
 				var b bytes.Buffer
-				err := s.codec.Rebuild(s.id, s.size, i, 1+size%5, s.source, &b)
+				err := s.codec.Rebuild(s.id, s.size, i, 1+size%5, s.source, nil, &b)
 				if g[1] == 0 {
 					if !errors.Is(err, shard.ErrTooMany) {
 						t.Errorf("without redundancy: %v", err)
@@ -242,7 +242,7 @@ func TestForOneShardAllOthersAreReadAtOnceAndSomeStripesAhead(t *testing.T) {
 			return s.source(i, offset, p)
 		}
 		var b bytes.Buffer
-		if err := s.codec.Rebuild(s.id, s.size, 5, 3, source, &b); err != nil || !bytes.Equal(b.Bytes(), s.all[5].Bytes()) {
+		if err := s.codec.Rebuild(s.id, s.size, 5, 3, source, nil, &b); err != nil || !bytes.Equal(b.Bytes(), s.all[5].Bytes()) {
 			t.Error(err)
 		}
 	})
@@ -259,7 +259,7 @@ func TestNothingIsReadAnyMoreWhenAShardCouldNotBeWritten(t *testing.T) {
 			}
 			return s.source(i, offset, p)
 		}
-		if err := s.codec.Rebuild(s.id, s.size, 3, 4, source, &broken{}); !errors.Is(err, errGone) {
+		if err := s.codec.Rebuild(s.id, s.size, 3, 4, source, nil, &broken{}); !errors.Is(err, errGone) {
 			t.Error(err)
 		}
 		over = true
