@@ -6,6 +6,7 @@ FUZZTIME ?= 30s
 ROUNDS  ?= 10
 BEDS    ?= nfs4 nfs3 nfs smb gluster power drives
 OUT     ?= bin/shoal
+PLATFORMS = linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export CGO_ENABLED = 0
 
@@ -25,8 +26,12 @@ build: ## Build bin/shoal
 
 .PHONY: all-platforms
 all-platforms: ## Build for every platform that is promised
-	set -e; for t in linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64; do \
+	set -e; for t in $(PLATFORMS); do \
 		echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/shoal; done
+
+.PHONY: platforms
+platforms: ## Look that the sources compile for these platforms, in seconds
+	cd internal/tools && $(GO) run ./typecheck $(CURDIR) ./cmd/shoal $(PLATFORMS)
 
 .PHONY: images
 images: ## Build the images of all platforms with Docker, and try them (IMAGES=dir keeps them)
@@ -94,4 +99,4 @@ e2e-nfs: build ## The short form of e2e-mounts, on NFSv4.2: a minute or two
 	test/beds/short
 
 .PHONY: ci
-ci: check test race all-platforms e2e e2e-nfs ## Everything that must pass before a change lands
+ci: check platforms test race e2e e2e-nfs ## Everything that must pass before a change lands

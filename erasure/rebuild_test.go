@@ -102,6 +102,9 @@ func (w *diskWriter) Finish() error {
 }
 
 func TestALostDriveIsRebuiltAboutAsFastAsTheSlowestOneWrites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with the race detector each case takes 10 s")
+	}
 	for name, rates := range map[string][]int{
 		"all alike":          {150 << 20, 150 << 20, 150 << 20, 150 << 20},
 		"the new one slower": {150 << 20, 150 << 20, 150 << 20, 80 << 20},

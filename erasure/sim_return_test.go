@@ -34,7 +34,7 @@ func returnKey(n int) string {
 // between many commits miss their quorum, or hang until the keys are back, and drives are away while they move. What
 // is not known to have happened happens before the next change that is answered, or never.
 func TestNothingComesBackWithAKey(t *testing.T) {
-	for seed := *firstSeed; seed < *firstSeed+*seeds/3; seed++ {
+	for seed := *firstSeed; seed < *firstSeed+simulated()/3; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				history := moveAround(t, seed, cleared, true)
@@ -50,6 +50,9 @@ func TestNothingComesBackWithAKey(t *testing.T) {
 // TestWhatComesBackWithAKeyIsNoticed moves keys to sets that have not been cleared, or whose drives
 // take commits of any placement, and looks that the simulation is not content with every history.
 func TestWhatComesBackWithAKeyIsNoticed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is about the simulation; with the race detector it takes half a minute")
+	}
 	for name, c := range map[string]struct {
 		prepare func(*erasure.Store) preparation
 		heeds   bool

@@ -180,7 +180,7 @@ func TestEachFailingCallLeavesAllVersionsOrNone(t *testing.T) {
 				must(t, edition.change(t.Context(), e))
 				after := mustTell(t, e)
 				for _, how := range []string{"fails", "is answered in vain", "is the last before a crash", "is the last before a crash that loses a part"} {
-					for n := 0; ; n++ {
+					for n, step := stride(rng.Uint64()); ; n += step {
 						w := &failure{T: t, metadata: kind.metadata, part: kind.part, how: how, rng: rng, after: after}
 						if !w.run(edition.prepare, edition.change, n) {
 							break
