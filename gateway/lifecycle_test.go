@@ -5,6 +5,12 @@ import (
 	"testing"
 )
 
+// rules sets lifecycle rules of the fixture's bucket.
+func (f *fixture) rules(inside ...string) {
+	f.t.Helper()
+	f.ok(call{method: "PUT", path: "/bucket", query: "lifecycle", body: "<LifecycleConfiguration><Rule>" + strings.Join(inside, "</Rule><Rule>") + "</Rule></LifecycleConfiguration>"})
+}
+
 func TestLifecycleRulesAreKeptAndToldOf(t *testing.T) {
 	f := serveBucket(t)
 	set := func(rule string) call {
@@ -25,6 +31,7 @@ func TestLifecycleRulesAreKeptAndToldOf(t *testing.T) {
 		t.Errorf("an object that stays: %q", other)
 	}
 	f.refused("MalformedXML", set("<Status>Enabled</Status><Expiration><Days>1</Days></Expiration>"))
+	f.refused("MalformedXML", set("<Status>Enabled</Status><Filter/><Expiration><Days>1</Days><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>"))
 	f.refused("InvalidArgument", set("<Status>Enabled</Status><Filter/><Expiration><Days>0</Days></Expiration>"))
 	f.refused("InvalidRequest", set("<Status>Enabled</Status><Filter/>"))
 	f.refused("NotImplemented", set("<Status>Enabled</Status><Filter/><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>"))
@@ -52,4 +59,13 @@ func TestTheDefaultSizeOfTransitionsIsToldAsOnAWS(t *testing.T) {
 	f.refused("NotImplemented", put)
 	put.header[name] = "all"
 	f.refused("InvalidArgument", put)
+}
+
+func TestARuleThatKeepsMarkersIsToldAsItWasSet(t *testing.T) {
+	f := serveBucket(t)
+	const keeps = "<Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>"
+	f.rules("<ID>none</ID><Status>Enabled</Status><Filter/>" + keeps)
+	if kept := f.ok(call{method: "GET", path: "/bucket", query: "lifecycle"}).body; !strings.Contains(kept, keeps) {
+		t.Errorf("kept %s", kept)
+	}
 }
