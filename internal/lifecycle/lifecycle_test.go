@@ -110,6 +110,35 @@ func TestAnObjectExpiresAtTheMidnightAfterItsDays(t *testing.T) {
 	}
 }
 
+func TestAnUploadEndsAtTheMidnightAfterItsDays(t *testing.T) {
+	abort := func(days int) string {
+		return fmt.Sprintf("<AbortIncompleteMultipartUpload><DaysAfterInitiation>%d</DaysAfterInitiation></AbortIncompleteMultipartUpload>", days)
+	}
+	c, err := prepare(rules("<ID>late</ID>"+enabled+abort(3),
+		"<ID>early</ID><Status>Enabled</Status><Filter><Prefix>tmp/</Prefix></Filter>"+abort(1),
+		"<ID>off</ID><Status>Disabled</Status><Filter></Filter>"+abort(1),
+		"<ID>objects</ID>"+enabled+"<Expiration><Days>1</Days></Expiration>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	upload := func(key string, hour int) *object.Upload {
+		return &object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: bucket, Key: key}}, Initiated: time.Date(2026, 2, 3, hour, 0, 0, 0, time.UTC)}
+	}
+	for key, want := range map[string]string{"k": "2026-02-07T00:00:00Z late", "tmp/k": "2026-02-05T00:00:00Z early"} {
+		at, rule, ok := c.Aborts(upload(key, 4))
+		if got := at.Format(time.RFC3339) + " " + rule; !ok || got != want {
+			t.Errorf("%s: %s, %v; want %s", key, got, ok, want)
+		}
+	}
+	if at, _, _ := c.Aborts(upload("k", 0)); at.Day() != 6 {
+		t.Errorf("of midnight itself: %v", at)
+	}
+	c.Rules = c.Rules[2:]
+	if at, rule, ok := c.Aborts(upload("k", 4)); ok {
+		t.Errorf("an upload that stays: %v by %s", at, rule)
+	}
+}
+
 // shelf is a store with one bucket.
 type shelf struct {
 	object.Store

@@ -360,6 +360,22 @@ func (c *Configuration) Expires(info *object.Info) (at time.Time, rule string, o
 	return at, rule, ok
 }
 
+// Aborts returns when an upload ends that is not completed and by which rule; not
+// ok if it stays.
+func (c *Configuration) Aborts(up *object.Upload) (at time.Time, rule string, ok bool) {
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		a := r.AbortIncompleteMultipartUpload
+		if a == nil || !r.about(up.Key, 0) {
+			continue
+		}
+		if t := due(up.Initiated, a.DaysAfterInitiation); !ok || t.Before(at) {
+			at, rule, ok = t, r.ID, true
+		}
+	}
+	return at, rule, ok
+}
+
 // Parse reads a configuration that Prepare has accepted.
 func Parse(text string) (*Configuration, error) {
 	var c Configuration

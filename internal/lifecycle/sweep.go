@@ -262,7 +262,7 @@ func (s *Sweep) uploads(ctx context.Context, b object.Bucket, c *Configuration) 
 			return fmt.Errorf("list uploads: %w", err)
 		}
 		for _, up := range page.Uploads {
-			if !c.aborts(&up, s.Now) {
+			if at, _, ok := c.Aborts(&up); !ok || s.Now.Before(at) {
 				continue
 			}
 			if !s.DryRun {
@@ -281,16 +281,4 @@ func (s *Sweep) uploads(ctx context.Context, b object.Bucket, c *Configuration) 
 		}
 		q.AfterKey, q.AfterID = page.NextKey, page.NextID
 	}
-}
-
-// aborts reports whether an upload has had its time.
-func (c *Configuration) aborts(up *object.Upload, now time.Time) bool {
-	for i := range c.Rules {
-		r := &c.Rules[i]
-		a := r.AbortIncompleteMultipartUpload
-		if a != nil && r.about(up.Key, 0) && !now.Before(due(up.Initiated, a.DaysAfterInitiation)) {
-			return true
-		}
-	}
-	return false
 }
