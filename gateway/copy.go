@@ -96,6 +96,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	rules := s.lifecycleRules(r)
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		done, err := s.copyOne(ctx, c)
 		if err == nil {
@@ -108,7 +109,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 		w.time("LastModified", done.info.Modified)
 		w.etag(done.info.ETag)
 		w.checksum(done.info.Checksum)
-		header := []detail{{"x-amz-copy-source-version-id", done.version}, {"x-amz-version-id", madeVersion(&done.info)}}
+		header := []detail{{"x-amz-copy-source-version-id", done.version}, {"x-amz-version-id", madeVersion(&done.info)}, {expirationHeader, expiration(rules, &done.info)}}
 		return xmlAnswer{w.end("CopyObjectResult"), append(header, done.encryption.madeHeaders()...)}, nil
 	})
 }

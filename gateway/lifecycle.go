@@ -70,19 +70,50 @@ func fromLifecycle(err error) error {
 	return errMalformedXML.because(err)
 }
 
-// setExpiration tells when the current version of an object goes, if a rule says
-// so.
-func (s *Server) setExpiration(r *request, info *object.Info) {
+// expirationHeader says when the current version of an object goes.
+const expirationHeader = "x-amz-expiration"
+
+// lifecycleRules returns the rules of the request's bucket, or nil if it has none.
+func (s *Server) lifecycleRules(r *request) *lifecycle.Configuration {
 	documents, err := s.documents(r, r.bucket)
 	text, there := documents[lifecycle.Document]
 	if err != nil || !there {
-		return
+		return nil
 	}
 	rules, err := parsed(&s.parsed, lifecycle.Document, text, lifecycle.Parse)
 	if err != nil {
+		return nil
+	}
+	return rules
+}
+
+// setExpiration tells when the current version of an object goes, if a rule says
+// so.
+func (s *Server) setExpiration(r *request, info *object.Info) {
+	r.set(expirationHeader, expiration(s.lifecycleRules(r), info))
+}
+
+// expiration is what a client is told of when the current version of an object goes:
+// nothing if it stays.
+func expiration(rules *lifecycle.Configuration, info *object.Info) string {
+	if rules == nil {
+		return ""
+	}
+	at, rule, ok := rules.Expires(info)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("expiry-date=%q, rule-id=%q", httpTime(at), escapeURL(rule))
+}
+
+// setAbort tells when an upload ends that is not completed, if a rule says so.
+func (s *Server) setAbort(r *request, up *object.Upload) {
+	rules := s.lifecycleRules(r)
+	if rules == nil {
 		return
 	}
-	if at, rule, ok := rules.Expires(info); ok {
-		r.set("x-amz-expiration", fmt.Sprintf("expiry-date=%q, rule-id=%q", httpTime(at), escapeURL(rule)))
+	if at, rule, ok := rules.Aborts(up); ok {
+		r.set("x-amz-abort-date", httpTime(at))
+		r.set("x-amz-abort-rule-id", escapeURL(rule))
 	}
 }

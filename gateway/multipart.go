@@ -49,6 +49,7 @@ func (s *Server) createUpload(ctx context.Context, r *request) error {
 		r.set("x-amz-checksum-type", up.Type.String())
 	}
 	r.setAll(e.madeHeaders())
+	s.setAbort(r, &up)
 	w := newXML("InitiateMultipartUploadResult")
 	w.text("Bucket", r.bucket)
 	w.text("Key", r.key)
@@ -206,6 +207,7 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	rules := s.lifecycleRules(r)
 	ref, location := r.uploadRef(), r.scheme()+"://"+r.header("Host")+r.path
 	return s.answerSlowly(r, func(ctx context.Context) (xmlAnswer, error) {
 		info, e, err := s.complete(ctx, ref, in, customer)
@@ -221,7 +223,7 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 		w.text("Key", ref.Key)
 		w.etag(info.ETag)
 		w.checksum(info.Checksum)
-		header := []detail{{"x-amz-version-id", madeVersion(&info)}}
+		header := []detail{{"x-amz-version-id", madeVersion(&info)}, {expirationHeader, expiration(rules, &info)}}
 		if e != nil && e.seal.Mode != sse.Customer {
 			header = append(header, e.headers()...)
 		}
@@ -404,6 +406,7 @@ func (s *Server) listParts(ctx context.Context, r *request) error {
 		p = e.revealPart(p, up.Algorithm)
 		w.part(&up, &p)
 	}
+	s.setAbort(r, &up)
 	r.answerXML(w.end("ListPartsResult"))
 	return nil
 }

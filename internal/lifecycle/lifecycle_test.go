@@ -47,6 +47,7 @@ func TestAConfigurationThatS3WouldRefuseIsRefused(t *testing.T) {
 		{nil, rules(enabled + day)},
 		{nil, rules("<Status>Disabled</Status><Prefix></Prefix>" + day)},
 		{nil, rules(enabled + "<Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>")},
+		{nil, rules(enabled + "<Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>")},
 		{nil, rules("<Status>Enabled</Status><Filter><And><Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>" + day)},
 		{lifecycle.ErrMalformed, rules()},
 		{lifecycle.ErrMalformed, rules("<Status>Enabled</Status>" + day)},
@@ -54,12 +55,15 @@ func TestAConfigurationThatS3WouldRefuseIsRefused(t *testing.T) {
 		{lifecycle.ErrMalformed, rules("<Status>On</Status><Filter></Filter>" + day)},
 		{lifecycle.ErrMalformed, rules(enabled + "<Expiration></Expiration>")},
 		{lifecycle.ErrMalformed, rules(enabled + "<Expiration><Days>1</Days><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>")},
+		{lifecycle.ErrMalformed, rules(enabled + "<Expiration><Days>1</Days><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>")},
+		{lifecycle.ErrMalformed, rules(enabled + "<Expiration><Date>2030-01-01T00:00:00Z</Date><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>")},
 		{lifecycle.ErrMalformed, rules(enabled + "<Expiration><Date>soon</Date></Expiration>")},
 		{lifecycle.ErrMalformed, rules("<Status>Enabled</Status><Filter><Prefix>a</Prefix><ObjectSizeLessThan>1</ObjectSizeLessThan></Filter>" + day)},
 		{lifecycle.ErrMalformed, rules(enabled + "<NoncurrentVersionExpiration><NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>")},
 		{lifecycle.ErrRequest, rules(enabled)},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>")},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><And><Tag><Key>k</Key><Value>v</Value></Tag><Tag><Key>k</Key><Value>w</Value></Tag></And></Filter>" + day)},
+		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>")},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><ObjectSizeLessThan>9</ObjectSizeLessThan></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>")},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><ObjectSizeLessThan>0</ObjectSizeLessThan></Filter>" + day)},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><And><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan><ObjectSizeLessThan>5</ObjectSizeLessThan></And></Filter>" + day)},
@@ -103,6 +107,35 @@ func TestAnObjectExpiresAtTheMidnightAfterItsDays(t *testing.T) {
 	}
 	if at, _, _ := c.Expires(&object.Info{Key: "k", Modified: time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC)}); at.Day() != 6 {
 		t.Errorf("of midnight itself: %v", at)
+	}
+}
+
+func TestAnUploadEndsAtTheMidnightAfterItsDays(t *testing.T) {
+	abort := func(days int) string {
+		return fmt.Sprintf("<AbortIncompleteMultipartUpload><DaysAfterInitiation>%d</DaysAfterInitiation></AbortIncompleteMultipartUpload>", days)
+	}
+	c, err := prepare(rules("<ID>late</ID>"+enabled+abort(3),
+		"<ID>early</ID><Status>Enabled</Status><Filter><Prefix>tmp/</Prefix></Filter>"+abort(1),
+		"<ID>off</ID><Status>Disabled</Status><Filter></Filter>"+abort(1),
+		"<ID>objects</ID>"+enabled+"<Expiration><Days>1</Days></Expiration>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	upload := func(key string, hour int) *object.Upload {
+		return &object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: bucket, Key: key}}, Initiated: time.Date(2026, 2, 3, hour, 0, 0, 0, time.UTC)}
+	}
+	for key, want := range map[string]string{"k": "2026-02-07T00:00:00Z late", "tmp/k": "2026-02-05T00:00:00Z early"} {
+		at, rule, ok := c.Aborts(upload(key, 4))
+		if got := at.Format(time.RFC3339) + " " + rule; !ok || got != want {
+			t.Errorf("%s: %s, %v; want %s", key, got, ok, want)
+		}
+	}
+	if at, _, _ := c.Aborts(upload("k", 0)); at.Day() != 6 {
+		t.Errorf("of midnight itself: %v", at)
+	}
+	c.Rules = c.Rules[2:]
+	if at, rule, ok := c.Aborts(upload("k", 4)); ok {
+		t.Errorf("an upload that stays: %v by %s", at, rule)
 	}
 }
 
@@ -223,6 +256,44 @@ func TestMarkersGoByARuleOfTheirOwn(t *testing.T) {
 	s.put("current", 1)
 	s.is("done", s.after(0, false), "remove marker alone")
 	s.is("left", s.keys(), "covered marker", "covered", "current")
+}
+
+// unlisted is a Store whose versions nobody is to list.
+type unlisted struct {
+	object.Store
+	t *testing.T
+}
+
+func (u unlisted) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
+	u.t.Error("the versions were listed")
+	return u.Store.ListVersions(ctx, q)
+}
+
+func TestARuleThatKeepsMarkersDoesNothing(t *testing.T) {
+	text := rules(enabled + "<Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>")
+	s := newShelf(t, object.Versioned, text)
+	s.remove("alone")
+	info := s.put("k", 1)
+	kept := s.Store
+	s.Store = unlisted{kept, t}
+	s.is("after a year", s.after(365, false))
+	s.Store = kept
+	s.is("left", s.keys(), "alone marker", "k")
+	c, err := lifecycle.Parse(text)
+	s.must(err)
+	if at, rule, ok := c.Expires(&info); ok {
+		t.Errorf("it expires at %v by %s", at, rule)
+	}
+}
+
+func TestMarkersAloneStayBesideARuleThatKeepsThem(t *testing.T) {
+	s := newShelf(t, object.Versioned, rules(enabled+"<Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>",
+		enabled+"<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"))
+	s.remove("alone")
+	s.put("k", 1)
+	s.put("k", 1)
+	s.is("after 2 days", s.after(2, false), "expire noncurrent k")
+	s.is("left", s.keys(), "alone marker", "k")
 }
 
 func TestUploadsEndThatWereNotCompleted(t *testing.T) {

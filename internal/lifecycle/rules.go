@@ -74,7 +74,7 @@ type Tag struct{ Key, Value string }
 type Expiration struct {
 	Days                      *int   `xml:"Days,omitempty"`
 	Date                      string `xml:"Date,omitempty"`
-	ExpiredObjectDeleteMarker bool   `xml:"ExpiredObjectDeleteMarker,omitempty"`
+	ExpiredObjectDeleteMarker *bool  `xml:"ExpiredObjectDeleteMarker,omitempty"` // false is kept, and does nothing
 }
 
 // NoncurrentExpiration is when versions go that are not current.
@@ -226,7 +226,7 @@ func (e *Expiration) validate(tags []Tag) error {
 		return nil
 	}
 	parts := 0
-	for _, there := range []bool{e.Days != nil, e.Date != "", e.ExpiredObjectDeleteMarker} {
+	for _, there := range []bool{e.Days != nil, e.Date != "", e.ExpiredObjectDeleteMarker != nil} {
 		if there {
 			parts++
 		}
@@ -236,7 +236,7 @@ func (e *Expiration) validate(tags []Tag) error {
 		return ErrMalformed
 	case e.Days != nil && *e.Days < 1:
 		return invalid{ErrArgument, "'Days' for Expiration action must be a positive integer"}
-	case e.ExpiredObjectDeleteMarker && len(tags) > 0:
+	case e.ExpiredObjectDeleteMarker != nil && len(tags) > 0:
 		return invalid{ErrRequest, "ExpiredObjectDeleteMarker cannot be specified with Tags."}
 	case e.Date != "":
 		t, err := parseDate(e.Date)
@@ -323,13 +323,26 @@ func (r *Rule) tagged(tags []object.Tag) bool {
 func (r *Rule) expires(modified time.Time) (at time.Time, ok bool) {
 	e := r.Expiration
 	switch {
-	case e == nil || e.ExpiredObjectDeleteMarker:
+	case !e.timed():
 		return at, false
 	case e.Days != nil:
 		return due(modified, *e.Days), true
 	}
 	at, err := parseDate(e.Date)
 	return at, err == nil
+}
+
+// timed reports whether it says when current versions go.
+func (e *Expiration) timed() bool { return e != nil && (e.Days != nil || e.Date != "") }
+
+// removesMarkers reports whether delete markers go that have nothing below them.
+func (e *Expiration) removesMarkers() bool {
+	return e != nil && e.ExpiredObjectDeleteMarker != nil && *e.ExpiredObjectDeleteMarker
+}
+
+// deletes reports whether the rule is one by which versions or markers go.
+func (r *Rule) deletes() bool {
+	return r.Expiration.timed() || r.Expiration.removesMarkers() || r.NoncurrentVersionExpiration != nil
 }
 
 // Expires returns when a current version goes and by which rule; not ok if it
@@ -341,6 +354,22 @@ func (c *Configuration) Expires(info *object.Info) (at time.Time, rule string, o
 			continue
 		}
 		if t, does := r.expires(info.Modified); does && (!ok || t.Before(at)) {
+			at, rule, ok = t, r.ID, true
+		}
+	}
+	return at, rule, ok
+}
+
+// Aborts returns when an upload ends that is not completed and by which rule; not
+// ok if it stays.
+func (c *Configuration) Aborts(up *object.Upload) (at time.Time, rule string, ok bool) {
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		a := r.AbortIncompleteMultipartUpload
+		if a == nil || !r.about(up.Key, 0) {
+			continue
+		}
+		if t := due(up.Initiated, a.DaysAfterInitiation); !ok || t.Before(at) {
 			at, rule, ok = t, r.ID, true
 		}
 	}

@@ -65,7 +65,7 @@ func (s *Sweep) bucket(ctx context.Context, b object.Bucket, c *Configuration) e
 	for i := range c.Rules {
 		r := &c.Rules[i]
 		if r.Status == "Enabled" {
-			versions = versions || r.Expiration != nil || r.NoncurrentVersionExpiration != nil
+			versions = versions || r.deletes()
 			uploads = uploads || r.AbortIncompleteMultipartUpload != nil
 		}
 	}
@@ -146,12 +146,11 @@ func (k *keySweep) end(ctx context.Context) error {
 	}
 	for i := range k.rules.Rules {
 		r := &k.rules.Rules[i]
-		e := r.Expiration
-		if e == nil || !r.about(v.Key, 0) || len(r.tags()) > 0 {
+		if !r.about(v.Key, 0) || len(r.tags()) > 0 {
 			continue
 		}
 		at, timed := r.expires(v.Modified)
-		if e.ExpiredObjectDeleteMarker || timed && !k.Now.Before(at) {
+		if r.Expiration.removesMarkers() || timed && !k.Now.Before(at) {
 			return k.remove(ctx, RemoveMarker, v, nil)
 		}
 	}
@@ -263,7 +262,7 @@ func (s *Sweep) uploads(ctx context.Context, b object.Bucket, c *Configuration) 
 			return fmt.Errorf("list uploads: %w", err)
 		}
 		for _, up := range page.Uploads {
-			if !c.aborts(&up, s.Now) {
+			if at, _, ok := c.Aborts(&up); !ok || s.Now.Before(at) {
 				continue
 			}
 			if !s.DryRun {
@@ -282,16 +281,4 @@ func (s *Sweep) uploads(ctx context.Context, b object.Bucket, c *Configuration) 
 		}
 		q.AfterKey, q.AfterID = page.NextKey, page.NextID
 	}
-}
-
-// aborts reports whether an upload has had its time.
-func (c *Configuration) aborts(up *object.Upload, now time.Time) bool {
-	for i := range c.Rules {
-		r := &c.Rules[i]
-		a := r.AbortIncompleteMultipartUpload
-		if a != nil && r.about(up.Key, 0) && !now.Before(due(up.Initiated, a.DaysAfterInitiation)) {
-			return true
-		}
-	}
-	return false
 }
