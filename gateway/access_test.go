@@ -240,6 +240,26 @@ func TestToTagWhatOneWritesTakesAPermissionOfItsOwn(t *testing.T) {
 	f.refused("AccessDenied", copied("REPLACE"))
 }
 
+func TestWhoMayNotReadAnObjectIsNotToldWhetherItHasAnETag(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "x")
+	etag := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("ETag")
+	for match, allowed := range map[string]bool{etag: false, `"0123456789abcdef0123456789abcdef"`: false, "*": true} {
+		f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}`)
+		deletes := "<Delete><Object><Key>k</Key><ETag>" + match + "</ETag></Object></Delete>"
+		for name, c := range map[string]call{
+			"PutObject":     {method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"If-Match": match}},
+			"DeleteObject":  {method: "DELETE", path: "/bucket/k", header: map[string]string{"If-Match": match}},
+			"DeleteObjects": {method: "POST", path: "/bucket", query: "delete=", body: deletes, header: map[string]string{"Content-MD5": md5Base64(deletes)}},
+		} {
+			f.put("k", "x")
+			if got := f.do(c); strings.Contains(got.body, "AccessDenied") == allowed {
+				t.Errorf("%s if it is %s: %d %s", name, match, got.status, got.body)
+			}
+		}
+	}
+}
+
 func TestToCopyTagsOneMustBeAllowedToReadThem(t *testing.T) {
 	f := serveBucket(t)
 	f.put("plain", "x")

@@ -167,6 +167,10 @@ func (b *body) declareMD5() error {
 	return nil
 }
 
+// vouched reports whether the client has declared what the content is to be held against, be it in a
+// trailer. What is signed of it does not count.
+func (b *body) vouched() bool { return b.wantMD5 != nil || b.declared != object.NoAlgorithm }
+
 func (b *body) declareChecksum(opt bodyOptions) error {
 	d, err := declaredChecksum(b.r)
 	if err != nil {

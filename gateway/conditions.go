@@ -85,13 +85,16 @@ func (c conditions) sourceCheck() object.Check {
 // writeCheck reads the preconditions of a write: If-Match with an ETag or "*",
 // If-None-Match with "*"
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
-func (r *request) writeCheck() (object.Check, error) {
+func (s *Server) writeCheck(r *request) (object.Check, error) {
 	match, noneMatch := r.header("if-match"), r.header("if-none-match")
 	if noneMatch != "" && noneMatch != "*" {
 		return nil, errNotImplemented.detailed("Header", "If-None-Match")
 	}
 	if match != "" && noneMatch != "" {
 		return nil, errNotImplemented.with("If-Match and If-None-Match cannot be used together.")
+	}
+	if err := s.mayMatch(r, match, r.ref()); err != nil {
+		return nil, err
 	}
 	var checks []object.Check
 	if match != "" {
@@ -101,4 +104,14 @@ func (r *request) writeCheck() (object.Check, error) {
 		checks = append(checks, object.IfNoneMatch(noneMatch))
 	}
 	return object.All(checks...), nil
+}
+
+// mayMatch returns nil if the sender may know whether an object has the ETag that If-Match names: that
+// tells him of its content
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html).
+func (s *Server) mayMatch(r *request, match string, ref object.Ref) error {
+	if match == "" || match == "*" {
+		return nil
+	}
+	return s.allow(r, readAction(ref), ref)
 }

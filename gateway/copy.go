@@ -78,7 +78,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err := s.allow(r, readAction(src), src); err != nil {
 		return err
 	}
-	check, err := r.writeCheck()
+	check, err := s.writeCheck(r)
 	if err != nil {
 		return err
 	}

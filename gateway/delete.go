@@ -41,7 +41,7 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if b.wantMD5 == nil && b.sums.algorithm == object.NoAlgorithm {
+	if !b.vouched() {
 		return errInvalidRequest.with("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
 	}
 	var in deleteRequest
@@ -149,6 +149,9 @@ func (s *Server) mayDelete(r *request, o *deleteObject) (object.Check, error) {
 		action = versioned(action)
 	}
 	if err := s.allow(r, action, ref); err != nil {
+		return nil, err
+	}
+	if err := s.mayMatch(r, o.ETag, ref); err != nil {
 		return nil, err
 	}
 	return s.governed(r, ref)

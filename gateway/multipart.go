@@ -117,6 +117,9 @@ func (s *Server) uploadPart(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := mayLock(&up.Meta, b, "Put Part"); err != nil {
+		return err
+	}
 	if err := checkPartChecksum(&up, b.declared); err != nil {
 		return err
 	}
@@ -180,7 +183,7 @@ const maxCompleteDocument = 4 << 20
 // completeUpload serves CompleteMultipartUpload
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html).
 func (s *Server) completeUpload(_ context.Context, r *request) error {
-	check, err := r.writeCheck()
+	check, err := s.writeCheck(r)
 	if err != nil {
 		return err
 	}

@@ -208,6 +208,16 @@ func (s *Server) mayGive(r *request, ref object.Ref, to gifts) error {
 	return nil
 }
 
+// mayLock refuses a content that cannot be deleted once it is there, and that the client has not declared:
+// what arrives must be what was sent
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html).
+func mayLock(m *object.Meta, b *body, operation string) error {
+	if m.Retention.Mode == object.NoRetention && m.LegalHold != object.LegalHoldOn || b.vouched() {
+		return nil
+	}
+	return errInvalidRequest.with("Content-MD5 OR x-amz-checksum- HTTP header is required for " + operation + " requests with Object Lock parameters")
+}
+
 func parseLegalHold(status string) (object.LegalHold, error) {
 	switch status {
 	case "":

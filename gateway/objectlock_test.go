@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func inAnHour() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3
 // retained stores an object that is retained, and returns its version.
 func (f *fixture) retained(key, mode string) string {
 	f.t.Helper()
-	return f.ok(call{method: "PUT", path: "/bucket/" + key, body: "x", header: map[string]string{"x-amz-object-lock-mode": mode, "x-amz-object-lock-retain-until-date": inAnHour()}}).header.Get("X-Amz-Version-Id")
+	return f.ok(call{method: "PUT", path: "/bucket/" + key, body: "x", header: map[string]string{"x-amz-object-lock-mode": mode, "x-amz-object-lock-retain-until-date": inAnHour(), "Content-MD5": md5Base64("x")}}).header.Get("X-Amz-Version-Id")
 }
 
 func retention(mode, until string) string {
@@ -28,8 +29,8 @@ func retention(mode, until string) string {
 
 func TestToProtectWhatOneWritesTakesPermissionsOfItsOwn(t *testing.T) {
 	f := serveLocked(t)
-	retained := map[string]string{"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": inAnHour()}
-	held := map[string]string{"x-amz-object-lock-legal-hold": "ON"}
+	retained := map[string]string{"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": inAnHour(), "Content-MD5": md5Base64("x")}
+	held := map[string]string{"x-amz-object-lock-legal-hold": "ON", "Content-MD5": md5Base64("x")}
 	allow := func(actions string) {
 		f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": [` + actions + `], "Resource": "arn:aws:s3:::bucket/*"}`)
 	}
@@ -52,12 +53,39 @@ func TestToProtectWhatOneWritesTakesPermissionsOfItsOwn(t *testing.T) {
 	f.refused("AccessDenied", put(retained))
 }
 
+func TestWhatCannotBeDeletedIsOnlyTakenAsTheClientDeclaresIt(t *testing.T) {
+	f := serveLocked(t)
+	retained := map[string]string{"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": inAnHour()}
+	held := map[string]string{"x-amz-object-lock-legal-hold": "ON"}
+	with := func(header map[string]string, name, value string) map[string]string {
+		more := maps.Clone(header)
+		more[name] = value
+		return more
+	}
+	begun := f.ok(call{method: "POST", path: "/bucket/parts", query: "uploads=", header: retained}).body
+	_, rest, _ := strings.Cut(begun, "<UploadId>")
+	id, _, _ := strings.Cut(rest, "</UploadId>")
+	part := "partNumber=1&uploadId=" + id
+	for _, c := range []call{
+		{path: "/bucket/k", header: retained}, {path: "/bucket/k", header: held}, {path: "/bucket/parts", query: part, header: map[string]string{}},
+	} {
+		c.method, c.body = "PUT", "x"
+		f.refused("InvalidRequest", c)
+		for name, value := range map[string]string{"Content-MD5": md5Base64("x"), "x-amz-checksum-crc32": "jNwWgw=="} {
+			declared := c
+			declared.header = with(c.header, name, value)
+			f.refused("", declared)
+		}
+	}
+	f.ok(call{method: "PUT", path: "/bucket/free", body: "x"})
+}
+
 func TestConditionsOfAPolicySeeWhatALockIsToBe(t *testing.T) {
 	f := serveLocked(t)
 	f.put("k", "x")
 	in := func(days int) string { return time.Now().AddDate(0, 0, days).UTC().Format(time.RFC3339) }
 	put := func(days int) call {
-		return call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": in(days)}}
+		return call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": in(days), "Content-MD5": md5Base64("x")}}
 	}
 	retain := func(days int) call {
 		return call{method: "PUT", path: "/bucket/k", query: "retention=", body: retention("GOVERNANCE", in(days))}
@@ -76,7 +104,7 @@ func TestConditionsOfAPolicySeeWhatALockIsToBe(t *testing.T) {
 	f.refused("AccessDenied", put(9))
 	f.refused("AccessDenied", retain(11))
 	deny("PutObjectLegalHold", `"StringEquals": {"s3:object-lock-legal-hold": "ON"}`)
-	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-legal-hold": "ON"}})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-legal-hold": "ON", "Content-MD5": md5Base64("x")}})
 	hold := call{method: "PUT", path: "/bucket/k", query: "legal-hold=", body: "<LegalHold><Status>ON</Status></LegalHold>"}
 	f.refused("AccessDenied", hold)
 	hold.body = "<LegalHold><Status>OFF</Status></LegalHold>"
@@ -220,7 +248,7 @@ func TestARetentionThatNamesNoTimeZoneEndsInUTC(t *testing.T) {
 
 func TestALegalHoldKeepsAVersionUntilItIsLifted(t *testing.T) {
 	f := serveLocked(t)
-	id := f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-legal-hold": "ON"}}).header.Get("X-Amz-Version-Id")
+	id := f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-object-lock-legal-hold": "ON", "Content-MD5": md5Base64("x")}}).header.Get("X-Amz-Version-Id")
 	if head := f.ok(call{method: "HEAD", path: "/bucket/k"}).header; head.Get("X-Amz-Object-Lock-Legal-Hold") != "ON" {
 		t.Errorf("got %v", head)
 	}

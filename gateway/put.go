@@ -22,12 +22,15 @@ func (s *Server) putObject(ctx context.Context, r *request) error {
 	if err := s.protect(r, r.ref(), r.header, &meta); err != nil {
 		return err
 	}
-	check, err := r.writeCheck()
+	check, err := s.writeCheck(r)
 	if err != nil {
 		return err
 	}
 	b, err := s.openBody(r, bodyOptions{algorithm: object.CRC64NVME, limit: object.MaxPartSize})
 	if err != nil {
+		return err
+	}
+	if err := mayLock(&meta, b, "Put Object"); err != nil {
 		return err
 	}
 	if r.extracts() {
@@ -70,7 +73,7 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 	if r.hasHeader(forceHeader) {
 		return errNotImplemented.with("Deleting everything below a prefix at once is not supported.")
 	}
-	check, err := r.deleteCheck()
+	check, err := s.deleteCheck(r, ref)
 	if err != nil {
 		return err
 	}
@@ -93,10 +96,13 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 	return nil
 }
 
-// deleteCheck reads the preconditions of a DELETE.
-func (r *request) deleteCheck() (object.Check, error) {
+// deleteCheck reads the preconditions of a DELETE of ref.
+func (s *Server) deleteCheck(r *request, ref object.Ref) (object.Check, error) {
 	var checks []object.Check
 	if match := r.header("if-match"); match != "" {
+		if err := s.mayMatch(r, match, ref); err != nil {
+			return nil, err
+		}
 		checks = append(checks, object.IfMatch(match, object.NoSuchKey))
 	}
 	if size := r.header("x-amz-if-match-size"); size != "" {

@@ -15,7 +15,7 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 	if !ok {
 		return errNotImplemented.with("Objects on drives cannot be renamed.")
 	}
-	check, err := r.writeCheck()
+	check, err := s.writeCheck(r)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (f *fixture) versioning(state string) {
 // putVersion stores an object and returns the ID of its version.
 func (f *fixture) putVersion(key, body string) string {
 	f.t.Helper()
-	return f.ok(call{method: "PUT", path: "/bucket/" + key, body: body}).header.Get("X-Amz-Version-Id")
+	return f.ok(call{method: "PUT", path: "/bucket/" + key, body: body, header: map[string]string{"Content-MD5": md5Base64(body)}}).header.Get("X-Amz-Version-Id")
 }
 
 // listedVersion is a Version or DeleteMarker of a listing.
