@@ -38,7 +38,7 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if wanted["ObjectParts"] && e != nil {
 		info = sse.RevealParts(info, e.key)
 	}
-	if err := r.readConditions("").evaluate(info.ETag, info.Modified); err != nil {
+	if err := s.conditions(r).evaluate(info.ETag, info.Modified); err != nil {
 		return err
 	}
 	w := newXML("GetObjectAttributesResponse")
@@ -87,14 +87,11 @@ func (r *request) wantedAttributes() (map[string]bool, error) {
 	return wanted, nil
 }
 
-// partsPage reads which parts of an object are to be told.
+// partsPage reads which parts of an object are to be told. As in S3 a number of them that is none
+// asks for nothing.
 func (r *request) partsPage() (limit, marker int, err error) {
 	limit = object.MaxListLimit
-	if v := r.header("x-amz-max-parts"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 0 {
-			return 0, 0, errInvalidArgument.with("x-amz-max-parts is not a number").detailed("ArgumentName", "x-amz-max-parts")
-		}
+	if n, err := strconv.Atoi(r.header("x-amz-max-parts")); err == nil && n >= 0 {
 		limit = min(n, limit)
 	}
 	if v := r.header("x-amz-part-number-marker"); v != "" {

@@ -233,6 +233,28 @@ func TestRequestSignedForAnotherRegionLearnsTheRightOne(t *testing.T) {
 	}
 }
 
+func TestBucketsAreListedOfRegionsThatCanBe(t *testing.T) {
+	f := withBucket(t)
+	for region, listed := range map[string]bool{"": true, "us-east-1": true, "ap-south-1": false} {
+		if got := f.ok(call{method: "GET", path: "/", query: "bucket-region=" + region}).body; strings.Contains(got, "<Name>bucket</Name>") != listed {
+			t.Errorf("of %q: %s", region, got)
+		}
+	}
+	const want = "<Message>Argument value abc is not a valid AWS Region</Message><ArgumentName>bucket-region</ArgumentName><ArgumentValue>abc</ArgumentValue>"
+	if r := f.refused("InvalidArgument", call{method: "GET", path: "/", query: "bucket-region=abc"}); r.status != 400 || !strings.Contains(r.body, want) {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	for name, config := range map[string]Config{"the server's own": {Region: "abc"}, "any": {Region: "us-east-1", AnyRegion: true}} {
+		asked, err := parseQuery("bucket-region=abc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if region, err := (&Server{Config: config}).listedRegion(&request{query: asked}); region != "abc" || err != nil {
+			t.Errorf("%s: %q, %v", name, region, err)
+		}
+	}
+}
+
 func TestRequestsForAnyRegionAreServedWhereTheyAreToBe(t *testing.T) {
 	f := serve(t, func(c *Config) { c.Region, c.AnyRegion = "eu-west-1", true })
 	f.ok(call{method: "PUT", path: "/bucket", body: `<CreateBucketConfiguration><LocationConstraint>ap-south-1</LocationConstraint></CreateBucketConfiguration>`})

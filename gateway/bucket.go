@@ -41,6 +41,10 @@ func (s *Server) listBuckets(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	region, err := s.listedRegion(r)
+	if err != nil {
+		return err
+	}
 	prefix := r.query.get("prefix")
 	buckets, err := s.Store.ListBuckets(ctx)
 	if err != nil {
@@ -53,7 +57,7 @@ func (s *Server) listBuckets(ctx context.Context, r *request) error {
 	count, next := 0, ""
 	for i := range buckets {
 		b := &buckets[i]
-		if b.Name <= after || !strings.HasPrefix(b.Name, prefix) || !s.inRegion(b, r.query.get("bucket-region")) || !visible(b.Name) {
+		if b.Name <= after || !strings.HasPrefix(b.Name, prefix) || !s.inRegion(b, region) || !visible(b.Name) {
 			continue
 		}
 		if count == limit {
@@ -81,6 +85,20 @@ func (s *Server) region(b *object.Bucket) string {
 	}
 	return s.Region
 }
+
+// listedRegion returns the region of which buckets are to be listed, or "" for all of them.
+func (s *Server) listedRegion(r *request) (string, error) {
+	const name = "bucket-region"
+	region := r.query.get(name)
+	if region == "" || region == s.Region || s.AnyRegion || likeRegion(region) {
+		return region, nil
+	}
+	return "", errInvalidArgument.with("Argument value "+region+" is not a valid AWS Region").
+		detailed("ArgumentName", name).detailed("ArgumentValue", region)
+}
+
+// likeRegion reports whether a name may be that of a region of AWS, such as us-east-1.
+func likeRegion(name string) bool { return strings.Count(name, "-") >= 2 }
 
 func (s *Server) inRegion(b *object.Bucket, region string) bool {
 	return region == "" || region == s.region(b)
@@ -228,7 +246,7 @@ func (s *Server) checkLocation(constraint string) error {
 	if constraint == "" || constraint == s.Region || s.AnyRegion {
 		return nil
 	}
-	if strings.Count(constraint, "-") < 2 && constraint != "EU" {
+	if !likeRegion(constraint) && constraint != "EU" {
 		return errInvalidLocation.detailed("LocationConstraint", constraint)
 	}
 	return errIllegalLocation.with("The " + constraint + " location constraint is incompatible for the region specific endpoint this request was sent to.")
@@ -240,7 +258,7 @@ func (s *Server) deleteBucket(ctx context.Context, r *request) error {
 	if errors.Is(err, object.BucketNotEmpty) {
 		e := errBucketNotEmpty.detailed("BucketName", r.bucket).because(err)
 		if b, lost := s.Store.StatBucket(ctx, r.bucket); lost == nil && b.Versioning != object.Unversioned {
-			e = e.with(e.message + " You must delete all versions in the bucket.")
+			e = e.with(e.message + ". You must delete all versions in the bucket.")
 		}
 		return e
 	}

@@ -16,6 +16,16 @@ type conditions struct {
 	unmodified       time.Time // If-Unmodified-Since; zero: not given
 }
 
+// conditions reads the preconditions of a read. A date later than the server's clock is no
+// If-Modified-Since (RFC 2616 section 14.25), and S3 ignores it as such.
+func (s *Server) conditions(r *request) conditions {
+	c := r.readConditions("")
+	if c.modified.After(s.Now()) {
+		c.modified = time.Time{}
+	}
+	return c
+}
+
 // readConditions reads the headers with the prefix, which is "" or
 // "x-amz-copy-source-".
 func (r *request) readConditions(prefix string) conditions {

@@ -298,7 +298,7 @@ func (c *copying) copiesAsIs(source *object.Info) bool {
 // uploadPartCopy serves UploadPartCopy
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html).
 func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
-	number, err := partNumber(r.query.get("partNumber"))
+	number, err := r.partToPut()
 	if err != nil {
 		return err
 	}

@@ -283,3 +283,14 @@ func (e *s3Error) ofPart(err error) *s3Error {
 	}
 	return e.detailed("PartNumber", itoa(part.Number)).detailed("ETag", part.ETag).because(err)
 }
+
+// ofUpload returns the error of a completion, with the upload in front of the part that is not
+// as the client says, as S3 has it.
+func ofUpload(err error, id string) error {
+	if !errors.Is(err, object.InvalidPart) {
+		return err
+	}
+	e := *toS3(err)
+	e.detail = append([]detail{{"UploadId", id}}, e.detail...)
+	return &e
+}

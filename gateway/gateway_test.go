@@ -315,6 +315,39 @@ func TestRangesAndParts(t *testing.T) {
 	}
 }
 
+func TestAResponseOverrideOfAHeaderThatHasNoneIsRefused(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "hello")
+	const want = "<Message>response-foo is not in the set of overridable response headers. Please refer to the S3 API documentation for a complete list of overridable response headers.</Message>" +
+		"<ArgumentName>response-foo</ArgumentName><ArgumentValue>bar</ArgumentValue>"
+	for _, query := range []string{"response-foo=bar", "response-expires=0&response-foo=bar"} {
+		if r := f.refused("InvalidArgument", call{method: "GET", path: "/bucket/k", query: query}); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", query, r.status, r.body)
+		}
+		if r := f.do(call{method: "HEAD", path: "/bucket/k", query: query}); r.status != 400 {
+			t.Errorf("HEAD %s: %d", query, r.status)
+		}
+	}
+	for _, o := range responseOverrides() {
+		f.ok(call{method: "GET", path: "/bucket/k", query: o[0] + "=x"})
+	}
+}
+
+func TestIfModifiedSinceCountsUpToTheServersClock(t *testing.T) {
+	f := serve(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(10 * time.Minute) } })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	f.put("k", "hello")
+	at := func(d time.Duration) string { return httpTime(time.Now().Add(d)) }
+	for _, method := range []string{"GET", "HEAD"} {
+		for since, want := range map[string]int{f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("Last-Modified"): 304, at(5 * time.Minute): 304, at(15 * time.Minute): 200} {
+			if r := f.do(call{method: method, path: "/bucket/k", header: headers{"If-Modified-Since": since}}); r.status != want {
+				t.Errorf("%s since %s: %d, want %d", method, since, r.status, want)
+			}
+		}
+	}
+	f.refused("PreconditionFailed", call{method: "PUT", path: "/bucket/copy", header: headers{"x-amz-copy-source": "/bucket/k", "x-amz-copy-source-if-modified-since": at(15 * time.Minute)}})
+}
+
 func TestConditionalWritesAreDecidedByTheCurrentObject(t *testing.T) {
 	f := withBucket(t)
 	put := func(header map[string]string) call {
@@ -392,6 +425,49 @@ func TestAnOperationThatIsNotImplementedIsNamed(t *testing.T) {
 	answer := f.do(call{method: "POST", path: "/bucket/k", query: "restore=", body: "<RestoreRequest/>"})
 	if want := "<Message>The operation POST ?restore is not implemented.</Message>"; answer.status != 501 || !strings.Contains(answer.body, want) {
 		t.Errorf("%d %s", answer.status, answer.body)
+	}
+}
+
+func TestSubresourcesOfBucketsAreNoneOfKeys(t *testing.T) {
+	f := withBucket(t)
+	for query, want := range map[string]string{
+		"versions": "There is no such thing as the ?versions sub-resource for a key",
+		"uploads":  "Key is not expected for the GET method ?uploads subresource",
+	} {
+		r := f.refused("InvalidRequest", call{method: "GET", path: "/bucket/k", query: query})
+		if r.status != 400 || !strings.Contains(r.body, "<Message>"+want+"</Message>") {
+			t.Errorf("%s: %d %s", query, r.status, r.body)
+		}
+		f.refused("AccessDenied", call{method: "GET", path: "/bucket/k", query: query, anonymous: true})
+	}
+}
+
+func TestAMethodThatIsNotAllowedIsToldWithWhatItIsNotAllowedFor(t *testing.T) {
+	f := serveBucket(t)
+	f.versioning("Enabled")
+	marker := f.ok(call{method: "DELETE", path: "/bucket/k"}).header.Get("x-amz-version-id")
+	for _, tt := range []struct {
+		c         call
+		allow     string
+		what, how string
+	}{
+		{call{method: "PUT", path: "/"}, "", "SERVICE", "PUT"},
+		{call{method: "POST", path: "/"}, "", "SERVICE", "POST"},
+		{call{method: "PATCH", path: "/bucket"}, "", "BUCKET", "PATCH"},
+		{call{method: "POST", path: "/bucket/k"}, "", "OBJECT", "POST"},
+		{call{method: "POST", path: "/bucket/k", anonymous: true, header: headers{"Content-Type": "multipart/form-data; boundary=x"}}, "", "OBJECT", "POST"},
+		{call{method: "PUT", path: "/bucket/k", query: "uploadId=x"}, "DELETE, POST, GET", "UPLOAD", "PUT"},
+		{call{method: "PUT", path: "/bucket/k", query: "uploadId=x", header: headers{"x-amz-copy-source": "/bucket/k"}}, "DELETE, POST, GET", "UPLOAD", "PUT"},
+		{call{method: "GET", path: "/bucket/k", query: "versionId=" + marker}, "DELETE", "DeleteMarker", "GET"},
+	} {
+		r := f.refused("MethodNotAllowed", tt.c)
+		want := "<Method>" + tt.how + "</Method><ResourceType>" + tt.what + "</ResourceType>"
+		if r.status != 405 || !strings.Contains(r.body, want) || strings.Count(r.body, "<Method>") != 1 || r.header.Get("Allow") != tt.allow {
+			t.Errorf("%s %s?%s: %d, Allow %q, %s", tt.c.method, tt.c.path, tt.c.query, r.status, r.header.Get("Allow"), r.body)
+		}
+	}
+	for _, kind := range []string{"", "application/json"} {
+		f.refused("AccessDenied", call{method: "POST", path: "/bucket/k", anonymous: true, header: headers{"Content-Type": kind}})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,7 +90,7 @@ type span struct {
 // describe holds the object against the request's preconditions, finds the span
 // that is asked for and sets all headers of the answer.
 func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encryption) (span, error) {
-	if err := r.readConditions("").evaluate(info.ETag, info.Modified); err != nil {
+	if err := s.conditions(r).evaluate(info.ETag, info.Modified); err != nil {
 		if errors.Is(err, errNotModified) {
 			return span{}, notModified(info)
 		}
@@ -297,13 +298,21 @@ func (r *request) checkRead() (object.Ref, error) {
 	return ref, r.checkOverrides()
 }
 
-// checkOverrides refuses response overrides that no header can tell, and those of strangers, who
-// could make a page of any object.
+// checkOverrides refuses overrides of headers that have none
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html#API_GetObject_RequestSyntax),
+// those that no header can tell, and those of strangers, who could make a page of any object.
 func (r *request) checkOverrides() error {
 	if len(r.query) == 0 {
 		return nil
 	}
-	for _, o := range responseOverrides() {
+	overrides := responseOverrides()
+	for _, p := range r.query {
+		if strings.HasPrefix(p.name, "response-") && !slices.ContainsFunc(overrides[:], func(o [2]string) bool { return o[0] == p.name }) {
+			return errInvalidArgument.with(p.name+" is not in the set of overridable response headers. Please refer to the S3 API documentation for a complete list of overridable response headers.").
+				detailed("ArgumentName", p.name).detailed("ArgumentValue", p.value)
+		}
+	}
+	for _, o := range overrides {
 		if r.identity.Anonymous() && r.query.has(o[0]) {
 			return errInvalidRequest.with("Request specific response headers cannot be used for anonymous GET requests.")
 		}

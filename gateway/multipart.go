@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sse"
@@ -98,10 +100,21 @@ func parseChecksumType(name string) (object.ChecksumType, error) {
 	return 0, invalidChecksum("x-amz-checksum-type")
 }
 
+// partToPut returns the number of the part that a request puts. Without one it would put the
+// upload itself, which can only be completed, listed and aborted.
+func (r *request) partToPut() (int, error) {
+	if !r.query.has("partNumber") {
+		e := errMethodNotAllowed.detailed("Method", r.method).detailed("ResourceType", "UPLOAD")
+		e.header = []detail{{fasthttp.HeaderAllow, "DELETE, POST, GET"}}
+		return 0, e
+	}
+	return partNumber(r.query.get("partNumber"))
+}
+
 // uploadPart serves UploadPart
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html).
 func (s *Server) uploadPart(ctx context.Context, r *request) error {
-	number, err := partNumber(r.query.get("partNumber"))
+	number, err := r.partToPut()
 	if err != nil {
 		return err
 	}
@@ -218,7 +231,7 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 			err = s.tell(ctx, how, eventOf(events.CreatedComplete, &info))
 		}
 		if err != nil {
-			return xmlAnswer{}, err
+			return xmlAnswer{}, ofUpload(err, ref.ID)
 		}
 		w := newXML("CompleteMultipartUploadResult")
 		w.text("Location", location)

@@ -147,6 +147,30 @@ func TestRefusedPartIsNamed(t *testing.T) {
 	}
 }
 
+func TestAPartThatIsNotThereIsNamedBehindItsUpload(t *testing.T) {
+	f := withBucket(t)
+	id := f.createUpload(nil)
+	etag := f.ok(uploadPart(id, 1, "hello", nil)).header.Get("ETag")
+	_, upload, _ := strings.Cut(id, "=")
+	want := fmt.Sprintf("<UploadId>%s</UploadId><PartNumber>3</PartNumber><ETag>%s</ETag>", upload, strings.Trim(etag, `"`))
+	if r := f.refused("InvalidPart", complete(id, partXML(3, etag), nil)); !strings.Contains(r.body, want) {
+		t.Errorf("no %s in %s", want, r.body)
+	}
+}
+
+func TestANumberOfPartsThatIsNoneIsIgnored(t *testing.T) {
+	f := withBucket(t)
+	id := f.createUpload(headers{"x-amz-checksum-algorithm": "SHA256"})
+	part := f.ok(uploadPart(id, 1, "hello", headers{"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": sumsOfHello()["SHA256"]}))
+	f.ok(complete(id, partXML(1, part.header.Get("ETag"), "<ChecksumSHA256>"+sumsOfHello()["SHA256"]+"</ChecksumSHA256>"), nil))
+	attributes := call{method: "GET", path: "/bucket/m", query: "attributes=", header: headers{"x-amz-object-attributes": "ObjectParts"}}
+	whole := f.has(attributes, "<MaxParts>1000</MaxParts><IsTruncated>false</IsTruncated><Part>").body
+	for _, number := range []string{"abc", "-1", "99999999999999999999"} {
+		attributes.header["x-amz-max-parts"] = number
+		f.has(attributes, whole)
+	}
+}
+
 func TestUploadIsLookedForInItsBucketFirst(t *testing.T) {
 	f := withBucket(t)
 	for path, code := range map[string]string{"/bucket/m": "NoSuchUpload", "/no-such-bucket/m": "NoSuchBucket"} {

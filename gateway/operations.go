@@ -15,6 +15,11 @@ const (
 	objectLevel
 )
 
+// resourceType is what S3 calls it where a method is not allowed.
+func (l level) resourceType() string {
+	return [...]string{service: "SERVICE", bucketLevel: "BUCKET", objectLevel: "OBJECT"}[l]
+}
+
 // class says how long an operation may take.
 type class uint8
 
@@ -172,14 +177,7 @@ func newTable(rows []*operation) *table {
 
 // find returns the operation that the request asks for.
 func (t *table) find(r *request) (*operation, error) {
-	at := service
-	switch {
-	case r.key != "":
-		at = objectLevel
-	case r.bucket != "":
-		at = bucketLevel
-	}
-	rows := t.rows[r.method+string('0'+byte(at))]
+	rows := t.rows[r.method+string('0'+byte(r.level()))]
 	sub := ""
 	for i := range r.query {
 		if t.subresources[r.query[i].name] {
@@ -196,7 +194,22 @@ func (t *table) find(r *request) (*operation, error) {
 		}
 	}
 	if sub != "" {
-		return nil, errNotImplemented.with("The operation "+r.method+" ?"+sub+" is not implemented.").detailed("Method", r.method).detailed("ResourceType", sub)
+		return nil, r.unserved(sub)
 	}
-	return nil, errMethodNotAllowed.detailed("Method", r.method)
+	return nil, errMethodNotAllowed
+}
+
+// unserved returns why no row fits a request for a subresource: S3 has it for buckets only, or
+// Shoal does not do it.
+func (r *request) unserved(sub string) error {
+	asked := r.method + " ?" + sub
+	if r.level() == objectLevel {
+		switch asked {
+		case "GET ?versions":
+			return errInvalidRequest.with("There is no such thing as the ?versions sub-resource for a key")
+		case "GET ?uploads":
+			return errInvalidRequest.with("Key is not expected for the GET method ?uploads subresource")
+		}
+	}
+	return errNotImplemented.with("The operation "+asked+" is not implemented.").detailed("Method", r.method).detailed("ResourceType", sub)
 }

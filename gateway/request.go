@@ -144,10 +144,12 @@ func (r *request) answerError(e *s3Error) {
 	r.answerXML(errorXML(r.naming(e), r.path, r.id))
 }
 
-// naming returns an error with the name of what is not there, as S3 tells it. The source of a
-// copy has been named by then (openSource).
+// naming returns an error with the name of what is not there, or cannot be asked so, as S3 tells
+// it. The source of a copy has been named by then (openSource), and so has an upload (partToPut).
 func (r *request) naming(e *s3Error) *s3Error {
-	named := func(d detail) bool { return d.name == "Key" || d.name == "BucketName" || d.name == "ArgumentName" }
+	named := func(d detail) bool {
+		return slices.Contains([]string{"Key", "BucketName", "ArgumentName", "ResourceType"}, d.name)
+	}
 	switch {
 	case slices.ContainsFunc(e.detail, named):
 	case e.code == errNoSuchKey.code:
@@ -160,6 +162,10 @@ func (r *request) naming(e *s3Error) *s3Error {
 		return e.detailed("BucketName", r.bucket)
 	case errors.Is(e, object.BadVersion):
 		return e.detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
+	case e.code == errMethodNotAllowed.code && errors.Is(e, object.DeleteMarker):
+		return e.detailed("Method", r.method).detailed("ResourceType", "DeleteMarker")
+	case e.code == errMethodNotAllowed.code:
+		return e.detailed("Method", r.method).detailed("ResourceType", r.level().resourceType())
 	}
 	return e
 }
@@ -176,6 +182,17 @@ func errorXML(e *s3Error, resource, id string) []byte {
 	w.text("RequestId", id)
 	w.text("HostId", id)
 	return w.end("Error")
+}
+
+// level says what the request is about.
+func (r *request) level() level {
+	switch {
+	case r.key != "":
+		return objectLevel
+	case r.bucket != "":
+		return bucketLevel
+	}
+	return service
 }
 
 // ref names the object the request is about.

@@ -534,7 +534,8 @@ func (s *Server) identify(r *request) error {
 	return err
 }
 
-// unlessDenied returns err, but to a stranger no more than that he is one.
+// unlessDenied returns err, but to a stranger no more than that he is one. Who posts a form to a
+// key, where it cannot be posted, is none: the form would say who he is.
 func (s *Server) unlessDenied(r *request, err error) error {
 	if r.method == fasthttp.MethodOptions {
 		return errCORSForbidden
@@ -543,7 +544,8 @@ func (s *Server) unlessDenied(r *request, err error) error {
 	if authErr := s.authenticate(r); authErr != nil {
 		return authErr
 	}
-	if r.identity.Anonymous() {
+	posted := errors.Is(err, errMethodNotAllowed) && r.postsForm()
+	if r.identity.Anonymous() && !posted {
 		return errAccessDenied
 	}
 	return err

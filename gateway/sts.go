@@ -68,7 +68,7 @@ func (s *Server) securityToken(ctx context.Context, r *request) error {
 	r.query = append(r.query, form...)
 	call, known := s.sts[r.query.get("Action")]
 	if !r.query.has("Action") {
-		return errMethodNotAllowed.detailed("Method", r.method)
+		return errMethodNotAllowed
 	}
 	r.sts = true
 	switch {

@@ -145,6 +145,20 @@ func TestVersionsAreReadListedAndDeletedByTheirID(t *testing.T) {
 	}
 }
 
+func TestABucketIsDeletedAfterAllItsVersions(t *testing.T) {
+	f := serveBucket(t)
+	f.putVersion("k", "1")
+	remove := call{method: "DELETE", path: "/bucket"}
+	const message = "<Message>The bucket you tried to delete is not empty"
+	if r := f.refused("BucketNotEmpty", remove); !strings.Contains(r.body, message+"</Message>") {
+		t.Errorf("without versions: %s", r.body)
+	}
+	f.versioning("Enabled")
+	if r := f.refused("BucketNotEmpty", remove); !strings.Contains(r.body, message+". You must delete all versions in the bucket.</Message>") {
+		t.Errorf("with versions: %s", r.body)
+	}
+}
+
 func TestADeleteMarkerIsToldOf(t *testing.T) {
 	f := serveBucket(t)
 	f.versioning("Enabled")

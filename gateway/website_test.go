@@ -59,8 +59,8 @@ func TestWebsiteShowsPagesAndTheIndexOfDirectories(t *testing.T) {
 		t.Errorf("a directory without its slash: %d, to %q", r.status, r.header.Get("Location"))
 	}
 	for _, method := range []string{"PUT", "POST", "DELETE"} {
-		if r := f.browse(method, "/page"); r.status != 405 {
-			t.Errorf("%s: %d", method, r.status)
+		if r := f.browse(method, "/page"); r.status != 405 || !strings.Contains(r.body, "<li>Method: "+method+"</li>\n<li>ResourceType: OBJECT</li>") {
+			t.Errorf("%s: %d %s", method, r.status, r.body)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func pageOperation() *operation {
 func (s *Server) prepareWebsite(r *request) error {
 	r.op, r.query = pageOperation(), nil
 	if r.method != fasthttp.MethodGet && r.method != fasthttp.MethodHead {
-		return errMethodNotAllowed.detailed("Method", r.method)
+		return r.naming(errMethodNotAllowed)
 	}
 	s.cors(r)
 	if err := r.checkNames(); err != nil {
