@@ -137,6 +137,35 @@ func TestWhatADriveIsSlowToMakeDurableIsNotWaitedForAndNotLost(t *testing.T) {
 	})
 }
 
+func TestAShardThatIsOnItsWayIsNotTakenForLost(t *testing.T) {
+	content := bytes.Repeat([]byte("shoal"), 60_000)
+	synctest.Test(t, func(t *testing.T) {
+		s, all, refs := takingDrives(t, content)
+		defer time.Sleep(time.Minute)
+		for i := range 10 {
+			all[3].each.Store(int64(time.Second))
+			ref := put(t, s, fmt.Sprint("late ", i), content)
+			all[3].each.Store(0)
+			get(t, s, ref, 0, len(content))
+			if n := len(s.Suspects()); n > 0 {
+				t.Fatalf("object %d: %d are to be healed", i, n)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		time.Sleep(time.Minute)
+		if err := all[0].Close(); err != nil {
+			t.Fatal(err)
+		}
+		all[0].Drive = drives(1)[0]
+		for _, ref := range refs {
+			get(t, s, ref, 0, len(content))
+		}
+		if len(s.Suspects()) == 0 {
+			t.Error("what is lost is not found")
+		}
+	})
+}
+
 func TestADriveThatIsSlowPacesNoLargeWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with the race detector 400 MiB for each case take 8 s and more")

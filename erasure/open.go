@@ -161,13 +161,14 @@ func (h *handle) Range(offset, length int64) io.Reader {
 	return r
 }
 
-// failed hears of shards that could not be read.
+// failed hears of shards that could not be read. One that is not there while its object is new may be on
+// its way yet, to a drive that is late (finish.go).
 func (h *handle) failed(_ int, err error) {
 	damaged := errors.Is(err, shard.ErrDamaged)
 	if damaged {
 		h.s.counts.damagedRead.Add(1)
 	}
-	if damaged || errors.Is(err, fs.ErrNotExist) {
+	if damaged || errors.Is(err, fs.ErrNotExist) && h.s.cfg.Now().Sub(h.info.Modified) > callTime {
 		select {
 		case h.s.suspects <- object.Ref{Bucket: h.info.Bucket, Key: h.info.Key}:
 		default: // there are many: a scrub finds it
