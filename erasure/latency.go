@@ -204,7 +204,7 @@ func (l *latencies) half() int64 {
 
 // late returns how often others were asked in place of a drive.
 func (s *set) late(drive int) (n int64) {
-	for _, l := range []*latencies{s.pieces, s.sources, s.records, s.promises} {
+	for _, l := range []*latencies{s.pieces, s.sources, s.records, s.promises, s.scans} {
 		n += l.drives[drive].late.Load()
 	}
 	return n

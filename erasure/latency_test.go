@@ -52,6 +52,11 @@ func (d *taking) ReadShard(ctx context.Context, id register.DataID, offset int64
 	return d.Drive.ReadShard(ctx, id, offset, p)
 }
 
+func (d *taking) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	d.take()
+	return d.Drive.Scan(ctx, q)
+}
+
 func (d *taking) Commit(ctx context.Context, c register.Change) error {
 	d.take()
 	return d.Drive.Commit(ctx, c)
@@ -328,6 +333,32 @@ func TestADriveThatHangsHoldsUpNoHealing(t *testing.T) {
 		h, err := s.Heal(t.Context(), nil)
 		if took := time.Since(begun); err != nil || h.Shards != int64(len(refs)) || took > 2*time.Second {
 			t.Errorf("%d of %d shards were made in %v: %v", h.Shards, len(refs), took, err)
+		}
+	})
+}
+
+func TestADriveThatIsSlowSlowsNoListings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, all, refs := takingDrives(t, []byte("x"))
+		defer time.Sleep(time.Minute)
+		p99 := func() time.Duration {
+			var took []time.Duration
+			for range 2000 {
+				begun := time.Now()
+				page, err := s.List(t.Context(), object.Query{Bucket: "bucket", Limit: 1000})
+				if err != nil || len(page.Objects) != len(refs) {
+					t.Fatalf("%d objects: %v", len(page.Objects), err)
+				}
+				took = append(took, time.Since(begun))
+				time.Sleep(10 * time.Millisecond)
+			}
+			slices.Sort(took)
+			return took[len(took)*99/100]
+		}
+		healthy := p99()
+		all[1].each.Store(int64(20 * normal))
+		if slow := p99(); slow >= 3*healthy {
+			t.Errorf("p99 of listings is %v, it was %v", slow, healthy)
 		}
 	})
 }

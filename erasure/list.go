@@ -117,7 +117,7 @@ type setPage struct {
 
 func (s *set) scan(ctx context.Context, q register.ScanQuery) setPage {
 	need := register.ReadQuorum(len(s.drives))
-	replies := gather(ctx, s, nil, need, func(ctx context.Context, d Drive) (register.ScanPage, error) {
+	replies := gather(ctx, s, s.scans, need, func(ctx context.Context, d Drive) (register.ScanPage, error) {
 		return d.Scan(ctx, q)
 	}, func(replies []reply[register.ScanPage], _ bool) bool { return succeeded(replies) >= need })
 	if succeeded(replies) < need {

@@ -64,6 +64,7 @@ type set struct {
 
 	pieces, finishes           *latencies // of shards that are read, and made durable
 	records, promises, commits *latencies // of what drives are asked on registers
+	scans                      *latencies // of pages of listings
 	sources                    *latencies // of pieces that healing reads, several at a time, at its own pace
 
 	shards  *latencies     // that are written: nothing is known but whether they come too late
@@ -79,7 +80,7 @@ func newSet(cfg SetConfig, first int) *set {
 	s := &set{
 		first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable,
 		pieces: newLatencies(n), finishes: newLatencies(n),
-		records: newLatencies(n), promises: newLatencies(n), commits: newLatencies(n), sources: newLatencies(n),
+		records: newLatencies(n), promises: newLatencies(n), commits: newLatencies(n), sources: newLatencies(n), scans: newLatencies(n),
 		shards: newLatencies(n), writing: make([]atomic.Int64, n),
 	}
 	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
