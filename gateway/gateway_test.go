@@ -668,6 +668,33 @@ func TestListings(t *testing.T) {
 	}
 }
 
+func TestAListingTellsTheRegionOfItsBucketWithoutAnotherLookAtIt(t *testing.T) {
+	f := withBucket(t)
+	if err := f.store.CreateBucket(t.Context(), object.Bucket{Name: "older", Region: "eu-west-1"}); err != nil {
+		t.Fatal(err)
+	}
+	l := &looked{Store: f.store}
+	f.server.Store = l
+	for path, region := range map[string]string{"/bucket": "us-east-1", "/older": "eu-west-1"} {
+		for _, query := range []string{"", "list-type=2"} {
+			got := f.ok(call{method: "GET", path: path, query: query}).header.Get("x-amz-bucket-region")
+			if n := l.times.Swap(0); got != region || n != 1 {
+				t.Errorf("%s?%s: region %q, want %q; looks at the bucket %d times", path, query, got, region, n)
+			}
+		}
+	}
+}
+
+// Stores that know their buckets let requests do without a look at them.
+func TestAListingTellsTheServersRegionWhereItKnowsNoOther(t *testing.T) {
+	s := &Server{Config: Config{Region: "eu-west-1"}}
+	r := &request{ctx: new(fasthttp.RequestCtx)}
+	s.setRegion(r)
+	if got := string(r.ctx.Response.Header.Peek("x-amz-bucket-region")); got != "eu-west-1" {
+		t.Errorf("region %q", got)
+	}
+}
+
 func TestDeleteObjects(t *testing.T) {
 	f := withBucket(t)
 	f.put("a", "x")
