@@ -13,7 +13,9 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -710,6 +712,44 @@ func TestDeleteObjects(t *testing.T) {
 		t.Errorf("b is %q", got)
 	}
 	f.refused("MalformedXML", call{method: "POST", path: "/bucket", query: "delete=", body: "<Delete>", header: map[string]string{"Content-MD5": md5Base64("<Delete>")}})
+}
+
+// sharing is a Store whose deletions wait until as many are under way as share a sync.
+type sharing struct {
+	object.Store
+	others sync.WaitGroup
+}
+
+func (s *sharing) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
+	s.others.Done()
+	together := make(chan struct{})
+	go func() {
+		s.others.Wait()
+		close(together)
+	}()
+	select {
+	case <-together:
+		return s.Store.Delete(ctx, ref, check)
+	case <-time.After(5 * time.Second):
+		return object.Deleted{}, errors.New("no others came")
+	}
+}
+
+func TestDeletionsOfOneRequestShareWhatTheyWaitFor(t *testing.T) {
+	const together = 64
+	store := &sharing{Store: objecttest.NewMemory()}
+	store.others.Add(together)
+	f := serve(t, func(c *Config) { c.Store = store })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	body := "<Delete>"
+	for i := range together {
+		body += "<Object><Key>" + strconv.Itoa(i) + "</Key></Object>"
+	}
+	body += "</Delete>"
+	r := f.ok(call{method: "POST", path: "/bucket", query: "delete", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}})
+	if n := strings.Count(r.body, "<Deleted>"); n != together {
+		t.Errorf("%d were deleted: %s", n, r.body)
+	}
 }
 
 func TestOwnPages(t *testing.T) {
