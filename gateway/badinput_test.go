@@ -255,6 +255,13 @@ func TestBucketsAreListedOfRegionsThatCanBe(t *testing.T) {
 	}
 }
 
+func TestADocumentOfAnObjectsTagsThatIsMissingIsToldFromOneThatIsMalformed(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "x")
+	f.refused("MissingRequestBodyError", call{method: "PUT", path: "/bucket/k", query: "tagging="})
+	f.refused("MalformedXML", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: "<Tagging/>"})
+}
+
 func TestRequestsForAnyRegionAreServedWhereTheyAreToBe(t *testing.T) {
 	f := serve(t, func(c *Config) { c.Region, c.AnyRegion = "eu-west-1", true })
 	f.ok(call{method: "PUT", path: "/bucket", body: `<CreateBucketConfiguration><LocationConstraint>ap-south-1</LocationConstraint></CreateBucketConfiguration>`})

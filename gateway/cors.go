@@ -146,7 +146,7 @@ func fitsWildcard(pattern, text string) bool {
 
 // preflight serves the question of a browser whether a page may make a request
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html).
-func (s *Server) preflight(_ context.Context, r *request) error {
+func (s *Server) preflight(ctx context.Context, r *request) error {
 	origin, method := r.header(fasthttp.HeaderOrigin), r.header(fasthttp.HeaderAccessControlRequestMethod)
 	switch {
 	case origin == "":
@@ -157,18 +157,19 @@ func (s *Server) preflight(_ context.Context, r *request) error {
 		}
 		return errBadRequest.with("Invalid Access-Control-Request-Method: " + method)
 	}
+	headers, err := r.headersToAllow()
+	if err != nil {
+		return err
+	}
 	rules, err := s.corsOf(r, r.bucket)
 	if err != nil {
 		return err
 	}
 	if rules == nil {
-		return errCORSForbidden
-	}
-	var headers []string
-	for line := range splitList(r.header(fasthttp.HeaderAccessControlRequestHeaders)) {
-		if line != "" {
-			headers = append(headers, strings.ToLower(line))
+		if _, err := s.Store.StatBucket(ctx, r.bucket); err != nil {
+			return err
 		}
+		return errCORSForbidden
 	}
 	rule := rules.match(origin, method, headers)
 	if rule == nil {
@@ -179,6 +180,19 @@ func (s *Server) preflight(_ context.Context, r *request) error {
 		r.set(fasthttp.HeaderAccessControlAllowHeaders, strings.Join(headers, ", "))
 	}
 	return nil
+}
+
+// headersToAllow returns the headers that a page wants to send, in lower case.
+func (r *request) headersToAllow() ([]string, error) {
+	const name = fasthttp.HeaderAccessControlRequestHeaders
+	var headers []string
+	for h := range splitList(r.header(name)) {
+		if !isToken(h) {
+			return nil, errBadRequest.with(name + ` "` + h + `" contains invalid character.`)
+		}
+		headers = append(headers, strings.ToLower(h))
+	}
+	return headers, nil
 }
 
 // setCORS tells a browser what a rule lets pages of origin do.

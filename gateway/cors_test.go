@@ -39,6 +39,28 @@ func TestABucketTellsBrowsersWhoMayUseIt(t *testing.T) {
 	f.refused("BadRequest", ask("", "GET", ""))
 }
 
+func TestAPreflightForWhatCannotBeIsToldWhy(t *testing.T) {
+	f := serveBucket(t)
+	f.ok(call{method: "PUT", path: "/with-rules"})
+	f.ok(call{method: "PUT", path: "/with-rules", query: "cors", body: corsExample})
+	ask := func(path, headers string) call {
+		return call{method: "OPTIONS", path: path, anonymous: true, header: map[string]string{"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": headers}}
+	}
+	for _, path := range []string{"/no-such-bucket", "/no-such-bucket/k"} {
+		if r := f.refused("NoSuchBucket", ask(path, "content-type")); r.status != 404 {
+			t.Errorf("%s: %d", path, r.status)
+		}
+	}
+	for _, path := range []string{"/bucket", "/with-rules/k"} {
+		for _, name := range []string{"invalid header", "X(Custom)", "bad@char"} {
+			want := `<Message>Access-Control-Request-Headers "` + name + `" contains invalid character.</Message>`
+			if r := f.refused("BadRequest", ask(path, "content-type, "+name)); r.status != 400 || !strings.Contains(r.body, want) {
+				t.Errorf("%s of %s: %d %s", name, path, r.status, r.body)
+			}
+		}
+	}
+}
+
 func TestAnAnswerSaysWhichPagesMaySeeIt(t *testing.T) {
 	f := serveBucket(t)
 	f.put("k", "x")
@@ -96,6 +118,9 @@ func TestBucketsWithoutRulesOfTheirOwnHaveThoseOfAll(t *testing.T) {
 	f.ok(call{method: "PUT", path: "/bucket"})
 	ask := call{method: "OPTIONS", path: "/bucket/k", anonymous: true, header: map[string]string{"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization"}}
 	f.ok(ask)
+	elsewhere := ask
+	elsewhere.path = "/no-such-bucket/k" // its page may see that there is none
+	f.ok(elsewhere)
 	f.ok(call{method: "PUT", path: "/bucket", query: "cors", body: corsExample})
 	f.refused("AccessForbidden", ask)
 }

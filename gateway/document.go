@@ -80,6 +80,7 @@ func encodeDocument(v any) (string, error) {
 type bucketDocuments struct {
 	bucket    string
 	documents map[string]string
+	region    string        // "" if nobody had to look
 	record    object.Bucket // as it was read for the request; without a name if it was not
 }
 
@@ -115,7 +116,7 @@ func (s *Server) readDocuments(bucket string) (known bucketDocuments, err error)
 			return known, nil
 		}
 		if b, fresh := c.Known(bucket); fresh {
-			known.documents = b.Documents
+			known.documents, known.region = b.Documents, b.Region
 			return known, nil
 		}
 	}
@@ -125,7 +126,7 @@ func (s *Server) readDocuments(bucket string) (known bucketDocuments, err error)
 	if errors.Is(err, object.NoSuchBucket) {
 		return known, nil
 	}
-	known.documents, known.record = b.Documents, b
+	known.documents, known.region, known.record = b.Documents, b.Region, b
 	return known, err
 }
 

@@ -13,7 +13,9 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -668,6 +670,33 @@ func TestListings(t *testing.T) {
 	}
 }
 
+func TestAListingTellsTheRegionOfItsBucketWithoutAnotherLookAtIt(t *testing.T) {
+	f := withBucket(t)
+	if err := f.store.CreateBucket(t.Context(), object.Bucket{Name: "older", Region: "eu-west-1"}); err != nil {
+		t.Fatal(err)
+	}
+	l := &looked{Store: f.store}
+	f.server.Store = l
+	for path, region := range map[string]string{"/bucket": "us-east-1", "/older": "eu-west-1"} {
+		for _, query := range []string{"", "list-type=2"} {
+			got := f.ok(call{method: "GET", path: path, query: query}).header.Get("x-amz-bucket-region")
+			if n := l.times.Swap(0); got != region || n != 1 {
+				t.Errorf("%s?%s: region %q, want %q; looks at the bucket %d times", path, query, got, region, n)
+			}
+		}
+	}
+}
+
+// Stores that know their buckets let requests do without a look at them.
+func TestAListingTellsTheServersRegionWhereItKnowsNoOther(t *testing.T) {
+	s := &Server{Config: Config{Region: "eu-west-1"}}
+	r := &request{ctx: new(fasthttp.RequestCtx)}
+	s.setRegion(r)
+	if got := string(r.ctx.Response.Header.Peek("x-amz-bucket-region")); got != "eu-west-1" {
+		t.Errorf("region %q", got)
+	}
+}
+
 func TestDeleteObjects(t *testing.T) {
 	f := withBucket(t)
 	f.put("a", "x")
@@ -683,6 +712,44 @@ func TestDeleteObjects(t *testing.T) {
 		t.Errorf("b is %q", got)
 	}
 	f.refused("MalformedXML", call{method: "POST", path: "/bucket", query: "delete=", body: "<Delete>", header: map[string]string{"Content-MD5": md5Base64("<Delete>")}})
+}
+
+// sharing is a Store whose deletions wait until as many are under way as share a sync.
+type sharing struct {
+	object.Store
+	others sync.WaitGroup
+}
+
+func (s *sharing) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
+	s.others.Done()
+	together := make(chan struct{})
+	go func() {
+		s.others.Wait()
+		close(together)
+	}()
+	select {
+	case <-together:
+		return s.Store.Delete(ctx, ref, check)
+	case <-time.After(5 * time.Second):
+		return object.Deleted{}, errors.New("no others came")
+	}
+}
+
+func TestDeletionsOfOneRequestShareWhatTheyWaitFor(t *testing.T) {
+	const together = 64
+	store := &sharing{Store: objecttest.NewMemory()}
+	store.others.Add(together)
+	f := serve(t, func(c *Config) { c.Store = store })
+	f.ok(call{method: "PUT", path: "/bucket"})
+	body := "<Delete>"
+	for i := range together {
+		body += "<Object><Key>" + strconv.Itoa(i) + "</Key></Object>"
+	}
+	body += "</Delete>"
+	r := f.ok(call{method: "POST", path: "/bucket", query: "delete", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}})
+	if n := strings.Count(r.body, "<Deleted>"); n != together {
+		t.Errorf("%d were deleted: %s", n, r.body)
+	}
 }
 
 func TestOwnPages(t *testing.T) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -70,6 +71,12 @@ func (s *Server) page(ctx context.Context, r *request, q object.Query) (page obj
 	return page, err
 }
 
+// setRegion tells the region of the bucket that is listed. Where the request has not looked at
+// the bucket it is that of the server: a page must not cost another look.
+func (s *Server) setRegion(r *request) {
+	r.set("x-amz-bucket-region", cmp.Or(r.known.region, s.Region))
+}
+
 // listObjects serves ListObjects, version 1
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html).
 func (s *Server) listObjects(ctx context.Context, r *request) error {
@@ -82,6 +89,7 @@ func (s *Server) listObjects(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	s.setRegion(r)
 	w := newXML("ListBucketResult")
 	w.text("Name", r.bucket)
 	w.text("Prefix", enc.apply(q.Prefix))
@@ -126,6 +134,7 @@ func (s *Server) listObjectsV2(ctx context.Context, r *request) error {
 	if r.wantsMeta() {
 		s.addMeta(ctx, r, pointers(page.Objects))
 	}
+	s.setRegion(r)
 	w := newXML("ListBucketResult")
 	w.text("Name", r.bucket)
 	w.text("Prefix", enc.apply(q.Prefix))

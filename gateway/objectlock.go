@@ -175,7 +175,7 @@ func (s *Server) protect(r *request, ref object.Ref, get func(name string) strin
 	case err != nil:
 		return err
 	case lock == nil && mode+hold != "":
-		return errInvalidRequest.with("Bucket is missing Object Lock Configuration")
+		return errInvalidRequest.with("Bucket is missing ObjectLockConfiguration")
 	case lock != nil && mode == "":
 		m.Retention = lock.retention(s.Now())
 	}

@@ -277,6 +277,29 @@ func TestALegalHoldThatNeverWasIsNotThere(t *testing.T) {
 	}
 }
 
+func TestABucketWithoutObjectLockIsToldAsTheRequestAsks(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "x")
+	hold := map[string]string{"x-amz-object-lock-legal-hold": "ON"}
+	const byHeader, byDocument = "Bucket is missing ObjectLockConfiguration", "Bucket is missing Object Lock Configuration"
+	for name, c := range map[string]struct {
+		call
+		message string
+	}{
+		"PutObject":             {call{method: "PUT", path: "/bucket/new", body: "x", header: hold}, byHeader},
+		"CreateMultipartUpload": {call{method: "POST", path: "/bucket/new", query: "uploads", header: hold}, byHeader},
+		"CopyObject":            {call{method: "PUT", path: "/bucket/new", header: map[string]string{"x-amz-copy-source": "/bucket/k", "x-amz-object-lock-legal-hold": "ON"}}, byHeader},
+		"GetObjectRetention":    {call{method: "GET", path: "/bucket/k", query: "retention"}, byDocument},
+		"PutObjectRetention":    {call{method: "PUT", path: "/bucket/k", query: "retention", body: retention("GOVERNANCE", inAnHour())}, byDocument},
+		"GetObjectLegalHold":    {call{method: "GET", path: "/bucket/k", query: "legal-hold"}, byDocument},
+		"PutObjectLegalHold":    {call{method: "PUT", path: "/bucket/k", query: "legal-hold", body: "<LegalHold><Status>ON</Status></LegalHold>"}, byDocument},
+	} {
+		if r := f.refused("InvalidRequest", c.call); !strings.Contains(r.body, "<Message>"+c.message+"</Message>") {
+			t.Errorf("%s: %s", name, r.body)
+		}
+	}
+}
+
 func TestHeadersOfObjectLockAreHeldAgainstTheBucket(t *testing.T) {
 	f := serveLocked(t)
 	f.ok(call{method: "PUT", path: "/plain"})

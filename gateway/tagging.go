@@ -137,6 +137,9 @@ func (s *Server) putObjectTagging(ctx context.Context, r *request) error {
 	if err := s.authoriseStated(r, map[string]string{"tagging": document}); err != nil {
 		return err
 	}
+	if document == "" {
+		return errMissingBody
+	}
 	tags, err := parseTagging(document, maxObjectTags)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ type indexDocument struct {
 }
 
 type errorDocument struct {
-	Key string `xml:"Key"`
+	Key *string `xml:"Key"`
 }
 
 // routingRule redirects the requests that its condition fits: all if it has none.
@@ -86,12 +86,16 @@ func (c *websiteConfiguration) validate() error {
 	}
 	switch {
 	case c.IndexDocument == nil:
-		return errInvalidArgument.with("A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty").detailed("ArgumentName", "IndexDocument")
+		return errInvalidArgument.with("A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty").
+			detailed("ArgumentName", "IndexDocument").detailed("ArgumentValue", "null")
 	case c.IndexDocument.Suffix == "" || strings.Contains(c.IndexDocument.Suffix, "/"):
 		return errInvalidArgument.with("The IndexDocument Suffix is not well formed").
 			detailed("ArgumentName", "IndexDocument").detailed("ArgumentValue", c.IndexDocument.Suffix)
-	case c.ErrorDocument != nil && c.ErrorDocument.Key == "":
+	case c.ErrorDocument != nil && c.ErrorDocument.Key == nil:
 		return errMalformedXML
+	case c.ErrorDocument != nil && *c.ErrorDocument.Key == "":
+		return errInvalidArgument.with("The ErrorDocument Key is not well formed").
+			detailed("ArgumentName", "ErrorDocument").detailed("ArgumentValue", "")
 	case c.RoutingRules != nil:
 		return c.RoutingRules.validate()
 	}

@@ -145,6 +145,7 @@ func TestWebsiteConfigurationIsKeptOrRefusedAsByS3(t *testing.T) {
 		"<RedirectAllRequestsTo><HostName>h</HostName><Protocol>ftp</Protocol></RedirectAllRequestsTo>":                                             "InvalidRequest",
 		"<RedirectAllRequestsTo></RedirectAllRequestsTo>":                                                                                           "MalformedXML",
 		index + "<ErrorDocument></ErrorDocument>":                                                                                                   "MalformedXML",
+		index + "<ErrorDocument><Key></Key></ErrorDocument>":                                                                                        "InvalidArgument",
 		rule("<Redirect></Redirect>"):                                                                                                               "MalformedXML",
 		rule("<Condition></Condition><Redirect><HostName>h</HostName></Redirect>"):                                                                  "InvalidRequest",
 		rule("<Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith></Redirect>"):                               "InvalidRequest",
@@ -157,6 +158,14 @@ func TestWebsiteConfigurationIsKeptOrRefusedAsByS3(t *testing.T) {
 		index + "<RoutingRules>" + strings.Repeat("<RoutingRule><Redirect><HostName>h</HostName></Redirect></RoutingRule>", 51) + "</RoutingRules>": "InvalidRequest",
 	} {
 		f.refused(code, call{method: "PUT", path: "/bucket", query: "website", body: "<WebsiteConfiguration>" + body + "</WebsiteConfiguration>"})
+	}
+	for body, want := range map[string]string{
+		"": "<Message>A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty</Message><ArgumentName>IndexDocument</ArgumentName><ArgumentValue>null</ArgumentValue>",
+		index + "<ErrorDocument><Key></Key></ErrorDocument>": "<Message>The ErrorDocument Key is not well formed</Message><ArgumentName>ErrorDocument</ArgumentName>",
+	} {
+		if r := f.do(call{method: "PUT", path: "/bucket", query: "website", body: "<WebsiteConfiguration>" + body + "</WebsiteConfiguration>"}); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", body, r.status, r.body)
+		}
 	}
 	f.ok(call{method: "PUT", path: "/bucket", query: "website", body: plainWebsite})
 	if r := f.ok(site); !strings.Contains(r.body, "<Suffix>index.html</Suffix>") || !strings.Contains(r.body, "<Key>error.html</Key>") || strings.Contains(r.body, "RoutingRules") {

@@ -91,7 +91,7 @@ func (s *Server) getWebsite(ctx context.Context, r *request) error {
 		r.redirectBy(rule)
 		return nil
 	}
-	if site.ErrorDocument != nil && e.status < 500 && s.showPage(ctx, r, site.ErrorDocument.Key, false) == nil {
+	if site.ErrorDocument != nil && e.status < 500 && s.showPage(ctx, r, *site.ErrorDocument.Key, false) == nil {
 		r.failure = e
 		r.ctx.SetStatusCode(e.status)
 		return nil
