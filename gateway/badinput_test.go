@@ -51,7 +51,8 @@ func TestConnectionIsRightAfterEveryRefusal(t *testing.T) {
 			i := strings.Index(s, "chunk-signature=") + len("chunk-signature=")
 			return s[:i] + strings.Repeat("0", 64) + s[i+64:]
 		})},
-		{"chunk without a signature", "SignatureDoesNotMatch", f.signedChunks(long, func(s string) string { return strings.Replace(s, "chunk-signature", "chunk-extension", 1) })},
+		{"chunk without a signature", "IncompleteBody", f.signedChunks(long, func(s string) string { return strings.Replace(s, "chunk-signature", "chunk-extension", 1) })},
+		{"chunk signature of another length", "IncompleteBody", f.signedChunks(long, func(s string) string { return strings.Replace(s, "chunk-signature=", "chunk-signature=0", 1) })},
 		{"nothing wrong", "", f.signedChunks(long, keep)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -201,6 +201,14 @@ func (b *body) declarePayload(opt bodyOptions) error {
 	if err != nil {
 		return err
 	}
+	if b.r.identity.Anonymous() && payload.Mode.SignsChunks() {
+		return errInvalidRequest.with("Anonymous requests don't support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER.")
+	}
+	if !opt.plain {
+		if err := b.r.refuseAWSChunked(); err != nil {
+			return err
+		}
+	}
 	if !payload.Mode.Framed() {
 		if b.trailer != "" {
 			return errInvalidRequest.with("x-amz-trailer announces a trailer, and the body is not aws-chunked: it has none")

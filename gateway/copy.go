@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -20,6 +22,19 @@ func (r *request) copySource() (object.Ref, error) {
 		return object.Ref{}, errInvalidRequest.with("The request included a body. Requests of this type must not include a non-empty body.")
 	}
 	return parseCopySource(r.header("x-amz-copy-source"))
+}
+
+// refuseCopySource refuses the source of a copy beside what copies nothing, whoever asks: a DELETE that
+// was meant for a copy would delete (versitygw, pull request 1642).
+func (r *request) refuseCopySource() error {
+	switch {
+	case r.op.level == service, r.method == fasthttp.MethodPut, r.method == fasthttp.MethodOptions:
+		return nil
+	case r.method == fasthttp.MethodPost && r.op.name != "CompleteMultipartUpload", !r.hasHeader("x-amz-copy-source"):
+		return nil
+	}
+	return errInvalidArgument.with("You can only specify a copy source header for copy requests.").
+		detailed("ArgumentName", "x-amz-copy-source").detailed("ArgumentValue", r.header("x-amz-copy-source"))
 }
 
 func parseCopySource(header string) (object.Ref, error) {
@@ -298,7 +313,7 @@ func (c *copying) copiesAsIs(source *object.Info) bool {
 // uploadPartCopy serves UploadPartCopy
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html).
 func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
-	number, err := r.partToPut()
+	number, err := partNumber(r.query.get("partNumber"))
 	if err != nil {
 		return err
 	}

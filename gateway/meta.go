@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/sigv4"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 func (r *request) readMeta() (object.Meta, error) {
 	m := object.Meta{
 		ContentType:        r.header("Content-Type"),
-		ContentEncoding:    contentEncoding(r.header("Content-Encoding")),
+		ContentEncoding:    r.contentEncoding(),
 		ContentDisposition: r.header("Content-Disposition"),
 		ContentLanguage:    r.header("Content-Language"),
 		CacheControl:       r.header("Cache-Control"),
@@ -82,18 +83,39 @@ func checkHeaderText(name, value string) error {
 	return nil
 }
 
-// contentEncoding takes out aws-chunked, which is about the transfer.
-func contentEncoding(value string) string {
-	if !strings.Contains(value, "aws-chunked") {
+// contentEncoding returns Content-Encoding as it is kept. Where the content is framed aws-chunked is
+// about the transfer and taken out, as it is of presigned requests; elsewhere S3 keeps it (versitygw,
+// pull requests 2400 and 2427).
+func (r *request) contentEncoding() string {
+	value := r.header("Content-Encoding")
+	items := slices.Collect(splitList(value))
+	if !slices.ContainsFunc(items, isAWSChunked) {
 		return value
 	}
-	var kept []string
+	payload, err := sigv4.ParsePayload(r.auth.PayloadHash)
+	if !r.auth.Presigned && (err != nil || !payload.Mode.Framed()) {
+		return value
+	}
+	return strings.Join(slices.DeleteFunc(items, isAWSChunked), ",")
+}
+
+// isAWSChunked reports whether an item of Content-Encoding is aws-chunked, in any case.
+func isAWSChunked(item string) bool { return strings.EqualFold(item, "aws-chunked") }
+
+// refuseAWSChunked refuses content that is said to be framed and cannot be, as S3 does of requests
+// that are signed in the header (versitygw, pull request 2400).
+func (r *request) refuseAWSChunked() error {
+	if r.identity.Anonymous() || r.auth.Presigned || r.auth.V2 || r.auth.PayloadHash != sigv4.Unsigned.String() {
+		return nil
+	}
+	value := r.header("Content-Encoding")
 	for item := range splitList(value) {
-		if item != "aws-chunked" {
-			kept = append(kept, item)
+		if isAWSChunked(item) {
+			return errInvalidArgument.with("aws-chunked encoding is not supported when x-amz-content-sha256 UNSIGNED-PAYLOAD is supplied.").
+				detailed("ArgumentName", "Content-Encoding").detailed("ArgumentValue", value)
 		}
 	}
-	return strings.Join(kept, ",")
+	return nil
 }
 
 // splitList gives the items of a comma-separated header that are not empty.

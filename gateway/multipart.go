@@ -100,21 +100,29 @@ func parseChecksumType(name string) (object.ChecksumType, error) {
 	return 0, invalidChecksum("x-amz-checksum-type")
 }
 
-// partToPut returns the number of the part that a request puts. Without one it would put the
-// upload itself, which can only be completed, listed and aborted.
-func (r *request) partToPut() (int, error) {
-	if !r.query.has("partNumber") {
-		e := errMethodNotAllowed.detailed("Method", r.method).detailed("ResourceType", "UPLOAD")
-		e.header = []detail{{fasthttp.HeaderAllow, "DELETE, POST, GET"}}
-		return 0, e
+// checkUploadParameters refuses to put an upload itself, which can only be completed, listed and aborted,
+// and to replace an object by what was meant for a part.
+func (r *request) checkUploadParameters(op *operation) error {
+	switch op.name {
+	case "UploadPart", "UploadPartCopy":
+		if !r.query.has("partNumber") {
+			e := errMethodNotAllowed.detailed("Method", r.method).detailed("ResourceType", "UPLOAD")
+			e.header = []detail{{fasthttp.HeaderAllow, "DELETE, POST, GET"}}
+			return e
+		}
+	case "PutObject", "CopyObject":
+		if r.query.has("partNumber") {
+			return errInvalidArgument.with("This operation does not accept partNumber without uploadId").
+				detailed("ArgumentName", "partNumber").detailed("ArgumentValue", "partNumber")
+		}
 	}
-	return partNumber(r.query.get("partNumber"))
+	return nil
 }
 
 // uploadPart serves UploadPart
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html).
 func (s *Server) uploadPart(ctx context.Context, r *request) error {
-	number, err := r.partToPut()
+	number, err := partNumber(r.query.get("partNumber"))
 	if err != nil {
 		return err
 	}

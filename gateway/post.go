@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
@@ -67,12 +65,6 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 		return err
 	}
 	return s.answerForm(r, f, &info)
-}
-
-// postsForm reports whether the request has a browser's form.
-func (r *request) postsForm() bool {
-	kind, _, err := mime.ParseMediaType(r.header("Content-Type"))
-	return r.method == fasthttp.MethodPost && err == nil && kind == "multipart/form-data"
 }
 
 // postForm is the fields of a form up to the file, with names in lower case.

@@ -143,7 +143,7 @@ func ifModified(want int64) object.Check {
 // refuseUnsupported answers what a request asks for beside its operation and
 // Shoal does not do, instead of doing only half of it.
 func refuseUnsupported(r *request) error {
-	if err := refuseForeignParameters(r); err != nil {
+	if err := refuseVersion(r); err != nil {
 		return err
 	}
 	for k, v := range r.ctx.Request.Header.All() {
@@ -171,16 +171,13 @@ func refuseUnsupported(r *request) error {
 	return nil
 }
 
-// refuseForeignParameters keeps an object from being replaced by what was meant
-// for one of its versions or for a part of an upload.
-func refuseForeignParameters(r *request) error {
-	whole := r.op.name == "PutObject" || r.op.name == "CopyObject"
-	part := r.op.name == "UploadPart" || r.op.name == "UploadPartCopy"
-	switch {
-	case (whole || part) && r.query.has("versionId"):
-		return errInvalidArgument.with("This operation does not accept a version-id.").detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
-	case whole && r.query.has("partNumber"):
-		return errInvalidArgument.with("This operation does not accept a part number without an upload ID.").detailed("ArgumentName", "partNumber").detailed("ArgumentValue", r.query.get("partNumber"))
+// refuseVersion keeps an object from being replaced by what was meant for one of its versions.
+func refuseVersion(r *request) error {
+	switch r.op.name {
+	case "PutObject", "CopyObject", "UploadPart", "UploadPartCopy":
+		if r.query.has("versionId") {
+			return errInvalidArgument.with("This operation does not accept a version-id.").detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
+		}
 	}
 	return nil
 }

@@ -145,7 +145,7 @@ func (r *request) answerError(e *s3Error) {
 }
 
 // naming returns an error with the name of what is not there, or cannot be asked so, as S3 tells
-// it. The source of a copy has been named by then (openSource), and so has an upload (partToPut).
+// it. The source of a copy has been named by then (openSource), and so has an upload (checkUploadParameters).
 func (r *request) naming(e *s3Error) *s3Error {
 	named := func(d detail) bool {
 		return slices.Contains([]string{"Key", "BucketName", "ArgumentName", "ResourceType"}, d.name)

@@ -494,10 +494,16 @@ func (s *Server) prepare(r *request) error {
 	}
 	s.cors(r)
 	op, err := s.table.find(r)
+	if err == nil {
+		err = r.checkUploadParameters(op)
+	}
 	if err != nil {
 		return s.unlessDenied(r, err)
 	}
 	r.op = op
+	if err := r.refuseCopySource(); err != nil {
+		return err
+	}
 	if op.action != open {
 		if err := s.identify(r); err != nil {
 			return err
@@ -534,8 +540,8 @@ func (s *Server) identify(r *request) error {
 	return err
 }
 
-// unlessDenied returns err, but to a stranger no more than that he is one. Who posts a form to a
-// key, where it cannot be posted, is none: the form would say who he is.
+// unlessDenied returns err, but not to who has signed wrongly. A stranger is told as well what S3 does
+// not do, which says nothing of a bucket; what Shoal does not do he might not be allowed to do.
 func (s *Server) unlessDenied(r *request, err error) error {
 	if r.method == fasthttp.MethodOptions {
 		return errCORSForbidden
@@ -544,8 +550,7 @@ func (s *Server) unlessDenied(r *request, err error) error {
 	if authErr := s.authenticate(r); authErr != nil {
 		return authErr
 	}
-	posted := errors.Is(err, errMethodNotAllowed) && r.postsForm()
-	if r.identity.Anonymous() && !posted {
+	if r.identity.Anonymous() && toS3(err).code == errNotImplemented.code {
 		return errAccessDenied
 	}
 	return err

@@ -361,3 +361,71 @@ func TestRequestsBeyondTheLimitGetSlowDown(t *testing.T) {
 	}
 	f.refused("NoSuchKey", call{method: "GET", path: "/bucket/x"})
 }
+
+// framed returns the text of an upload of "hello" in unsigned chunks with another Content-Encoding.
+func (f *fixture) framed(encoding string) string {
+	const body = "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crcOfHello + "\r\n\r\n"
+	return f.rawRequest(call{
+		method: "PUT", path: "/bucket/k", payload: "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+		header: headers{"x-amz-decoded-content-length": "5", "x-amz-trailer": "x-amz-checksum-crc32", "Content-Encoding": encoding},
+	}, len(body)) + body
+}
+
+func TestAWSChunkedIsKeptOnlyWhereNothingIsFramed(t *testing.T) {
+	f := withBucket(t)
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*"}`)
+	kept := func() string { return f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("Content-Encoding") }
+	for encoding, stripped := range map[string]string{"aws-chunked": "", "gzip, AWS-Chunked": "gzip", "br,aws-chunked,gzip": "br,gzip", "br, gzip": "br, gzip"} {
+		_, r := f.raw(f.framed(encoding))
+		if got := readReply(t, r); got.status != 200 || kept() != stripped {
+			t.Errorf("%q, framed: %d, kept %q", encoding, got.status, kept())
+		}
+		header := headers{"Content-Encoding": encoding}
+		f.ok(call{method: "PUT", path: "/bucket/k", query: f.presign("PUT", "/bucket/k", ""), anonymous: true, header: header, body: "hello"})
+		if kept() != stripped {
+			t.Errorf("%q, presigned: kept %q", encoding, kept())
+		}
+		for name, anonymous := range map[string]bool{"signed": false, "unsigned": true} {
+			f.ok(call{method: "PUT", path: "/bucket/k", header: header, body: "hello", anonymous: anonymous})
+			if kept() != encoding {
+				t.Errorf("%q, %s: kept %q", encoding, name, kept())
+			}
+		}
+	}
+}
+
+func TestFramingOfAnUnsignedPayloadIsRefused(t *testing.T) {
+	f := withBucket(t)
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*"}`)
+	const want = "<Message>aws-chunked encoding is not supported when x-amz-content-sha256 UNSIGNED-PAYLOAD is supplied.</Message>" +
+		"<ArgumentName>Content-Encoding</ArgumentName><ArgumentValue>gzip, AWS-Chunked</ArgumentValue>"
+	header := headers{"Content-Encoding": "gzip, AWS-Chunked"}
+	upload := f.createUpload(nil)
+	for _, c := range []call{{method: "PUT", path: "/bucket/k", body: "hello", header: header}, uploadPart(upload, 1, "hello", header)} {
+		c.payload = "UNSIGNED-PAYLOAD"
+		if r := f.refused("InvalidArgument", c); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", c.path, r.status, r.body)
+		}
+	}
+	f.missing("k")
+	header = headers{"Content-Encoding": "gzip, AWS-Chunked", "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+	f.ok(call{method: "PUT", path: "/bucket/k", header: header, anonymous: true, body: "hello"})
+	f.ok(call{method: "PUT", path: "/bucket/k", query: f.presign("PUT", "/bucket/k", ""), header: header, anonymous: true, body: "hello"})
+}
+
+func TestStrangersCannotSignChunks(t *testing.T) {
+	f := withBucket(t)
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*"}`)
+	const want = "<Message>Anonymous requests don't support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER.</Message>"
+	for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"} {
+		body := chunkFrames(time.Now(), strings.Repeat("0", 64), "hello", "")
+		r := f.refused("InvalidRequest", call{
+			method: "PUT", path: "/bucket/k", anonymous: true, body: body,
+			header: headers{"x-amz-content-sha256": payload, "x-amz-decoded-content-length": "5"},
+		})
+		if r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", payload, r.status, r.body)
+		}
+	}
+	f.missing("k")
+}

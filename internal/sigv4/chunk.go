@@ -194,7 +194,8 @@ func (c *ChunkReader) line(broken Reason) ([]byte, error) {
 func brokenFraming(message string) error { return refuse(IncompleteBody, message) }
 
 // readHeader reads "SIZE;chunk-signature=SIGNATURE\r\n", without the signature
-// in UnsignedTrailer.
+// in UnsignedTrailer. To S3 a signature that is missing or has not its length is broken framing, and
+// not a wrong signature (versitygw, issue 1685).
 func (c *ChunkReader) readHeader() error {
 	line, err := c.line(IncompleteBody)
 	if err != nil {
@@ -216,7 +217,7 @@ func (c *ChunkReader) readHeader() error {
 	} else {
 		signature, ok := bytes.CutPrefix(extension, []byte("chunk-signature="))
 		if !ok || len(signature) != len(c.claimed) {
-			return refuse(SignatureMismatch, "a chunk of a signed body has no signature")
+			return brokenFraming("a chunk of a signed body has no signature")
 		}
 		copy(c.claimed[:], signature)
 	}

@@ -174,7 +174,7 @@ func TestChunkReaderRefuses(t *testing.T) {
 		return e.out.Bytes()
 	}
 	replace := func(wire []byte, from, to string) []byte { return bytes.Replace(wire, []byte(from), []byte(to), 1) }
-	unsigned := chunks(sigv4.UnsignedTrailer, small)
+	unsigned, signed := chunks(sigv4.UnsignedTrailer, small), chunks(sigv4.Chunked, small)
 	otherTrailer := config(sigv4.UnsignedTrailer, 100)
 	otherTrailer.Trailers = []string{"x-amz-checksum-sha256"}
 	twoTrailers := config(sigv4.UnsignedTrailer, 100)
@@ -203,7 +203,13 @@ func TestChunkReaderRefuses(t *testing.T) {
 		{"a line without end", bytes.Repeat([]byte("0"), 10000), config(sigv4.UnsignedTrailer, 100), sigv4.IncompleteBody},
 		{"no line end after a chunk", replace(unsigned, "\r\n0\r\n", "xx0\r\n"), config(sigv4.UnsignedTrailer, 100), sigv4.IncompleteBody},
 		{"a signature nobody checks", replace(unsigned, "64\r\n", "64;chunk-signature=00\r\n"), config(sigv4.UnsignedTrailer, 100), sigv4.IncompleteBody},
-		{"a signed chunk without signature", unsigned, config(sigv4.Chunked, 100), sigv4.SignatureMismatch},
+		{"a signed chunk without signature", unsigned, config(sigv4.Chunked, 100), sigv4.IncompleteBody},
+		{"a signed chunk with another extension", replace(signed, "chunk-signature=", "chunk-extension="), config(sigv4.Chunked, 100), sigv4.IncompleteBody},
+		{"a signature that is too short", replace(signed, string(signed[19:83]), string(signed[19:82])), config(sigv4.Chunked, 100), sigv4.IncompleteBody},
+		{"a signature that is too long", replace(signed, "\r\n", "0\r\n"), config(sigv4.Chunked, 100), sigv4.IncompleteBody},
+		{"a signed chunk header without CR", replace(signed, "\r\n", "\n"), config(sigv4.Chunked, 100), sigv4.IncompleteBody},
+		{"a signed chunk header without line end", replace(signed, "\r\n", ""), config(sigv4.Chunked, 100), sigv4.IncompleteBody},
+		{"a signature that is another", replace(signed, string(signed[19:83]), strings.Repeat("0", 64)), config(sigv4.Chunked, 100), sigv4.SignatureMismatch},
 		{"another secret", chunks(sigv4.Chunked, big), otherSecret, sigv4.SignatureMismatch},
 		{"chunks in another order", swapped(sigv4.Chunked), config(sigv4.Chunked, 18000), sigv4.SignatureMismatch},
 		{"another trailer value", replace(chunks(sigv4.ChunkedTrailer, small), "AAAAAA", "BAAAAA"), config(sigv4.ChunkedTrailer, 100), sigv4.SignatureMismatch},

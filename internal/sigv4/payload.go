@@ -43,6 +43,9 @@ func (m Mode) String() string {
 // ChunkReader.
 func (m Mode) Framed() bool { return m == Chunked || m == ChunkedTrailer || m == UnsignedTrailer }
 
+// SignsChunks reports whether each chunk has a signature.
+func (m Mode) SignsChunks() bool { return m == Chunked || m == ChunkedTrailer }
+
 // Trailers reports whether trailers may follow the last chunk.
 func (m Mode) Trailers() bool { return m == ChunkedTrailer || m == UnsignedTrailer }
 

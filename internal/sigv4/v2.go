@@ -32,7 +32,7 @@ func ParseV2(r Request) (Auth, error) {
 	if err != nil {
 		return Auth{}, err
 	}
-	if payload.Mode == Chunked || payload.Mode == ChunkedTrailer { // whose chunks are signed in version 4
+	if payload.Mode.SignsChunks() { // which is done by version 4
 		return Auth{}, errV2()
 	}
 	a.Time, err = signingTimeV2(r.Header)
