@@ -83,17 +83,12 @@ func checkHeaderText(name, value string) error {
 	return nil
 }
 
-// contentEncoding returns Content-Encoding as it is kept. Where the content is framed aws-chunked is
-// about the transfer and taken out, as it is of presigned requests; elsewhere S3 keeps it (versitygw,
-// pull requests 2400 and 2427).
+// contentEncoding returns Content-Encoding as it is kept: without aws-chunked, which is about the
+// transfer.
 func (r *request) contentEncoding() string {
 	value := r.header("Content-Encoding")
 	items := slices.Collect(splitList(value))
 	if !slices.ContainsFunc(items, isAWSChunked) {
-		return value
-	}
-	payload, err := sigv4.ParsePayload(r.auth.PayloadHash)
-	if !r.auth.Presigned && (err != nil || !payload.Mode.Framed()) {
 		return value
 	}
 	return strings.Join(slices.DeleteFunc(items, isAWSChunked), ",")

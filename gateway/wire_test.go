@@ -371,7 +371,7 @@ func (f *fixture) framed(encoding string) string {
 	}, len(body)) + body
 }
 
-func TestAWSChunkedIsKeptOnlyWhereNothingIsFramed(t *testing.T) {
+func TestAWSChunkedIsAboutTheTransferAndNotKept(t *testing.T) {
 	f := withBucket(t)
 	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/*"}`)
 	kept := func() string { return f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("Content-Encoding") }
@@ -387,7 +387,7 @@ func TestAWSChunkedIsKeptOnlyWhereNothingIsFramed(t *testing.T) {
 		}
 		for name, anonymous := range map[string]bool{"signed": false, "unsigned": true} {
 			f.ok(call{method: "PUT", path: "/bucket/k", header: header, body: "hello", anonymous: anonymous})
-			if kept() != encoding {
+			if kept() != stripped {
 				t.Errorf("%q, %s: kept %q", encoding, name, kept())
 			}
 		}
