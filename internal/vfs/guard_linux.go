@@ -1,7 +1,7 @@
 package vfs
 
 import (
-	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"time"
@@ -13,8 +13,8 @@ import (
 const guardPatience = 2 * time.Second
 
 // errReplaced is what reading a file returns that was closed so that it could be
-// replaced.
-var errReplaced = errors.New("the file was replaced while it was open")
+// replaced. Its descriptor leads nowhere any more: who opens it anew may read on.
+var errReplaced = fmt.Errorf("the file was replaced while it was open: %w", unix.ESTALE)
 
 // guard keeps the client of a file server from the harm that it does when it
 // replaces a file that it has in use. Paths are those from the root of the tree.
