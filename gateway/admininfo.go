@@ -15,12 +15,9 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
-// adminInfo serves info: the gateways, and what they serve.
+// adminInfo serves info: the gateways, and what they serve. Where too many of them are away to know
+// the latter it tells the former, which are then what is looked for.
 func (s *Server) adminInfo(ctx context.Context, r *request) error {
-	buckets, err := s.Store.ListBuckets(ctx)
-	if err != nil {
-		return err
-	}
 	gateways := s.gateways(r)
 	online, offline := 0, 0
 	network, servers := make(map[string]string), []map[string]any{}
@@ -37,19 +34,32 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	for _, g := range gateways {
 		servers = append(servers, g.document(r.scheme(), network))
 	}
-	each, all, err := s.usageOf(buckets)
-	if err != nil {
-		return err
-	}
 	standard, reduced := s.Parities()
-	info := usageSummary(all, len(each))
+	info := s.served(ctx)
 	maps.Copy(info, map[string]any{
-		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{}, "sqsARN": s.targets(),
+		"mode": "online", "region": s.Region, "services": map[string]any{}, "sqsARN": s.targets(),
 		// mc hides the gateways of another backend.
 		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": standard, "rrSCParity": reduced},
 		"servers": servers,
 	})
 	return r.answerJSON(info)
+}
+
+// served is what info tells of the buckets, or why it cannot.
+func (s *Server) served(ctx context.Context) map[string]any {
+	buckets, err := s.Store.ListBuckets(ctx)
+	if err != nil {
+		info := unknownUsage(err.Error())
+		info["buckets"] = map[string]any{"count": 0, "error": err.Error()}
+		return info
+	}
+	each, all, err := s.usageOf(buckets)
+	info := usageSummary(all, len(each))
+	if err != nil {
+		info = unknownUsage(err.Error())
+	}
+	info["buckets"] = map[string]any{"count": len(buckets)}
+	return info
 }
 
 // targets returns the ARNs of those that events can be sent to.
