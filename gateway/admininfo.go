@@ -73,12 +73,23 @@ func (s *Server) targets() []string {
 // gateways returns those that serve the tree.
 func (s *Server) gateways(r *request) []Gateway {
 	if s.Gateways == nil {
-		g := Gateway{Endpoint: r.header(fasthttp.HeaderHost), Online: true, Uptime: s.Now().Sub(s.started), Version: s.Version}
+		g := s.itself(r.header(fasthttp.HeaderHost))
 		if s.Drives != nil {
 			g.Drives = s.Drives()
 		}
 		return []Gateway{g}
 	}
+	return s.fleet()
+}
+
+// itself is this gateway under a name.
+func (s *Server) itself(endpoint string) Gateway {
+	return Gateway{Endpoint: endpoint, Online: true, Uptime: s.Now().Sub(s.started), Version: s.Version}
+}
+
+// fleet returns this gateway and the others. One with drives is online if any of them answers: without
+// a majority there are no members, and who looks then wants to know which nodes are away.
+func (s *Server) fleet() []Gateway {
 	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
 	defer cancel()
 	all := s.Gateways(ctx)
@@ -88,9 +99,14 @@ func (s *Server) gateways(r *request) []Gateway {
 	for _, d := range s.Drives() {
 		at := slices.IndexFunc(all, func(g Gateway) bool { return g.Endpoint == d.Node })
 		if at < 0 { // nothing is heard of it
-			at, all = len(all), append(all, Gateway{Endpoint: d.Node})
+			g := Gateway{Endpoint: d.Node}
+			if d.Node == s.Node {
+				g = s.itself(d.Node)
+			}
+			at, all = len(all), append(all, g)
 		}
-		all[at].Drives = append(all[at].Drives, d)
+		g := &all[at]
+		g.Drives, g.Online = append(g.Drives, d), g.Online || d.Online || d.Node == s.Node
 	}
 	return all
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -62,5 +63,32 @@ func TestNodesAndDrivesAreToldWhileTheBucketsAreNotKnown(t *testing.T) {
 	why := object.E("list buckets", "", object.Unavailable, errFewDrives).Error()
 	if told.Buckets.Error != why || told.Objects.Error != why || told.Usage.Error != why {
 		t.Errorf("of the buckets is told %+v", told)
+	}
+}
+
+func TestWithoutAMajorityTheNodesThatAreThereAreOnline(t *testing.T) {
+	drives := []Drive{{Node: "n1:9000"}, {Node: "n2:9000", Online: true}, {Node: "n3:9000"}, {Node: "n4:9000"}, {Node: "n4:9000", Online: true}}
+	o := serveTwoNodes(t, func(cfg *Config) {
+		cfg.Version = "v1"
+		cfg.Gateways = func(context.Context) []Gateway { return []Gateway{{Endpoint: "n2:9000"}, {Endpoint: "n3:9000"}} }
+		cfg.Drives = func() []Drive { return drives }
+	})
+	states := make(map[string]string)
+	for _, s := range o.info().Servers {
+		states[s.Endpoint] = s.State + s.Version
+	}
+	for node, want := range map[string]string{"n1:9000": "onlinev1", "n2:9000": "online", "n3:9000": "offline", "n4:9000": "online"} {
+		if states[node] != want {
+			t.Errorf("%s is %s, want %s", node, states[node], want)
+		}
+	}
+}
+
+func TestMetricsCountNodesThatOnlyTheirDrivesAreKnownOf(t *testing.T) {
+	o := serveTwoNodes(t, func(cfg *Config) { cfg.PublicMetrics = true })
+	for _, want := range []string{`minio_cluster_nodes_online_total{server="n1:9000"} 1`, `minio_cluster_nodes_offline_total{server="n1:9000"} 1`} {
+		if got := o.minioLines(); !slices.Contains(got, want) {
+			t.Errorf("there is no %s in %q", want, got)
+		}
 	}
 }
