@@ -187,13 +187,19 @@ func (s *Server) passes() ([]shownPass, error) {
 	return shown, nil
 }
 
-// healStatus serves background-heal/status: which drives do not have all yet that is to be
-// on them, and what is done about it.
-func (s *Server) healStatus(_ context.Context, r *request) error {
+// passesOrWhy returns the last passes, or why they are not known.
+func (s *Server) passesOrWhy() (passes []shownPass, why string) {
 	passes, err := s.passes()
 	if err != nil {
-		return err
+		return []shownPass{}, err.Error()
 	}
+	return passes, ""
+}
+
+// healStatus serves background-heal/status: which drives do not have all yet that is to be
+// on them, and what is done about it. The drives are told also while the latter is not known.
+func (s *Server) healStatus(_ context.Context, r *request) error {
+	passes, unknown := s.passesOrWhy()
 	var everything *shownPass
 	for i := range passes {
 		if passes[i].Kind == Everything {
@@ -232,7 +238,7 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 	standard, reduced := s.Parities()
 	return r.answerJSON(map[string]any{
 		"due": s.Healing != nil && s.Healing.Due(), "offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
-		"sc_parity": map[string]int{"STANDARD": standard, "REDUCED_REDUNDANCY": reduced}, "passes": passes,
+		"sc_parity": map[string]int{"STANDARD": standard, "REDUCED_REDUNDANCY": reduced}, "passes": passes, "passes_error": unknown,
 	})
 }
 

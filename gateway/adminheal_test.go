@@ -12,11 +12,12 @@ import (
 type healer struct {
 	passes []Pass
 	busy   bool
+	err    error
 	due    bool
 	ended  int
 }
 
-func (h *healer) Passes() ([]Pass, error) { return h.passes, nil }
+func (h *healer) Passes() ([]Pass, error) { return h.passes, h.err }
 
 func (h *healer) Due() bool { return h.due }
 
@@ -122,6 +123,20 @@ func TestWhatAPassDoesNotDoIsRefused(t *testing.T) {
 	}
 	if _, code := o.admin("ann", "POST", "heal/bucket", "", `{"recursive":true}`); code != "AccessDenied" {
 		t.Errorf("ann: %s", code)
+	}
+}
+
+func TestTheDrivesAreToldWhileThePassesAreNotKnown(t *testing.T) {
+	o, h := serveHealer(t)
+	h.err = errFewDrives
+	answer, code := o.admin("boss", "POST", "background-heal/status", "", "")
+	var d struct {
+		Away   []string `json:"offline_drives"`
+		Passes []Pass
+		Why    string `json:"passes_error"`
+	}
+	if code != "" || json.Unmarshal([]byte(answer.body), &d) != nil || len(d.Away) != 1 || d.Passes == nil || !strings.Contains(d.Why, errFewDrives.Error()) {
+		t.Errorf("told is %s", answer.body)
 	}
 }
 

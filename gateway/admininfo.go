@@ -15,12 +15,9 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
-// adminInfo serves info: the gateways, and what they serve.
+// adminInfo serves info: the gateways, and what they serve. Where too many of them are away to know
+// the latter it tells the former, which are then what is looked for.
 func (s *Server) adminInfo(ctx context.Context, r *request) error {
-	buckets, err := s.Store.ListBuckets(ctx)
-	if err != nil {
-		return err
-	}
 	gateways := s.gateways(r)
 	online, offline := 0, 0
 	network, servers := make(map[string]string), []map[string]any{}
@@ -37,19 +34,32 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	for _, g := range gateways {
 		servers = append(servers, g.document(r.scheme(), network))
 	}
-	each, all, err := s.usageOf(buckets)
-	if err != nil {
-		return err
-	}
 	standard, reduced := s.Parities()
-	info := usageSummary(all, len(each))
+	info := s.served(ctx)
 	maps.Copy(info, map[string]any{
-		"mode": "online", "region": s.Region, "buckets": map[string]int{"count": len(buckets)}, "services": map[string]any{}, "sqsARN": s.targets(),
+		"mode": "online", "region": s.Region, "services": map[string]any{}, "sqsARN": s.targets(),
 		// mc hides the gateways of another backend.
 		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": standard, "rrSCParity": reduced},
 		"servers": servers,
 	})
 	return r.answerJSON(info)
+}
+
+// served is what info tells of the buckets, or why it cannot.
+func (s *Server) served(ctx context.Context) map[string]any {
+	buckets, err := s.Store.ListBuckets(ctx)
+	if err != nil {
+		info := unknownUsage(err.Error())
+		info["buckets"] = map[string]any{"count": 0, "error": err.Error()}
+		return info
+	}
+	each, all, err := s.usageOf(buckets)
+	info := usageSummary(all, len(each))
+	if err != nil {
+		info = unknownUsage(err.Error())
+	}
+	info["buckets"] = map[string]any{"count": len(buckets)}
+	return info
 }
 
 // targets returns the ARNs of those that events can be sent to.
@@ -63,12 +73,23 @@ func (s *Server) targets() []string {
 // gateways returns those that serve the tree.
 func (s *Server) gateways(r *request) []Gateway {
 	if s.Gateways == nil {
-		g := Gateway{Endpoint: r.header(fasthttp.HeaderHost), Online: true, Uptime: s.Now().Sub(s.started), Version: s.Version}
+		g := s.itself(r.header(fasthttp.HeaderHost))
 		if s.Drives != nil {
 			g.Drives = s.Drives()
 		}
 		return []Gateway{g}
 	}
+	return s.fleet()
+}
+
+// itself is this gateway under a name.
+func (s *Server) itself(endpoint string) Gateway {
+	return Gateway{Endpoint: endpoint, Online: true, Uptime: s.Now().Sub(s.started), Version: s.Version}
+}
+
+// fleet returns this gateway and the others. One with drives is online if any of them answers: without
+// a majority there are no members, and who looks then wants to know which nodes are away.
+func (s *Server) fleet() []Gateway {
 	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
 	defer cancel()
 	all := s.Gateways(ctx)
@@ -78,9 +99,14 @@ func (s *Server) gateways(r *request) []Gateway {
 	for _, d := range s.Drives() {
 		at := slices.IndexFunc(all, func(g Gateway) bool { return g.Endpoint == d.Node })
 		if at < 0 { // nothing is heard of it
-			at, all = len(all), append(all, Gateway{Endpoint: d.Node})
+			g := Gateway{Endpoint: d.Node}
+			if d.Node == s.Node {
+				g = s.itself(d.Node)
+			}
+			at, all = len(all), append(all, g)
 		}
-		all[at].Drives = append(all[at].Drives, d)
+		g := &all[at]
+		g.Drives, g.Online = append(g.Drives, d), g.Online || d.Online || d.Node == s.Node
 	}
 	return all
 }

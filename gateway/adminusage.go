@@ -142,11 +142,16 @@ func (s *Server) dataUsageInfo(ctx context.Context, r *request) error {
 	})
 }
 
+// unknownUsage is what info tells of all buckets where that is not known.
+func unknownUsage(why string) map[string]any {
+	unknown := map[string]any{"error": why}
+	return map[string]any{"usage": unknown, "objects": unknown, "versions": unknown, "deletemarkers": unknown}
+}
+
 // usageSummary is what info tells of all buckets.
 func usageSummary(u usage.Usage, known int) map[string]any {
 	if known == 0 {
-		unknown := map[string]any{"error": "the buckets were not counted yet"}
-		return map[string]any{"usage": unknown, "objects": unknown, "versions": unknown, "deletemarkers": unknown}
+		return unknownUsage("the buckets were not counted yet")
 	}
 	count := func(n int64) map[string]int64 { return map[string]int64{"count": n} }
 	return map[string]any{

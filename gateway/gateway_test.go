@@ -830,6 +830,30 @@ func TestOwnPages(t *testing.T) {
 	}
 }
 
+func TestMaintenanceIsRefusedWhereNothingCouldBeWrittenMeanwhile(t *testing.T) {
+	var drives []Drive
+	f := serve(t, func(c *Config) { c.Node, c.Drives = "n1", func() []Drive { return drives } })
+	drive := func(node string, online bool) Drive { return Drive{Node: node, Parity: 2, Online: online} }
+	for what, tt := range map[string]struct {
+		drives []Drive
+		want   int
+	}{
+		"one of four":                    {[]Drive{drive("n1", true), drive("n2", true), drive("n3", true), drive("n4", true)}, 200},
+		"one of three that are left":     {[]Drive{drive("n1", true), drive("n2", true), drive("n3", true), drive("n4", false)}, 412},
+		"two of four drives":             {[]Drive{drive("n1", true), drive("n1", true), drive("n3", true), drive("n4", true)}, 412},
+		"one whose drive is away anyway": {[]Drive{drive("n1", false), drive("n2", true), drive("n3", true), drive("n4", true)}, 200},
+		"the only one":                   {[]Drive{drive("", true), drive("", true), drive("", true), drive("", true)}, 412},
+	} {
+		drives = tt.drives
+		if r := f.do(call{method: "GET", path: "/minio/health/cluster", query: "maintenance=true", anonymous: true}); r.status != tt.want {
+			t.Errorf("%s: %d %s, want %d", what, r.status, r.body, tt.want)
+		}
+		if r := f.do(call{method: "GET", path: "/minio/health/cluster", anonymous: true}); r.status != 200 {
+			t.Errorf("%s, without maintenance: %d", what, r.status)
+		}
+	}
+}
+
 func TestCopies(t *testing.T) {
 	f := withBucket(t)
 	f.ok(call{method: "PUT", path: "/bucket/src%20x", body: "content", header: map[string]string{"x-amz-meta-a": "1", "x-amz-tagging": "t=1"}})

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"runtime"
 	"strings"
@@ -95,9 +94,7 @@ func (c minioState) nodes() (online, all int) {
 	if c.s.Gateways == nil {
 		return 1, 1
 	}
-	ctx, cancel := context.WithTimeout(c.s.root, statusTimeout)
-	defer cancel()
-	for _, g := range c.s.Gateways(ctx) {
+	for _, g := range c.s.fleet() {
 		if all++; g.Online {
 			online++
 		}

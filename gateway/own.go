@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +61,7 @@ func (s *Server) ownPage(r *request, path string) func() {
 	case "/minio/health/ready", "/minio/health/cluster/read":
 		return func() { s.answerReady(r, s.Readable) }
 	case "/minio/health/cluster":
-		return func() { s.answerReady(r, nil) }
+		return func() { s.answerCluster(r) }
 	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/prometheus/metrics":
 		return func() { s.answerMetrics(r) }
 	case NodePath:
@@ -81,6 +83,35 @@ func isBrowser(r *request) bool {
 		r.header(fasthttp.HeaderAuthorization) == "" && !bytes.Contains(r.ctx.Request.Header.RequestURI(), []byte("X-Amz-"))
 }
 
+// answerCluster answers as answerReady, or with 412 whoever asks whether this node can be taken away
+// for maintenance, if nothing could be written then.
+func (s *Server) answerCluster(r *request) {
+	if string(r.ctx.QueryArgs().Peek("maintenance")) == "true" {
+		if why := s.indispensable(); why != "" {
+			r.answerOffline(fasthttp.StatusPreconditionFailed, why)
+			return
+		}
+	}
+	s.answerReady(r, nil)
+}
+
+// indispensable says why nothing could be written without this node's drives, "" if it could.
+func (s *Server) indispensable() string {
+	if s.Drives == nil {
+		return ""
+	}
+	all := slices.Clone(s.Drives())
+	for i := range all {
+		all[i].Online = all[i].Online && all[i].Node != "" && all[i].Node != s.Node
+	}
+	for _, set := range setsOf(all) {
+		if q := set.quorums(); q.online < q.write {
+			return fmt.Sprintf("without this node %d drives of set %d of pool %d are left, and %d are needed", q.online, set.set+1, set.pool+1, q.write)
+		}
+	}
+	return ""
+}
+
 // answerReady answers 200 if requests can be served here and now, 503 if not: if nothing is
 // said, all, and otherwise those that least speaks of.
 func (s *Server) answerReady(r *request, least func() error) {
@@ -100,10 +131,14 @@ func (s *Server) answerReady(r *request, least func() error) {
 			why = err.Error()
 		}
 	}
-	if why == "" {
-		return
+	if why != "" {
+		r.answerOffline(fasthttp.StatusServiceUnavailable, why)
 	}
-	r.ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+}
+
+// answerOffline answers a probe why it is refused.
+func (r *request) answerOffline(status int, why string) {
+	r.ctx.SetStatusCode(status)
 	r.set("x-minio-server-status", "offline")
 	r.set("Retry-After", "1")
 	r.set("Content-Type", "text/plain; charset=utf-8")

@@ -216,6 +216,24 @@ func TestInfoFindsWhatIsOffline(t *testing.T) {
 	}
 }
 
+// withoutBuckets is a Store that does not know its buckets.
+type withoutBuckets struct{ object.Store }
+
+func (withoutBuckets) ListBuckets(context.Context) ([]object.Bucket, error) {
+	return nil, errors.New("too few drives")
+}
+
+func TestInfoShowsGatewaysWhileTheBucketsAreNotKnown(t *testing.T) {
+	c := openConsole(t, func(cfg *gateway.Config) {
+		cfg.Store = withoutBuckets{cfg.Store}
+		cfg.Gateways = func(context.Context) []gateway.Gateway { return []gateway.Gateway{{Endpoint: "a:9000", Online: true}} }
+	})
+	out, said, code := c.run("", "info")
+	if code != exitFailed || !strings.Contains(out, "a:9000") || strings.Contains(out, "0 buckets") || !strings.Contains(said, "too few drives") {
+		t.Errorf("exit %d, %s%s", code, out, said)
+	}
+}
+
 func TestTemporaryCredentialsAdministerWithTheirToken(t *testing.T) {
 	openConsole(t, nil)
 	t.Setenv("AWS_SESSION_TOKEN", "no token of this gateway")

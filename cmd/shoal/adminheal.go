@@ -111,6 +111,8 @@ func lacking(h *adminclient.Healing) string {
 		}
 	}
 	switch {
+	case h.Error != "":
+		return "nobody knows what drives lack"
 	case last == nil:
 	case last.Kind == "missed" && last.State == "running":
 		return "drives are being given what they have missed"
@@ -147,6 +149,9 @@ func writeHealing(w io.Writer, h *adminclient.Healing) error {
 	}
 	for _, path := range h.Healing {
 		notes = append(notes, "drive being healed: "+path)
+	}
+	if h.Error != "" {
+		notes = append(notes, "the passes are not known: "+h.Error)
 	}
 	if len(rows) == 1 && len(notes) == 0 {
 		_, err := fmt.Fprintln(w, "nothing is known to be missing, and no pass has been made")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,10 @@ type shownHealer struct {
 	asked  []gateway.Pass
 	due    bool
 	ended  bool
+	err    error
 }
 
-func (h *shownHealer) Passes() ([]gateway.Pass, error) { return h.passes, nil }
+func (h *shownHealer) Passes() ([]gateway.Pass, error) { return h.passes, h.err }
 
 func (h *shownHealer) Due() bool { return h.due }
 
@@ -71,7 +73,11 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	if _, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "what they have missed is looked for") {
 		t.Errorf("exit %d, %s", code, said)
 	}
-	h.due = false
+	h.due, h.err = false, errors.New("too few drives")
+	if out, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "nobody knows") || !strings.Contains(out, "too few drives") {
+		t.Errorf("exit %d, %s\n%s", code, said, out)
+	}
+	h.err = nil
 	online = false // since the last pass, and there is none while it is away
 	if out, said, code := c.run("", "heal"); code != exitFindings || !strings.Contains(said, "1 drive away") || !strings.Contains(out, "drive away: /mnt/a") {
 		t.Errorf("exit %d, %s\n%s", code, said, out)

@@ -53,6 +53,10 @@ func writeInfo(w io.Writer, info adminclient.Info) error {
 	if h := info.Held; h != nil {
 		held = fmt.Sprintf("%s, %s, %s", plural(int(h.Objects), "object"), plural(int(h.Versions), "version"), sizeText(h.Bytes))
 	}
+	if info.Error != "" {
+		_, err := fmt.Fprintf(w, "\nthe buckets are not known: %s\n", printable(info.Error))
+		return err
+	}
 	_, err := fmt.Fprintf(w, "\n%s: %s\n", plural(int(info.Buckets), "bucket"), held)
 	return err
 }
@@ -75,6 +79,9 @@ func missing(info adminclient.Info) error {
 		if online, _ := drivesOf(g); !g.Online || online < len(g.Drives) {
 			return &failure{code: exitFindings, what: printable(g.Endpoint) + " or one of its drives is offline", remedy: "its log says more"}
 		}
+	}
+	if info.Error != "" {
+		return &failure{code: exitFailed, what: "the buckets are not known: " + printable(info.Error), remedy: "the log of the gateway that was asked says more"}
 	}
 	return nil
 }

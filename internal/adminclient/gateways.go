@@ -13,8 +13,9 @@ type Info struct {
 	Region   string    `json:"region"`
 	Gateways []Gateway `json:"gateways"`
 	Buckets  int64     `json:"buckets"`
-	Held     *Held     `json:"held,omitempty"` // nil: nothing was counted yet
-	Parity   int       `json:"parity"`         // drives of a set that may be lost
+	Held     *Held     `json:"held,omitempty"`  // nil: nothing was counted yet
+	Error    string    `json:"error,omitempty"` // why Buckets and Held are not known
+	Parity   int       `json:"parity"`          // drives of a set that may be lost
 }
 
 // Gateway is one of those that serve a tree.
@@ -37,8 +38,11 @@ type Drive struct {
 // infoDocument is Info as the API has it.
 type infoDocument struct {
 	Region  string
-	Buckets struct{ Count int64 }
-	Usage   struct {
+	Buckets struct {
+		Count int64
+		Error string
+	}
+	Usage struct {
 		Size  int64
 		Error string
 	}
@@ -61,7 +65,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if err := c.call(ctx, call{method: http.MethodGet, path: "info", answer: &d}); err != nil {
 		return Info{}, err
 	}
-	info := Info{Region: d.Region, Gateways: []Gateway{}, Buckets: d.Buckets.Count, Parity: d.Backend.StandardSCParity}
+	info := Info{Region: d.Region, Gateways: []Gateway{}, Buckets: d.Buckets.Count, Error: d.Buckets.Error, Parity: d.Backend.StandardSCParity}
 	if d.Usage.Error == "" {
 		info.Held = &Held{Bytes: d.Usage.Size, Objects: d.Objects.Count, Versions: d.Versions.Count, DeleteMarkers: d.DeleteMarkers.Count}
 	}

@@ -9,11 +9,12 @@ import (
 
 // Healing is what drives lack, and what is done about it.
 type Healing struct {
-	Offline []string `json:"offline"` // gateways
-	Away    []string `json:"away"`    // paths of drives that are not there, those of gateways that are offline among them
-	Healing []string `json:"healing"` // paths of drives that do not have all yet that those had which they stand for
-	Due     bool     `json:"due"`     // drives have come of which no pass has seen yet what they have missed
-	Passes  []Pass   `json:"passes"`  // the last one of each kind
+	Offline []string `json:"offline"`         // gateways
+	Away    []string `json:"away"`            // paths of drives that are not there, those of gateways that are offline among them
+	Healing []string `json:"healing"`         // paths of drives that do not have all yet that those had which they stand for
+	Due     bool     `json:"due"`             // drives have come of which no pass has seen yet what they have missed
+	Passes  []Pass   `json:"passes"`          // the last one of each kind
+	Error   string   `json:"error,omitempty"` // why Passes are not known
 }
 
 // Pass is one pass over the drives, under way or over.
@@ -61,9 +62,10 @@ func (c *Client) Healing(ctx context.Context) (Healing, error) {
 		HealDisks []string
 		Due       bool   `json:"due"`
 		Passes    []Pass `json:"passes"`
+		Error     string `json:"passes_error"`
 	}
 	err := c.call(ctx, call{method: http.MethodPost, path: "background-heal/status", answer: &d})
-	return Healing{Offline: d.Offline, Away: d.Away, Healing: d.HealDisks, Due: d.Due, Passes: d.Passes}, err
+	return Healing{Offline: d.Offline, Away: d.Away, Healing: d.HealDisks, Due: d.Due, Passes: d.Passes, Error: d.Error}, err
 }
 
 // Heal asks for a pass over everything in a bucket whose key begins with prefix, or over
