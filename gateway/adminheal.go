@@ -191,7 +191,7 @@ func (s *Server) passes() ([]shownPass, error) {
 func (s *Server) passesOrWhy() (passes []shownPass, why string) {
 	passes, err := s.passes()
 	if err != nil {
-		return []shownPass{}, err.Error()
+		return []shownPass{}, inOneLine(err)
 	}
 	return passes, ""
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -49,18 +50,22 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 func (s *Server) served(ctx context.Context) map[string]any {
 	buckets, err := s.Store.ListBuckets(ctx)
 	if err != nil {
-		info := unknownUsage(err.Error())
-		info["buckets"] = map[string]any{"count": 0, "error": err.Error()}
+		why := inOneLine(err)
+		info := unknownUsage(why)
+		info["buckets"] = map[string]any{"count": 0, "error": why}
 		return info
 	}
 	each, all, err := s.usageOf(buckets)
 	info := usageSummary(all, len(each))
 	if err != nil {
-		info = unknownUsage(err.Error())
+		info = unknownUsage(inOneLine(err))
 	}
 	info["buckets"] = map[string]any{"count": len(buckets)}
 	return info
 }
+
+// inOneLine is the text of an error for a table: joined ones have a line each.
+func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // targets returns the ARNs of those that events can be sent to.
 func (s *Server) targets() []string {
@@ -108,6 +113,7 @@ func (s *Server) fleet() []Gateway {
 		g := &all[at]
 		g.Drives, g.Online = append(g.Drives, d), g.Online || d.Online || d.Node == s.Node
 	}
+	slices.SortStableFunc(all, func(a, b Gateway) int { return strings.Compare(a.Endpoint, b.Endpoint) })
 	return all
 }
 
