@@ -44,7 +44,7 @@ func TestForceOnObjectsIsRefused(t *testing.T) {
 func TestListingsTellMetadataToWhoAsksAndMayReadIt(t *testing.T) {
 	f := withBucket(t)
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "1", header: map[string]string{"Content-Type": "text/x", "x-amz-meta-of": "a<b", "x-amz-meta-o!k": "x", "x-amz-tagging": "a=1&b=2%2B3"}})
-	wanted := []string{"<UserTags>a=1&amp;b=2%2B3</UserTags>", "<content-type>text/x</content-type>", "<X-Amz-Meta-of>a&lt;b</X-Amz-Meta-of>"}
+	wanted := []string{"<UserTags>a=1&amp;b=2%2B3</UserTags>", "<content-type>text/x</content-type>", "<X-Amz-Meta-Of>a&lt;b</X-Amz-Meta-Of>"}
 	for _, query := range []string{"list-type=2&metadata=true", "versions&metadata=true"} {
 		list := call{method: "GET", path: "/bucket", query: query}
 		body := f.ok(list).body
