@@ -67,3 +67,35 @@ func TestListingsTellMetadataToWhoAsksAndMayReadIt(t *testing.T) {
 		t.Errorf("who may only list is told %s", r.body)
 	}
 }
+
+func TestWhatMinIOHasBesideS3IsRefusedIfItAsksForSomething(t *testing.T) {
+	f := withBucket(t)
+	versioning := func(more string) call {
+		return call{method: "PUT", path: "/bucket", query: "versioning", body: "<VersioningConfiguration><Status>Enabled</Status>" + more + "</VersioningConfiguration>"}
+	}
+	rules := func(more string) call {
+		return call{method: "PUT", path: "/bucket", query: "lifecycle", body: "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter/>" + more + "</Rule></LifecycleConfiguration>"}
+	}
+	zip := func(value string) call {
+		return call{method: "GET", path: "/bucket", query: "list-type=2&prefix=a.zip/", header: map[string]string{zipHeader: value}}
+	}
+	for _, tt := range []struct {
+		asks, not call
+		says      string
+	}{
+		{versioning("<ExcludedPrefixes><Prefix>tmp/</Prefix></ExcludedPrefixes>"), versioning("<ExcludedPrefixes></ExcludedPrefixes>"), "excluded"},
+		{versioning("<ExcludeFolders>true</ExcludeFolders>"), versioning("<ExcludeFolders>false</ExcludeFolders>"), "excluded"},
+		{rules("<Expiration><Days>1</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>"), rules("<Expiration><Days>1</Days><ExpiredObjectAllVersions>false</ExpiredObjectAllVersions></Expiration>"), "all versions"},
+		{rules("<DelMarkerExpiration><Days>1</Days></DelMarkerExpiration>"), rules("<Expiration><Days>1</Days></Expiration><DelMarkerExpiration/>"), "delete markers"},
+		{zip("true"), zip("false"), "ZIP"},
+	} {
+		if r := f.refused("NotImplemented", tt.asks); r.status != 501 || !strings.Contains(r.body, tt.says) {
+			t.Errorf("%s: %d %s", tt.asks.body, r.status, r.body)
+		}
+		f.ok(tt.not)
+	}
+	f.put("k", "x")
+	if f.do(call{method: "HEAD", path: "/bucket/k"}).header.Get(expirationHeader) == "" {
+		t.Error("rules that were taken are not read again")
+	}
+}
