@@ -99,3 +99,26 @@ func TestWhatMinIOHasBesideS3IsRefusedIfItAsksForSomething(t *testing.T) {
 		t.Error("rules that were taken are not read again")
 	}
 }
+
+func TestAnErrorOfHEADIsToldInHeaders(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "x")
+	etag := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("ETag")
+	for _, tt := range []struct {
+		c          call
+		status     int
+		code, desc string
+	}{
+		{call{method: "HEAD", path: "/bucket/none"}, 404, "NoSuchKey", `"The specified key does not exist."`},
+		{call{method: "HEAD", path: "/no-such-bucket"}, 404, "NoSuchBucket", `"The specified bucket does not exist"`},
+		{call{method: "HEAD", path: "/bucket/k", header: map[string]string{zipHeader: "true"}}, 501, "NotImplemented", `"Looking into archives of the format ZIP is not supported."`},
+		{call{method: "HEAD", path: "/bucket/k", header: map[string]string{"If-None-Match": etag}}, 304, "", ""},
+		{call{method: "HEAD", path: "/bucket/k"}, 200, "", ""},
+		{call{method: "GET", path: "/bucket/none"}, 404, "", ""},
+	} {
+		r := f.do(tt.c)
+		if code, desc := r.header.Get("x-minio-error-code"), r.header.Get("x-minio-error-desc"); r.status != tt.status || code != tt.code || desc != tt.desc {
+			t.Errorf("%s %s: %d %s %s", tt.c.method, tt.c.path, r.status, code, desc)
+		}
+	}
+}
