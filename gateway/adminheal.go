@@ -243,15 +243,20 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 }
 
 // ofDrive is what a pass over everything does for a drive that stands for another one. All
-// that it makes is taken to be for that.
+// that it makes is taken to be for that. A pass that is over may have ended before the drive
+// came, and has done nothing for it.
 func (p *shownPass) ofDrive(d Drive, index int) map[string]any {
 	if p == nil {
 		return nil
 	}
+	var done Pass
+	if p.State == passRunning {
+		done = p.Pass
+	}
 	return map[string]any{
 		"id": d.ID, "heal_id": p.Token, "pool_index": d.Pool, "set_index": d.Set, "disk_index": index, "endpoint": d.endpoint(), "path": d.Path,
-		"started": p.Begun, "last_update": p.Told, "objects_total_count": p.Expected, "items_healed": p.Names, "items_failed": p.Failed, "bytes_done": p.Bytes,
-		"finished": p.State == passFinished,
+		"started": p.Begun, "last_update": p.Told, "objects_total_count": p.Expected, "items_healed": done.Names, "items_failed": done.Failed, "bytes_done": done.Bytes,
+		"finished": false,
 	}
 }
 

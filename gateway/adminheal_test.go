@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,41 @@ func TestHowFarAPassIsIsToldWithTheDrives(t *testing.T) {
 	}
 	if p := d.Passes[0]; p.State != "running" || p.Rate != 500 || p.Seconds != 20 {
 		t.Errorf("of the pass is told %+v", p)
+	}
+}
+
+func TestADriveThatIsBeingHealedIsNotFinished(t *testing.T) {
+	o, h := serveHealer(t)
+	now := time.Now()
+	for _, tt := range []struct {
+		pass Pass
+		want string
+	}{
+		{Pass{Kind: Everything, Begun: now, Told: now, Names: 100, Failed: 3, Bytes: 5000}, "100 3 5000 false"},
+		{Pass{Kind: Everything, Begun: now, Told: now, Ended: now, Names: 100, Failed: 3, Bytes: 5000}, "0 0 0 false"},
+		{Pass{Kind: Everything, Begun: now, Told: now, Ended: now, Names: 100, Failed: 3, Bytes: 5000, Error: "no"}, "0 0 0 false"},
+	} {
+		h.passes = []Pass{tt.pass}
+		answer, _ := o.admin("boss", "POST", "background-heal/status", "", "")
+		var d struct {
+			Sets []struct {
+				Disks []struct {
+					Info struct {
+						Healed   int64 `json:"items_healed"`
+						Failed   int64 `json:"items_failed"`
+						Bytes    int64 `json:"bytes_done"`
+						Finished *bool `json:"finished"`
+					} `json:"heal_info"`
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(answer.body), &d); err != nil || len(d.Sets) != 1 || d.Sets[0].Disks[0].Info.Finished == nil {
+			t.Fatalf("%v: %s", err, answer.body)
+		}
+		info := d.Sets[0].Disks[0].Info
+		if got := fmt.Sprint(info.Healed, info.Failed, info.Bytes, *info.Finished); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.pass, got, tt.want)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *Server) putLifecycle(ctx context.Context, r *request) error {
 	switch size := r.header(transitionSize); size {
 	case "", defaultTransitionSize:
 	case "varies_by_storage_class":
-		return fromLifecycle(lifecycle.ErrNotImplemented)
+		return fromLifecycle(lifecycle.ErrTransition)
 	default:
 		return errInvalidArgument.with("Unknown default minimum object size.").detailed("ArgumentName", transitionSize).detailed("ArgumentValue", size)
 	}
@@ -65,7 +65,7 @@ func fromLifecycle(err error) error {
 	case errors.Is(err, lifecycle.ErrRequest):
 		return errInvalidRequest.with(err.Error())
 	case errors.Is(err, lifecycle.ErrNotImplemented):
-		return errNotImplemented.with("Transitions to other storage classes are not supported.")
+		return errNotImplemented.with(err.Error())
 	}
 	return errMalformedXML.because(err)
 }

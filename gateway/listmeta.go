@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -63,7 +64,7 @@ func (w *xmlWriter) meta(m *object.Meta) {
 	w.optional("cache-control", m.CacheControl)
 	for _, name := range slices.Sorted(maps.Keys(m.User)) {
 		if isElementName(name) {
-			w.text("X-Amz-Meta-"+name, m.User[name])
+			w.text(http.CanonicalHeaderKey("X-Amz-Meta-"+name), m.User[name])
 		}
 	}
 	w.close("UserMetadata")

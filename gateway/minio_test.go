@@ -44,7 +44,7 @@ func TestForceOnObjectsIsRefused(t *testing.T) {
 func TestListingsTellMetadataToWhoAsksAndMayReadIt(t *testing.T) {
 	f := withBucket(t)
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "1", header: map[string]string{"Content-Type": "text/x", "x-amz-meta-of": "a<b", "x-amz-meta-o!k": "x", "x-amz-tagging": "a=1&b=2%2B3"}})
-	wanted := []string{"<UserTags>a=1&amp;b=2%2B3</UserTags>", "<content-type>text/x</content-type>", "<X-Amz-Meta-of>a&lt;b</X-Amz-Meta-of>"}
+	wanted := []string{"<UserTags>a=1&amp;b=2%2B3</UserTags>", "<content-type>text/x</content-type>", "<X-Amz-Meta-Of>a&lt;b</X-Amz-Meta-Of>"}
 	for _, query := range []string{"list-type=2&metadata=true", "versions&metadata=true"} {
 		list := call{method: "GET", path: "/bucket", query: query}
 		body := f.ok(list).body
@@ -65,5 +65,60 @@ func TestListingsTellMetadataToWhoAsksAndMayReadIt(t *testing.T) {
 	r := f.ok(call{method: "GET", path: "/bucket", query: "list-type=2&metadata=true", anonymous: true})
 	if strings.Contains(r.body, "UserMetadata") || !strings.Contains(r.body, "<Key>k</Key>") {
 		t.Errorf("who may only list is told %s", r.body)
+	}
+}
+
+func TestWhatMinIOHasBesideS3IsRefusedIfItAsksForSomething(t *testing.T) {
+	f := withBucket(t)
+	versioning := func(more string) call {
+		return call{method: "PUT", path: "/bucket", query: "versioning", body: "<VersioningConfiguration><Status>Enabled</Status>" + more + "</VersioningConfiguration>"}
+	}
+	rules := func(more string) call {
+		return call{method: "PUT", path: "/bucket", query: "lifecycle", body: "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter/>" + more + "</Rule></LifecycleConfiguration>"}
+	}
+	zip := func(value string) call {
+		return call{method: "GET", path: "/bucket", query: "list-type=2&prefix=a.zip/", header: map[string]string{zipHeader: value}}
+	}
+	for _, tt := range []struct {
+		asks, not call
+		says      string
+	}{
+		{versioning("<ExcludedPrefixes><Prefix>tmp/</Prefix></ExcludedPrefixes>"), versioning("<ExcludedPrefixes></ExcludedPrefixes>"), "excluded"},
+		{versioning("<ExcludeFolders>true</ExcludeFolders>"), versioning("<ExcludeFolders>false</ExcludeFolders>"), "excluded"},
+		{rules("<Expiration><Days>1</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>"), rules("<Expiration><Days>1</Days><ExpiredObjectAllVersions>false</ExpiredObjectAllVersions></Expiration>"), "all versions"},
+		{rules("<DelMarkerExpiration><Days>1</Days></DelMarkerExpiration>"), rules("<Expiration><Days>1</Days></Expiration><DelMarkerExpiration/>"), "delete markers"},
+		{zip("true"), zip("false"), "ZIP"},
+	} {
+		if r := f.refused("NotImplemented", tt.asks); r.status != 501 || !strings.Contains(r.body, tt.says) {
+			t.Errorf("%s: %d %s", tt.asks.body, r.status, r.body)
+		}
+		f.ok(tt.not)
+	}
+	f.put("k", "x")
+	if f.do(call{method: "HEAD", path: "/bucket/k"}).header.Get(expirationHeader) == "" {
+		t.Error("rules that were taken are not read again")
+	}
+}
+
+func TestAnErrorOfHEADIsToldInHeaders(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "x")
+	etag := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("ETag")
+	for _, tt := range []struct {
+		c          call
+		status     int
+		code, desc string
+	}{
+		{call{method: "HEAD", path: "/bucket/none"}, 404, "NoSuchKey", `"The specified key does not exist."`},
+		{call{method: "HEAD", path: "/no-such-bucket"}, 404, "NoSuchBucket", `"The specified bucket does not exist"`},
+		{call{method: "HEAD", path: "/bucket/k", header: map[string]string{zipHeader: "true"}}, 501, "NotImplemented", `"Looking into archives of the format ZIP is not supported."`},
+		{call{method: "HEAD", path: "/bucket/k", header: map[string]string{"If-None-Match": etag}}, 304, "", ""},
+		{call{method: "HEAD", path: "/bucket/k"}, 200, "", ""},
+		{call{method: "GET", path: "/bucket/none"}, 404, "", ""},
+	} {
+		r := f.do(tt.c)
+		if code, desc := r.header.Get("x-minio-error-code"), r.header.Get("x-minio-error-desc"); r.status != tt.status || code != tt.code || desc != tt.desc {
+			t.Errorf("%s %s: %d %s %s", tt.c.method, tt.c.path, r.status, code, desc)
+		}
 	}
 }

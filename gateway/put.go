@@ -140,11 +140,17 @@ func ifModified(want int64) object.Check {
 	}
 }
 
+// zipHeader is MinIO's, of mc's --zip: keys go on in the archives that objects are.
+const zipHeader = "x-minio-extract"
+
 // refuseUnsupported answers what a request asks for beside its operation and
 // Shoal does not do, instead of doing only half of it.
 func refuseUnsupported(r *request) error {
 	if err := refuseVersion(r); err != nil {
 		return err
+	}
+	if r.header(zipHeader) == "true" {
+		return errNotImplemented.with("Looking into archives of the format ZIP is not supported.").detailed("Header", zipHeader)
 	}
 	for k, v := range r.ctx.Request.Header.All() {
 		if !hasPrefixFold(k, "x-amz-") {

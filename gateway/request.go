@@ -124,6 +124,11 @@ func (r *request) answerError(e *s3Error) {
 	if e.status == fasthttp.StatusNotModified {
 		return
 	}
+	if r.ctx.IsHead() {
+		// The body is not sent. MinIO's clients take the error from these.
+		r.set("x-minio-error-code", e.code)
+		r.set("x-minio-error-desc", `"`+e.message+`"`)
+	}
 	if e.status == fasthttp.StatusServiceUnavailable && len(h.Peek(fasthttp.HeaderRetryAfter)) == 0 {
 		r.set(fasthttp.HeaderRetryAfter, "1")
 	}

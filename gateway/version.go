@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -81,10 +82,14 @@ func fromMarker(e *s3Error, err error) *s3Error {
 
 // versioningConfiguration is the body of Get- and PutBucketVersioning.
 type versioningConfiguration struct {
-	XMLName   xml.Name `xml:"VersioningConfiguration"`
-	Status    string
-	MfaDelete string
+	XMLName          xml.Name `xml:"VersioningConfiguration"`
+	Status           string
+	MfaDelete        string
+	ExcludedPrefixes []excludedPrefix // MinIO's, as is the next
+	ExcludeFolders   bool
 }
+
+type excludedPrefix struct{ Prefix string }
 
 // getBucketVersioning serves GetBucketVersioning. Of a bucket that never had
 // versioning S3 says nothing
@@ -137,6 +142,9 @@ func (in *versioningConfiguration) state() (object.Versioning, error) {
 		return 0, errNotImplemented.with("MFA delete is not supported.")
 	default:
 		return 0, errMalformedXML
+	}
+	if in.ExcludeFolders || slices.ContainsFunc(in.ExcludedPrefixes, func(p excludedPrefix) bool { return p.Prefix != "" }) {
+		return 0, errNotImplemented.with("Versioning is of all objects of a bucket: prefixes and folders cannot be excluded.")
 	}
 	switch in.Status {
 	case "Enabled":

@@ -76,6 +76,11 @@ func TestAConfigurationThatS3WouldRefuseIsRefused(t *testing.T) {
 		{lifecycle.ErrArgument, rules("<ID>a</ID>"+enabled+day, "<ID>a</ID>"+enabled+day)},
 		{lifecycle.ErrArgument, rules("<ID>" + strings.Repeat("x", 256) + "</ID>" + enabled + day)},
 		{lifecycle.ErrArgument, rules(enabled + "<AbortIncompleteMultipartUpload><DaysAfterInitiation>0</DaysAfterInitiation></AbortIncompleteMultipartUpload>")},
+		{nil, rules(enabled + "<Expiration><Days>1</Days><ExpiredObjectAllVersions>false</ExpiredObjectAllVersions></Expiration><DelMarkerExpiration></DelMarkerExpiration>")},
+		{lifecycle.ErrNotImplemented, rules(enabled + "<Expiration><Days>1</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>")},
+		{lifecycle.ErrNotImplemented, rules(enabled + day + "<AllVersionsExpiration><Days>1</Days></AllVersionsExpiration>")},
+		{lifecycle.ErrNotImplemented, rules(enabled + day + "<DelMarkerExpiration><Days>1</Days></DelMarkerExpiration>")},
+		{lifecycle.ErrNotImplemented, rules(enabled + "<DelMarkerExpiration><Days>1</Days></DelMarkerExpiration>")},
 		{lifecycle.ErrNotImplemented, rules(enabled + "<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>")},
 	} {
 		if _, err := prepare(tt.text); !errors.Is(err, tt.want) {

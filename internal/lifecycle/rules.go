@@ -48,6 +48,9 @@ type Rule struct {
 
 	Transition                  *struct{} `xml:"Transition,omitempty"`
 	NoncurrentVersionTransition *struct{} `xml:"NoncurrentVersionTransition,omitempty"`
+
+	DelMarkerExpiration   *MinIOExpiration `xml:"DelMarkerExpiration,omitempty"`
+	AllVersionsExpiration *MinIOExpiration `xml:"AllVersionsExpiration,omitempty"`
 }
 
 // Filter says which objects a rule is about: one thing, or several in And.
@@ -75,7 +78,16 @@ type Expiration struct {
 	Days                      *int   `xml:"Days,omitempty"`
 	Date                      string `xml:"Date,omitempty"`
 	ExpiredObjectDeleteMarker *bool  `xml:"ExpiredObjectDeleteMarker,omitempty"` // false is kept, and does nothing
+	ExpiredObjectAllVersions  bool   `xml:"ExpiredObjectAllVersions,omitempty"`  // MinIO's, refused
 }
+
+// MinIOExpiration is one that MinIO has beside those of S3. It is refused, unless it asks for
+// nothing.
+type MinIOExpiration struct {
+	Days int `xml:"Days,omitempty"`
+}
+
+func (e *MinIOExpiration) asks() bool { return e != nil && e.Days != 0 }
 
 // NoncurrentExpiration is when versions go that are not current.
 type NoncurrentExpiration struct {
@@ -93,8 +105,11 @@ var (
 	ErrMalformed      = errors.New("the configuration does not have the form of one")
 	ErrArgument       = errors.New("a value of the configuration is not valid")
 	ErrRequest        = errors.New("the configuration asks for what cannot be")
-	ErrNotImplemented = errors.New("transitions to other storage classes are not supported")
+	ErrNotImplemented = errors.New("the configuration asks for what is not supported")
 )
+
+// ErrTransition refuses to move objects to other storage classes.
+var ErrTransition error = invalid{ErrNotImplemented, "Transitions to other storage classes are not supported."}
 
 // invalid is an error of a kind, with a text of its own.
 type invalid struct {
@@ -135,7 +150,11 @@ func (r *Rule) validate() error {
 	case r.Status != "Enabled" && r.Status != "Disabled", (r.Prefix == nil) == (r.Filter == nil):
 		return ErrMalformed
 	case r.Transition != nil || r.NoncurrentVersionTransition != nil:
-		return ErrNotImplemented
+		return ErrTransition
+	case r.DelMarkerExpiration.asks():
+		return invalid{ErrNotImplemented, "Expiration of delete markers by days (DelMarkerExpiration) is not supported."}
+	case r.AllVersionsExpiration.asks(), r.Expiration != nil && r.Expiration.ExpiredObjectAllVersions:
+		return invalid{ErrNotImplemented, "Expiration of all versions of an object at once is not supported."}
 	case r.Expiration == nil && r.NoncurrentVersionExpiration == nil && r.AbortIncompleteMultipartUpload == nil:
 		return invalid{ErrRequest, "At least one action needs to be specified in a rule"}
 	}
