@@ -217,13 +217,13 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 	for i, set := range setsOf(drives) {
 		disks := []map[string]any{}
 		for _, d := range set.drives {
-			disk := d.document(len(disks))
+			disk := d.document()
 			if !d.Online {
 				away = append(away, d.Path)
 			}
 			if d.Healing {
 				healing = append(healing, d.Path)
-				disk["heal_info"] = everything.ofDrive(d, len(disks))
+				disk["heal_info"] = everything.ofDrive(d)
 			}
 			disks = append(disks, disk)
 		}
@@ -245,7 +245,7 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 // ofDrive is what a pass over everything does for a drive that stands for another one. All
 // that it makes is taken to be for that. A pass that is over may have ended before the drive
 // came, and has done nothing for it.
-func (p *shownPass) ofDrive(d Drive, index int) map[string]any {
+func (p *shownPass) ofDrive(d Drive) map[string]any {
 	if p == nil {
 		return nil
 	}
@@ -254,7 +254,7 @@ func (p *shownPass) ofDrive(d Drive, index int) map[string]any {
 		done = p.Pass
 	}
 	return map[string]any{
-		"id": d.ID, "heal_id": p.Token, "pool_index": d.Pool, "set_index": d.Set, "disk_index": index, "endpoint": d.endpoint(), "path": d.Path,
+		"id": d.ID, "heal_id": p.Token, "pool_index": d.Pool, "set_index": d.Set, "disk_index": d.place, "endpoint": d.endpoint(), "path": d.Path,
 		"started": p.Begun, "last_update": p.Told, "objects_total_count": p.Expected, "items_healed": done.Names, "items_failed": done.Failed, "bytes_done": done.Bytes,
 		"finished": false,
 	}

@@ -36,12 +36,15 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 		servers = append(servers, g.document(r.scheme(), network))
 	}
 	standard, reduced := s.Parities()
+	// mc hides the gateways of another backend.
+	backend := map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": standard, "rrSCParity": reduced}
+	if s.Drives != nil {
+		backend["totalSets"], backend["totalDrivesPerSet"] = poolSizes(s.Drives())
+	}
 	info := s.served(ctx)
 	maps.Copy(info, map[string]any{
 		"mode": "online", "region": s.Region, "services": map[string]any{}, "sqsARN": s.targets(),
-		// mc hides the gateways of another backend.
-		"backend": map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": standard, "rrSCParity": reduced},
-		"servers": servers,
+		"backend": backend, "servers": servers,
 	})
 	return r.answerJSON(info)
 }
@@ -80,7 +83,7 @@ func (s *Server) gateways(r *request) []Gateway {
 	if s.Gateways == nil {
 		g := s.itself(r.header(fasthttp.HeaderHost))
 		if s.Drives != nil {
-			g.Drives = s.Drives()
+			g.Drives = placed(s.Drives())
 		}
 		return []Gateway{g}
 	}
@@ -101,7 +104,7 @@ func (s *Server) fleet() []Gateway {
 	if s.Drives == nil {
 		return all
 	}
-	for _, d := range s.Drives() {
+	for _, d := range placed(s.Drives()) {
 		at := slices.IndexFunc(all, func(g Gateway) bool { return g.Endpoint == d.Node })
 		if at < 0 { // nothing is heard of it
 			g := Gateway{Endpoint: d.Node}
@@ -139,6 +142,7 @@ type Drive struct {
 	Online  bool
 	Healing bool // it stands for another one, and does not have all of that yet
 	Room    Room
+	place   int // in its set
 }
 
 // Room is how many bytes file systems have; zero: that is not known.
@@ -175,6 +179,30 @@ func setsOf(all []Drive) (sets []driveSet) {
 	return sets
 }
 
+// placed returns drives with their places in their sets.
+func placed(all []Drive) []Drive {
+	all = slices.Clone(all)
+	next := make(map[[2]int]int) // by pool and set
+	for i := range all {
+		set := [2]int{all[i].Pool, all[i].Set}
+		all[i].place = next[set]
+		next[set]++
+	}
+	return all
+}
+
+// poolSizes returns how many sets each pool has, and how many drives each of its sets.
+func poolSizes(all []Drive) (sets, drives []int) {
+	for _, s := range setsOf(all) {
+		for len(sets) <= s.pool {
+			sets, drives = append(sets, 0), append(drives, 0)
+		}
+		sets[s.pool]++
+		drives[s.pool] = max(drives[s.pool], len(s.drives))
+	}
+	return sets, drives
+}
+
 // endpoint names the drive among those of all gateways.
 func (d Drive) endpoint() string {
 	if d.Node == "" {
@@ -183,14 +211,15 @@ func (d Drive) endpoint() string {
 	return "http://" + d.Node + d.Path
 }
 
-// document is the drive of an index as info shows it.
-func (d Drive) document(index int) map[string]any {
+// document is the drive as info shows it. mc sums up the room of those of each set whose index is
+// below the number of data shards.
+func (d Drive) document() map[string]any {
 	state := "ok"
 	if !d.Online {
 		state = "offline"
 	}
 	return map[string]any{
-		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": d.Pool, "set_index": d.Set, "disk_index": index,
+		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": d.Pool, "set_index": d.Set, "disk_index": d.place,
 		"totalspace": d.Room.Total, "usedspace": d.Room.used(), "availspace": d.Room.Free,
 	}
 }
@@ -198,8 +227,8 @@ func (d Drive) document(index int) map[string]any {
 // document is the gateway as info shows it.
 func (g Gateway) document(scheme string, network map[string]string) map[string]any {
 	drives := []any{}
-	for i, d := range g.drives() {
-		drives = append(drives, d.document(i))
+	for _, d := range g.drives() {
+		drives = append(drives, d.document())
 	}
 	return map[string]any{
 		"state": g.state(), "endpoint": g.Endpoint, "scheme": scheme, "uptime": int64(g.Uptime.Seconds()), "version": g.Version,

@@ -37,9 +37,13 @@ func serveTwoNodes(t *testing.T, change func(*Config)) *office {
 // toldInfo is what info tells.
 type toldInfo struct {
 	Buckets, Objects, Usage struct{ Error string }
+	Backend                 struct{ TotalSets, TotalDrivesPerSet []int }
 	Servers                 []struct {
 		Endpoint, State, Version string
-		Drives                   []struct{ State string }
+		Drives                   []struct {
+			State string
+			Place int `json:"disk_index"`
+		}
 	}
 }
 
@@ -80,6 +84,24 @@ func TestWithoutAMajorityTheNodesThatAreThereAreOnline(t *testing.T) {
 	for node, want := range map[string]string{"n1:9000": "onlinev1", "n2:9000": "online", "n3:9000": "offline", "n4:9000": "online"} {
 		if states[node] != want {
 			t.Errorf("%s is %s, want %s", node, states[node], want)
+		}
+	}
+}
+
+func TestSetsAreToldSoThatTheRoomOfPoolsCanBeSummedUp(t *testing.T) {
+	drives := []Drive{{Pool: 0, Set: 0}, {Pool: 0, Set: 0}, {Pool: 0, Set: 1}, {Pool: 0, Set: 1}, {Pool: 1}, {Pool: 1}, {Pool: 1}, {Pool: 1}}
+	for i := range drives {
+		drives[i].Node = []string{"n1:9000", "n2:9000"}[i%2]
+	}
+	told := serveTwoNodes(t, func(cfg *Config) { cfg.Drives = func() []Drive { return drives } }).info()
+	if b := told.Backend; !slices.Equal(b.TotalSets, []int{2, 1}) || !slices.Equal(b.TotalDrivesPerSet, []int{2, 4}) {
+		t.Errorf("the sets are told as %+v", b)
+	}
+	for i, want := range [][]int{{0, 0, 0, 2}, {1, 1, 1, 3}} {
+		for j, d := range told.Servers[i].Drives {
+			if d.Place != want[j] {
+				t.Errorf("drive %d of node %d has place %d, want %d", j, i, d.Place, want[j])
+			}
 		}
 	}
 }

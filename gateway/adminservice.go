@@ -36,8 +36,8 @@ func (s *Server) serviceAction(_ context.Context, r *request) error {
 func (s *Server) storageInfo(_ context.Context, r *request) error {
 	online, offline, drives := make(map[string]int), make(map[string]int), []map[string]any{}
 	for _, g := range s.gateways(r) {
-		for i, d := range g.drives() {
-			drives = append(drives, d.document(i))
+		for _, d := range g.drives() {
+			drives = append(drives, d.document())
 			if d.Online {
 				online[g.Endpoint]++
 			} else {
