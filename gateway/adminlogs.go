@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/relay"
@@ -19,12 +20,30 @@ func (s *Server) watchLogs(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.logsOf(r, interest.Node); err != nil {
+		return err
+	}
 	l, err := s.Logs.Listen(s.attending, interest)
 	if err != nil {
 		return errSlowDown.because(err)
 	}
 	r.answerListener(l)
 	return nil
+}
+
+// logsOf refuses to wait for ever for lines of a gateway that there is not; "" is all of them.
+func (s *Server) logsOf(r *request, node string) error {
+	if node == "" || node == s.Node {
+		return nil
+	}
+	var names []string
+	for _, g := range s.gateways(r) {
+		if g.Endpoint == node {
+			return nil
+		}
+		names = append(names, g.Endpoint)
+	}
+	return errAdminInvalid.with("There is no gateway " + node + ". There are " + strings.Join(names, ", ") + ".")
 }
 
 // answerListener answers with what a listener hears, as long as the client stays.

@@ -21,6 +21,7 @@ func TestTheLogIsWatchedByThoseWhoMay(t *testing.T) {
 		{"boss", "logType=nonsense", "XMinioAdminInvalidArgument"},
 		{"boss", "limit=-1", "XMinioAdminInvalidArgument"},
 		{"boss", "limit=x", "XMinioAdminInvalidArgument"},
+		{"boss", "node=nosuch:1", "XMinioAdminInvalidArgument"},
 	} {
 		if answer, code := o.admin(tt.who, "GET", "log", tt.query, ""); code != tt.want {
 			t.Errorf("%+v: %s", tt, answer.body)
