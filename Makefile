@@ -22,7 +22,7 @@ run: build ## Build, and serve ~/shoal-data on 127.0.0.1:9000 with printed crede
 
 .PHONY: build
 build: ## Build bin/shoal
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(OUT) ./cmd/shoal
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o $(OUT) ./cmd/shoal
 
 .PHONY: all-platforms
 all-platforms: ## Build for every platform that is promised
