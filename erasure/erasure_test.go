@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
 	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
@@ -95,5 +98,56 @@ func TestAWriteToFullDrivesSaysThatTheyAreFull(t *testing.T) {
 		if kind := object.KindOf(err); kind != object.Full && (size != 3000 || kind != object.Unknown) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
+	}
+}
+
+// stuffed is a drive that takes no shard, which shows when it is written to.
+type stuffed struct {
+	erasure.Drive
+	aborted atomic.Int64
+}
+
+func (d *stuffed) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	w, err := d.Drive.Create(ctx, id, size)
+	return &stuffedWriter{w, d}, err
+}
+
+type stuffedWriter struct {
+	register.ShardWriter
+	d *stuffed
+}
+
+func (*stuffedWriter) Write([]byte) (int, error) { return 0, register.ErrFull }
+
+func (w *stuffedWriter) Abort() {
+	w.d.aborted.Add(1)
+	w.ShardWriter.Abort()
+}
+
+func TestAnErrorOfTheLastStripeLeavesItsDriveOutAndIsTold(t *testing.T) {
+	for bad, full := range []bool{false, false, true, true} {
+		synctest.Test(t, func(t *testing.T) {
+			all := drives(4)
+			failing := make([]*stuffed, bad)
+			for i := range failing {
+				failing[i] = &stuffed{Drive: all[i]}
+				all[i] = failing[i]
+			}
+			s := open(t, 2, all)
+			if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: "k"}, object.PutInput{Body: objecttest.NewBody(make([]byte, 100_000), object.CRC64NVME)})
+			if (err != nil) != full || full && object.KindOf(err) != object.Full {
+				t.Errorf("%d drives fail: %v", bad, err)
+			}
+			synctest.Wait()
+			for i, d := range failing {
+				if d.aborted.Load() != 1 {
+					t.Errorf("%d drives fail: the shard of drive %d was given up %d times", bad, i, d.aborted.Load())
+				}
+			}
+			time.Sleep(time.Hour) // what was not waited for
+		})
 	}
 }
