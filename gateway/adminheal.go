@@ -11,152 +11,40 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // Healer brings drives what they lack, in passes over what they hold. Its methods may be
 // called concurrently.
 type Healer interface {
 	// Passes returns the last pass of each kind, under way or over.
-	Passes() ([]Pass, error)
+	Passes() ([]upkeep.Pass, error)
 	// Due reports whether drives are away, or have come of which no pass has seen yet what they
 	// have missed.
-	Due() bool
+	Due(ctx context.Context) bool
 	// Ask asks for a pass of the kind Asked. It returns ErrHealing while another one is asked
 	// for or under way, unless it is to be taken instead of that.
-	Ask(ctx context.Context, p Pass, instead bool) error
+	Ask(ctx context.Context, p upkeep.Pass, instead bool) error
 	// End ends the pass that was asked for, if it is not over.
 	End(ctx context.Context) error
 }
 
-// ErrHealing says that another pass is not over.
-var ErrHealing = errors.New("another pass is not over")
-
-// PassKind says why a pass is made.
-type PassKind string
-
-// The kinds.
-const (
-	Missed     PassKind = "missed"     // what drives are known to have missed is looked at
-	Everything PassKind = "everything" // a drive is new, or a day has gone by
-	Scrub      PassKind = "scrub"      // all shards are read once in a while
-	Asked      PassKind = "asked"      // somebody wants it
-)
-
-// Pass is one pass over the drives. What it counts is known to all gateways within a
-// minute.
-type Pass struct {
-	Kind     PassKind  `json:"kind"`
-	Token    string    `json:"token"`            // names it
-	Bucket   string    `json:"bucket,omitempty"` // only what is in it; empty: everything
-	Prefix   string    `json:"prefix,omitempty"` // of the keys in Bucket
-	Deep     bool      `json:"deep"`             // it reads every shard
-	Gateway  string    `json:"gateway,omitempty"`
-	Asked    time.Time `json:"asked,omitzero"`
-	Begun    time.Time `json:"begun,omitzero"`
-	Told     time.Time `json:"told,omitzero"`    // when this was so
-	Counted  time.Time `json:"counted,omitzero"` // when what is counted below was so; zero: when it was told
-	Ended    time.Time `json:"ended,omitzero"`
-	Complete time.Time `json:"complete,omitzero"`  // when the last one of its kind before it ended, without an error
-	Expected int64     `json:"expected,omitempty"` // names, as that one has found them; 0: not known
-	Names    int64     `json:"names"`              // looked at
-	Records  int64     `json:"records"`            // brought to drives
-	Shards   int64     `json:"shards"`             // made anew
-	Bytes    int64     `json:"bytes"`              // of those
-	Damaged  int64     `json:"damaged"`            // shards that were there and not whole
-	Failed   int64     `json:"failed"`             // names that could not be healed
-	Pending  int64     `json:"pending"`            // states that are not on every drive yet, of what was looked at
-	Away     int       `json:"away"`               // drives that were not there at some time
-	Limit    int64     `json:"limit,omitempty"`    // bytes a second that it makes anew, at most; 0: as many as go
-	Since    *Stage    `json:"since,omitempty"`    // where it was when Limit was changed; nil: it was not
-	Mended   []Mended  `json:"mended,omitempty"`   // the first objects that were healed
-	Left     []Left    `json:"left,omitempty"`     // the first names that were not
-	Error    string    `json:"error,omitempty"`    // why it ended before its end
-}
-
-// Stage is where a pass was at some time.
-type Stage struct {
-	Time  time.Time `json:"time"`
-	Names int64     `json:"names"`
-	Bytes int64     `json:"bytes"`
-}
-
-// Limited notes what its rate is limited to from when it was counted last.
-func (p *Pass) Limited(limit int64) {
-	if limit != p.Limit {
-		p.Limit, p.Since = limit, &Stage{p.counted(), p.Names, p.Bytes}
-	}
-}
-
-func (p *Pass) counted() time.Time {
-	if p.Counted.IsZero() {
-		return p.Told
-	}
-	return p.Counted
-}
-
-// Mended is an object that was healed.
-type Mended struct {
-	Bucket string `json:"bucket"`
-	Key    string `json:"key"`
-	Bytes  int64  `json:"bytes"`  // of its contents that shards were made of
-	Drives int    `json:"drives"` // that lacked something of it
-}
-
-// Left is a name that could not be healed.
-type Left struct {
-	Bucket string `json:"bucket,omitempty"` // empty: it is the server's own
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
-}
-
-// passSilence is how long nothing may be heard of a pass that is under way: its gateway tells
-// once a minute, and if that has gone another one begins anew.
-const passSilence = 2 * time.Minute
-
-// The states of a pass, as MinIO's tools know them.
-const (
-	passNotStarted = "not started"
-	passRunning    = "running"
-	passFinished   = "finished"
-	passStopped    = "stopped"
-)
-
-// Over reports whether nobody works on the pass any more.
-func (p *Pass) Over(now time.Time) bool {
-	state := p.state(now)
-	return state == passFinished || state == passStopped
-}
-
-func (p *Pass) state(now time.Time) string {
-	switch {
-	case p.Error != "":
-		return passStopped
-	case !p.Ended.IsZero():
-		return passFinished
-	case now.Sub(p.Told) > passSilence:
-		return passStopped
-	case p.Begun.IsZero():
-		return passNotStarted
-	}
-	return passRunning
-}
-
 // shownPass is a Pass, and what follows from its numbers.
 type shownPass struct {
-	Pass
-	State string  `json:"state"`
-	Rate  float64 `json:"rate"`                  // bytes made anew in a second: since Limit was changed, or of one that is over in all
-	ETA   float64 `json:"eta_seconds,omitempty"` // until it ends, if that is known
+	upkeep.Pass
+	State upkeep.PassState `json:"state"`
+	Rate  float64          `json:"rate"`                  // bytes made anew in a second: since Limit was changed, or of one that is over in all
+	ETA   float64          `json:"eta_seconds,omitempty"` // until it ends, if that is known
 }
 
-func (p *Pass) shown(now time.Time) shownPass {
-	s := shownPass{Pass: *p, State: p.state(now)}
+func newShownPass(p *upkeep.Pass, now time.Time) shownPass {
+	s := shownPass{Pass: *p, State: p.State(now)}
 	until := p.Ended
 	if until.IsZero() {
-		until = p.counted()
+		until = p.CountedAt()
 	}
-	since := Stage{Time: p.Begun}
-	if p.Since != nil && s.State == passRunning { // before that it was slower or faster than it goes on
+	since := upkeep.Stage{Time: p.Begun}
+	if p.Since != nil && s.State == upkeep.Running { // before that it was slower or faster than it goes on
 		since = *p.Since
 	}
 	took, names := until.Sub(since.Time).Seconds(), p.Names-since.Names
@@ -164,7 +52,7 @@ func (p *Pass) shown(now time.Time) shownPass {
 		return s
 	}
 	s.Rate = float64(p.Bytes-since.Bytes) / took
-	if s.State == passRunning && names > 0 && p.Expected > p.Names {
+	if s.State == upkeep.Running && names > 0 && p.Expected > p.Names {
 		s.ETA = took / float64(names) * float64(p.Expected-p.Names)
 	}
 	return s
@@ -182,7 +70,7 @@ func (s *Server) passes() ([]shownPass, error) {
 	}
 	now := s.Now()
 	for i := range all {
-		shown = append(shown, all[i].shown(now))
+		shown = append(shown, newShownPass(&all[i], now))
 	}
 	return shown, nil
 }
@@ -198,11 +86,11 @@ func (s *Server) passesOrWhy() (passes []shownPass, why string) {
 
 // healStatus serves background-heal/status: which drives do not have all yet that is to be
 // on them, and what is done about it. The drives are told also while the latter is not known.
-func (s *Server) healStatus(_ context.Context, r *request) error {
+func (s *Server) healStatus(ctx context.Context, r *request) error {
 	passes, unknown := s.passesOrWhy()
 	var everything *shownPass
 	for i := range passes {
-		if passes[i].Kind == Everything {
+		if passes[i].Kind == upkeep.Everything {
 			everything = &passes[i]
 		}
 	}
@@ -237,7 +125,7 @@ func (s *Server) healStatus(_ context.Context, r *request) error {
 	}
 	standard, reduced := s.Parities()
 	return r.answerJSON(map[string]any{
-		"due": s.Healing != nil && s.Healing.Due(), "offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
+		"due": s.Healing != nil && s.Healing.Due(ctx), "offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
 		"sc_parity": map[string]int{"STANDARD": standard, "REDUCED_REDUNDANCY": reduced}, "passes": passes, "passes_error": unknown,
 	})
 }
@@ -249,8 +137,8 @@ func (p *shownPass) ofDrive(d Drive) map[string]any {
 	if p == nil {
 		return nil
 	}
-	var done Pass
-	if p.State == passRunning {
+	var done upkeep.Pass
+	if p.State == upkeep.Running {
 		done = p.Pass
 	}
 	return map[string]any{
@@ -322,7 +210,7 @@ func (s *Server) heal(ctx context.Context, r *request) error {
 		}
 	}
 	now := s.Now()
-	p := Pass{Kind: Asked, Token: newPassToken(), Bucket: bucket, Prefix: prefix, Deep: o.ScanMode == scanDeep, Asked: now, Told: now}
+	p := upkeep.Pass{Kind: upkeep.Asked, Token: newPassToken(), Bucket: bucket, Prefix: prefix, Deep: o.ScanMode == scanDeep, Asked: now, Told: now}
 	if err := s.Healing.Ask(ctx, p, r.query.get("forceStart") == "true"); err != nil {
 		return fromHealer(err)
 	}
@@ -337,14 +225,14 @@ func newPassToken() string {
 }
 
 func fromHealer(err error) error {
-	if errors.Is(err, ErrHealing) {
+	if errors.Is(err, upkeep.ErrHealing) {
 		return errHealRunning.because(err)
 	}
 	return object.E("heal", "", object.Unavailable, err)
 }
 
 // answerPass answers how to follow a pass.
-func (r *request) answerPass(p *Pass) error {
+func (r *request) answerPass(p *upkeep.Pass) error {
 	return r.answerJSON(map[string]any{"clientToken": p.Token, "clientAddress": r.ctx.RemoteIP().String(), "startTime": p.Asked})
 }
 
@@ -355,7 +243,7 @@ func (s *Server) askedPass() (*shownPass, error) {
 		return nil, err
 	}
 	for i := range all {
-		if all[i].Kind == Asked {
+		if all[i].Kind == upkeep.Asked {
 			return &all[i], nil
 		}
 	}
@@ -388,7 +276,7 @@ func (s *Server) followPass(r *request, token string) error {
 	if p.Over(s.Now()) {
 		items = s.healItems(p.Mended)
 		if p.Failed > 0 {
-			state, detail = passStopped, fmt.Sprintf("%d names could not be healed: \"shoal admin heal\" shows why", p.Failed)
+			state, detail = upkeep.Stopped, fmt.Sprintf("%d names could not be healed: \"shoal admin heal\" shows why", p.Failed)
 		}
 	}
 	scan := 1
@@ -402,7 +290,7 @@ func (s *Server) followPass(r *request, token string) error {
 
 // healItems are objects that were healed, as MinIO's tools know them. It is known of how many
 // drives something was missing, and not of which. All are shown as of the first set.
-func (s *Server) healItems(mended []Mended) []any {
+func (s *Server) healItems(mended []upkeep.Mended) []any {
 	type state struct {
 		UUID     string `json:"uuid"`
 		Endpoint string `json:"endpoint"`

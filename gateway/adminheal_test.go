@@ -7,26 +7,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // healer keeps the passes that it is asked for.
 type healer struct {
-	passes []Pass
+	passes []upkeep.Pass
 	busy   bool
 	err    error
 	due    bool
 	ended  int
 }
 
-func (h *healer) Passes() ([]Pass, error) { return h.passes, h.err }
+func (h *healer) Passes() ([]upkeep.Pass, error) { return h.passes, h.err }
 
-func (h *healer) Due() bool { return h.due }
+func (h *healer) Due(context.Context) bool { return h.due }
 
-func (h *healer) Ask(_ context.Context, p Pass, instead bool) error {
+func (h *healer) Ask(_ context.Context, p upkeep.Pass, instead bool) error {
 	if h.busy && !instead {
-		return ErrHealing
+		return upkeep.ErrHealing
 	}
-	h.passes = []Pass{p}
+	h.passes = []upkeep.Pass{p}
 	return nil
 }
 
@@ -69,13 +71,13 @@ func TestAPassIsAskedForFollowedAndEnded(t *testing.T) {
 	}
 	token := call("", `{"recursive":true,"scanMode":2}`).ClientToken
 	p := &h.passes[0]
-	if p.Token != token || p.Kind != Asked || p.Bucket != "bucket" || p.Prefix != "a/b" || !p.Deep || p.Asked.IsZero() {
+	if p.Token != token || p.Kind != upkeep.Asked || p.Bucket != "bucket" || p.Prefix != "a/b" || !p.Deep || p.Asked.IsZero() {
 		t.Errorf("asked for was %+v", p)
 	}
 	if f := call("clientToken="+token, ""); f.Summary != "not started" {
 		t.Errorf("at first it is %+v", f)
 	}
-	p.Begun, p.Mended = p.Asked, []Mended{{Bucket: "bucket", Key: "a/b/c", Bytes: 7, Drives: 1}}
+	p.Begun, p.Mended = p.Asked, []upkeep.Mended{{Bucket: "bucket", Key: "a/b/c", Bytes: 7, Drives: 1}}
 	if f := call("clientToken="+token, ""); f.Summary != "running" || len(f.Items) != 0 {
 		t.Errorf("under way it is %+v", f)
 	}
@@ -133,7 +135,7 @@ func TestTheDrivesAreToldWhileThePassesAreNotKnown(t *testing.T) {
 	answer, code := o.admin("boss", "POST", "background-heal/status", "", "")
 	var d struct {
 		Away   []string `json:"offline_drives"`
-		Passes []Pass
+		Passes []upkeep.Pass
 		Why    string `json:"passes_error"`
 	}
 	if code != "" || json.Unmarshal([]byte(answer.body), &d) != nil || len(d.Away) != 1 || d.Passes == nil || !strings.Contains(d.Why, errFewDrives.Error()) {
@@ -144,7 +146,7 @@ func TestTheDrivesAreToldWhileThePassesAreNotKnown(t *testing.T) {
 func TestHowFarAPassIsIsToldWithTheDrives(t *testing.T) {
 	o, h := serveHealer(t)
 	now := time.Now()
-	h.passes = []Pass{{Kind: Everything, Token: "t", Begun: now.Add(-10 * time.Second), Told: now, Names: 100, Expected: 300, Bytes: 5000}}
+	h.passes = []upkeep.Pass{{Kind: upkeep.Everything, Token: "t", Begun: now.Add(-10 * time.Second), Told: now, Names: 100, Expected: 300, Bytes: 5000}}
 	answer, code := o.admin("boss", "POST", "background-heal/status", "", "")
 	var d struct {
 		ScannedItemsCount int64
@@ -183,14 +185,14 @@ func TestADriveThatIsBeingHealedIsNotFinished(t *testing.T) {
 	o, h := serveHealer(t)
 	now := time.Now()
 	for _, tt := range []struct {
-		pass Pass
+		pass upkeep.Pass
 		want string
 	}{
-		{Pass{Kind: Everything, Begun: now, Told: now, Names: 100, Failed: 3, Bytes: 5000}, "100 3 5000 false"},
-		{Pass{Kind: Everything, Begun: now, Told: now, Ended: now, Names: 100, Failed: 3, Bytes: 5000}, "0 0 0 false"},
-		{Pass{Kind: Everything, Begun: now, Told: now, Ended: now, Names: 100, Failed: 3, Bytes: 5000, Error: "no"}, "0 0 0 false"},
+		{upkeep.Pass{Kind: upkeep.Everything, Begun: now, Told: now, Names: 100, Failed: 3, Bytes: 5000}, "100 3 5000 false"},
+		{upkeep.Pass{Kind: upkeep.Everything, Begun: now, Told: now, Ended: now, Names: 100, Failed: 3, Bytes: 5000}, "0 0 0 false"},
+		{upkeep.Pass{Kind: upkeep.Everything, Begun: now, Told: now, Ended: now, Names: 100, Failed: 3, Bytes: 5000, Error: "no"}, "0 0 0 false"},
 	} {
-		h.passes = []Pass{tt.pass}
+		h.passes = []upkeep.Pass{tt.pass}
 		answer, _ := o.admin("boss", "POST", "background-heal/status", "", "")
 		var d struct {
 			Sets []struct {
@@ -216,43 +218,23 @@ func TestADriveThatIsBeingHealedIsNotFinished(t *testing.T) {
 
 func TestHowLongAPassWillTakeGoesByWhatItHasDoneSinceItsLimitWasChanged(t *testing.T) {
 	begun := time.Now()
-	p := Pass{Kind: Everything, Token: "t", Begun: begun, Told: begun.Add(time.Minute), Names: 600, Expected: 1200, Bytes: 6000}
-	if s := p.shown(p.Told); s.Rate != 100 || s.ETA != 60 {
+	p := upkeep.Pass{Kind: upkeep.Everything, Token: "t", Begun: begun, Told: begun.Add(time.Minute), Names: 600, Expected: 1200, Bytes: 6000}
+	if s := newShownPass(&p, p.Told); s.Rate != 100 || s.ETA != 60 {
 		t.Errorf("before: %+v", s)
 	}
 	if p.Limited(10); p.Limit != 10 {
 		t.Errorf("it is %+v", p)
 	}
-	if s := p.shown(p.Told); s.Rate != 0 || s.ETA != 0 {
+	if s := newShownPass(&p, p.Told); s.Rate != 0 || s.ETA != 0 {
 		t.Errorf("at that moment nothing is known: %+v", s)
 	}
 	p.Told, p.Counted, p.Names, p.Bytes = p.Told.Add(80*time.Second), p.Told.Add(time.Minute), 660, 6600
 	p.Limited(10)
-	if s := p.shown(p.Told); s.Rate != 10 || s.ETA != 540 {
+	if s := newShownPass(&p, p.Told); s.Rate != 10 || s.ETA != 540 {
 		t.Errorf("a minute later: %+v", s)
 	}
 	p.Ended = begun.Add(2 * time.Minute)
-	if s := p.shown(p.Told); s.Rate != 55 || s.ETA != 0 {
+	if s := newShownPass(&p, p.Told); s.Rate != 55 || s.ETA != 0 {
 		t.Errorf("when it is over: %+v", s)
-	}
-}
-
-func TestAPassOfWhichNothingIsHeardIsOver(t *testing.T) {
-	now := time.Now()
-	for _, tt := range []struct {
-		pass Pass
-		want string
-	}{
-		{Pass{Told: now}, "not started"},
-		{Pass{Begun: now, Told: now}, "running"},
-		{Pass{Begun: now, Told: now.Add(-3 * time.Minute)}, "stopped"},
-		{Pass{Told: now.Add(-3 * time.Minute)}, "stopped"},
-		{Pass{Begun: now, Told: now, Ended: now}, "finished"},
-		{Pass{Begun: now, Told: now, Ended: now, Error: "no"}, "stopped"},
-		{Pass{Begun: now.Add(-time.Hour), Told: now.Add(-time.Hour), Ended: now.Add(-time.Hour)}, "finished"},
-	} {
-		if got := tt.pass.state(now); got != tt.want || tt.pass.Over(now) != (got == "finished" || got == "stopped") {
-			t.Errorf("%+v is %s, over: %v", tt.pass, got, tt.pass.Over(now))
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // adminInfo serves info: the gateways, and what they serve. Where too many of them are away to know
@@ -141,15 +142,9 @@ type Drive struct {
 	Slot    int // its place among those of all sets; -1: it has none, or that is not known
 	Online  bool
 	Healing bool // it stands for another one, and does not have all of that yet
-	Room    Room
+	Room    upkeep.Room
 	place   int // in its set
 }
-
-// Room is how many bytes file systems have; zero: that is not known.
-type Room struct{ Free, Total uint64 }
-
-// used returns how many are taken.
-func (r Room) used() uint64 { return r.Total - min(r.Free, r.Total) }
 
 // drives returns the drives of the gateway; what all gateways have mounted is one.
 func (g Gateway) drives() []Drive {
@@ -220,7 +215,7 @@ func (d Drive) document() map[string]any {
 	}
 	return map[string]any{
 		"endpoint": d.endpoint(), "path": d.Path, "uuid": d.ID, "state": state, "healing": d.Healing, "pool_index": d.Pool, "set_index": d.Set, "disk_index": d.place,
-		"totalspace": d.Room.Total, "usedspace": d.Room.used(), "availspace": d.Room.Free,
+		"totalspace": d.Room.Total, "usedspace": d.Room.Used(), "availspace": d.Room.Free,
 	}
 }
 

@@ -5,45 +5,17 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // Pools are what drives were named together as. Its methods may be called concurrently.
 type Pools interface {
 	// Pools returns them, in the order in which they are named.
-	Pools() ([]Pool, error)
+	Pools() ([]upkeep.Pool, error)
 	// Drain has what a pool holds be moved to the others, or no longer. ErrLastPool says that it
 	// cannot be.
 	Drain(ctx context.Context, pool int, drain bool) error
-}
-
-// ErrLastPool says that there is no other pool that what a pool holds could be moved to.
-var ErrLastPool = errors.New("all other pools are drained, and this one has nowhere to move what it holds to")
-
-// Pool is how a pool of drives stands.
-type Pool struct {
-	Name     string    // as it was named
-	Draining time.Time // since when what it holds is moved to others; zero: it is not
-	Empty    bool      // nothing is left to be moved, and nodes start without it
-	Began    uint64    // how much room its drives had when that began, in bytes; 0: that is not known
-	Room     Room      // of its drives
-	Share    float64   // of all objects that it has, or will have: from 0 to 1
-	Coming   float64   // of all objects, how many are on their way to it,
-	Leaving  float64   // and from it
-	Moved    Progress  // of the last time that objects were moved between sets
-}
-
-// moving reports whether objects are on their way to or from the pool.
-func (p *Pool) moving() bool { return p.Coming+p.Leaving > 0 }
-
-// Progress is how far objects are on their way.
-type Progress struct {
-	Begun    time.Time `json:"begun,omitzero"`
-	Told     time.Time `json:"told"`
-	Looked   int64     `json:"looked,omitempty"` // names that were looked at before anything moves, to see that nothing old is in the way
-	Names    int64     `json:"names"`
-	Versions int64     `json:"versions,omitempty"`
-	Bytes    int64     `json:"bytes"`
-	Failed   int64     `json:"failed"`
 }
 
 // shownPool is a pool as MinIO's tools know it.
@@ -71,8 +43,8 @@ type shownDraining struct {
 	Bytes         int64     `json:"bytesDecommissioned"`
 }
 
-// shown is the pool as those tools show it: by what they call sizes they mean room that is left.
-func (p *Pool) shown(id int) shownPool {
+// newShownPool returns the pool as those tools show it: by what they call sizes they mean room that is left.
+func newShownPool(p *upkeep.Pool, id int) shownPool {
 	s := shownPool{ID: id, CmdLine: p.Name, LastUpdate: p.Moved.Told}
 	s.Share, s.Coming, s.Leaving, s.Looked = p.Share, p.Coming, p.Leaving, p.Moved.Looked
 	d := &s.Decommission
@@ -80,7 +52,7 @@ func (p *Pool) shown(id int) shownPool {
 	if !p.Draining.IsZero() {
 		d.StartTime, d.StartSize, d.Complete = p.Draining, p.Began, p.Empty
 	}
-	if !p.Draining.IsZero() || p.moving() {
+	if !p.Draining.IsZero() || p.Moving() {
 		d.Objects, d.ObjectsFailed, d.Bytes = p.Moved.Names, p.Moved.Failed, p.Moved.Bytes
 	}
 	return s
@@ -121,9 +93,9 @@ func (s *Server) balanceStatus(_ context.Context, r *request) error {
 		p := &all[i]
 		b := shownBalance{ID: i}
 		if p.Room.Total > 0 {
-			b.Used = float64(p.Room.used()) / float64(p.Room.Total)
+			b.Used = float64(p.Room.Used()) / float64(p.Room.Total)
 		}
-		if p.moving() {
+		if p.Moving() {
 			b.Status = "Started"
 		}
 		if p.Leaving > 0 && !told {
@@ -149,13 +121,13 @@ func (s *Server) listPools(_ context.Context, r *request) error {
 	}
 	shown := []shownPool{}
 	for i := range all {
-		shown = append(shown, all[i].shown(i))
+		shown = append(shown, newShownPool(&all[i], i))
 	}
 	return r.answerJSON(shown)
 }
 
 // pool returns the pool that a request names, as it was named or by its number.
-func (s *Server) pool(r *request) (int, *Pool, error) {
+func (s *Server) pool(r *request) (int, *upkeep.Pool, error) {
 	if s.DrivePools == nil {
 		return 0, nil, errNotImplemented.with(noPools)
 	}
@@ -179,7 +151,7 @@ func (s *Server) poolStatus(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(p.shown(i))
+	return r.answerJSON(newShownPool(p, i))
 }
 
 // drainPool serves pools/decommission, and keepPool pools/cancel.
@@ -193,7 +165,7 @@ func (s *Server) setDraining(ctx context.Context, r *request, drain bool) error 
 		return err
 	}
 	err = s.DrivePools.Drain(ctx, i, drain)
-	if errors.Is(err, ErrLastPool) {
+	if errors.Is(err, upkeep.ErrLastPool) {
 		return errAdminInvalid.with("All other pools are drained, and this one has nowhere to move what it holds to.")
 	}
 	return err

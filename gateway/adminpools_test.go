@@ -5,21 +5,23 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // twoPools are pools of which only the second one can be drained.
 type twoPools struct{ since time.Time }
 
-func (p *twoPools) Pools() ([]Pool, error) {
-	return []Pool{
-		{Name: "/a{1...4}", Coming: 0.5, Room: Room{Free: 30, Total: 40}},
-		{Name: "/b{1...4}", Leaving: 0.5, Draining: p.since, Began: 10, Room: Room{Free: 20, Total: 40}, Moved: Progress{Names: 7, Versions: 8, Bytes: 9}},
+func (p *twoPools) Pools() ([]upkeep.Pool, error) {
+	return []upkeep.Pool{
+		{Name: "/a{1...4}", Coming: 0.5, Room: upkeep.Room{Free: 30, Total: 40}},
+		{Name: "/b{1...4}", Leaving: 0.5, Draining: p.since, Began: 10, Room: upkeep.Room{Free: 20, Total: 40}, Moved: upkeep.Progress{Names: 7, Versions: 8, Bytes: 9}},
 	}, nil
 }
 
 func (p *twoPools) Drain(_ context.Context, pool int, drain bool) error {
 	if pool == 0 {
-		return ErrLastPool
+		return upkeep.ErrLastPool
 	}
 	p.since = time.Time{}
 	if drain {

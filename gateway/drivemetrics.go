@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // driveState is for Prometheus how drives stand, and what passes over them do.
@@ -47,7 +49,7 @@ func (p *shownPass) tell(out chan<- prometheus.Metric) {
 	gauge := func(name, help string, value float64) {
 		tellGauge(out, "shoal_heal_pass_"+name, help, labels, value)
 	}
-	gauge("running", "1 while such a pass is made.", bit(p.State == passRunning))
+	gauge("running", "1 while such a pass is made.", bit(p.State == upkeep.Running))
 	gauge("names", "Names that the pass has looked at.", float64(p.Names))
 	gauge("expected_names", "Names that the one before has found; 0: not known.", float64(p.Expected))
 	gauge("failed_names", "Names that could not be healed.", float64(p.Failed))
@@ -61,7 +63,7 @@ func (p *shownPass) tell(out chan<- prometheus.Metric) {
 
 // completed is when the last pass of the kind ended without an error.
 func (p *shownPass) completed() time.Time {
-	if p.State == passFinished {
+	if p.State == upkeep.Finished {
 		return p.Ended
 	}
 	return p.Complete
@@ -141,7 +143,7 @@ func (c minioState) tellDrives(out chan<- prometheus.Metric, gauge func(name, he
 		return // this gateway does not know now
 	}
 	for i := range passes {
-		if p := &passes[i]; p.Kind == Everything {
+		if p := &passes[i]; p.Kind == upkeep.Everything {
 			of := prometheus.Labels{"type": "object"}
 			tellGauge(out, "minio_heal_objects_total", "Names that the last pass over the drives has looked at.", of, float64(p.Names))
 			tellGauge(out, "minio_heal_objects_errors_total", "Names that it could not heal.", of, float64(p.Failed))

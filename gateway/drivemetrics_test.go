@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 func TestHowDrivesStandAndPassesAreMeasured(t *testing.T) {
@@ -15,9 +17,9 @@ func TestHowDrivesStandAndPassesAreMeasured(t *testing.T) {
 		c.Drives = func() []Drive {
 			return []Drive{{Node: "one", Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/c", Slot: 2}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
-		c.Healing = &healer{passes: []Pass{
-			{Kind: Everything, Token: "t", Begun: now.Add(-30 * time.Second), Told: now, Complete: now.Add(-time.Hour), Names: 50, Expected: 100, Failed: 2, Shards: 3, Bytes: 99},
-			{Kind: Scrub, Token: "u", Begun: now, Told: now, Ended: now, Damaged: 4},
+		c.Healing = &healer{passes: []upkeep.Pass{
+			{Kind: upkeep.Everything, Token: "t", Begun: now.Add(-30 * time.Second), Told: now, Complete: now.Add(-time.Hour), Names: 50, Expected: 100, Failed: 2, Shards: 3, Bytes: 99},
+			{Kind: upkeep.Scrub, Token: "u", Begun: now, Told: now, Ended: now, Damaged: 4},
 		}}
 	})
 	page := f.ok(call{method: "GET", path: "/minio/v2/metrics/cluster", anonymous: true}).body

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // minioLines returns what the metrics page tells under MinIO's names.
@@ -32,9 +34,9 @@ func TestMetricsHaveTheNamesThatMinIOsDashboardsAskFor(t *testing.T) {
 			return []Drive{{Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: 1, Online: true}, {Parity: 2, Path: "/c", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
 		c.Parities = func() (standard, reduced int) { return 2, 1 }
-		c.Healing = &healer{passes: []Pass{
-			{Kind: Everything, Token: "t", Begun: now.Add(-time.Minute), Told: now.Add(-time.Second), Names: 50, Expected: 100, Failed: 2},
-			{Kind: Scrub, Token: "u", Begun: now, Told: now, Ended: now},
+		c.Healing = &healer{passes: []upkeep.Pass{
+			{Kind: upkeep.Everything, Token: "t", Begun: now.Add(-time.Minute), Told: now.Add(-time.Second), Names: 50, Expected: 100, Failed: 2},
+			{Kind: upkeep.Scrub, Token: "u", Begun: now, Told: now, Ended: now},
 		}}
 	})
 	f.ok(call{method: "PUT", path: "/bucket"})

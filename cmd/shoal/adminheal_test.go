@@ -8,24 +8,25 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // shownHealer is what heals drives, as it is shown.
 type shownHealer struct {
-	passes []gateway.Pass
-	asked  []gateway.Pass
+	passes []upkeep.Pass
+	asked  []upkeep.Pass
 	due    bool
 	ended  bool
 	err    error
 }
 
-func (h *shownHealer) Passes() ([]gateway.Pass, error) { return h.passes, h.err }
+func (h *shownHealer) Passes() ([]upkeep.Pass, error) { return h.passes, h.err }
 
-func (h *shownHealer) Due() bool { return h.due }
+func (h *shownHealer) Due(context.Context) bool { return h.due }
 
-func (h *shownHealer) Ask(_ context.Context, p gateway.Pass, instead bool) error {
+func (h *shownHealer) Ask(_ context.Context, p upkeep.Pass, instead bool) error {
 	if len(h.asked) > 0 && !instead {
-		return gateway.ErrHealing
+		return upkeep.ErrHealing
 	}
 	h.asked = append(h.asked, p)
 	return nil
@@ -50,7 +51,7 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	}
 	healing = true
 	now := time.Now()
-	h.passes = []gateway.Pass{{Kind: gateway.Everything, Token: "t", Begun: now.Add(-10 * time.Second), Told: now, Names: 100, Expected: 300, Bytes: 4 << 20}}
+	h.passes = []upkeep.Pass{{Kind: upkeep.Everything, Token: "t", Begun: now.Add(-10 * time.Second), Told: now, Names: 100, Expected: 300, Bytes: 4 << 20}}
 	out, said, code := c.run("", "heal")
 	if code != exitFindings || !strings.Contains(said, "1 drive without") {
 		t.Errorf("exit %d, %s", code, said)
@@ -88,19 +89,19 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 		}
 	}
 	online = true
-	h.passes[0].Failed, h.passes[0].Left = 1, []gateway.Left{{Bucket: "photos", Name: "a\x1bb", Reason: "too few drives"}}
+	h.passes[0].Failed, h.passes[0].Left = 1, []upkeep.Left{{Bucket: "photos", Name: "a\x1bb", Reason: "too few drives"}}
 	out, said, code = c.run("", "heal")
 	if code != exitFindings || !strings.Contains(said, "1 name could not be healed") || !strings.Contains(out, `photos/a\x1bb: too few drives`) {
 		t.Errorf("exit %d, %s\n%s", code, said, out)
 	}
-	for said, p := range map[string]gateway.Pass{
-		"1 state not on": {Kind: gateway.Missed, Token: "t", Ended: now, Pending: 1},
-		"being given":    {Kind: gateway.Missed, Token: "t", Begun: now, Told: now},
-		"2 drives away":  {Kind: gateway.Everything, Token: "t", Ended: now, Away: 2},
-		"before its end": {Kind: gateway.Everything, Token: "t", Ended: now, Error: "too few drives"},
+	for said, p := range map[string]upkeep.Pass{
+		"1 state not on": {Kind: upkeep.Missed, Token: "t", Ended: now, Pending: 1},
+		"being given":    {Kind: upkeep.Missed, Token: "t", Begun: now, Told: now},
+		"2 drives away":  {Kind: upkeep.Everything, Token: "t", Ended: now, Away: 2},
+		"before its end": {Kind: upkeep.Everything, Token: "t", Ended: now, Error: "too few drives"},
 	} {
 		before := h.passes
-		h.passes = []gateway.Pass{p}
+		h.passes = []upkeep.Pass{p}
 		if _, why, code := c.run("", "heal"); code != exitFindings || !strings.Contains(why, said) {
 			t.Errorf("want %q: exit %d, %s", said, code, why)
 		}

@@ -8,16 +8,17 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // shownPools are pools as they are shown.
-type shownPools []gateway.Pool
+type shownPools []upkeep.Pool
 
-func (p shownPools) Pools() ([]gateway.Pool, error) { return slices.Clone(p), nil }
+func (p shownPools) Pools() ([]upkeep.Pool, error) { return slices.Clone(p), nil }
 
 func (p shownPools) Drain(_ context.Context, pool int, drain bool) error {
 	if pool == 0 {
-		return gateway.ErrLastPool
+		return upkeep.ErrLastPool
 	}
 	p[pool].Draining = time.Time{}
 	if drain {
@@ -28,7 +29,7 @@ func (p shownPools) Drain(_ context.Context, pool int, drain bool) error {
 
 func TestAPoolIsDrainedAndKeptFromTheConsole(t *testing.T) {
 	pools := shownPools{
-		{Name: "/a{1...4}", Share: 0.5, Room: gateway.Room{Free: 1 << 30, Total: 4 << 30}}, {Name: "/b{1...4}", Share: 0.5, Moved: gateway.Progress{Names: 7, Bytes: 3 << 20}},
+		{Name: "/a{1...4}", Share: 0.5, Room: upkeep.Room{Free: 1 << 30, Total: 4 << 30}}, {Name: "/b{1...4}", Share: 0.5, Moved: upkeep.Progress{Names: 7, Bytes: 3 << 20}},
 	}
 	c := openConsole(t, func(cfg *gateway.Config) { cfg.DrivePools = pools })
 	shows := func(want string) {

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/healing"
 	"github.com/shoal-storage/shoal/erasure/shard"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/config"
@@ -67,7 +68,7 @@ func (b *backend) show(cfg *gateway.Config) error {
 
 // errChanged is the error of a change of a record that has changed meanwhile, as those know
 // it who keep records.
-var errChanged = errors.Join(directory.ErrChanged, quota.ErrChanged, config.ErrChanged)
+var errChanged = errors.Join(directory.ErrChanged, quota.ErrChanged, config.ErrChanged, healing.ErrChanged)
 
 // records are those of a control plane. A change of one that has changed meanwhile fails
 // with errChanged.

@@ -14,8 +14,12 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/erasure/healing"
 	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/rebalance"
+	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // expand writes out the ellipses in a path: /mnt/d{1...4} is four paths. Numbers keep the
@@ -75,10 +79,10 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 		numbers = append(numbers, opened[i].Number)
 		configs[i].Number, configs[i].Fresh, configs[i].Away = opened[i].Number, opened[i].Fresh, opened[i].Away
 	}
-	p := &placer{sets: l.placed(numbers)}
-	p.base = baseTable(p.sets, slices.MinFunc(opened, func(a, b *format.Set) int { return a.Of - b.Of }).Of)
+	placed := l.placed(numbers)
+	base := rebalance.BaseTable(placed, slices.MinFunc(opened, func(a, b *format.Set) int { return a.Of - b.Of }).Of)
 	store, err := erasure.New(context.WithoutCancel(ctx), erasure.Config{
-		Sets: configs, Table: p.base, Seed: placement.Seed(opened[0].Deployment),
+		Sets: configs, Table: base, Seed: placement.Seed(opened[0].Deployment),
 		Locker: local, Logger: log, Now: time.Now,
 	})
 	if err != nil {
@@ -97,21 +101,21 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 	b.healRate = store.SetHealRate
 	b.paths = func() []string { return onlineOf(sets.shown(), "") }
 	log.Info(l.status(sets.offline()))
-	p.store, p.kept, p.locker, p.log, p.names, p.shown = store, b.records, local, log, l.names(), sets.shown
-	p.agree = func(_ context.Context, r format.Roster) error { return format.Agree(opened, r) }
-	p.knows = func(r format.Roster) bool { return format.Knows(opened, r) }
-	b.pools = p
-	p.follow = func(epoch uint64) bool { return p.placed.Load() >= epoch }
-	if err := p.begin(ctx); err != nil {
-		return nil, err
+	placer := rebalance.New(rebalance.Config{
+		Store: store, Records: b.records, Locker: local, Logger: log, Base: base, Sets: placed, Names: l.names(),
+		Rooms: func() map[int]upkeep.Room { return roomsOf(sets.shown()) },
+		Agree: func(_ context.Context, r format.Roster) error { return format.Agree(opened, r) },
+		Knows: func(r format.Roster) bool { return format.Knows(opened, r) },
+	})
+	if err := placer.Begin(ctx); err != nil {
+		return nil, placingFailure(err)
 	}
-	passes := newPasses(b.records, true)
-	k := &keeper{
-		store: store, kept: b.records, passes: passes, locker: local, log: log,
-		stands: func() standing { return sets.standing(store) }, healed: sets.healed,
-	}
-	b.healer, b.counts = attentive{passes, k.look}, store.Counts
-	b.ends = append(b.ends, k.keep(ctx), p.run(ctx))
+	keeper := healing.New(healing.Config{
+		Store: store, Records: b.records, Alone: true, Locker: local, Logger: log,
+		Standing: func() healing.Standing { return sets.standing(store) }, Healed: sets.healed,
+	})
+	b.pools, b.healer, b.counts = placer, keeper, store.Counts
+	b.ends = append(b.ends, keeper.Start(ctx), placer.Start(ctx))
 	return b, nil
 }
 
@@ -165,6 +169,22 @@ func drivesFailure(err error) error {
 		refused.code = exitFailed
 	}
 	return refused
+}
+
+// placingFailure says what to do where it is not known which drives have which objects.
+func placingFailure(err error) error {
+	return &failure{code: exitUnsafe, what: "cannot open the drives", cause: err, remedy: "name all drives that were named before"}
+}
+
+// roomsOf returns how much room the drives of each pool have that are there.
+func roomsOf(drives []gateway.Drive) map[int]upkeep.Room {
+	rooms := make(map[int]upkeep.Room)
+	for _, d := range drives {
+		if r := rooms[d.Pool]; d.Online {
+			rooms[d.Pool] = upkeep.Room{Free: r.Free + d.Room.Free, Total: r.Total + d.Room.Total}
+		}
+	}
+	return rooms
 }
 
 // driveRecords are the settings on drives as records.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/rebalance"
 )
 
 // maxSet is how many drives a set has at most.
@@ -143,9 +144,9 @@ func (l layout[T]) each() (all [][]T) {
 }
 
 // placed returns the sets as objects are placed in them, by their numbers.
-func (l layout[T]) placed(numbers []int) (all []placedSet) {
+func (l layout[T]) placed(numbers []int) (all []rebalance.Set) {
 	for i := range l {
-		all = append(all, placedSet{number: numbers[i], pool: l[i].pool, drives: len(l[i].drives)})
+		all = append(all, rebalance.Set{Number: numbers[i], Pool: l[i].pool, Drives: len(l[i].drives)})
 	}
 	return all
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 func TestDrivesArePutIntoSets(t *testing.T) {
@@ -88,5 +91,15 @@ func TestTheStateOfSetsIsToldByTheWorst(t *testing.T) {
 	}
 	if l.at(3) != 0 || l.at(4) != 1 || l.at(11) != 1 {
 		t.Errorf("slots 3, 4 and 11 are of sets %d, %d and %d", l.at(3), l.at(4), l.at(11))
+	}
+}
+
+func TestTheRoomOfAPoolIsThatOfItsDrivesThatAreThere(t *testing.T) {
+	var drives []gateway.Drive
+	for i := range 4 {
+		drives = append(drives, gateway.Drive{Pool: i / 2, Online: i != 1, Room: upkeep.Room{Free: uint64(30 + i), Total: 100}})
+	}
+	if got := roomsOf(drives); got[0] != (upkeep.Room{Free: 30, Total: 100}) || got[1] != (upkeep.Room{Free: 65, Total: 200}) {
+		t.Errorf("%+v", got)
 	}
 }

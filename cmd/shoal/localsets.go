@@ -9,8 +9,10 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/erasure/healing"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // localSets are sets of which this process has all drives. Slots are counted over all of them.
@@ -75,20 +77,20 @@ func (s localSets) offline() (all []int) {
 }
 
 // standing is how the drives stand.
-func (s localSets) standing(store *erasure.Store) standing {
-	all := standing{missed: store.Missed(), blank: make(map[int]string)}
+func (s localSets) standing(store *erasure.Store) healing.Standing {
+	all := healing.Standing{Missed: store.Missed(), Blank: make(map[int]string)}
 	first := 0
 	for i, set := range s.all {
-		all.joined += int(set.Joined())
+		all.Joined += int(set.Joined())
 		for slot, id := range set.Blank() {
-			all.blank[first+slot] = id
+			all.Blank[first+slot] = id
 		}
 		first += len(s.layout[i].drives)
 	}
 	for _, n := range s.offline() {
-		all.offline += n
+		all.Offline += n
 	}
-	all.offline -= len(all.blank)
+	all.Offline -= len(all.Blank)
 	return all
 }
 
@@ -106,7 +108,7 @@ func (s localSets) shown() (all []gateway.Drive) {
 	for i, set := range s.all {
 		l := &s.layout[i]
 		for _, d := range set.States() {
-			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: gateway.Room(d.Room)}
+			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: upkeep.Room(d.Room)}
 			if d.Slot >= 0 {
 				shown.Slot += first
 			}

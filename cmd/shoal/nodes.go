@@ -26,11 +26,14 @@ import (
 	"github.com/shoal-storage/shoal/erasure/arbiter"
 	"github.com/shoal-storage/shoal/erasure/cluster"
 	"github.com/shoal-storage/shoal/erasure/format"
+	"github.com/shoal-storage/shoal/erasure/healing"
 	"github.com/shoal-storage/shoal/erasure/node"
 	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/rebalance"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/trace"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 	"github.com/shoal-storage/shoal/internal/uuid"
 	"github.com/shoal-storage/shoal/raftlock"
 	"github.com/shoal-storage/shoal/raftlock/mesh"
@@ -188,7 +191,7 @@ type nodes struct {
 	refused refusals
 	cluster *cluster.Cluster
 	store   atomic.Pointer[erasure.Store]
-	placer  atomic.Pointer[placer]
+	placer  atomic.Pointer[rebalance.Placer]
 	self    string // the name of this process
 	port    string // where other nodes reach it
 	ends    []func() error
@@ -296,7 +299,7 @@ func (n *nodes) missed() int64 {
 // placed returns by which epoch this node places objects.
 func (n *nodes) placed() uint64 {
 	if p := n.placer.Load(); p != nil {
-		return p.placed.Load()
+		return p.Placed()
 	}
 	return 0
 }
@@ -430,9 +433,8 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	cfg.Locker = fl.node
 	tables := n.cluster.Tables()
 	formed := max(1, slices.MinFunc(tables, func(a, b format.Table) int { return a.Of - b.Of }).Of)
-	p := &placer{sets: n.e.placed(numbers)}
-	p.base = baseTable(p.sets, formed)
-	cfg.Table, cfg.Seed = p.base, placement.Seed(tables[0].Deployment)
+	sets := n.e.placed(numbers)
+	cfg.Table, cfg.Seed = rebalance.BaseTable(sets, formed), placement.Seed(tables[0].Deployment)
 	for i := range cfg.Sets {
 		cfg.Sets[i].Writable = func() error { return n.cluster.Writable(i) }
 		cfg.Sets[i].Away = func() int { return n.cluster.Away(i) }
@@ -449,23 +451,20 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 		paths:   func() []string { return onlineOf(n.shown(), n.cluster.Self()) }, healRate: store.SetHealRate,
 		self: gateway.Node{ID: n.self, Port: n.port}, ready: n.ready, readable: n.readable,
 	}
-	passes := newPasses(b.records, false)
-	b.counts = store.Counts
-	p.store, p.kept, p.locker, p.log, p.names, p.shown = store, b.records, fl.node, log, n.e.names(), n.shown
-	p.follow, p.agree, p.knows = n.cluster.Placed, n.cluster.Agree, n.cluster.Knows
-	if err := p.begin(ctx); err != nil {
-		return nil, errors.Join(err, store.Close())
+	placer := rebalance.New(rebalance.Config{
+		Store: store, Records: b.records, Locker: fl.node, Logger: log, Base: cfg.Table, Sets: sets, Names: n.e.names(),
+		Rooms: func() map[int]upkeep.Room { return roomsOf(n.shown()) }, Agree: n.cluster.Agree, Knows: n.cluster.Knows, Follow: n.cluster.Placed,
+	})
+	if err := placer.Begin(ctx); err != nil {
+		return nil, errors.Join(placingFailure(err), store.Close())
 	}
-	n.placer.Store(p)
-	b.pools = p
-	k := &keeper{store: store, ledger: ledger, kept: b.records, passes: passes, name: fl.name, locker: fl.node, log: log, stands: n.stands, healed: n.cluster.Healed}
-	b.healer = attentive{passes, func() bool {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTime)
-		defer cancel()
-		n.cluster.Refresh(ctx)
-		return k.look()
-	}}
-	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, k.keep(ctx), p.run(ctx))
+	n.placer.Store(placer)
+	keeper := healing.New(healing.Config{
+		Store: store, Ledger: ledger, Records: b.records, Name: fl.name, Locker: fl.node, Logger: log,
+		Standing: n.standing, Refresh: n.cluster.Refresh, Healed: n.cluster.Healed,
+	})
+	b.pools, b.healer, b.counts = placer, keeper, store.Counts
+	b.ends = append(n.ends, func() error { ledger.Close(); return nil }, store.Close, keeper.Start(ctx), placer.Start(ctx))
 	return b, nil
 }
 
@@ -481,17 +480,14 @@ func (n *nodes) readable() error {
 	return n.cluster.Readable()
 }
 
-// refreshTime is how long it may take to learn how the drives stand now.
-const refreshTime = 2 * time.Second
-
-func (n *nodes) stands() standing {
-	s := standing{blank: n.cluster.Blank()}
+func (n *nodes) standing() healing.Standing {
+	s := healing.Standing{Blank: n.cluster.Blank()}
 	for _, d := range n.cluster.States() {
 		if !d.Online {
-			s.offline++
+			s.Offline++
 		}
 	}
-	s.missed, s.joined = n.cluster.Missed() // after that: a drive that was there has been counted
+	s.Missed, s.Joined = n.cluster.Missed() // after that: a drive that was there has been counted
 	return s
 }
 
@@ -517,7 +513,7 @@ func (n *nodes) shown() (all []gateway.Drive) {
 		}
 		set := &n.e.layout[n.e.at(slot)]
 		all = append(all, gateway.Drive{
-			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: gateway.Room(d.Room),
+			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: upkeep.Room(d.Room),
 		})
 	}
 	return all

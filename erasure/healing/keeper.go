@@ -1,7 +1,8 @@
-package main
+// Package healing has drives that lack something be given it, without a command: it decides when what they hold is
+// looked through, has one of all nodes do that, and tells the others how far that is.
+package healing
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,9 +12,9 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/register"
-	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // How often the drives are looked at for what some of them lack.
@@ -33,79 +34,54 @@ const (
 // lastScrub is the setting that says when all shards were read, as seconds since 1970.
 const lastScrub = "scrub/last"
 
-// standing of drives is what decides whether they are to be looked through.
-type standing struct {
-	missed  int64          // changes when drives may have missed something
-	joined  int            // changes when a drive has come
-	blank   map[int]string // IDs of drives that stand for others and do not have all yet, by their places
-	offline int
-	left    bool          // the pass that was made as they stood so has left something
-	pause   time.Duration // after that pass before the next; 0: wholeAgain
+// Config says what a Keeper looks after. Its functions may be called concurrently.
+type Config struct {
+	Store   *erasure.Store
+	Ledger  *erasure.Ledger // nil: there is none
+	Records Records
+	Alone   bool   // no other process has these records: how far a pass is needs not be written
+	Name    string // of this node, as others are to see who makes a pass; empty: there is no other
+	Locker  lock.Locker
+	Logger  *slog.Logger
+	// Standing returns how the drives stand, as this process knows it. Refresh finds out
+	// before, for somebody who waits; nil: it is always known.
+	Standing func() Standing
+	Refresh  func(ctx context.Context)
+	// Healed takes note that drives, by their IDs, have all they should.
+	Healed func(ctx context.Context, drives []string) error
 }
 
-// leave notes what became of a pass, which was made after another one. What it has left it may
-// have come too early for, since other nodes notice later that a drive has come: so it is soon
-// tried again, and less soon each time that something is left.
-func (s *standing) leave(before standing, left bool) {
-	if s.left = left; left && s.offline == 0 {
-		s.pause = min(max(wholeSoon, 3*before.pause), wholeAgain)
-	}
-}
-
-// due returns which pass over the drives is to be made, none if it is empty: one was made last
-// at some time, as they stood then, and one over everything was complete at another.
-func (s standing) due(before standing, since, whole time.Duration) gateway.PassKind {
-	pause := cmp.Or(before.pause, wholeAgain)
-	if s.missed != before.missed && s.offline == 0 {
-		pause = min(pause, missedAgain) // one was away too briefly to be noticed, or is slow
-	}
-	changed := s.missed != before.missed || s.joined != before.joined || len(s.blank) > 0 || before.left
-	switch {
-	case since < pause && s.joined == before.joined:
-		return ""
-	case before.left && s.offline > 0 && s.joined == before.joined && since <= wholeApart:
-		return ""
-	case whole > wholeEvery:
-		return gateway.Everything
-	case since > wholeEvery: // this process has made none yet
-	case !changed, s.offline > 0 && s.joined == before.joined && since <= wholeApart:
-		return ""
-	}
-	if len(s.blank) > 0 {
-		return gateway.Everything
-	}
-	return gateway.Missed
-}
-
-// keeper brings the drives of a set what they lack.
-type keeper struct {
-	store  *erasure.Store
-	ledger *erasure.Ledger // nil: there is none
-	kept   records
-	passes *passes
-	name   string // of this gateway; empty: there is no other
-	locker lock.Locker
-	log    *slog.Logger
-	stands func() standing
-	healed func(ctx context.Context, drives []string) error // takes note that these have all they should
+// Keeper brings the drives of sets what they lack, together with those of the other processes
+// that have them. It is a gateway.Healer.
+type Keeper struct {
+	Config
+	passes
 
 	mu     sync.Mutex
-	before standing  // as it was looked at last
+	before Standing  // as it was looked at last
 	gone   time.Time // when a drive was missed first that had been there
 }
 
-// keep does so on one of all processes that keep the set, until the returned function is
-// called.
-func (k *keeper) keep(ctx context.Context) (end func() error) {
-	k.before = k.stands()
-	if len(k.passes.ended()) > 0 { // all drives come when a process begins, unless the set is new
-		k.passes.arrived(k.gone)
+// New returns a Keeper that does nothing before Start.
+func New(cfg Config) *Keeper {
+	if cfg.Refresh == nil {
+		cfg.Refresh = func(context.Context) {}
+	}
+	return &Keeper{Config: cfg, passes: passes{kept: cfg.Records, alone: cfg.Alone, now: time.Now, own: make(map[upkeep.PassKind]upkeep.Pass)}}
+}
+
+// Start has each kind of pass be made by one of all processes, when there is cause to, until the returned
+// function is called, which waits for what is under way. Values of ctx are used, and not when it ends.
+func (k *Keeper) Start(ctx context.Context) (end func() error) {
+	k.before = k.Standing()
+	if len(k.ended()) > 0 { // all drives come when a process begins, unless the set is new
+		k.arrived(k.gone)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	running.Go(func() { lock.Elect(ctx, k.locker, "s/heal", k.tend) })
-	running.Go(func() { lock.Elect(ctx, k.locker, "s/scrub", k.read) }) // it takes long, and healing must not wait for it
-	running.Go(func() { lock.Elect(ctx, k.locker, "s/asked", k.serve) })
+	running.Go(func() { lock.Elect(ctx, k.Locker, "s/heal", k.tend) })
+	running.Go(func() { lock.Elect(ctx, k.Locker, "s/scrub", k.read) }) // it takes long, and healing must not wait for it
+	running.Go(func() { lock.Elect(ctx, k.Locker, "s/asked", k.serve) })
 	running.Go(func() { k.mend(ctx) })
 	running.Go(func() { k.watch(ctx) })
 	return func() error {
@@ -117,7 +93,7 @@ func (k *keeper) keep(ctx context.Context) (end func() error) {
 
 // watch looks at the drives before any pass does that they call for, which is longer in coming
 // than watchEvery.
-func (k *keeper) watch(ctx context.Context) {
+func (k *Keeper) watch(ctx context.Context) {
 	for ; ctx.Err() == nil; lock.Pause(ctx, watchEvery) {
 		k.look()
 	}
@@ -125,31 +101,34 @@ func (k *keeper) watch(ctx context.Context) {
 
 // look notes whether drives have come, or miss something though they are there, and reports
 // whether any is not.
-func (k *keeper) look() (away bool) {
+func (k *Keeper) look() (away bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now, before := k.stands(), k.before
+	now, before := k.Standing(), k.before
 	k.before = now
-	if now.offline > before.offline {
+	if now.Offline > before.Offline {
 		k.gone = time.Now()
 	}
-	if now.joined != before.joined || now.offline < before.offline {
-		k.passes.arrived(k.gone)
+	if now.Joined != before.Joined || now.Offline < before.Offline {
+		k.arrived(k.gone)
 	}
-	if now.missed != before.missed && now.offline == 0 {
-		k.passes.lacking()
+	if now.Missed != before.Missed && now.Offline == 0 {
+		k.lacking()
 	}
-	return now.offline > 0
+	return now.Offline > 0
 }
 
-// attentive is the Healer of a gateway that keeps drives: who asks learns how they stand now.
-type attentive struct {
-	*passes
-	look func() (away bool)
-}
+// refreshTime is how long it may take to learn how the drives stand now.
+const refreshTime = 2 * time.Second
 
-// Due implements gateway.Healer.
-func (a attentive) Due() bool { return a.look() || a.passes.Due() }
+// Due reports whether drives are away, or have come or missed something of which no pass has seen yet what it
+// is. Who asks learns how they stand now.
+func (k *Keeper) Due(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	k.Refresh(ctx)
+	return k.look() || k.due()
+}
 
 // watchEvery is how often it is looked whether drives have come.
 const watchEvery = 100 * time.Millisecond
@@ -159,20 +138,20 @@ const watchEvery = 100 * time.Millisecond
 const mendAgain = time.Minute
 
 // mend heals objects whose readers on this node have found damaged.
-func (k *keeper) mend(ctx context.Context) {
+func (k *Keeper) mend(ctx context.Context) {
 	mended := make(map[object.Ref]time.Time)
 	for {
 		select {
-		case ref := <-k.store.Suspects():
+		case ref := <-k.Store.Suspects():
 			if last, ok := mended[ref]; ok && time.Since(last) < mendAgain {
 				continue
 			}
-			h, err := k.store.Repair(ctx, ref, askedRate)
+			h, err := k.Store.Repair(ctx, ref, askedRate)
 			if ctx.Err() != nil {
 				return
 			}
 			level, msg, args := mendedAs(&h, err)
-			k.log.Log(ctx, level, msg, append([]any{"bucket", ref.Bucket, "key", ref.Key}, args...)...)
+			k.Logger.Log(ctx, level, msg, append([]any{"bucket", ref.Bucket, "key", ref.Key}, args...)...)
 			if len(mended) >= maxMended {
 				clear(mended)
 			}
@@ -209,15 +188,15 @@ func mendedAs(h *erasure.Healed, err error) (level slog.Level, msg string, args 
 const maxMended = 1024
 
 // tend heals the drives when there is cause to.
-func (k *keeper) tend(ctx context.Context) {
-	last, before := time.Time{}, standing{}
+func (k *Keeper) tend(ctx context.Context) {
+	last, before := time.Time{}, Standing{}
 	for lock.Pause(ctx, wholeSoon); ctx.Err() == nil; lock.Pause(ctx, wholeLook) {
-		now := k.stands()
+		now := k.Standing()
 		kind := now.due(before, time.Since(last), time.Since(k.wholeSince()))
 		if kind == "" {
 			continue
 		}
-		if kind == gateway.Everything {
+		if kind == upkeep.Everything {
 			now.leave(before, !k.heal(ctx))
 		} else {
 			now.leave(before, !k.catchUp(ctx))
@@ -228,8 +207,8 @@ func (k *keeper) tend(ctx context.Context) {
 
 // wholeSince returns when a pass over everything was complete last. Names that it has left are
 // among what is known to be missed.
-func (k *keeper) wholeSince() time.Time {
-	p, err := k.passes.last(gateway.Everything)
+func (k *Keeper) wholeSince() time.Time {
+	p, err := k.last(upkeep.Everything)
 	switch {
 	case err != nil:
 		return time.Time{}
@@ -241,19 +220,19 @@ func (k *keeper) wholeSince() time.Time {
 
 // catchUp brings drives what is known to be missed, and reports whether they have all of that.
 // Where that is not known of all drives it goes through everything.
-func (k *keeper) catchUp(ctx context.Context) (whole bool) {
-	h, err := k.pass(ctx, gateway.Pass{Kind: gateway.Missed}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
-		h, err := k.store.HealMissed(ctx, seen)
+func (k *Keeper) catchUp(ctx context.Context) (whole bool) {
+	h, err := k.pass(ctx, upkeep.Pass{Kind: upkeep.Missed}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+		h, err := k.Store.HealMissed(ctx, seen)
 		return k.withLedger(ctx, h, err, (*erasure.Ledger).HealMissed)
 	})
 	switch {
 	case ctx.Err() != nil:
 		return false
 	case errors.Is(err, register.ErrNoLog):
-		k.log.Info("a drive cannot tell what others have missed: everything is looked through", "error", err)
+		k.Logger.Info("a drive cannot tell what others have missed: everything is looked through", "error", err)
 		return k.heal(ctx)
 	case err != nil:
-		k.log.Error("drives could not be given what they have missed, and will be later", "error", err)
+		k.Logger.Error("drives could not be given what they have missed, and will be later", "error", err)
 		return false
 	}
 	if h.Records+h.Shards+h.Failed > 0 {
@@ -262,14 +241,14 @@ func (k *keeper) catchUp(ctx context.Context) (whole bool) {
 	return h.Failed == 0 && h.Pending == 0
 }
 
-func (k *keeper) told(msg string, h *erasure.Healed) {
-	k.log.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed, "pending", h.Pending)
+func (k *Keeper) told(msg string, h *erasure.Healed) {
+	k.Logger.Info(msg, "names", h.Names, "records", h.Records, "shards", h.Shards, "bytes", h.Bytes, "failed", h.Failed, "pending", h.Pending)
 }
 
 // underWay returns what tells the log how far a pass is that begins now, if it has done anything: as seldom as
 // others are told.
-func (k *keeper) underWay(msg string) func(h *erasure.Healed) {
-	p := gateway.Pass{Begun: time.Now()}
+func (k *Keeper) underWay(msg string) func(h *erasure.Healed) {
+	p := upkeep.Pass{Begun: time.Now()}
 	return func(h *erasure.Healed) {
 		if now := time.Now(); h.Records+h.Shards > 0 && untold(&p, now) {
 			p.Told = now
@@ -279,7 +258,7 @@ func (k *keeper) underWay(msg string) func(h *erasure.Healed) {
 }
 
 // read reads all shards now and then.
-func (k *keeper) read(ctx context.Context) {
+func (k *Keeper) read(ctx context.Context) {
 	for lock.Pause(ctx, wholeAgain); ctx.Err() == nil; lock.Pause(ctx, wholeAgain) {
 		if k.scrubIsDue() {
 			k.scrub(ctx)
@@ -289,35 +268,35 @@ func (k *keeper) read(ctx context.Context) {
 
 // scrubIsDue reports whether the shards were not read for long. A new set is scrubbed when
 // it is as old as that.
-func (k *keeper) scrubIsDue() bool {
-	value, _, err := k.kept.Get(lastScrub)
+func (k *Keeper) scrubIsDue() bool {
+	value, _, err := k.Records.Get(lastScrub)
 	seconds, parsed := strconv.ParseInt(string(value), 10, 64)
 	return err == nil && (parsed != nil || time.Since(time.Unix(seconds, 0)) > scrubEvery)
 }
 
 // scrub reads all shards, unless none of the set was read before: then it only notes that
 // the time for it begins now.
-func (k *keeper) scrub(ctx context.Context) {
-	_, revision, err := k.kept.Get(lastScrub)
+func (k *Keeper) scrub(ctx context.Context) {
+	_, revision, err := k.Records.Get(lastScrub)
 	if err == nil && revision != 0 {
 		var h erasure.Healed
-		h, err = k.pass(ctx, gateway.Pass{Kind: gateway.Scrub, Deep: true}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
-			return k.store.Scrub(ctx, scrubRate, seen)
+		h, err = k.pass(ctx, upkeep.Pass{Kind: upkeep.Scrub, Deep: true}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+			return k.Store.Scrub(ctx, scrubRate, seen)
 		})
-		k.log.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
+		k.Logger.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
 	}
 	if err == nil {
-		err = k.kept.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
+		err = k.Records.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
 	}
 	if err != nil && ctx.Err() == nil {
-		k.log.Error("the shards could not be read through, and will be later", "error", err)
+		k.Logger.Error("the shards could not be read through, and will be later", "error", err)
 	}
 }
 
 // heal goes through the drives once, and reports whether they have all they should.
-func (k *keeper) heal(ctx context.Context) (whole bool) {
-	blank := k.stands().blank // those that come meanwhile are for the next time
-	h, err := k.pass(ctx, gateway.Pass{Kind: gateway.Everything}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+func (k *Keeper) heal(ctx context.Context) (whole bool) {
+	blank := k.Standing().Blank // those that come meanwhile are for the next time
+	h, err := k.pass(ctx, upkeep.Pass{Kind: upkeep.Everything}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
 		log := k.underWay("drives are being healed")
 		return k.everything(ctx, 0, func(h erasure.Healed) {
 			seen(h)
@@ -326,7 +305,7 @@ func (k *keeper) heal(ctx context.Context) (whole bool) {
 	})
 	if err != nil {
 		if ctx.Err() == nil {
-			k.log.Error("the drives could not be looked through, and will be later", "error", err)
+			k.Logger.Error("the drives could not be looked through, and will be later", "error", err)
 		}
 		return false
 	}
@@ -340,28 +319,28 @@ func (k *keeper) heal(ctx context.Context) (whole bool) {
 		}
 	}
 	if len(all) > 0 {
-		if err := k.healed(ctx, all); err != nil {
-			k.log.Error("a drive that was healed cannot take note of that", "error", err)
+		if err := k.Healed(ctx, all); err != nil {
+			k.Logger.Error("a drive that was healed cannot take note of that", "error", err)
 		}
 	}
 	return h.Failed == 0 && h.Absent.Count() == 0
 }
 
 // everything goes through all that the drives hold, and reads every shard if rate is not 0.
-func (k *keeper) everything(ctx context.Context, rate int64, seen func(erasure.Healed)) (h erasure.Healed, err error) {
+func (k *Keeper) everything(ctx context.Context, rate int64, seen func(erasure.Healed)) (h erasure.Healed, err error) {
 	if rate > 0 {
-		h, err = k.store.Scrub(ctx, rate, seen)
+		h, err = k.Store.Scrub(ctx, rate, seen)
 	} else {
-		h, err = k.store.Heal(ctx, seen)
+		h, err = k.Store.Heal(ctx, seen)
 	}
 	return k.withLedger(ctx, h, err, (*erasure.Ledger).Heal)
 }
 
 // withLedger adds what healing the Ledger comes to, if there is one and nothing has failed.
-func (k *keeper) withLedger(ctx context.Context, h erasure.Healed, err error, heal func(*erasure.Ledger, context.Context) (erasure.Healed, error)) (erasure.Healed, error) {
-	if err == nil && k.ledger != nil {
+func (k *Keeper) withLedger(ctx context.Context, h erasure.Healed, err error, heal func(*erasure.Ledger, context.Context) (erasure.Healed, error)) (erasure.Healed, error) {
+	if err == nil && k.Ledger != nil {
 		var kept erasure.Healed
-		kept, err = heal(k.ledger, ctx)
+		kept, err = heal(k.Ledger, ctx)
 		h.Names, h.Records, h.Failed, h.Pending = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed, h.Pending+kept.Pending
 		h.Absent.Add(&kept.Absent)
 		h.Left = append(h.Left, kept.Left...)
@@ -370,14 +349,14 @@ func (k *keeper) withLedger(ctx context.Context, h erasure.Healed, err error, he
 }
 
 // serve makes the passes that are asked for.
-func (k *keeper) serve(ctx context.Context) {
+func (k *Keeper) serve(ctx context.Context) {
 	for ctx.Err() == nil {
-		changed := k.kept.Changed()
-		if p, wanted := k.passes.asked(); wanted {
+		changed := k.Records.Changed()
+		if p, wanted := k.asked(); wanted {
 			h, err := k.pass(ctx, p, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
 				return k.part(ctx, &p, seen)
 			})
-			k.log.Info("a pass that was asked for is over", "bucket", p.Bucket, "prefix", p.Prefix, "names", h.Names, "shards", h.Shards, "failed", h.Failed, "error", err)
+			k.Logger.Info("a pass that was asked for is over", "bucket", p.Bucket, "prefix", p.Prefix, "names", h.Names, "shards", h.Shards, "failed", h.Failed, "error", err)
 			again := time.Second
 			if err != nil { // perhaps it could not be written either that it is over
 				again = askedAgain
@@ -393,7 +372,7 @@ func (k *keeper) serve(ctx context.Context) {
 }
 
 // part goes through what a pass is over that was asked for.
-func (k *keeper) part(ctx context.Context, p *gateway.Pass, seen func(erasure.Healed)) (erasure.Healed, error) {
+func (k *Keeper) part(ctx context.Context, p *upkeep.Pass, seen func(erasure.Healed)) (erasure.Healed, error) {
 	rate := int64(0)
 	if p.Deep {
 		rate = askedRate
@@ -401,5 +380,5 @@ func (k *keeper) part(ctx context.Context, p *gateway.Pass, seen func(erasure.He
 	if p.Bucket == "" {
 		return k.everything(ctx, rate, seen)
 	}
-	return k.store.HealBucket(ctx, p.Bucket, p.Prefix, rate, seen) //nolint:wrapcheck // it is told as what came of the pass
+	return k.Store.HealBucket(ctx, p.Bucket, p.Prefix, rate, seen) //nolint:wrapcheck // it is told as what came of the pass
 }

@@ -1,4 +1,4 @@
-package main
+package healing
 
 import (
 	"context"
@@ -9,26 +9,35 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
+// Records are what all processes with the drives have in common. Methods may be called concurrently.
+type Records interface {
+	// Get returns a record and its revision, which is 0 if there is none. It does not wait.
+	Get(name string) (value []byte, revision uint64, err error)
+	// Set changes a record if it still has the revision, else it returns an error that is
+	// ErrChanged. When it returns nil, Get says so everywhere.
+	Set(ctx context.Context, name string, value []byte, revision uint64) error
+	// Changed returns what is closed when any record changes.
+	Changed() <-chan struct{}
+}
+
+// ErrChanged says that a record is not of the revision any more that was to be changed.
+var ErrChanged = errors.New("the record has changed meanwhile")
+
 // passes keep what is known of passes over the drives, and which one is asked for. They are
-// records, so that every gateway knows them, and one that goes on with a pass of another. They
-// implement gateway.Healer.
+// records, so that every gateway knows them, and one that goes on with a pass of another.
 type passes struct {
-	kept  records
+	kept  Records
 	alone bool // nobody else asks: how far a pass is needs not be written
 	now   func() time.Time
 
 	mu     sync.Mutex
-	own    map[gateway.PassKind]gateway.Pass // as this process has told them last
-	came   time.Time                         // when drives came last; zero: that was seen to
-	over   map[string]gateway.Pass           // that had ended by then, by token
-	missed time.Time                         // when drives that are there missed something last; zero: the same
-}
-
-func newPasses(kept records, alone bool) *passes {
-	return &passes{kept: kept, alone: alone, now: time.Now, own: make(map[gateway.PassKind]gateway.Pass)}
+	own    map[upkeep.PassKind]upkeep.Pass // as this process has told them last
+	came   time.Time                       // when drives came last; zero: that was seen to
+	over   map[string]upkeep.Pass          // that had ended by then, by token
+	missed time.Time                       // when drives that are there missed something last; zero: the same
 }
 
 // wholeTold is how often the end of a pass that nobody has asked for is written by who is alone: while a
@@ -38,10 +47,10 @@ const wholeTold = time.Hour
 // errPassEnded says that a pass is not wanted any more.
 var errPassEnded = errors.New("it was ended, or another one was asked for")
 
-func passRecord(kind gateway.PassKind) string { return "heal/" + string(kind) }
+func passRecord(kind upkeep.PassKind) string { return "heal/" + string(kind) }
 
 // recorded returns the pass of a kind that is written, zero if there is none.
-func (ps *passes) recorded(kind gateway.PassKind) (p gateway.Pass, revision uint64, err error) {
+func (ps *passes) recorded(kind upkeep.PassKind) (p upkeep.Pass, revision uint64, err error) {
 	value, revision, err := ps.kept.Get(passRecord(kind))
 	if err == nil && revision != 0 {
 		err = json.Unmarshal(value, &p)
@@ -53,7 +62,7 @@ func (ps *passes) recorded(kind gateway.PassKind) (p gateway.Pass, revision uint
 }
 
 // last returns the last pass of a kind, zero if there is none.
-func (ps *passes) last(kind gateway.PassKind) (gateway.Pass, error) {
+func (ps *passes) last(kind upkeep.PassKind) (upkeep.Pass, error) {
 	p, _, err := ps.recorded(kind)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -75,7 +84,7 @@ func (ps *passes) arrived(gone time.Time) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.came, ps.over = ps.now(), over
-	maps.DeleteFunc(over, func(_ string, p gateway.Pass) bool {
+	maps.DeleteFunc(over, func(_ string, p upkeep.Pass) bool {
 		return p.Away == 0 && ps.came.Sub(p.Ended) < noticed && !p.Begun.Before(gone)
 	})
 }
@@ -96,9 +105,9 @@ func (ps *passes) lacking() {
 }
 
 // ended returns the passes over what drives lack that have ended, by token.
-func (ps *passes) ended() map[string]gateway.Pass {
-	all := make(map[string]gateway.Pass)
-	for _, kind := range []gateway.PassKind{gateway.Missed, gateway.Everything} {
+func (ps *passes) ended() map[string]upkeep.Pass {
+	all := make(map[string]upkeep.Pass)
+	for _, kind := range []upkeep.PassKind{upkeep.Missed, upkeep.Everything} {
 		if p, err := ps.last(kind); err == nil && !p.Ended.IsZero() {
 			all[p.Token] = p
 		}
@@ -106,9 +115,9 @@ func (ps *passes) ended() map[string]gateway.Pass {
 	return all
 }
 
-// Due reports whether drives have come or missed something, as far as was noticed, of which no
+// due reports whether drives have come or missed something, as far as was noticed, of which no
 // pass has seen yet what they lack.
-func (ps *passes) Due() bool {
+func (ps *passes) due() bool {
 	ended := ps.ended()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -116,8 +125,8 @@ func (ps *passes) Due() bool {
 	return ps.cameDue(ended) || missed
 }
 
-// missedDue is Due of what drives have missed that are there: a pass that began later has seen it.
-func (ps *passes) missedDue(ended map[string]gateway.Pass) bool {
+// missedDue is due of what drives have missed that are there: a pass that began later has seen it.
+func (ps *passes) missedDue(ended map[string]upkeep.Pass) bool {
 	if ps.missed.IsZero() {
 		return false
 	}
@@ -132,22 +141,22 @@ func (ps *passes) missedDue(ended map[string]gateway.Pass) bool {
 	return !ps.missed.IsZero()
 }
 
-// cameDue is Due of drives that have come. A pass that was under way when they came tells by
+// cameDue is due of drives that have come. A pass that was under way when they came tells by
 // itself which ones it has missed.
-func (ps *passes) cameDue(ended map[string]gateway.Pass) bool {
+func (ps *passes) cameDue(ended map[string]upkeep.Pass) bool {
 	if ps.came.IsZero() {
 		return false
 	}
-	maps.DeleteFunc(ended, func(token string, _ gateway.Pass) bool { return ps.over[token].Token != "" })
+	maps.DeleteFunc(ended, func(token string, _ upkeep.Pass) bool { return ps.over[token].Token != "" })
 	if len(ended) > 0 || ps.now().Sub(ps.came) > dueFor {
 		ps.came = time.Time{}
 	}
 	return !ps.came.IsZero()
 }
 
-// Passes implements gateway.Healer.
-func (ps *passes) Passes() (all []gateway.Pass, err error) {
-	for _, kind := range []gateway.PassKind{gateway.Missed, gateway.Everything, gateway.Scrub, gateway.Asked} {
+// Passes returns the last pass of each kind, under way or over.
+func (ps *passes) Passes() (all []upkeep.Pass, err error) {
+	for _, kind := range []upkeep.PassKind{upkeep.Missed, upkeep.Everything, upkeep.Scrub, upkeep.Asked} {
 		p, err := ps.last(kind)
 		if err != nil {
 			return nil, err
@@ -159,37 +168,38 @@ func (ps *passes) Passes() (all []gateway.Pass, err error) {
 	return all, nil
 }
 
-// Ask implements gateway.Healer.
-func (ps *passes) Ask(ctx context.Context, p gateway.Pass, instead bool) error {
-	before, err := ps.last(gateway.Asked)
+// Ask asks for a pass of the kind Asked, which one of all processes then makes. It returns upkeep.ErrHealing while
+// another one is asked for or under way, unless it is to be taken instead of that.
+func (ps *passes) Ask(ctx context.Context, p upkeep.Pass, instead bool) error {
+	before, err := ps.last(upkeep.Asked)
 	if err != nil {
 		return err
 	}
 	if before.Token != "" && !before.Over(ps.now()) && !instead {
-		return gateway.ErrHealing
+		return upkeep.ErrHealing
 	}
-	if everything, err := ps.last(gateway.Everything); err == nil && p.Bucket == "" {
+	if everything, err := ps.last(upkeep.Everything); err == nil && p.Bucket == "" {
 		p.Expected = max(everything.Names, everything.Expected)
 	}
-	_, revision, err := ps.recorded(gateway.Asked)
+	_, revision, err := ps.recorded(upkeep.Asked)
 	if err != nil {
 		return err
 	}
-	if err := ps.write(ctx, &p, revision); errors.Is(err, errChanged) {
-		return gateway.ErrHealing // somebody else was faster
+	if err := ps.write(ctx, &p, revision); errors.Is(err, ErrChanged) {
+		return upkeep.ErrHealing // somebody else was faster
 	} else if err != nil {
 		return err
 	}
 	return nil
 }
 
-// End implements gateway.Healer.
+// End ends the pass that was asked for, if it is not over.
 func (ps *passes) End(ctx context.Context) error {
-	p, err := ps.last(gateway.Asked)
+	p, err := ps.last(upkeep.Asked)
 	if err != nil || p.Over(ps.now()) {
 		return err
 	}
-	_, revision, err := ps.recorded(gateway.Asked)
+	_, revision, err := ps.recorded(upkeep.Asked)
 	if err != nil {
 		return err
 	}
@@ -199,32 +209,32 @@ func (ps *passes) End(ctx context.Context) error {
 }
 
 // asked returns the pass that somebody wants and nobody has made an end of.
-func (ps *passes) asked() (p gateway.Pass, wanted bool) {
-	p, _, err := ps.recorded(gateway.Asked)
+func (ps *passes) asked() (p upkeep.Pass, wanted bool) {
+	p, _, err := ps.recorded(upkeep.Asked)
 	return p, err == nil && p.Token != "" && p.Ended.IsZero()
 }
 
 // tell takes note of how far a pass is. It returns errPassEnded if one that was asked for is
 // not wanted any more.
-func (ps *passes) tell(ctx context.Context, p gateway.Pass) error {
+func (ps *passes) tell(ctx context.Context, p upkeep.Pass) error {
 	recorded, revision, err := ps.recorded(p.Kind)
 	if err != nil {
 		return err
 	}
-	if p.Kind == gateway.Asked && (recorded.Token != p.Token || !recorded.Ended.IsZero()) {
+	if p.Kind == upkeep.Asked && (recorded.Token != p.Token || !recorded.Ended.IsZero()) {
 		return errPassEnded
 	}
 	ps.mu.Lock()
 	ps.own[p.Kind] = p
 	ps.mu.Unlock()
-	often := p.Kind == gateway.Everything || p.Kind == gateway.Missed
+	often := p.Kind == upkeep.Everything || p.Kind == upkeep.Missed
 	if ps.alone && (p.Ended.IsZero() || often && p.Told.Sub(recorded.Told) < wholeTold) {
 		return nil
 	}
 	return ps.write(ctx, &p, revision)
 }
 
-func (ps *passes) write(ctx context.Context, p *gateway.Pass, revision uint64) error {
+func (ps *passes) write(ctx context.Context, p *upkeep.Pass, revision uint64) error {
 	value, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("write pass: %w", err)

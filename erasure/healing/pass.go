@@ -1,4 +1,4 @@
-package main
+package healing
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 	"github.com/shoal-storage/shoal/internal/uuid"
 )
 
@@ -18,13 +18,13 @@ const (
 )
 
 // untold reports whether it is time to tell how far a pass is.
-func untold(p *gateway.Pass, now time.Time) bool {
+func untold(p *upkeep.Pass, now time.Time) bool {
 	return now.Sub(p.Told) >= min(now.Sub(p.Begun)/20, passSeldom)
 }
 
 // pass makes a pass, and tells how far it is and what came of it. One that ends since this
 // process does is left as it is, for who goes on.
-func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error)) (erasure.Healed, error) {
+func (k *Keeper) pass(ctx context.Context, p upkeep.Pass, work func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error)) (erasure.Healed, error) {
 	inside, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	k.begin(&p)
@@ -33,14 +33,14 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 		mu.Lock()
 		defer mu.Unlock()
 		p.Told = time.Now()
-		p.Limited(k.store.HealRate())
-		if err := k.passes.tell(ctx, p); errors.Is(err, errPassEnded) {
+		p.Limited(k.Store.HealRate())
+		if err := k.tell(ctx, p); errors.Is(err, errPassEnded) {
 			cancel(err)
 		} else if err != nil && ctx.Err() == nil {
-			k.log.Warn("it could not be told how far a pass over the drives is", "error", err)
+			k.Logger.Warn("it could not be told how far a pass over the drives is", "error", err)
 		}
 	}
-	if p.Kind != gateway.Everything && p.Kind != gateway.Missed { // these are mostly over before anybody asks
+	if p.Kind != upkeep.Everything && p.Kind != upkeep.Missed { // these are mostly over before anybody asks
 		tell()
 	}
 	var telling sync.WaitGroup
@@ -49,7 +49,7 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 			select {
 			case now := <-timer.C:
 				mu.Lock()
-				due := untold(&p, now) || p.Limit != k.store.HealRate()
+				due := untold(&p, now) || p.Limit != k.Store.HealRate()
 				mu.Unlock()
 				if due {
 					tell()
@@ -78,16 +78,16 @@ func (k *keeper) pass(ctx context.Context, p gateway.Pass, work func(ctx context
 }
 
 // begin sets what is known of a pass at its beginning.
-func (k *keeper) begin(p *gateway.Pass) {
-	p.Begun, p.Gateway, p.Limit = time.Now(), k.name, k.store.HealRate()
-	if p.Kind == gateway.Asked {
+func (k *Keeper) begin(p *upkeep.Pass) {
+	p.Begun, p.Gateway, p.Limit = time.Now(), k.Name, k.Store.HealRate()
+	if p.Kind == upkeep.Asked {
 		return
 	}
 	p.Token = uuid.New()
-	if p.Kind == gateway.Missed { // how much that is the one before does not say
+	if p.Kind == upkeep.Missed { // how much that is the one before does not say
 		return
 	}
-	before, err := k.passes.last(p.Kind)
+	before, err := k.last(p.Kind)
 	switch {
 	case err != nil:
 	case before.Ended.IsZero() || before.Error != "":
@@ -98,15 +98,15 @@ func (k *keeper) begin(p *gateway.Pass) {
 }
 
 // count sets what a pass has done.
-func count(p *gateway.Pass, h *erasure.Healed) {
+func count(p *upkeep.Pass, h *erasure.Healed) {
 	p.Counted = time.Now()
 	p.Names, p.Records, p.Shards, p.Bytes, p.Damaged, p.Failed, p.Pending = h.Names, h.Records, h.Shards, h.Bytes, h.Damaged, h.Failed, h.Pending
 	p.Away = h.Absent.Count()
 	p.Mended, p.Left = nil, nil
 	for _, m := range h.Mended {
-		p.Mended = append(p.Mended, gateway.Mended(m))
+		p.Mended = append(p.Mended, upkeep.Mended(m))
 	}
 	for _, l := range h.Left {
-		p.Left = append(p.Left, gateway.Left(l))
+		p.Left = append(p.Left, upkeep.Left(l))
 	}
 }

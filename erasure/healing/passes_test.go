@@ -1,4 +1,4 @@
-package main
+package healing
 
 import (
 	"bytes"
@@ -13,14 +13,25 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
-	"github.com/shoal-storage/shoal/gateway"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
+// records are settings on drives as Records.
+type records struct{ *erasure.Settings }
+
+func (r records) Set(ctx context.Context, name string, value []byte, revision uint64) error {
+	err := r.Settings.Set(ctx, name, value, revision)
+	if errors.Is(err, erasure.ErrChanged) {
+		return ErrChanged
+	}
+	return err //nolint:wrapcheck // it says what it is
+}
+
 // openKeeper returns what keeps four drives in memory, which hold "bucket/key".
-func openKeeper(t *testing.T, alone bool) *keeper {
+func openKeeper(t *testing.T, alone bool) *Keeper {
 	t.Helper()
 	var drives []erasure.Drive
 	for range 4 {
@@ -46,24 +57,24 @@ func openKeeper(t *testing.T, alone bool) *keeper {
 	if _, err := store.Put(t.Context(), object.Ref{Bucket: "bucket", Key: "key"}, object.PutInput{Body: objecttest.NewBody([]byte("hello"), object.CRC64NVME)}); err != nil {
 		t.Fatal(err)
 	}
-	return &keeper{
-		store: store, kept: driveRecords{kept}, passes: newPasses(driveRecords{kept}, alone), name: "here", locker: locker, log: log,
-		stands: func() standing { return standing{} }, healed: func(context.Context, []string) error { return nil },
-	}
+	return New(Config{
+		Store: store, Records: records{kept}, Alone: alone, Name: "here", Locker: locker, Logger: log,
+		Standing: func() Standing { return Standing{} }, Healed: func(context.Context, []string) error { return nil },
+	})
 }
 
-func (k *keeper) ask(t *testing.T, p gateway.Pass, instead bool) {
+func (k *Keeper) ask(t *testing.T, p upkeep.Pass, instead bool) {
 	t.Helper()
-	p.Kind, p.Told = gateway.Asked, time.Now()
-	if err := k.passes.Ask(t.Context(), p, instead); err != nil {
+	p.Kind, p.Told = upkeep.Asked, time.Now()
+	if err := k.Ask(t.Context(), p, instead); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // expect returns the last pass of a kind, whose token it expects.
-func (k *keeper) expect(t *testing.T, kind gateway.PassKind, token string) gateway.Pass {
+func (k *Keeper) expect(t *testing.T, kind upkeep.PassKind, token string) upkeep.Pass {
 	t.Helper()
-	p, err := k.passes.last(kind)
+	p, err := k.last(kind)
 	if err != nil || token != "" && p.Token != token {
 		t.Fatalf("the last one is %+v, %v", p, err)
 	}
@@ -73,15 +84,15 @@ func (k *keeper) expect(t *testing.T, kind gateway.PassKind, token string) gatew
 func TestARateThatIsChangedDuringAPassIsToldWithWhereItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := openKeeper(t, false)
-		_, err := k.pass(t.Context(), gateway.Pass{Kind: gateway.Scrub}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+		_, err := k.pass(t.Context(), upkeep.Pass{Kind: upkeep.Scrub}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
 			time.Sleep(time.Hour)
 			seen(erasure.Healed{Names: 7, Bytes: 100})
-			if p := k.expect(t, gateway.Scrub, ""); p.Limit != 0 || p.Since != nil {
+			if p := k.expect(t, upkeep.Scrub, ""); p.Limit != 0 || p.Since != nil {
 				t.Errorf("before, it is %+v", p)
 			}
-			k.store.SetHealRate(20 << 20)
+			k.Store.SetHealRate(20 << 20)
 			time.Sleep(2 * passTold)
-			if p := k.expect(t, gateway.Scrub, ""); p.Limit != 20<<20 || p.Since == nil || p.Since.Names != 7 || p.Since.Bytes != 100 || time.Since(p.Since.Time) > 2*passTold {
+			if p := k.expect(t, upkeep.Scrub, ""); p.Limit != 20<<20 || p.Since == nil || p.Since.Names != 7 || p.Since.Bytes != 100 || time.Since(p.Since.Time) > 2*passTold {
 				t.Errorf("it is %+v", p)
 			}
 			return erasure.Healed{}, nil
@@ -96,7 +107,7 @@ func TestALongPassIsToldToTheLogMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := openKeeper(t, true)
 		var out bytes.Buffer
-		k.log = slog.New(slog.NewTextHandler(&out, nil))
+		k.Logger = slog.New(slog.NewTextHandler(&out, nil))
 		log := k.underWay("drives are being healed")
 		lines := func() int { return strings.Count(out.String(), "drives are being healed") }
 		if log(new(erasure.Healed)); lines() != 0 {
@@ -115,21 +126,21 @@ func TestALongPassIsToldToTheLogMoreSeldom(t *testing.T) {
 func TestAPassThatIsAskedForIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := openKeeper(t, false)
-		end := k.keep(t.Context())
-		k.ask(t, gateway.Pass{Token: "t", Bucket: "bucket", Deep: true}, false)
+		end := k.Start(t.Context())
+		k.ask(t, upkeep.Pass{Token: "t", Bucket: "bucket", Deep: true}, false)
 		time.Sleep(wholeAgain)
-		if p := k.expect(t, gateway.Asked, "t"); p.Names != 1 || p.Ended.IsZero() || p.Error != "" || p.Gateway != "here" || p.Begun.Before(p.Asked) {
+		if p := k.expect(t, upkeep.Asked, "t"); p.Names != 1 || p.Ended.IsZero() || p.Error != "" || p.Gateway != "here" || p.Begun.Before(p.Asked) {
 			t.Errorf("it is %+v", p)
 		}
-		k.ask(t, gateway.Pass{Token: "u", Bucket: "none"}, false)
+		k.ask(t, upkeep.Pass{Token: "u", Bucket: "none"}, false)
 		time.Sleep(wholeAgain)
-		if p := k.expect(t, gateway.Asked, "u"); p.Error == "" || !p.Over(time.Now()) {
+		if p := k.expect(t, upkeep.Asked, "u"); p.Error == "" || !p.Over(time.Now()) {
 			t.Errorf("of no bucket it is %+v", p)
 		}
 		if err := end(); err != nil {
 			t.Error(err)
 		}
-		if p := k.expect(t, gateway.Everything, ""); p.Names < 3 || p.Ended.IsZero() {
+		if p := k.expect(t, upkeep.Everything, ""); p.Names < 3 || p.Ended.IsZero() {
 			t.Errorf("over everything it is %+v", p)
 		}
 	})
@@ -138,9 +149,9 @@ func TestAPassThatIsAskedForIsMade(t *testing.T) {
 func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, joined := openKeeper(t, true), atomic.Int64{}
-		k.stands = func() standing { return standing{joined: int(joined.Load())} }
-		due := attentive{k.passes, k.look}.Due
-		end := k.keep(t.Context())
+		k.Standing = func() Standing { return Standing{Joined: int(joined.Load())} }
+		due := func() bool { return k.Due(t.Context()) }
+		end := k.Start(t.Context())
 		if time.Sleep(wholeAgain); due() {
 			t.Error("a pass is due of a new set")
 		}
@@ -148,18 +159,18 @@ func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.
 		if !due() {
 			t.Error("nobody has looked for what the drive has missed, and none is to")
 		}
-		if time.Sleep(2 * wholeLook); k.passes.Due() {
-			t.Errorf("a pass is still due: the last one was %+v", k.expect(t, gateway.Missed, ""))
+		if time.Sleep(2 * wholeLook); k.due() {
+			t.Errorf("a pass is still due: the last one was %+v", k.expect(t, upkeep.Missed, ""))
 		}
 		if err := end(); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * noticed)
-		end = k.keep(t.Context()) // what it missed while nobody was there is not known
-		if time.Sleep(2 * watchEvery); !k.passes.Due() {
+		end = k.Start(t.Context()) // what it missed while nobody was there is not known
+		if time.Sleep(2 * watchEvery); !k.due() {
 			t.Error("no pass is due after a start")
 		}
-		if time.Sleep(2 * dueFor); k.passes.Due() {
+		if time.Sleep(2 * dueFor); k.due() {
 			t.Error("a pass is due for ever")
 		}
 		if err := end(); err != nil {
@@ -173,13 +184,13 @@ func TestDrivesThatHaveComeAreNotTakenForWholeBeforeAPassHasSeenThem(t *testing.
 func TestWhatIsMissedIsLackingUntilAPassHasBegunLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, missed := openKeeper(t, true), atomic.Int64{}
-		k.stands = func() standing { return standing{missed: missed.Load()} }
-		due := attentive{k.passes, k.look}.Due
-		end := k.keep(t.Context())
+		k.Standing = func() Standing { return Standing{Missed: missed.Load()} }
+		due := func() bool { return k.Due(t.Context()) }
+		end := k.Start(t.Context())
 		time.Sleep(wholeAgain)
 		pass := func(begun, ended time.Time) {
-			p := gateway.Pass{Kind: gateway.Missed, Token: begun.String(), Begun: begun, Told: ended, Ended: ended}
-			if err := k.passes.tell(t.Context(), p); err != nil {
+			p := upkeep.Pass{Kind: upkeep.Missed, Token: begun.String(), Begun: begun, Told: ended, Ended: ended}
+			if err := k.tell(t.Context(), p); err != nil {
 				t.Error(err)
 			}
 		}
@@ -193,7 +204,7 @@ func TestWhatIsMissedIsLackingUntilAPassHasBegunLater(t *testing.T) {
 			t.Error("a pass that began before is said to have seen it")
 		}
 		if time.Sleep(missedAgain + 2*wholeLook); due() {
-			t.Errorf("a pass is still due: the last one was %+v", k.expect(t, gateway.Missed, ""))
+			t.Errorf("a pass is still due: the last one was %+v", k.expect(t, upkeep.Missed, ""))
 		}
 		if err := end(); err != nil {
 			t.Error(err)
@@ -203,36 +214,36 @@ func TestWhatIsMissedIsLackingUntilAPassHasBegunLater(t *testing.T) {
 
 func TestOfPassesThatAreAskedForOneIsMade(t *testing.T) {
 	k := openKeeper(t, false)
-	k.ask(t, gateway.Pass{Token: "first"}, false)
-	if err := k.passes.Ask(t.Context(), gateway.Pass{Kind: gateway.Asked, Token: "second", Told: time.Now()}, false); !errors.Is(err, gateway.ErrHealing) {
+	k.ask(t, upkeep.Pass{Token: "first"}, false)
+	if err := k.Ask(t.Context(), upkeep.Pass{Kind: upkeep.Asked, Token: "second", Told: time.Now()}, false); !errors.Is(err, upkeep.ErrHealing) {
 		t.Errorf("while another one is not over: %v", err)
 	}
-	k.ask(t, gateway.Pass{Token: "third"}, true)
-	if err := k.passes.tell(t.Context(), gateway.Pass{Kind: gateway.Asked, Token: "first"}); !errors.Is(err, errPassEnded) {
+	k.ask(t, upkeep.Pass{Token: "third"}, true)
+	if err := k.tell(t.Context(), upkeep.Pass{Kind: upkeep.Asked, Token: "first"}); !errors.Is(err, errPassEnded) {
 		t.Errorf("the first goes on: %v", err)
 	}
-	if err := k.passes.End(t.Context()); err != nil {
+	if err := k.End(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.passes.tell(t.Context(), gateway.Pass{Kind: gateway.Asked, Token: "third"}); !errors.Is(err, errPassEnded) {
+	if err := k.tell(t.Context(), upkeep.Pass{Kind: upkeep.Asked, Token: "third"}); !errors.Is(err, errPassEnded) {
 		t.Errorf("the third goes on: %v", err)
 	}
-	if _, wanted := k.passes.asked(); wanted {
+	if _, wanted := k.asked(); wanted {
 		t.Error("it would be made once more")
 	}
-	k.ask(t, gateway.Pass{Token: "fourth"}, false)
+	k.ask(t, upkeep.Pass{Token: "fourth"}, false)
 }
 
 func TestAPassTellsHowFarItIsAndEndsWhenItIsNotWanted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := openKeeper(t, false)
-		k.ask(t, gateway.Pass{Token: "t"}, false)
-		p, _ := k.passes.asked()
+		k.ask(t, upkeep.Pass{Token: "t"}, false)
+		p, _ := k.asked()
 		_, err := k.pass(t.Context(), p, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
 			seen(erasure.Healed{Names: 7, Left: []erasure.Left{{Bucket: "bucket", Name: "key", Reason: "full"}}})
 			time.Sleep(passTold + time.Second)
-			other := newPasses(k.kept, false)
-			if p, err := other.last(gateway.Asked); err != nil || p.Names != 7 || len(p.Left) != 1 || p.Left[0].Reason != "full" {
+			other := New(k.Config)
+			if p, err := other.last(upkeep.Asked); err != nil || p.Names != 7 || len(p.Left) != 1 || p.Left[0].Reason != "full" {
 				t.Errorf("another gateway sees %+v, %v", p, err)
 			}
 			if err := other.End(ctx); err != nil {
@@ -248,7 +259,7 @@ func TestAPassTellsHowFarItIsAndEndsWhenItIsNotWanted(t *testing.T) {
 		if !errors.Is(err, errPassEnded) {
 			t.Errorf("it ended with %v", err)
 		}
-		if p := k.expect(t, gateway.Asked, "t"); p.Names != 7 || p.Error == "" {
+		if p := k.expect(t, upkeep.Asked, "t"); p.Names != 7 || p.Error == "" {
 			t.Errorf("afterwards it is %+v", p)
 		}
 	})
@@ -257,19 +268,19 @@ func TestAPassTellsHowFarItIsAndEndsWhenItIsNotWanted(t *testing.T) {
 func TestAPassKnowsWhatTheOneBeforeHasFound(t *testing.T) {
 	k := openKeeper(t, false)
 	made := func(names int64, failure error) {
-		_, _ = k.pass(t.Context(), gateway.Pass{Kind: gateway.Everything}, func(context.Context, func(erasure.Healed)) (erasure.Healed, error) {
+		_, _ = k.pass(t.Context(), upkeep.Pass{Kind: upkeep.Everything}, func(context.Context, func(erasure.Healed)) (erasure.Healed, error) {
 			return erasure.Healed{Names: names}, failure
 		})
 	}
 	made(40, nil)
-	first := k.expect(t, gateway.Everything, "")
+	first := k.expect(t, upkeep.Everything, "")
 	made(5, errors.New("no"))
 	made(41, nil)
-	if p := k.expect(t, gateway.Everything, ""); p.Expected != 40 || !p.Complete.Equal(first.Ended) || p.Names != 41 {
+	if p := k.expect(t, upkeep.Everything, ""); p.Expected != 40 || !p.Complete.Equal(first.Ended) || p.Names != 41 {
 		t.Errorf("the third is %+v after %+v", p, first)
 	}
-	k.ask(t, gateway.Pass{Token: "t"}, false)
-	if p := k.expect(t, gateway.Asked, "t"); p.Expected != 41 {
+	k.ask(t, upkeep.Pass{Token: "t"}, false)
+	if p := k.expect(t, upkeep.Asked, "t"); p.Expected != 41 {
 		t.Errorf("one that is asked for expects %d", p.Expected)
 	}
 }
@@ -279,16 +290,16 @@ func TestAPassKnowsWhatTheOneBeforeHasFound(t *testing.T) {
 func TestAfterAPassOverEverythingOnlyWhatWasMissedIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := openKeeper(t, false)
-		for _, kind := range []gateway.PassKind{gateway.Everything, gateway.Missed} {
+		for _, kind := range []upkeep.PassKind{upkeep.Everything, upkeep.Missed} {
 			begun := time.Now()
-			end := k.keep(t.Context())
+			end := k.Start(t.Context())
 			time.Sleep(time.Hour)
 			if err := end(); err != nil {
 				t.Fatal(err)
 			}
-			for _, other := range []gateway.PassKind{gateway.Everything, gateway.Missed} {
-				p, err := k.passes.last(other)
-				if made := p.Begun.After(begun); err != nil || made != (kind == other) || p.Error != "" || kind == gateway.Missed && p.Names > 1 && made {
+			for _, other := range []upkeep.PassKind{upkeep.Everything, upkeep.Missed} {
+				p, err := k.last(other)
+				if made := p.Begun.After(begun); err != nil || made != (kind == other) || p.Error != "" || kind == upkeep.Missed && p.Names > 1 && made {
 					t.Errorf("%s was to be looked at, and of %s it is %+v, %v", kind, other, p, err)
 				}
 			}
@@ -300,24 +311,24 @@ func TestWhoIsAloneWritesLittle(t *testing.T) {
 	k := openKeeper(t, true)
 	now := time.Now()
 	for _, tt := range []struct {
-		pass    gateway.Pass
+		pass    upkeep.Pass
 		written bool
 	}{
-		{gateway.Pass{Kind: gateway.Everything, Told: now}, false},
-		{gateway.Pass{Kind: gateway.Everything, Told: now, Ended: now}, true},
-		{gateway.Pass{Kind: gateway.Everything, Told: now.Add(time.Minute), Ended: now}, false},
-		{gateway.Pass{Kind: gateway.Everything, Told: now.Add(wholeTold), Ended: now}, true},
-		{gateway.Pass{Kind: gateway.Scrub, Told: now}, false},
-		{gateway.Pass{Kind: gateway.Scrub, Told: now.Add(time.Minute), Ended: now}, true},
+		{upkeep.Pass{Kind: upkeep.Everything, Told: now}, false},
+		{upkeep.Pass{Kind: upkeep.Everything, Told: now, Ended: now}, true},
+		{upkeep.Pass{Kind: upkeep.Everything, Told: now.Add(time.Minute), Ended: now}, false},
+		{upkeep.Pass{Kind: upkeep.Everything, Told: now.Add(wholeTold), Ended: now}, true},
+		{upkeep.Pass{Kind: upkeep.Scrub, Told: now}, false},
+		{upkeep.Pass{Kind: upkeep.Scrub, Told: now.Add(time.Minute), Ended: now}, true},
 	} {
-		_, before, _ := k.kept.Get(passRecord(tt.pass.Kind))
-		if err := k.passes.tell(t.Context(), tt.pass); err != nil {
+		_, before, _ := k.Records.Get(passRecord(tt.pass.Kind))
+		if err := k.tell(t.Context(), tt.pass); err != nil {
 			t.Fatal(err)
 		}
-		if _, after, _ := k.kept.Get(passRecord(tt.pass.Kind)); after != before != tt.written {
+		if _, after, _ := k.Records.Get(passRecord(tt.pass.Kind)); after != before != tt.written {
 			t.Errorf("%+v is written: %v", tt.pass, !tt.written)
 		}
-		if p, err := k.passes.last(tt.pass.Kind); err != nil || !p.Told.Equal(tt.pass.Told) {
+		if p, err := k.last(tt.pass.Kind); err != nil || !p.Told.Equal(tt.pass.Told) {
 			t.Errorf("known is %+v, %v", p, err)
 		}
 	}
@@ -335,7 +346,7 @@ func TestALongPassIsToldOfMoreSeldom(t *testing.T) {
 		{24 * time.Hour, 59 * time.Second, false},
 		{24 * time.Hour, time.Minute, true},
 	} {
-		if got := untold(&gateway.Pass{Begun: now.Add(-tt.begun), Told: now.Add(-tt.told)}, now); got != tt.want {
+		if got := untold(&upkeep.Pass{Begun: now.Add(-tt.begun), Told: now.Add(-tt.told)}, now); got != tt.want {
 			t.Errorf("%v after its beginning, %v after it was told: %v", tt.begun, tt.told, got)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package rebalance
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/placement"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 // The settings that say which pools are drained, and how far objects are on their way.
@@ -25,13 +25,13 @@ const (
 type drained map[int]time.Time
 
 // key returns the number of the first set of a pool.
-func (p *placer) key(pool int) int {
-	i := slices.IndexFunc(p.sets, func(s placedSet) bool { return s.pool == pool })
-	return p.sets[i].number
+func (p *Placer) key(pool int) int {
+	i := slices.IndexFunc(p.Sets, func(s Set) bool { return s.Pool == pool })
+	return p.Sets[i].Number
 }
 
-func (p *placer) drained() (d drained, revision uint64, err error) {
-	value, revision, err := p.kept.Get(drainedRecord)
+func (p *Placer) drained() (d drained, revision uint64, err error) {
+	value, revision, err := p.Records.Get(drainedRecord)
 	if err == nil && value != nil {
 		err = json.Unmarshal(value, &d)
 	}
@@ -43,23 +43,24 @@ func (p *placer) drained() (d drained, revision uint64, err error) {
 
 // shares returns in which proportion the sets are to have objects, by their numbers. Where only those
 // are named that are drained these have them.
-func (p *placer) shares() ([]int, error) {
+func (p *Placer) shares() ([]int, error) {
 	d, _, err := p.drained()
-	keep := func(s placedSet) bool {
-		_, drain := d[p.key(s.pool)]
+	keep := func(s Set) bool {
+		_, drain := d[p.key(s.Pool)]
 		return !drain
 	}
-	all := !slices.ContainsFunc(p.sets, keep)
-	return weigh(p.sets, func(s placedSet) int {
+	all := !slices.ContainsFunc(p.Sets, keep)
+	return weigh(p.Sets, func(s Set) int {
 		if all || keep(s) {
-			return s.drives
+			return s.Drives
 		}
 		return 0
 	}), err
 }
 
-// Drain implements gateway.Pools.
-func (p *placer) Drain(ctx context.Context, pool int, drain bool) error {
+// Drain has what a pool holds be moved to the others, or no longer. It returns upkeep.ErrLastPool if there would be none
+// left.
+func (p *Placer) Drain(ctx context.Context, pool int, drain bool) error {
 	d, revision, err := p.drained()
 	if err != nil {
 		return err
@@ -74,8 +75,8 @@ func (p *placer) Drain(ctx context.Context, pool int, drain bool) error {
 	default:
 		delete(next, p.key(pool))
 	}
-	if !slices.ContainsFunc(p.sets, func(s placedSet) bool { return next[p.key(s.pool)].IsZero() }) {
-		return gateway.ErrLastPool
+	if !slices.ContainsFunc(p.Sets, func(s Set) bool { return next[p.key(s.Pool)].IsZero() }) {
+		return upkeep.ErrLastPool
 	}
 	value, err := json.Marshal(next)
 	if err != nil {
@@ -86,16 +87,16 @@ func (p *placer) Drain(ctx context.Context, pool int, drain bool) error {
 			return err
 		}
 	}
-	return p.kept.Set(ctx, drainedRecord, value, revision)
+	return p.Records.Set(ctx, drainedRecord, value, revision)
 }
 
 // began takes note of how much room a pool has whose draining begins.
-func (p *placer) began(ctx context.Context, pool int) error {
+func (p *Placer) began(ctx context.Context, pool int) error {
 	room, revision, err := p.roomBefore()
 	if err != nil {
 		return err
 	}
-	next := map[int]uint64{p.key(pool): p.rooms()[pool].Free}
+	next := map[int]uint64{p.key(pool): p.Rooms()[pool].Free}
 	for other, free := range room {
 		if other != p.key(pool) {
 			next[other] = free
@@ -105,12 +106,12 @@ func (p *placer) began(ctx context.Context, pool int) error {
 	if err != nil {
 		return fmt.Errorf("encode how much room pools had: %w", err)
 	}
-	return p.kept.Set(ctx, beganRecord, value, revision)
+	return p.Records.Set(ctx, beganRecord, value, revision)
 }
 
 // roomBefore returns how much room pools had when their draining began.
-func (p *placer) roomBefore() (room map[int]uint64, revision uint64, err error) {
-	value, revision, err := p.kept.Get(beganRecord)
+func (p *Placer) roomBefore() (room map[int]uint64, revision uint64, err error) {
+	value, revision, err := p.Records.Get(beganRecord)
 	if err == nil && value != nil {
 		err = json.Unmarshal(value, &room)
 	}
@@ -120,19 +121,8 @@ func (p *placer) roomBefore() (room map[int]uint64, revision uint64, err error) 
 	return room, revision, nil
 }
 
-// rooms returns how much room the drives of each pool have, as far as they are there.
-func (p *placer) rooms() map[int]gateway.Room {
-	rooms := make(map[int]gateway.Room)
-	for _, d := range p.shown() {
-		if r := rooms[d.Pool]; d.Online {
-			rooms[d.Pool] = gateway.Room{Free: r.Free + d.Room.Free, Total: r.Total + d.Room.Total}
-		}
-	}
-	return rooms
-}
-
-// Pools implements gateway.Pools.
-func (p *placer) Pools() ([]gateway.Pool, error) {
+// Pools returns how the pools stand, in the order in which they are named.
+func (p *Placer) Pools() ([]upkeep.Pool, error) {
 	d, _, err := p.drained()
 	if err != nil {
 		return nil, err
@@ -141,8 +131,8 @@ func (p *placer) Pools() ([]gateway.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var moved gateway.Progress
-	value, _, err := p.kept.Get(progressRecord)
+	var moved upkeep.Progress
+	value, _, err := p.Records.Get(progressRecord)
 	if err == nil && value != nil {
 		err = json.Unmarshal(value, &moved)
 	}
@@ -153,14 +143,14 @@ func (p *placer) Pools() ([]gateway.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	rooms, known := p.rooms(), p.knows(p.roster(t))
-	var all []gateway.Pool
-	for i, name := range p.names {
-		all = append(all, gateway.Pool{Name: name, Draining: d[p.key(i)], Empty: known, Began: before[p.key(i)], Room: rooms[i], Moved: moved})
+	rooms, known := p.Rooms(), p.Knows(p.roster(t))
+	var all []upkeep.Pool
+	for i, name := range p.Names {
+		all = append(all, upkeep.Pool{Name: name, Draining: d[p.key(i)], Empty: known, Began: before[p.key(i)], Room: rooms[i], Moved: moved})
 	}
-	of := make(map[int]*gateway.Pool)
-	for _, s := range p.sets {
-		of[s.number] = &all[s.pool]
+	of := make(map[int]*upkeep.Pool)
+	for _, s := range p.Sets {
+		of[s.Number] = &all[s.Pool]
 	}
 	for number := range t.Used() {
 		of[number].Empty = false
@@ -177,14 +167,14 @@ func (p *placer) Pools() ([]gateway.Pool, error) {
 }
 
 // note writes how far objects are, for everybody to see.
-func (p *placer) note(ctx context.Context, g gateway.Progress) {
-	_, revision, err := p.kept.Get(progressRecord)
+func (p *Placer) note(ctx context.Context, g upkeep.Progress) {
+	_, revision, err := p.Records.Get(progressRecord)
 	g.Told = time.Now().UTC()
 	value, encode := json.Marshal(g)
 	if err = errors.Join(err, encode); err == nil {
-		err = p.kept.Set(ctx, progressRecord, value, revision)
+		err = p.Records.Set(ctx, progressRecord, value, revision)
 	}
 	if err != nil && ctx.Err() == nil {
-		p.log.Warn("how far objects are could not be written", "error", err)
+		p.Logger.Warn("how far objects are could not be written", "error", err)
 	}
 }
