@@ -5,9 +5,11 @@ package nasfs_test
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,7 +39,7 @@ func onShares(t *testing.T, test func(sh *share)) {
 			sh := &share{T: t, dir: t.TempDir()}
 			root, err := vfs.OpenRoot(sh.dir)
 			sh.ok(err)
-			t.Cleanup(func() { _ = root.Close() })
+			t.Cleanup(func() { _ = sh.cfg.Root.Close() })
 			sh.cfg = config(t, root)
 			sh.cfg.Metadata, sh.cfg.Durability = metadata, nasfs.Relaxed
 			sh.start()
@@ -260,25 +262,146 @@ func TestAnObjectKeepsItsMetadataWhereAUserMovesOrLinksIt(t *testing.T) {
 	})
 }
 
-// TestACopyOfAnObjectsFileIsForeign copies the object's attribute too, and, as cp -a and backups do, its time.
-func TestACopyOfAnObjectsFileIsForeign(t *testing.T) {
+func (sh *share) tag(key string, tags []object.Tag) {
+	sh.Helper()
+	_, err := sh.Update(sh.Context(), ref(key), func(m *object.Meta) error { m.Tags = tags; return nil })
+	sh.ok(err)
+}
+
+// copyWithAttribute copies a file with its attribute, but not with its time, and returns that.
+func (sh *share) copyWithAttribute(from, to string) time.Time {
+	sh.Helper()
+	st, err := os.Stat(from)
+	sh.ok(err)
+	content, err := os.ReadFile(from)
+	sh.ok(err)
+	sh.ok(os.MkdirAll(filepath.Dir(to), 0o755))
+	sh.ok(os.WriteFile(to, content, 0o644))
+	buf := make([]byte, 4096)
+	if n, err := syscall.Getxattr(from, "user.shoal", buf); err == nil {
+		sh.ok(syscall.Setxattr(to, "user.shoal", buf[:n], 0))
+	}
+	return st.ModTime()
+}
+
+// TestACopyOfAnObjectsFileIsTheObjectIfItHasItsAttributeAndTime, as cp -a, rsync -aX and backups have, and else
+// it is foreign.
+func TestACopyOfAnObjectsFileIsTheObjectIfItHasItsAttributeAndTime(t *testing.T) {
 	onShares(t, func(sh *share) {
 		original := sh.put("k", "content")
-		st, err := os.Stat(sh.path("k"))
-		sh.ok(err)
-		sh.write("copy", "content")
-		buf := make([]byte, 4096)
-		if n, err := syscall.Getxattr(sh.path("k"), "user.shoal", buf); err == nil {
-			sh.ok(syscall.Setxattr(sh.path("copy"), "user.shoal", buf[:n], 0))
+		later := []object.Tag{{Key: "later", Value: "1"}}
+		sh.tag("k", later)
+		at := sh.copyWithAttribute(sh.path("k"), sh.path("copy"))
+		if got := sh.same("copy", "content"); !strings.HasSuffix(got.ETag, "-0") || len(got.Meta.User)+len(got.Meta.Tags) > 0 {
+			sh.Errorf("with another time: %+v", got)
 		}
-		for _, at := range []time.Time{time.Now(), st.ModTime()} {
-			sh.ok(os.Chtimes(sh.path("copy"), at, at))
-			if got := sh.same("copy", "content"); !strings.HasSuffix(got.ETag, "-0") || len(got.Meta.User)+len(got.Meta.Tags) > 0 {
-				sh.Errorf("with the time %v: %+v", at, got)
+		sh.ok(os.Chtimes(sh.path("copy"), at, at))
+		got := sh.same("copy", "content")
+		if sh.cfg.Metadata != nasfs.Xattr {
+			if !strings.HasSuffix(got.ETag, "-0") || len(got.Meta.User)+len(got.Meta.Tags) > 0 {
+				sh.Errorf("without attributes: %+v", got)
+			}
+			return
+		}
+		if got.ETag != original.ETag || got.Meta.User["by"] != "s3" || !slices.Equal(got.Meta.Tags, later) || !got.Modified.Equal(original.Modified) {
+			sh.Errorf("it is %+v, not %+v", got, original)
+		}
+		if l := sh.listed()["copy"]; l.ETag != original.ETag {
+			sh.Errorf("it is listed as %+v", l)
+		}
+		sh.tag("copy", nil)
+		if k, got := sh.same("k", "content"), sh.same("copy", "content"); !slices.Equal(k.Meta.Tags, later) || len(got.Meta.Tags) > 0 {
+			sh.Errorf("the copy's tags were removed: %+v, and the original's are %+v", got.Meta.Tags, k.Meta.Tags)
+		}
+		sh.write("copy", "contents")
+		sh.ok(os.Chtimes(sh.path("copy"), at, at))
+		if got := sh.same("copy", "contents"); !strings.HasSuffix(got.ETag, "-0") {
+			sh.Errorf("of another size it is %+v", got)
+		}
+	})
+}
+
+// copyTree makes a copy of the tree as cp -a does, and serves that.
+func (sh *share) copyTree() {
+	sh.Helper()
+	to := sh.TempDir()
+	sh.ok(filepath.WalkDir(sh.dir, func(path string, d fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(sh.dir, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		at := sh.copyWithAttribute(path, filepath.Join(to, rel))
+		return os.Chtimes(filepath.Join(to, rel), at, at)
+	}))
+	sh.ok(errors.Join(sh.Close(), sh.cfg.Root.Close()))
+	root, err := vfs.OpenRoot(to)
+	sh.ok(err)
+	sh.cfg.Root, sh.dir = root, to
+	sh.start()
+}
+
+func TestACopyOfATreeHasItsVersionsWithTheirLocks(t *testing.T) {
+	onShares(t, func(sh *share) {
+		if sh.cfg.Metadata != nasfs.Xattr {
+			return
+		}
+		sh.ok(sh.UpdateBucket(sh.Context(), bucket, func(b *object.Bucket) error {
+			b.Versioning, b.Documents = object.Versioned, map[string]string{"object-lock": "on"} // else nothing is taken to be locked
+			return nil
+		}))
+		locked := object.Meta{Retention: object.Retention{Mode: object.Compliance, Until: time.Now().Add(time.Hour)}}
+		for _, content := range []string{"first", "second"} {
+			_, err := sh.Put(sh.Context(), ref("k"), object.PutInput{Body: body(content), Meta: locked})
+			sh.ok(err)
+		}
+		sh.put("held", "content")
+		_, err := sh.Update(sh.Context(), ref("held"), func(m *object.Meta) error { m.LegalHold = object.LegalHoldOn; return nil })
+		sh.ok(err)
+		before, err := sh.ListVersions(sh.Context(), object.VersionQuery{Bucket: bucket, Limit: 10})
+		sh.ok(err)
+		sh.copyTree()
+		after, err := sh.ListVersions(sh.Context(), object.VersionQuery{Bucket: bucket, Limit: 10})
+		sh.ok(err)
+		if len(after.Versions) != 3 || !slices.EqualFunc(before.Versions, after.Versions, func(a, b object.VersionInfo) bool {
+			return a.Key == b.Key && a.Version == b.Version && a.ETag == b.ETag && a.Latest == b.Latest && a.Modified.Equal(b.Modified)
+		}) {
+			sh.Errorf("there were\n%+v\nand are\n%+v", before.Versions, after.Versions)
+		}
+		for _, v := range after.Versions {
+			of := object.Ref{Bucket: bucket, Key: v.Key, Version: v.Version}
+			if err := drop(sh.Context(), sh, of, nil); !errors.Is(err, object.Locked) {
+				sh.Errorf("%s of %s could be deleted: %v", v.Version, v.Key, err)
 			}
 		}
-		if got := sh.same("k", "content"); got.ETag != original.ETag {
-			sh.Errorf("the original is %+v", got)
+	})
+}
+
+// TestAVersionThatIsPutBackCanBeDeleted: it is in the history, too, below a later one.
+func TestAVersionThatIsPutBackCanBeDeleted(t *testing.T) {
+	onShares(t, func(sh *share) {
+		if sh.cfg.Metadata != nasfs.Xattr {
+			return
+		}
+		sh.ok(sh.UpdateBucket(sh.Context(), bucket, func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }))
+		first := sh.put("k", "first")
+		at := sh.copyWithAttribute(sh.path("k"), sh.path("backup"))
+		sh.put("k", "second") // which the next one puts into the history, above the first
+		sh.put("k", "third")
+		sh.ok(os.Rename(sh.path("backup"), sh.path("k")))
+		sh.ok(os.Chtimes(sh.path("k"), at, at))
+		if got := sh.same("k", "first"); got.Version != first.Version {
+			sh.Errorf("it is %+v", got)
+		}
+		sh.ok(drop(sh.Context(), sh, object.Ref{Bucket: bucket, Key: "k", Version: first.Version}, nil))
+		page, err := sh.ListVersions(sh.Context(), object.VersionQuery{Bucket: bucket, Limit: 10})
+		sh.ok(err)
+		for _, v := range page.Versions {
+			if v.Version == first.Version {
+				sh.Errorf("it is there still: %+v", page.Versions)
+			}
 		}
 	})
 }

@@ -26,6 +26,10 @@ type opened struct {
 
 func (o *opened) stamp() stamp { return stampOf(o.stat) }
 
+// copied reports whether the file is a copy of an object's that somebody has made with its
+// record, rather than what was put.
+func (o *opened) copied() bool { return o.rec != nil && o.rec.stamp != o.stamp() }
+
 // openObject opens the current version of ref; errNoKey if there is none. It
 // takes no lock: what it finds was there at one moment while it ran.
 func (s *Store) openObject(ref object.Ref) (*opened, error) {
@@ -96,7 +100,7 @@ func (s *Store) describeFile(f vfs.File) (o *opened, missing bool, err error) {
 		o.rec, missing, err = s.loadRecord(f, o.stamp())
 	}
 	if err == nil {
-		o.state, err = s.loadSidecar(s.readStamps.state, &s.haveTags, o.stamp())
+		o.state, err = s.loadState(o)
 		missing = missing || o.state == nil && s.haveTags[o.stamp().bin()].Load() && s.mayStamp()
 	}
 	if err != nil {

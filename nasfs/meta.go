@@ -67,7 +67,7 @@ func (s *Store) saveRecord(f vfs.File, r *record) error {
 	if err := s.saveSidecar(r); err != nil {
 		return err
 	}
-	flag := record{stamp: r.stamp, spilled: true, meta: object.Meta{Seal: r.meta.Seal}}
+	flag := record{stamp: r.stamp, spilled: true, meta: object.Meta{Seal: r.meta.Seal}} // the seal is for earlier programs
 	return f.Setxattr(xattrName, flag.encode())
 }
 
@@ -231,6 +231,16 @@ func (s *Store) loadSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, err
 		err = s.numbersHold()
 	}
 	return r, err
+}
+
+// loadState returns the record of changed metadata of an open file, or nil if there is none.
+// That of a copy is what was changed of the copy, and before that of the original.
+func (s *Store) loadState(o *opened) (*record, error) {
+	state, err := s.loadSidecar(s.readStamps.state, &s.haveTags, o.stamp())
+	if state == nil && err == nil && o.copied() {
+		state, err = s.loadSidecar(s.readStamps.state, &s.haveTags, o.rec.stamp)
+	}
+	return state, err
 }
 
 func (s *Store) findSidecar(dir vfs.Dir, have *haveBins, st stamp) (*record, error) {

@@ -28,7 +28,7 @@ const recordVersion = 1
 const maxRecord = 4 << 20
 
 // record is what is kept of an object, part, upload or changed metadata beside
-// the content. It counts for a file only while its stamp is the file's.
+// the content. It counts for a file only while its stamp is the file's (describes).
 type record struct {
 	key      string // as it was put; a rename leaves it as it is
 	stamp    stamp
@@ -114,15 +114,12 @@ func (r *record) text() [10]struct {
 	}
 }
 
-// describes reports whether the record is of the content of a file with a stamp. Of
-// sealed content it is even if the file is a copy that has taken the record and the
-// time along, as backups do: without the record the content would be lost, and other
-// content would not be taken for it by who has the key.
+// describes reports whether the record, which a file has with it, is of the content of a
+// file with a stamp. It is even if the file is a copy that has taken the record and the time
+// along, as those do that people make when they move a tree or put back a backup: else these
+// would lose what S3 knows of the objects, and locks with it.
 func (r *record) describes(st stamp) bool {
-	if r.meta.Seal != "" {
-		st.ino = r.stamp.ino
-	}
-	return r.stamp == st
+	return r.stamp.size == st.size && r.stamp.mtime == st.mtime
 }
 
 // encode returns the record: a version, fields in the wire format of Protocol

@@ -282,6 +282,11 @@ func (s *Store) deleteCurrent(ref object.Ref, h *history, o *opened, check objec
 	if err := s.mayRemove(ref, &info, check); err != nil {
 		return err
 	}
+	if o.copied() {
+		if err := s.dropOriginal(ref, h, o, check); err != nil {
+			return err
+		}
+	}
 	if err := h.dropHidden(o); err != nil {
 		return err
 	}
@@ -298,6 +303,19 @@ func (s *Store) deleteCurrent(ref object.Ref, h *history, o *opened, check objec
 	}
 	s.pruneHistory(h.own.path)
 	return nil
+}
+
+// dropOriginal removes the version of a history of which the current one is a copy that
+// somebody has put back: they have one ID, and it would show once the copy is gone.
+func (s *Store) dropOriginal(ref object.Ref, h *history, o *opened, check object.Check) error {
+	k, ok, err := h.find(versionID(o.rec), nil)
+	if err != nil || !ok || k.null {
+		return err
+	}
+	if err := s.checkPast(ref, h, k, ok, check); err != nil {
+		return err
+	}
+	return h.drop(k)
 }
 
 // dropHidden removes from a history what would count once the current version is
