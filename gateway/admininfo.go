@@ -59,9 +59,12 @@ func (s *Server) served(ctx context.Context) map[string]any {
 		return info
 	}
 	each, all, err := s.usageOf(buckets)
-	info := usageSummary(all, len(each))
-	if err != nil {
+	info := usageSummary(all, len(each), len(buckets))
+	switch {
+	case err != nil:
 		info = unknownUsage(inOneLine(err))
+	case s.Usage == nil:
+		info = unknownUsage("this server does not count what buckets hold (--single-gateway)")
 	}
 	info["buckets"] = map[string]any{"count": len(buckets)}
 	return info

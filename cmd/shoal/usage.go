@@ -21,6 +21,7 @@ func (f *serverFlags) startUsage(ctx context.Context, b *backend, cfg *gateway.C
 	accounts := quota.NewAccounts(b.records, b.sessions, time.Now)
 	limited := quota.NewStore(b.store, accounts)
 	w := &counting.Worker{Store: limited, Locker: b.locker, Records: b.records, Accounts: accounts, Log: cfg.Logger, Now: time.Now, Every: f.usageInterval}
+	limited.Written = w.Written
 	cfg.Store, cfg.Usage = limited, w
 	cfg.Metrics.Registry.MustRegister(usageCollector{b.records})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // not before the last request is done
@@ -51,7 +52,7 @@ func (usageCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c usageCollector) Collect(out chan<- prometheus.Metric) {
-	names, err := counting.Counted(c.records)
+	names, err := counting.Known(c.records)
 	if err != nil {
 		return // this gateway is cut off, which other metrics tell
 	}

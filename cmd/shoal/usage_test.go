@@ -30,8 +30,9 @@ func (kept) Set(context.Context, string, []byte, uint64) error {
 
 func TestWhatBucketsHoldIsMeasured(t *testing.T) {
 	records := kept{
-		"usage/a": `{"bytes":100,"objects":10,"versions":12,"markers":3}`,
-		"usage/b": `{"bytes":1000,"objects":20,"versions":20,"markers":0}`,
+		"usage/a": `{"bytes":100,"objects":10,"versions":12,"markers":3,"at":"2026-01-02T03:04:05Z"}`,
+		"usage/b": `{"bytes":1000,"objects":20,"versions":20,"markers":0,"at":"2026-01-02T03:04:05Z","due":"2026-01-02T03:05:05Z","written":true}`,
+		"usage/c": `{"written":true}`,
 		"other":   `{"bytes":5}`,
 	}
 	want := []string{
