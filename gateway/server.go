@@ -100,6 +100,8 @@ type Config struct {
 	Node  string
 	// Logs tells of what gateways log; nil: there is no such thing.
 	Logs *logs.Hub
+	// Deployment is the ID of what is served, for as long as it is there; "": it has none.
+	Deployment string
 	// Self is what other nodes find this one by; the zero Node: there are none.
 	Self Node
 	// Audit is told of every request; nil: there is none.
