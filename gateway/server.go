@@ -135,6 +135,9 @@ type Config struct {
 	// or nil; nil: there is nothing else. Readable returns the same for requests that only
 	// read; nil: as Ready.
 	Ready, Readable func() error
+	// Agreeing returns why nothing can be agreed upon with the others now, or nil; nil: there are
+	// no others.
+	Agreeing func() error
 	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
 	// there is no such page.
 	Status func(ctx context.Context) any
@@ -562,6 +565,10 @@ func (s *Server) unlessDenied(r *request, err error) error {
 func (s *Server) run(r *request) {
 	ctx, cancel := s.deadline(r)
 	defer cancel()
+	if err := s.awaitOthers(ctx, r); err != nil {
+		s.refuse(r, err)
+		return
+	}
 	if err := r.op.handle(s, ctx, r); err != nil {
 		switch kind := object.KindOf(err); {
 		case kind == object.Internal && ctx.Err() != nil:

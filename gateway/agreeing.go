@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// How long a change waits for the gateways to agree again, and how often it looks. That they choose another leader,
+// in 2 to 3 s, is nothing that a client should notice; that they cannot is to be said before he gives up.
+const (
+	agreeAgain = 100 * time.Millisecond
+	agreeLooks = 50
+)
+
+// awaitOthers returns an error if a request changes what all gateways have to agree upon, and they cannot now: it would
+// wait for them until its time is over.
+func (s *Server) awaitOthers(ctx context.Context, r *request) (err error) {
+	if s.Agreeing == nil || !r.needsOthers() {
+		return nil
+	}
+	for range agreeLooks {
+		if err = s.Agreeing(); err == nil {
+			return nil
+		}
+		if err := s.wait(ctx, agreeAgain); err != nil {
+			return errUnavailable.because(err)
+		}
+	}
+	return errNoMajority.because(err)
+}
+
+// needsOthers reports whether the request changes buckets, or what the admin API changes in the control plane.
+func (r *request) needsOthers() bool {
+	switch r.method {
+	case fasthttp.MethodPut, fasthttp.MethodDelete:
+		return r.admin || r.op.level == bucketLevel
+	case fasthttp.MethodPost:
+		alone := []string{ // what a gateway does alone, or tells
+			"AdminService", "AdminHeal", "AdminHealStatus", "AdminSpeedTest", "AdminObjectSpeedTest", "AdminDriveSpeedTest",
+			"AdminClientSpeedTest", "AdminClientSpeedTestTime", "AdminForceUnlock", "AdminUnknown",
+		}
+		return r.admin && !slices.Contains(alone, r.op.name)
+	}
+	return false
+}
