@@ -112,8 +112,10 @@ func TestSetsAreToldSoThatTheRoomOfPoolsCanBeSummedUp(t *testing.T) {
 
 func TestTheDeploymentAndItsSetsAreTold(t *testing.T) {
 	drives := []Drive{
-		{Online: true, Room: Room{Free: 60, Total: 100}}, {Online: true, Healing: true, Room: Room{Free: 50, Total: 100}},
-		{Pool: 1, Online: true, Room: Room{Free: 5, Total: 10}}, {Pool: 1},
+		{Online: true, Room: Room{Free: 60, Total: 100}},
+		{Online: true, Healing: true, Room: Room{Free: 50, Total: 100}},
+		{Pool: 1, Online: true, Room: Room{Free: 5, Total: 10}},
+		{Pool: 1},
 	}
 	tell := func(drives []Drive) toldInfo {
 		o := serveTwoNodes(t, func(cfg *Config) {

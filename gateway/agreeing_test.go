@@ -24,7 +24,9 @@ func TestAChangeIsNotLeftToWaitForOthersThatAreAway(t *testing.T) {
 	})
 	away = true
 	changes := []call{
-		{method: "PUT", path: "/new"}, {method: "PUT", path: "/new", query: "tagging"}, {method: "DELETE", path: "/new"},
+		{method: "PUT", path: "/new"},
+		{method: "PUT", path: "/new", query: "tagging"},
+		{method: "DELETE", path: "/new"},
 		{method: "DELETE", path: "/minio/admin/v3/remove-user", query: "accessKey=ann"},
 		{method: "POST", path: "/minio/admin/v3/idp/builtin/policy/attach"},
 	}
@@ -36,7 +38,9 @@ func TestAChangeIsNotLeftToWaitForOthersThatAreAway(t *testing.T) {
 		}
 	}
 	for _, c := range []call{
-		{method: "GET", path: "/bucket"}, {method: "PUT", path: "/bucket/k", body: "x"}, {method: "GET", path: "/minio/admin/v3/info"},
+		{method: "GET", path: "/bucket"},
+		{method: "PUT", path: "/bucket/k", body: "x"},
+		{method: "GET", path: "/minio/admin/v3/info"},
 		{method: "POST", path: "/minio/admin/v3/background-heal/status"},
 	} {
 		waited = 0

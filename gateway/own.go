@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
@@ -67,7 +66,7 @@ func (s *Server) ownPage(r *request, path string) func() {
 	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/v2/metrics/resource", "/minio/prometheus/metrics":
 		return func() { s.answerMetrics(r, s.Metrics.Registry) }
 	case "/minio/v2/metrics/bucket":
-		return func() { s.answerMetrics(r, ofBuckets(s.Metrics.Registry)) }
+		return func() { s.answerMetrics(r, s.Metrics.Buckets) }
 	case NodePath:
 		if s.Self.ID != "" {
 			return func() { r.answerNode(s.Self) }
@@ -174,16 +173,6 @@ func (s *Server) answerMetrics(r *request, told prometheus.Gatherer) {
 		}
 	}
 	fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(told, promhttp.HandlerOpts{}))(r.ctx)
-}
-
-// ofBuckets are those metrics of all that are of single buckets.
-func ofBuckets(all prometheus.Gatherer) prometheus.Gatherer {
-	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		told, err := all.Gather()
-		return slices.DeleteFunc(told, func(f *dto.MetricFamily) bool {
-			return !strings.HasPrefix(f.GetName(), "minio_bucket_") && !strings.HasPrefix(f.GetName(), "shoal_bucket_")
-		}), err
-	})
 }
 
 // NodePath is the page by which nodes that have drives of a set find each other.

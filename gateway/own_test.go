@@ -51,8 +51,15 @@ func TestMaintenanceIsRefusedWhereNothingCouldBeWrittenMeanwhile(t *testing.T) {
 
 func TestTheQuorumIsToldWhereThereAreDrives(t *testing.T) {
 	drives := []Drive{
-		{Parity: 2, Online: true}, {Parity: 2, Online: true}, {Parity: 2, Online: true}, {Parity: 2},
-		{Set: 1, Parity: 1, Online: true, Healing: true}, {Set: 1, Parity: 1, Online: true}, {Set: 1, Parity: 1, Online: true}, {Set: 1, Parity: 1, Online: true}, {Set: 1, Parity: 1, Online: true},
+		{Parity: 2, Online: true},
+		{Parity: 2, Online: true},
+		{Parity: 2, Online: true},
+		{Parity: 2},
+		{Set: 1, Parity: 1, Online: true, Healing: true},
+		{Set: 1, Parity: 1, Online: true},
+		{Set: 1, Parity: 1, Online: true},
+		{Set: 1, Parity: 1, Online: true},
+		{Set: 1, Parity: 1, Online: true},
 	}
 	healed := slices.Clone(drives)
 	healed[4].Healing = false
@@ -76,7 +83,7 @@ func TestMetricsOfBucketsHaveAPage(t *testing.T) {
 	f := serve(t, nil)
 	held := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "minio_bucket_usage_total_bytes", Help: "Bytes."}, []string{"bucket"})
 	held.WithLabelValues("photos").Set(5)
-	f.server.Metrics.Registry.MustRegister(held)
+	f.server.Metrics.Buckets.MustRegister(held)
 	ask := call{method: "GET", path: "/minio/v2/metrics/bucket", anonymous: true}
 	f.refused("AccessDenied", ask)
 	f.server.PublicMetrics = true

@@ -55,7 +55,11 @@ func TestWhatBucketsHoldIsMeasured(t *testing.T) {
 		"shoal_bucket_usage_versions gauge bucket=a 12",
 		"shoal_bucket_usage_versions gauge bucket=b 20",
 	}
-	if got := gathered(t, usageCollector{records}); !slices.Equal(got, want) {
+	if got := gathered(t, usageCollector{records, true}); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	want = slices.DeleteFunc(want, func(line string) bool { return strings.HasPrefix(line, "minio_cluster_") })
+	if got := gathered(t, usageCollector{records, false}); !slices.Equal(got, want) {
+		t.Errorf("of single buckets got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

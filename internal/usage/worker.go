@@ -159,7 +159,7 @@ func (s *shift) all(ctx context.Context, first bool) error {
 	for _, b := range buckets {
 		there[b.Name] = true
 		u, counted, err := Of(s.Records, b.Name)
-		if err == nil && !(first && counted && s.Now().Sub(u.At) < s.longest()) {
+		if err == nil && (!first || !counted || s.Now().Sub(u.At) >= s.longest()) {
 			_, err = s.Count(ctx, b)
 		}
 		errs = append(errs, err)
