@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,11 +26,32 @@ func (s *Server) awaitOthers(ctx context.Context, r *request) (err error) {
 		if err = s.Agreeing(); err == nil {
 			return nil
 		}
+		if s.apart.since(s.Now()) >= agreeAgain*agreeLooks {
+			break // others have waited, and clients try again
+		}
 		if err := s.wait(ctx, agreeAgain); err != nil {
 			return errUnavailable.because(err)
 		}
 	}
 	return errNoMajority.because(err)
+}
+
+// apart is for how long requests have seen that gateways do not agree.
+type apart struct {
+	mu          sync.Mutex
+	first, last time.Time
+}
+
+// since notes that they do not, and returns for how long that was seen. If nobody has looked for as long as a
+// change waits, they may have agreed meanwhile.
+func (a *apart) since(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now.Sub(a.last) > agreeAgain*agreeLooks {
+		a.first = now
+	}
+	a.last = now
+	return now.Sub(a.first)
 }
 
 // needsOthers reports whether the request changes buckets, or what the admin API changes in the control plane.

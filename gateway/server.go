@@ -266,6 +266,7 @@ type Server struct {
 	delayed   chan struct{} // one for each answer to a failure that waits
 	between   *sse.BucketKeys
 	draining  atomic.Bool
+	apart     apart
 	crowdedAt atomic.Pointer[time.Time] // when it was last said that there are too many connections
 	testing   sync.Mutex                // held while a speed test is under way
 	tests     sync.WaitGroup            // until it has removed what it made
