@@ -15,6 +15,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/upkeep"
+	"github.com/shoal-storage/shoal/internal/usage"
 )
 
 // adminInfo serves info: the gateways, and what they serve. Where too many of them are away to know
@@ -39,33 +40,38 @@ func (s *Server) adminInfo(ctx context.Context, r *request) error {
 	standard, reduced := s.Parities()
 	// mc hides the gateways of another backend.
 	backend := map[string]any{"backendType": "Erasure", "onlineDisks": online, "offlineDisks": offline, "standardSCParity": standard, "rrSCParity": reduced}
+	info, held := s.served(ctx)
 	if s.Drives != nil {
-		backend["totalSets"], backend["totalDrivesPerSet"] = poolSizes(s.Drives())
+		all := s.Drives()
+		backend["totalSets"], backend["totalDrivesPerSet"] = poolSizes(all)
+		info["pools"] = poolDocuments(setsOf(all), held)
 	}
-	info := s.served(ctx)
 	maps.Copy(info, map[string]any{
-		"mode": "online", "region": s.Region, "services": map[string]any{}, "sqsARN": s.targets(),
+		"mode": "online", "deploymentID": s.Deployment, "region": s.Region, "services": map[string]any{}, "sqsARN": s.targets(),
 		"backend": backend, "servers": servers,
 	})
 	return r.answerJSON(info)
 }
 
-// served is what info tells of the buckets, or why it cannot.
-func (s *Server) served(ctx context.Context) map[string]any {
+// served is what info tells of the buckets, or why it cannot, and what they hold together.
+func (s *Server) served(ctx context.Context) (info map[string]any, held usage.Usage) {
 	buckets, err := s.Store.ListBuckets(ctx)
 	if err != nil {
 		why := inOneLine(err)
-		info := unknownUsage(why)
+		info = unknownUsage(why)
 		info["buckets"] = map[string]any{"count": 0, "error": why}
-		return info
+		return info, held
 	}
-	each, all, err := s.usageOf(buckets)
-	info := usageSummary(all, len(each))
-	if err != nil {
+	each, held, err := s.usageOf(buckets)
+	info = usageSummary(held, len(each), len(buckets))
+	switch {
+	case err != nil:
 		info = unknownUsage(inOneLine(err))
+	case s.Usage == nil:
+		info = unknownUsage("this server does not count what buckets hold (--single-gateway)")
 	}
 	info["buckets"] = map[string]any{"count": len(buckets)}
-	return info
+	return info, held
 }
 
 // inOneLine is the text of an error for a table: joined ones have a line each.
@@ -196,6 +202,27 @@ func poolSizes(all []Drive) (sets, drives []int) {
 		drives[s.pool] = max(drives[s.pool], len(s.drives))
 	}
 	return sets, drives
+}
+
+// poolDocuments are the sets as info tells them, by pool and set. What sets hold is counted together, and so is told
+// where there is one.
+func poolDocuments(sets []driveSet, held usage.Usage) map[int]map[int]any {
+	pools := make(map[int]map[int]any)
+	for _, s := range sets {
+		var used, total uint64
+		for _, d := range s.drives {
+			used, total = used+d.Room.Used(), total+d.Room.Total
+		}
+		d := map[string]any{"id": s.set, "rawUsage": used, "rawCapacity": total, "healDisks": s.quorums().healing}
+		if len(sets) == 1 {
+			maps.Copy(d, map[string]any{"usage": held.Bytes, "objectsCount": held.Objects, "versionsCount": held.Versions, "deleteMarkersCount": held.Markers})
+		}
+		if pools[s.pool] == nil {
+			pools[s.pool] = make(map[int]any)
+		}
+		pools[s.pool][s.set] = d
+	}
+	return pools
 }
 
 // endpoint names the drive among those of all gateways.

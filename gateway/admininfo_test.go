@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/upkeep"
+	"github.com/shoal-storage/shoal/internal/usage"
 )
 
 // fewDrives is a Store that lacks the drives for any answer.
@@ -36,7 +39,9 @@ func serveTwoNodes(t *testing.T, change func(*Config)) *office {
 
 // toldInfo is what info tells.
 type toldInfo struct {
+	DeploymentID            string
 	Buckets, Objects, Usage struct{ Error string }
+	Pools                   map[int]map[int]map[string]uint64
 	Backend                 struct{ TotalSets, TotalDrivesPerSet []int }
 	Servers                 []struct {
 		Endpoint, State, Version string
@@ -103,6 +108,36 @@ func TestSetsAreToldSoThatTheRoomOfPoolsCanBeSummedUp(t *testing.T) {
 				t.Errorf("drive %d of node %d has place %d, want %d", j, i, d.Place, want[j])
 			}
 		}
+	}
+}
+
+func TestTheDeploymentAndItsSetsAreTold(t *testing.T) {
+	drives := []Drive{
+		{Online: true, Room: upkeep.Room{Free: 60, Total: 100}},
+		{Online: true, Healing: true, Room: upkeep.Room{Free: 50, Total: 100}},
+		{Pool: 1, Online: true, Room: upkeep.Room{Free: 5, Total: 10}},
+		{Pool: 1},
+	}
+	tell := func(drives []Drive) toldInfo {
+		o := serveTwoNodes(t, func(cfg *Config) {
+			cfg.Deployment, cfg.Drives = "one", func() []Drive { return drives }
+		})
+		o.server.Usage = &counted{store: o.store, last: map[string]usage.Usage{"bucket": {Bytes: 9, Objects: 2, Versions: 3, Markers: 4}}}
+		return o.info()
+	}
+	told := tell(drives)
+	want := map[int]map[int]map[string]uint64{
+		0: {0: {"id": 0, "rawUsage": 90, "rawCapacity": 200, "healDisks": 1}},
+		1: {0: {"id": 0, "rawUsage": 5, "rawCapacity": 10, "healDisks": 0}},
+	}
+	if told.DeploymentID != "one" || !reflect.DeepEqual(told.Pools, want) {
+		t.Errorf("told are %q and %v", told.DeploymentID, told.Pools)
+	}
+	want = map[int]map[int]map[string]uint64{0: {0: {
+		"id": 0, "rawUsage": 90, "rawCapacity": 200, "healDisks": 1, "usage": 9, "objectsCount": 2, "versionsCount": 3, "deleteMarkersCount": 4,
+	}}}
+	if told := tell(drives[:2]); !reflect.DeepEqual(told.Pools, want) {
+		t.Errorf("of a single set is told %v", told.Pools)
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/quota"
@@ -148,13 +149,20 @@ func unknownUsage(why string) map[string]any {
 	return map[string]any{"usage": unknown, "objects": unknown, "versions": unknown, "deletemarkers": unknown}
 }
 
-// usageSummary is what info tells of all buckets.
-func usageSummary(u usage.Usage, known int) map[string]any {
-	if known == 0 {
+// usageSummary is what info tells of all buckets, of which so many are known. Where that is not all, it says so
+// beside what is known.
+func usageSummary(u usage.Usage, known, buckets int) map[string]any {
+	if known == 0 && buckets > 0 {
 		return unknownUsage("the buckets were not counted yet")
 	}
-	count := func(n int64) map[string]int64 { return map[string]int64{"count": n} }
+	partial := func(of map[string]any) map[string]any {
+		if known < buckets {
+			of["error"] = fmt.Sprintf("%d of %d buckets were not counted yet", buckets-known, buckets)
+		}
+		return of
+	}
+	count := func(n int64) map[string]any { return partial(map[string]any{"count": n}) }
 	return map[string]any{
-		"usage": map[string]int64{"size": u.Bytes}, "objects": count(u.Objects), "versions": count(u.Versions), "deletemarkers": count(u.Markers),
+		"usage": partial(map[string]any{"size": u.Bytes}), "objects": count(u.Objects), "versions": count(u.Versions), "deletemarkers": count(u.Markers),
 	}
 }

@@ -96,6 +96,10 @@ func TestWhatBucketsHoldIsToldWithoutLooking(t *testing.T) {
 			t.Errorf("%s has no %s: %s", what, want, got)
 		}
 	}
+	o.ok(call{method: "PUT", path: "/another"})
+	if got := tell("info"); !strings.Contains(got, `"usage":{"error":"1 of 2 buckets were not counted yet","size":5}`) {
+		t.Errorf("where a bucket was not counted, info tells %s", got)
+	}
 }
 
 func TestAWriteBeyondAQuotaIsRefused(t *testing.T) {

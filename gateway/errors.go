@@ -157,6 +157,7 @@ var (
 	errStorageFull            = &s3Error{code: "InsufficientStorage", status: 507, message: "The storage behind this endpoint has no space left."}
 	errWriteConflict          = &s3Error{code: "ConditionalRequestConflict", status: 409, message: "A conflicting operation occurred during the processing of this request. Try again."}
 	errTimeSkewed             = &s3Error{code: "RequestTimeTooSkewed", status: 403, message: "The difference between the request time and the current time is too large."}
+	errNoMajority             = &s3Error{code: "ServiceUnavailable", status: 503, message: "Nothing was changed: this server reaches too few of the others to agree with them. Please try again."}
 	errUnavailable            = &s3Error{code: "ServiceUnavailable", status: 503, message: "Service is unable to handle request. Please try again."}
 	errWrongKey               = &s3Error{code: "AccessDenied", status: 403, message: "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."}
 )

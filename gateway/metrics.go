@@ -12,6 +12,7 @@ import (
 // Metrics counts what the gateway does. Each Server has its own registry.
 type Metrics struct {
 	Registry *prometheus.Registry // further collectors may be registered
+	Buckets  *prometheus.Registry // of what is told of single buckets, which has a page of its own
 
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -25,6 +26,7 @@ type Metrics struct {
 func NewMetrics() *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
+		Buckets:  prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shoal_s3_requests_total", Help: "Requests answered, by operation and HTTP status.",
 		}, []string{"operation", "status"}),

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
@@ -62,8 +63,10 @@ func (s *Server) ownPage(r *request, path string) func() {
 		return func() { s.answerReady(r, s.Readable) }
 	case "/minio/health/cluster":
 		return func() { s.answerCluster(r) }
-	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/prometheus/metrics":
-		return func() { s.answerMetrics(r) }
+	case "/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/v2/metrics/resource", "/minio/prometheus/metrics":
+		return func() { s.answerMetrics(r, s.Metrics.Registry) }
+	case "/minio/v2/metrics/bucket":
+		return func() { s.answerMetrics(r, s.Metrics.Buckets) }
 	case NodePath:
 		if s.Self.ID != "" {
 			return func() { r.answerNode(s.Self) }
@@ -84,8 +87,12 @@ func isBrowser(r *request) bool {
 }
 
 // answerCluster answers as answerReady, or with 412 whoever asks whether this node can be taken away
-// for maintenance, if nothing could be written then.
+// for maintenance, if nothing could be written then. Where there are sets of drives it also tells how many
+// drives of one have to be there for writing, the most of all sets, and how many are being healed.
 func (s *Server) answerCluster(r *request) {
+	if s.Drives != nil {
+		r.tellQuorums(setsOf(s.Drives()))
+	}
 	if string(r.ctx.QueryArgs().Peek("maintenance")) == "true" {
 		if why := s.indispensable(); why != "" {
 			r.answerOffline(fasthttp.StatusPreconditionFailed, why)
@@ -93,6 +100,18 @@ func (s *Server) answerCluster(r *request) {
 		}
 	}
 	s.answerReady(r, nil)
+}
+
+func (r *request) tellQuorums(sets []driveSet) {
+	write, healing := 0, 0
+	for i := range sets {
+		q := sets[i].quorums()
+		write, healing = max(write, q.write), healing+q.healing
+	}
+	r.set("x-minio-write-quorum", itoa(write))
+	if healing > 0 {
+		r.set("x-minio-healing-drives", itoa(healing))
+	}
 }
 
 // indispensable says why nothing could be written without this node's drives, "" if it could.
@@ -146,14 +165,14 @@ func (r *request) answerOffline(status int, why string) {
 }
 
 // answerMetrics answers in Prometheus' format.
-func (s *Server) answerMetrics(r *request) {
+func (s *Server) answerMetrics(r *request, told prometheus.Gatherer) {
 	if !s.PublicMetrics {
 		if err := s.checkToken(r); err != nil {
 			r.answerError(toS3(err))
 			return
 		}
 	}
-	fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(s.Metrics.Registry, promhttp.HandlerOpts{}))(r.ctx)
+	fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(told, promhttp.HandlerOpts{}))(r.ctx)
 }
 
 // NodePath is the page by which nodes that have drives of a set find each other.

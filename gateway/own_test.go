@@ -1,7 +1,11 @@
 package gateway
 
 import (
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestOwnPages(t *testing.T) {
@@ -42,5 +46,53 @@ func TestMaintenanceIsRefusedWhereNothingCouldBeWrittenMeanwhile(t *testing.T) {
 		if r := f.do(call{method: "GET", path: "/minio/health/cluster", anonymous: true}); r.status != 200 {
 			t.Errorf("%s, without maintenance: %d", what, r.status)
 		}
+	}
+}
+
+func TestTheQuorumIsToldWhereThereAreDrives(t *testing.T) {
+	drives := []Drive{
+		{Parity: 2, Online: true},
+		{Parity: 2, Online: true},
+		{Parity: 2, Online: true},
+		{Parity: 2},
+		{Set: 1, Parity: 1, Online: true, Healing: true},
+		{Set: 1, Parity: 1, Online: true},
+		{Set: 1, Parity: 1, Online: true},
+		{Set: 1, Parity: 1, Online: true},
+		{Set: 1, Parity: 1, Online: true},
+	}
+	healed := slices.Clone(drives)
+	healed[4].Healing = false
+	for _, tt := range []struct {
+		drives          []Drive
+		quorum, healing string
+	}{{drives, "4", "1"}, {healed, "4", ""}, {drives[:4], "3", ""}, {nil, "", ""}} {
+		f := serve(t, func(c *Config) {
+			if tt.drives != nil {
+				c.Drives = func() []Drive { return tt.drives }
+			}
+		})
+		got := f.ok(call{method: "GET", path: "/minio/health/cluster", anonymous: true}).header
+		if q, h := got.Get("x-minio-write-quorum"), got.Get("x-minio-healing-drives"); q != tt.quorum || h != tt.healing {
+			t.Errorf("quorum %q and healing %q are told, want %q and %q", q, h, tt.quorum, tt.healing)
+		}
+	}
+}
+
+func TestMetricsOfBucketsHaveAPage(t *testing.T) {
+	f := serve(t, nil)
+	held := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "minio_bucket_usage_total_bytes", Help: "Bytes."}, []string{"bucket"})
+	held.WithLabelValues("photos").Set(5)
+	f.server.Metrics.Buckets.MustRegister(held)
+	ask := call{method: "GET", path: "/minio/v2/metrics/bucket", anonymous: true}
+	f.refused("AccessDenied", ask)
+	f.server.PublicMetrics = true
+	page := f.ok(ask).body
+	if !strings.Contains(page, `minio_bucket_usage_total_bytes{bucket="photos"} 5`) || strings.Contains(page, "shoal_s3") || strings.Contains(page, "go_") {
+		t.Errorf("the page is %s", page)
+	}
+	ask.path = "/minio/v2/metrics/resource"
+	if page := f.ok(ask).body; !strings.Contains(page, "process_resident_memory_bytes") {
+		t.Errorf("that of resources is %s", page)
 	}
 }

@@ -100,6 +100,8 @@ type Config struct {
 	Node  string
 	// Logs tells of what gateways log; nil: there is no such thing.
 	Logs *logs.Hub
+	// Deployment is the ID of what is served, for as long as it is there; "": it has none.
+	Deployment string
 	// Self is what other nodes find this one by; the zero Node: there are none.
 	Self Node
 	// Audit is told of every request; nil: there is none.
@@ -133,6 +135,9 @@ type Config struct {
 	// or nil; nil: there is nothing else. Readable returns the same for requests that only
 	// read; nil: as Ready.
 	Ready, Readable func() error
+	// Agreeing returns why nothing can be agreed upon with the others now, or nil; nil: there are
+	// no others.
+	Agreeing func() error
 	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
 	// there is no such page.
 	Status func(ctx context.Context) any
@@ -261,6 +266,7 @@ type Server struct {
 	delayed   chan struct{} // one for each answer to a failure that waits
 	between   *sse.BucketKeys
 	draining  atomic.Bool
+	apart     apart
 	crowdedAt atomic.Pointer[time.Time] // when it was last said that there are too many connections
 	testing   sync.Mutex                // held while a speed test is under way
 	tests     sync.WaitGroup            // until it has removed what it made
@@ -560,6 +566,10 @@ func (s *Server) unlessDenied(r *request, err error) error {
 func (s *Server) run(r *request) {
 	ctx, cancel := s.deadline(r)
 	defer cancel()
+	if err := s.awaitOthers(ctx, r); err != nil {
+		s.refuse(r, err)
+		return
+	}
 	if err := r.op.handle(s, ctx, r); err != nil {
 		switch kind := object.KindOf(err); {
 		case kind == object.Internal && ctx.Err() != nil:

@@ -53,6 +53,9 @@ func writeInfo(w io.Writer, info adminclient.Info) error {
 	if h := info.Held; h != nil {
 		held = fmt.Sprintf("%s, %s, %s", plural(int(h.Objects), "object"), plural(int(h.Versions), "version"), sizeText(h.Bytes))
 	}
+	if info.Partial != "" {
+		held += " (" + printable(info.Partial) + ")"
+	}
 	if info.Error != "" {
 		_, err := fmt.Fprintf(w, "\nthe buckets are not known: %s\n", printable(info.Error))
 		return err
@@ -97,7 +100,7 @@ func (f *adminFlags) usageCommand() *cobra.Command {
 		}
 		for _, name := range args {
 			if !slices.ContainsFunc(u.Buckets, func(b adminclient.BucketUsage) bool { return b.Bucket == name }) {
-				return failed("admin usage", errors.New(printable(name)+" was not counted, or is no bucket"), "buckets are counted once in a --usage-interval of the gateways, and when a quota is set")
+				return failed("admin usage", errors.New(printable(name)+" was not counted, or is no bucket"), "buckets are counted minutes after they were made, once in a --usage-interval of the gateways, and when a quota is set")
 			}
 		}
 		if len(args) > 0 {

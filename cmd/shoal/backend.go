@@ -29,6 +29,7 @@ type backend struct {
 	sessions quota.Sessions                               // of who writes records
 	fleet    *fleet                                       // nil: nobody else serves it
 	what     string                                       // is served, in a word or two
+	id       string                                       // of that, for as long as it is there
 	paths    func() []string                              // on which this process keeps objects
 	drives   func() []gateway.Drive                       // nil: objects are not spread over drives
 	activity func(ctx context.Context) []gateway.Activity // of these, and between nodes; nil: nobody knows
@@ -55,7 +56,7 @@ func (b *backend) close() error {
 
 // show has the gateway show the drives, if objects are spread over some.
 func (b *backend) show(cfg *gateway.Config) error {
-	cfg.MeasureDrives, cfg.Activity = b.measure, b.activity
+	cfg.MeasureDrives, cfg.Activity, cfg.Deployment = b.measure, b.activity, b.id
 	cfg.Drives, cfg.Parities, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parities, b.healer, b.pools, b.self
 	if b.counts == nil {
 		return nil
@@ -149,6 +150,9 @@ func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Add
 		return nil, err
 	}
 	b.store, b.ends = store, append(b.ends, store.Close)
+	if b.id, err = identity(path); err != nil {
+		return nil, failed("cannot look at "+path, err, "")
+	}
 	b.journal, err = journalOf(store)
 	return b, err
 }

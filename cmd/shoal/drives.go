@@ -64,7 +64,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 		return nil, drivesFailure(err)
 	}
 	sets := localSets{l, opened}
-	b := &backend{what: l.what(), ends: []func() error{sets.close, sets.lookAfter(ctx)}}
+	b := &backend{what: l.what(), id: opened[0].Deployment, ends: []func() error{sets.close, sets.lookAfter(ctx)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

@@ -33,21 +33,23 @@ const notYet = `<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>ServerNotInitialized</Code><Message>The server waits for other nodes or drives.</Message></Error>`
 
 // wait answers requests until serve is called: what this node is to others that look for it,
-// that it lives, and to all else that it has to wait.
-func (f *front) wait(n gateway.Node) {
+// that it lives, to the root user who asks how it is that it waits, and to all else that they have to.
+func (f *front) wait(n gateway.Node, creds credentials) {
 	mux := http.NewServeMux()
 	mux.HandleFunc(gateway.NodePath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(n) // whoever asks again finds out
 	})
 	mux.HandleFunc("/minio/health/live", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	later := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/xml")
 		w.Header().Set("Retry-After", "5")
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = w.Write([]byte(notYet)) // as above
-	})
+	}
+	mux.HandleFunc("/", later)
+	mux.Handle(infoPath, newInitializing(creds, later))
 	server := &http.Server{Handler: mux, ReadTimeout: waitingTime, WriteTimeout: waitingTime, MaxHeaderBytes: waitingHeader, ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug)}
 	var ln net.Listener = &lent{TCPListener: f.ln}
 	if f.tls != nil {

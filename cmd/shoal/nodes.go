@@ -284,7 +284,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 	if _, n.port, err = net.SplitHostPort(ln.Addr().String()); err != nil {
 		return failed("cannot listen for other nodes", err, "")
 	}
-	front.wait(gateway.Node{ID: n.self, Port: n.port})
+	front.wait(gateway.Node{ID: n.self, Port: n.port}, creds)
 	return nil
 }
 
@@ -446,6 +446,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	n.store.Store(store)
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
+		id:   tables[0].Deployment,
 		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, activity: n.activity, parities: n.e.parities,
 		classes: func(f *serverFlags) (func(), error) { return n.e.change(f, store) },
 		paths:   func() []string { return onlineOf(n.shown(), n.cluster.Self()) }, healRate: store.SetHealRate,

@@ -21,8 +21,10 @@ func (f *serverFlags) startUsage(ctx context.Context, b *backend, cfg *gateway.C
 	accounts := quota.NewAccounts(b.records, b.sessions, time.Now)
 	limited := quota.NewStore(b.store, accounts)
 	w := &counting.Worker{Store: limited, Locker: b.locker, Records: b.records, Accounts: accounts, Log: cfg.Logger, Now: time.Now, Every: f.usageInterval}
+	limited.Written = w.Written
 	cfg.Store, cfg.Usage = limited, w
-	cfg.Metrics.Registry.MustRegister(usageCollector{b.records})
+	cfg.Metrics.Registry.MustRegister(usageCollector{b.records, true})
+	cfg.Metrics.Buckets.MustRegister(usageCollector{b.records, false})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // not before the last request is done
 	var running sync.WaitGroup
 	running.Go(func() { accounts.Run(ctx) })
@@ -43,7 +45,10 @@ func (s sessions) Current() string { return s.fleet.node.Session().ID() }
 func (s sessions) Live(id string) bool { return s.fleet.node.Live(id) }
 
 // usageCollector is what the buckets held when they were counted, for Prometheus.
-type usageCollector struct{ records counting.Records }
+type usageCollector struct {
+	records counting.Records
+	summed  bool // what they held together, too
+}
 
 // Describe implements prometheus.Collector; the buckets are not known before they are
 // collected.
@@ -51,7 +56,7 @@ func (usageCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c usageCollector) Collect(out chan<- prometheus.Metric) {
-	names, err := counting.Counted(c.records)
+	names, err := counting.Known(c.records)
 	if err != nil {
 		return // this gateway is cut off, which other metrics tell
 	}
@@ -71,7 +76,9 @@ func (c usageCollector) Collect(out chan<- prometheus.Metric) {
 		sum.Bytes, sum.Objects = sum.Bytes+u.Bytes, sum.Objects+u.Objects
 		sum.Versions, sum.Markers = sum.Versions+u.Versions, sum.Markers+u.Markers
 	}
-	tell(out, "minio_cluster_usage_", nil, asMinIO(sum))
+	if c.summed {
+		tell(out, "minio_cluster_usage_", nil, asMinIO(sum))
+	}
 }
 
 // asMinIO is a usage in the names, and with the meaning, that it has at MinIO: there

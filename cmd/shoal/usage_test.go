@@ -30,8 +30,9 @@ func (kept) Set(context.Context, string, []byte, uint64) error {
 
 func TestWhatBucketsHoldIsMeasured(t *testing.T) {
 	records := kept{
-		"usage/a": `{"bytes":100,"objects":10,"versions":12,"markers":3}`,
-		"usage/b": `{"bytes":1000,"objects":20,"versions":20,"markers":0}`,
+		"usage/a": `{"bytes":100,"objects":10,"versions":12,"markers":3,"at":"2026-01-02T03:04:05Z"}`,
+		"usage/b": `{"bytes":1000,"objects":20,"versions":20,"markers":0,"at":"2026-01-02T03:04:05Z","due":"2026-01-02T03:05:05Z","written":true}`,
+		"usage/c": `{"written":true}`,
 		"other":   `{"bytes":5}`,
 	}
 	want := []string{
@@ -54,7 +55,11 @@ func TestWhatBucketsHoldIsMeasured(t *testing.T) {
 		"shoal_bucket_usage_versions gauge bucket=a 12",
 		"shoal_bucket_usage_versions gauge bucket=b 20",
 	}
-	if got := gathered(t, usageCollector{records}); !slices.Equal(got, want) {
+	if got := gathered(t, usageCollector{records, true}); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	want = slices.DeleteFunc(want, func(line string) bool { return strings.HasPrefix(line, "minio_cluster_") })
+	if got := gathered(t, usageCollector{records, false}); !slices.Equal(got, want) {
+		t.Errorf("of single buckets got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

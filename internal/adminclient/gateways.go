@@ -13,9 +13,10 @@ type Info struct {
 	Region   string    `json:"region"`
 	Gateways []Gateway `json:"gateways"`
 	Buckets  int64     `json:"buckets"`
-	Held     *Held     `json:"held,omitempty"`  // nil: nothing was counted yet
-	Error    string    `json:"error,omitempty"` // why Buckets and Held are not known
-	Parity   int       `json:"parity"`          // drives of a set that may be lost
+	Held     *Held     `json:"held,omitempty"`    // nil: nothing was counted yet
+	Partial  string    `json:"partial,omitempty"` // what Held lacks
+	Error    string    `json:"error,omitempty"`   // why Buckets and Held are not known
+	Parity   int       `json:"parity"`            // drives of a set that may be lost
 }
 
 // Gateway is one of those that serve a tree.
@@ -43,7 +44,7 @@ type infoDocument struct {
 		Error string
 	}
 	Usage struct {
-		Size  int64
+		Size  *int64
 		Error string
 	}
 	Objects, Versions, DeleteMarkers struct{ Count int64 }
@@ -66,8 +67,9 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		return Info{}, err
 	}
 	info := Info{Region: d.Region, Gateways: []Gateway{}, Buckets: d.Buckets.Count, Error: d.Buckets.Error, Parity: d.Backend.StandardSCParity}
-	if d.Usage.Error == "" {
-		info.Held = &Held{Bytes: d.Usage.Size, Objects: d.Objects.Count, Versions: d.Versions.Count, DeleteMarkers: d.DeleteMarkers.Count}
+	if d.Usage.Size != nil {
+		info.Partial = d.Usage.Error
+		info.Held = &Held{Bytes: *d.Usage.Size, Objects: d.Objects.Count, Versions: d.Versions.Count, DeleteMarkers: d.DeleteMarkers.Count}
 	}
 	for _, s := range d.Servers {
 		g := Gateway{Endpoint: s.Endpoint, Online: s.State == "online", Leader: s.IsLeader, Version: s.Version, Uptime: s.Uptime, Drives: []Drive{}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -441,5 +442,41 @@ func TestWhetherFilesCanBeGivenIsTheStoresToSay(t *testing.T) {
 		if err := s.Prove(t.Context(), tt.files); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestItIsToldInWhichBucketSomethingWasWritten(t *testing.T) {
+	ctx, f := t.Context(), newFleet(t, 1, quota.Limit{})
+	s := f.gateways[0].Store
+	var told []string
+	s.Written = func(bucket string, anew bool) { told = append(told, fmt.Sprint(bucket, " ", anew)) }
+	ref := object.Ref{Bucket: "bucket", Key: "k"}
+	put := func() error {
+		_, err := s.Put(ctx, ref, object.PutInput{Body: objecttest.NewBody([]byte("x"), object.CRC64NVME)})
+		return err
+	}
+	for _, step := range []struct {
+		what string
+		do   func() error
+		want []string
+	}{
+		{"a PUT", put, []string{"bucket false"}},
+		{"a GET", func() error { _, err := s.Stat(ctx, ref); return err }, nil},
+		{"a copy", func() error {
+			_, err := s.Copy(ctx, ref, object.Ref{Bucket: "bucket", Key: "copy"}, object.CopyInput{})
+			return err
+		}, []string{"bucket false"}},
+		{"a DELETE", func() error { _, err := s.Delete(ctx, ref, nil); return err }, []string{"bucket false"}},
+		{"a new bucket", func() error { return s.CreateBucket(ctx, object.Bucket{Name: "new", Created: time.Unix(1, 0)}) }, []string{"new true"}},
+		{"its removal", func() error { return s.DeleteBucket(ctx, "new") }, []string{"new true"}},
+	} {
+		told = nil
+		if err := step.do(); err != nil || !slices.Equal(told, step.want) {
+			t.Errorf("of %s told is %v, %v", step.what, told, err)
+		}
+	}
+	told, ref.Bucket = nil, "none"
+	if err := put(); err == nil || len(told) > 0 {
+		t.Errorf("of a PUT that was refused told is %v, %v", told, err)
 	}
 }

@@ -13,6 +13,9 @@ import (
 type Store struct {
 	object.Store
 	accounts *Accounts
+	// Written is told of a bucket in which something was written or removed, or may have been;
+	// anew: the bucket itself was made or removed. Nil: nobody is told. It does not wait.
+	Written func(bucket string, anew bool)
 }
 
 var (
@@ -24,7 +27,9 @@ var (
 )
 
 // NewStore returns a Store. The accounts are closed by who runs them.
-func NewStore(store object.Store, accounts *Accounts) *Store { return &Store{store, accounts} }
+func NewStore(store object.Store, accounts *Accounts) *Store {
+	return &Store{Store: store, accounts: accounts}
+}
 
 // limited returns the record of a bucket and its limit; none if there is no such bucket,
 // which its Store will say.
@@ -46,6 +51,13 @@ func (s *Store) limited(ctx context.Context, bucket string) (_ object.Bucket, li
 	}
 	limit, err = ParseLimit(b.Documents[Document])
 	return b, limit, err
+}
+
+// tell tells of a change unless it has failed.
+func (s *Store) tell(bucket string, anew bool, err error) {
+	if s.Written != nil && (err == nil || errors.Is(err, object.Unknown)) {
+		s.Written(bucket, anew)
+	}
 }
 
 // errReplaced says that an object is not the one whose room a write was to take over.
@@ -178,7 +190,8 @@ func (w *watch) see(current *object.Info) {
 }
 
 // Put implements object.Objects.
-func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (object.Info, error) {
+func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (_ object.Info, err error) {
+	defer func() { s.tell(ref.Bucket, false, err) }()
 	return s.grow(ctx, ref, object.ContentSize(in.Body), in.Check, func(check object.Check) (object.Info, error) {
 		in.Check = check
 		return s.Store.Put(ctx, ref, in)
@@ -186,7 +199,8 @@ func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (ob
 }
 
 // Copy implements object.Copier.
-func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (object.Info, error) {
+func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInput) (_ object.Info, err error) {
+	defer func() { s.tell(dst.Bucket, false, err) }()
 	copier, ok := s.Store.(object.Copier)
 	if !ok {
 		return object.Info{}, object.E("copy", src.Bucket+"/"+src.Key, object.NotImplemented, nil)
@@ -215,7 +229,8 @@ func (s *Store) Copy(ctx context.Context, src, dst object.Ref, in object.CopyInp
 }
 
 // CompleteUpload implements object.Uploads.
-func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (object.Info, error) {
+func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in object.CompleteInput) (_ object.Info, err error) {
+	defer func() { s.tell(ref.Bucket, false, err) }()
 	_, limit, err := s.limited(ctx, ref.Bucket)
 	if err != nil {
 		return object.Info{}, err
@@ -319,6 +334,7 @@ func (s *Store) shrink(ctx context.Context, ref object.Ref, do func(see func(*ob
 
 // Delete implements object.Objects.
 func (s *Store) Delete(ctx context.Context, ref object.Ref, check object.Check) (done object.Deleted, err error) {
+	defer func() { s.tell(ref.Bucket, false, err) }()
 	err = s.shrink(ctx, ref, func(see func(*object.Info)) error {
 		done, err = s.Store.Delete(ctx, ref, seeing(check, see))
 		return err
@@ -336,7 +352,8 @@ func (s *Store) Prove(ctx context.Context, f object.Files) error {
 }
 
 // Rename implements object.Renamer. What it replaces goes.
-func (s *Store) Rename(ctx context.Context, src, dst object.Ref, in object.CopyInput) error {
+func (s *Store) Rename(ctx context.Context, src, dst object.Ref, in object.CopyInput) (err error) {
+	defer func() { s.tell(dst.Bucket, false, err) }()
 	renamer, ok := s.Store.(object.Renamer)
 	if !ok {
 		return object.E("rename", src.Bucket+"/"+src.Key, object.NotImplemented, nil)
@@ -348,8 +365,15 @@ func (s *Store) Rename(ctx context.Context, src, dst object.Ref, in object.CopyI
 	})
 }
 
+// CreateBucket implements object.Buckets.
+func (s *Store) CreateBucket(ctx context.Context, b object.Bucket) (err error) {
+	defer func() { s.tell(b.Name, true, err) }()
+	return s.Store.CreateBucket(ctx, b)
+}
+
 // DeleteBucket implements object.Buckets.
-func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+func (s *Store) DeleteBucket(ctx context.Context, name string) (err error) {
+	defer func() { s.tell(name, true, err) }()
 	if err := s.Store.DeleteBucket(ctx, name); err != nil {
 		return err
 	}

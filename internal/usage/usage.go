@@ -1,5 +1,6 @@
 // Package usage knows what buckets hold without looking at request time: one gateway of
-// all counts once a day, and the others read what it has found.
+// all counts once a day, and more often while a bucket is young, and the others read what it
+// has found.
 package usage
 
 import (
@@ -98,20 +99,37 @@ type Records interface {
 // recordPrefix begins the names of counts.
 const recordPrefix = "usage/"
 
-// Of returns what a bucket held when it was counted last, if it ever was.
-func Of(records Records, bucket string) (u Usage, counted bool, err error) {
-	value, _, err := records.Get(recordPrefix + bucket)
-	if err != nil || len(value) == 0 {
-		return Usage{}, false, err
-	}
-	if err := json.Unmarshal(value, &u); err != nil {
-		return Usage{}, false, fmt.Errorf("read the usage of %s: %w", bucket, err)
-	}
-	return u, true, nil
+// record is what is kept of a bucket.
+type record struct {
+	Usage             // zero At: it was not counted yet
+	Due     time.Time `json:"due,omitzero"`      // when it is counted again, if it was written to since
+	Written bool      `json:"written,omitempty"` // it was
 }
 
-// Counted returns the names of the buckets that were counted.
-func Counted(records Records) ([]string, error) {
+// load also returns the revision of the record.
+func load(records Records, bucket string) (r record, revision uint64, err error) {
+	value, revision, err := records.Get(recordPrefix + bucket)
+	if err != nil || len(value) == 0 {
+		return record{}, revision, err
+	}
+	if err := json.Unmarshal(value, &r); err != nil {
+		return record{}, 0, fmt.Errorf("read the usage of %s: %w", bucket, err)
+	}
+	return r, revision, nil
+}
+
+// counted reports whether the bucket ever was.
+func (r *record) counted() bool { return !r.At.IsZero() }
+
+// Of returns what a bucket held when it was counted last, if it ever was.
+func Of(records Records, bucket string) (u Usage, counted bool, err error) {
+	r, _, err := load(records, bucket)
+	return r.Usage, r.counted(), err
+}
+
+// Known returns the names of the buckets of which something is known; that may be only that
+// they are to be counted.
+func Known(records Records) ([]string, error) {
 	names, err := records.List(recordPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("list usage: %w", err)
@@ -122,17 +140,20 @@ func Counted(records Records) ([]string, error) {
 	return names, nil
 }
 
-// save keeps a count, or with nil removes it.
-func save(ctx context.Context, records Records, bucket string, u *Usage) error {
+// save keeps what is known of a bucket, if the record still has the revision.
+func save(ctx context.Context, records Records, bucket string, r record, revision uint64) error {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode usage: %w", err)
+	}
+	return records.Set(ctx, recordPrefix+bucket, value, revision)
+}
+
+// forget removes what is known of a bucket.
+func forget(ctx context.Context, records Records, bucket string) error {
 	_, revision, err := records.Get(recordPrefix + bucket)
 	if err != nil {
 		return err
 	}
-	var value []byte
-	if u != nil {
-		if value, err = json.Marshal(u); err != nil {
-			return fmt.Errorf("encode usage: %w", err)
-		}
-	}
-	return records.Set(ctx, recordPrefix+bucket, value, revision)
+	return records.Set(ctx, recordPrefix+bucket, nil, revision)
 }

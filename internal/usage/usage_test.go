@@ -148,3 +148,198 @@ func TestTheWorkerCountsAllBucketsOnceADayAndForgetsThoseThatAreGone(t *testing.
 		running.Wait()
 	})
 }
+
+// lister is a Store that counts who looks at what it holds.
+type lister struct {
+	object.Store
+	pages, stats, lists int
+}
+
+func (l *lister) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
+	l.pages++
+	return l.Store.ListVersions(ctx, q)
+}
+
+func (l *lister) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
+	l.stats++
+	return l.Store.StatBucket(ctx, name)
+}
+
+func (l *lister) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
+	l.lists++
+	return l.Store.ListBuckets(ctx)
+}
+
+// gateways are two that share a Store; the first one counts.
+type gateways struct {
+	storage        *lister
+	r              *records
+	first, another *usage.Worker
+	through        *quota.Store // the other one
+}
+
+func run(t *testing.T, test func(t *testing.T, g *gateways)) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gateways{storage: &lister{Store: objecttest.NewMemory()}, r: &records{values: map[string][]byte{}}}
+		locker := lock.NewLocal(1)
+		defer locker.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		defer func() {
+			cancel()
+			running.Wait()
+		}()
+		for _, w := range []**usage.Worker{&g.first, &g.another} {
+			accounts := quota.NewAccounts(g.r, g.r, time.Now)
+			limited := quota.NewStore(g.storage, accounts)
+			*w = &usage.Worker{Store: limited, Locker: locker, Records: g.r, Accounts: accounts, Log: slog.New(slog.DiscardHandler), Now: time.Now, Every: 24 * time.Hour}
+			limited.Written, g.through = (*w).Written, limited
+			running.Go(func() { (*w).Run(ctx) })
+			time.Sleep(time.Second)
+		}
+		time.Sleep(3 * time.Minute)
+		test(t, g)
+	})
+}
+
+func (g *gateways) make(t *testing.T, name string) {
+	t.Helper()
+	if err := g.through.CreateBucket(t.Context(), object.Bucket{Name: name, Created: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// known is how many bytes are known to be in a bucket, -1 if nothing is.
+func (g *gateways) known(t *testing.T, name string) int64 {
+	t.Helper()
+	u, known, err := g.first.Known(object.Bucket{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !known {
+		return -1
+	}
+	return u.Bytes
+}
+
+func TestABucketThatIsWrittenToIsCountedAgainWhenItIsTwiceAsOld(t *testing.T) {
+	run(t, func(t *testing.T, g *gateways) {
+		g.make(t, "young")
+		put(t, g.through, "young", "k", 10)
+		time.Sleep(3 * time.Minute)
+		if got := g.known(t, "young"); got != 10 {
+			t.Errorf("minutes after it was made, %d bytes are known", got)
+		}
+		counts, written := g.storage.pages, int64(10)
+		for range 12 * 60 { // of the day's first half, each minute
+			put(t, g.through, "young", fmt.Sprint("k", written), 1)
+			written++
+			time.Sleep(time.Minute)
+		}
+		if got := g.known(t, "young"); got < written/3 || g.storage.pages-counts > 10 {
+			t.Errorf("of %d bytes %d are known, after %d more counts", written, got, g.storage.pages-counts)
+		}
+	})
+}
+
+func TestStorageIsNotTouchedForABucketThatNobodyHasWrittenTo(t *testing.T) {
+	run(t, func(t *testing.T, g *gateways) {
+		g.make(t, "young")
+		put(t, g.through, "young", "k", 10)
+		time.Sleep(10 * time.Minute)
+		pages, stats, lists := g.storage.pages, g.storage.stats, g.storage.lists
+		time.Sleep(23 * time.Hour)
+		if g.storage.pages != pages || g.storage.stats != stats || g.storage.lists != lists {
+			t.Errorf("pages %d, stats %d and lists %d became %d, %d and %d", pages, stats, lists, g.storage.pages, g.storage.stats, g.storage.lists)
+		}
+		time.Sleep(time.Hour)
+		if g.storage.pages != pages+1 {
+			t.Errorf("a day later it was looked at %d times", g.storage.pages-pages)
+		}
+	})
+}
+
+// countSlowly counts a bucket, while something is done after it was looked at.
+func (g *gateways) countSlowly(t *testing.T, name string, do func()) int64 {
+	t.Helper()
+	b, err := g.storage.StatBucket(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &usage.Worker{Store: &slow{lister: g.storage, do: do}, Records: g.r, Now: time.Now, Every: 24 * time.Hour}
+	u, err := w.Count(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Bytes
+}
+
+func TestWhatIsWrittenWhileABucketIsCountedIsSeenByTheNextCount(t *testing.T) {
+	run(t, func(t *testing.T, g *gateways) {
+		g.make(t, "young")
+		time.Sleep(10 * time.Minute)
+		put(t, g.through, "young", "k", 1)
+		time.Sleep(3 * time.Minute) // it was counted, and is not again for the next ten
+		got := g.countSlowly(t, "young", func() {
+			put(t, g.through, "young", "more", 10)
+			time.Sleep(2 * time.Minute) // the other gateway says so
+		})
+		if got != 1 || g.known(t, "young") != 1 {
+			t.Fatalf("counted %d bytes, known are %d", got, g.known(t, "young"))
+		}
+		time.Sleep(time.Hour)
+		if got := g.known(t, "young"); got != 11 {
+			t.Errorf("known are %d bytes", got)
+		}
+	})
+}
+
+func TestACountThatEndsLateDoesNotReplaceALaterOne(t *testing.T) {
+	run(t, func(t *testing.T, g *gateways) {
+		g.make(t, "young")
+		time.Sleep(10 * time.Minute)
+		g.countSlowly(t, "young", func() {
+			put(t, g.through, "young", "more", 10)
+			time.Sleep(5 * time.Minute) // it is counted by the worker
+		})
+		if got := g.known(t, "young"); got != 10 {
+			t.Errorf("known are %d bytes", got)
+		}
+	})
+}
+
+// slow is a lister that does something after it has looked.
+type slow struct {
+	*lister
+	do func()
+}
+
+func (s *slow) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
+	page, err := s.lister.ListVersions(ctx, q)
+	s.do()
+	return page, err
+}
+
+func TestABucketThatIsMadeAnewHasNothingOfTheOneBefore(t *testing.T) {
+	run(t, func(t *testing.T, g *gateways) {
+		g.make(t, "bucket")
+		put(t, g.through, "bucket", "k", 10)
+		time.Sleep(12 * time.Hour)
+		if _, err := g.through.Delete(t.Context(), object.Ref{Bucket: "bucket", Key: "k"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.through.DeleteBucket(t.Context(), "bucket"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		if got := g.known(t, "bucket"); got != -1 || len(g.r.values) != 0 {
+			t.Errorf("of a bucket that is gone %d bytes are known, and %d records kept", got, len(g.r.values))
+		}
+		g.make(t, "bucket")
+		put(t, g.through, "bucket", "k", 5)
+		time.Sleep(3 * time.Minute)
+		if got := g.known(t, "bucket"); got != 5 {
+			t.Errorf("of the one that was made anew %d bytes are known", got)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -24,7 +25,9 @@ const (
 )
 
 // Worker counts what buckets hold, in one of the gateways that share a Locker: those with
-// a quota when what is known of them is not exact, and all of them once a day.
+// a quota when what is known of them is not exact, all of them once a day, and those that were
+// written to also when they have become twice as old as they were: in a new deployment that is soon,
+// it costs a few more counts in the life of a bucket, and no disk is woken for what nobody has changed.
 type Worker struct {
 	Store    object.Store
 	Locker   lock.Locker
@@ -33,10 +36,15 @@ type Worker struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Every    time.Duration // between two counts of all buckets; 0: they are never counted
+
+	notes notes
 }
 
 // Run works until ctx ends.
 func (w *Worker) Run(ctx context.Context) {
+	var marking sync.WaitGroup
+	defer marking.Wait()
+	marking.Go(func() { w.markAll(ctx) })
 	lock.Elect(ctx, w.Locker, lockName, func(held context.Context) {
 		s := &shift{Worker: w, notBefore: make(map[string]time.Time)}
 		for lock.Pause(held, look) {
@@ -56,11 +64,18 @@ func (s *shift) look(ctx context.Context) {
 	if err := s.loose(ctx); err != nil && ctx.Err() == nil {
 		s.Log.Warn("a bucket with a quota could not be counted, and will be later", "error", err)
 	}
-	if s.Every == 0 || s.Now().Before(s.next) {
+	if s.Every == 0 {
 		return
 	}
+	if s.Now().Before(s.next) {
+		if err := s.young(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("a young bucket could not be counted, and will be later", "error", err)
+		}
+		return
+	}
+	first := s.next.IsZero()
 	s.next = s.Now().Add(s.Every)
-	if err := s.all(ctx); err != nil && ctx.Err() == nil {
+	if err := s.all(ctx, first); err != nil && ctx.Err() == nil {
 		s.Log.Warn("some buckets could not be counted, and will be the next time", "error", err)
 	}
 }
@@ -100,8 +115,41 @@ func (s *shift) ifLoose(ctx context.Context, b object.Bucket) error {
 	return err
 }
 
-// all counts the buckets that were not for long.
-func (s *shift) all(ctx context.Context) error {
+// young counts the buckets that were written to, if they were not counted for as long as they had been there. Which
+// these are the records say: storage is not touched to find out.
+func (s *shift) young(ctx context.Context) error {
+	names, err := Known(s.Records)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		r, _, err := load(s.Records, name)
+		if err == nil && r.Written && !s.Now().Before(r.Due) && !s.Now().Before(s.notBefore[name]) {
+			err = s.again(ctx, name)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// again counts a bucket, or forgets it if it is gone.
+func (s *shift) again(ctx context.Context, name string) error {
+	b, err := s.Store.StatBucket(ctx, name)
+	switch {
+	case errors.Is(err, object.NoSuchBucket):
+		return forget(ctx, s.Records, name)
+	case err == nil:
+		_, err = s.Count(ctx, b)
+	}
+	if err != nil {
+		s.notBefore[name] = s.Now().Add(patience)
+	}
+	return err
+}
+
+// all counts all buckets, the first time without those that another gateway has counted not long ago.
+func (s *shift) all(ctx context.Context, first bool) error {
 	buckets, err := s.Store.ListBuckets(ctx)
 	if err != nil {
 		return fmt.Errorf("count buckets: %w", err)
@@ -111,7 +159,7 @@ func (s *shift) all(ctx context.Context) error {
 	for _, b := range buckets {
 		there[b.Name] = true
 		u, counted, err := Of(s.Records, b.Name)
-		if err == nil && (!counted || s.Now().Sub(u.At) >= min(fresh, s.Every)) {
+		if err == nil && (!first || !counted || s.Now().Sub(u.At) >= s.longest()) {
 			_, err = s.Count(ctx, b)
 		}
 		errs = append(errs, err)
@@ -121,18 +169,24 @@ func (s *shift) all(ctx context.Context) error {
 
 // forget removes what is known of buckets that are gone.
 func (s *shift) forget(ctx context.Context, there map[string]bool) error {
-	names, err := Counted(s.Records)
+	names, err := Known(s.Records)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, bucket := range names {
 		if !there[bucket] {
-			errs = append(errs, save(ctx, s.Records, bucket, nil))
+			errs = append(errs, forget(ctx, s.Records, bucket))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// longest is how long a count may be good.
+func (w *Worker) longest() time.Duration { return min(fresh, w.Every) }
+
+// daily reports whether a bucket is counted with all others, and not before.
+func (w *Worker) daily(r *record) bool { return r.counted() && r.Due.Sub(r.At) >= w.longest() }
 
 // Known returns what a bucket held when it was counted last, if it ever was. How much one
 // with a quota holds is what it holds now.
@@ -151,20 +205,35 @@ func (w *Worker) Known(b object.Bucket) (Usage, bool, error) {
 
 // Count counts a bucket now. If it has a quota, its ledger says so, too.
 func (w *Worker) Count(ctx context.Context, b object.Bucket) (Usage, error) {
-	var u Usage
+	before, _, err := load(w.Records, b.Name)
+	if err != nil {
+		return Usage{}, err
+	}
+	began := w.Now()
+	u, err := w.count(ctx, b)
+	if err != nil {
+		return Usage{}, err
+	}
+	now, revision, err := load(w.Records, b.Name)
+	if err != nil || now.At.After(u.At) { // or another gateway has counted since
+		return u, err
+	}
+	wait := max(w.Now().Sub(b.Created), recount*w.Now().Sub(began))
+	r := record{Usage: u, Due: w.Now().Add(min(wait, w.longest())).UTC()}
+	r.Written = now.Written && !before.Written // while it was counted, so that may not be seen
+	return u, save(ctx, w.Records, b.Name, r, revision)
+}
+
+func (w *Worker) count(ctx context.Context, b object.Bucket) (u Usage, err error) {
 	count := func(ctx context.Context) (quota.Amount, error) {
 		var err error
 		u, err = Count(ctx, w.Store, b.Name, w.Now)
 		return quota.Amount{Bytes: u.Bytes, Objects: u.Versions}, err
 	}
-	var err error
 	if _, limited := b.Documents[quota.Document]; limited {
 		err = w.Accounts.Count(ctx, b, count)
 	} else {
 		_, err = count(ctx)
 	}
-	if err != nil {
-		return Usage{}, err
-	}
-	return u, save(ctx, w.Records, b.Name, &u)
+	return u, err
 }
