@@ -144,11 +144,11 @@ func writeHealing(w io.Writer, h *adminclient.Healing) error {
 			notes = append(notes, "not healed: "+strings.TrimPrefix(l.Bucket+"/"+l.Name, "/")+": "+l.Reason)
 		}
 	}
-	for _, path := range h.Away {
-		notes = append(notes, "drive away: "+path)
+	for _, drive := range h.Away {
+		notes = append(notes, "drive away: "+drive)
 	}
-	for _, path := range h.Healing {
-		notes = append(notes, "drive being healed: "+path)
+	for _, drive := range h.Healing {
+		notes = append(notes, "drive being healed: "+drive)
 	}
 	if h.Error != "" {
 		notes = append(notes, "the passes are not known: "+h.Error)
