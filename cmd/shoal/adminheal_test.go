@@ -111,6 +111,37 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	}
 }
 
+func TestWhatALaterPassHasLookedAtAgainIsNotShownAsLeft(t *testing.T) {
+	h := new(shownHealer)
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })
+	begun := time.Now().Add(-time.Hour)
+	left := []gateway.Left{{Bucket: "photos", Name: "a", Reason: "claimed"}}
+	pass := func(kind gateway.PassKind, minute time.Duration, left []gateway.Left) gateway.Pass {
+		at := begun.Add(minute * time.Minute)
+		return gateway.Pass{Kind: kind, Token: "t", Begun: at, Told: at.Add(time.Second), Ended: at.Add(time.Second), Failed: int64(len(left)), Left: left}
+	}
+	part, deep := pass(gateway.Asked, 5, nil), pass(gateway.Scrub, 0, left)
+	part.Bucket, deep.Deep = "other", true
+	for name, tt := range map[string]struct {
+		passes []gateway.Pass
+		shown  int
+		code   int
+	}{
+		"a fine one since":          {[]gateway.Pass{pass(gateway.Everything, 0, left), pass(gateway.Asked, 5, nil)}, 0, 0},
+		"a fine one of what missed": {[]gateway.Pass{pass(gateway.Missed, 5, nil), pass(gateway.Everything, 0, left)}, 0, 0},
+		"one that failed, too":      {[]gateway.Pass{pass(gateway.Missed, 5, left), pass(gateway.Everything, 0, left)}, 1, exitFindings},
+		"a fine one before":         {[]gateway.Pass{pass(gateway.Everything, 5, left), pass(gateway.Asked, 0, nil)}, 1, exitFindings},
+		"one over another bucket":   {[]gateway.Pass{pass(gateway.Everything, 0, left), part}, 1, exitFindings},
+		"one that did not read":     {[]gateway.Pass{pass(gateway.Everything, 5, nil), deep}, 1, 0},
+	} {
+		h.passes = tt.passes
+		out, _, code := c.run("", "heal")
+		if n := strings.Count(out, "not healed: photos/a"); n != tt.shown || code != tt.code {
+			t.Errorf("%s: exit %d, shown %d times\n%s", name, code, n, out)
+		}
+	}
+}
+
 func TestAPassIsAskedForAndEndedByACommand(t *testing.T) {
 	h := new(shownHealer)
 	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })
