@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -81,6 +82,39 @@ func (m *mending) mend(ctx context.Context, at place, made map[string]register.T
 	if err := m.p.pace.wait(ctx, forever); err != nil {
 		return err
 	}
+	return unclaimed(ctx, func() error {
+		before := m.done.Pending
+		err := m.try(ctx, at, made)
+		if errors.Is(err, register.ErrClaimed) {
+			m.done.Pending = before // it is counted when it is tried again
+		}
+		return err
+	})
+}
+
+// How long is waited before it is looked again whether somebody else has written a shard.
+const (
+	claimedSoon   = time.Second
+	claimedSeldom = 30 * time.Second
+)
+
+// unclaimed tries to heal something until nobody else is writing a shard that it needs: another pass,
+// a reader who has found damage, or who is late with a new object. That ends: nodes give those up who send nothing,
+// and a drive that hangs is away.
+func unclaimed(ctx context.Context, try func() error) error {
+	for pause := claimedSoon; ; pause = min(2*pause, claimedSeldom) {
+		err := try()
+		if !errors.Is(err, register.ErrClaimed) {
+			return err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// try heals the versions of a name, unless somebody else is writing one of the shards.
+func (m *mending) try(ctx context.Context, at place, made map[string]register.Token) error {
 	leave, err := m.admit(ctx, made)
 	if err != nil {
 		return err
@@ -131,7 +165,12 @@ func (m *mending) admit(ctx context.Context, made map[string]register.Token) (le
 		return leave, nil // others may refer to what parts have: it could not be dropped under the lock of one
 	}
 	for version := range made {
-		if err := m.prepare(ctx, version); err != nil && ctx.Err() == nil {
+		err := m.prepare(ctx, version)
+		if errors.Is(err, register.ErrClaimed) {
+			leave()
+			return nil, err
+		}
+		if err != nil && ctx.Err() == nil {
 			m.p.s.cfg.Logger.Info("shards are made under the lock of their key", "bucket", m.bucket, "name", m.name, "error", err)
 		}
 	}
@@ -364,7 +403,7 @@ func (m *mending) number(v *value, drive int) int {
 	return (drive - v.start + n) % n
 }
 
-// rebuild makes the shard of a content on a drive.
+// rebuild makes the shard of a content on a drive, where what is there is not whole.
 func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Drive) error {
 	codec, err := m.p.s.codec(v.geometry)
 	if err != nil {
@@ -379,6 +418,9 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 			return err
 		}
 		paced := &pacedWriter{Writer: w, ctx: ctx, pace: m.p.pace, urgent: m.locked}
+		if made > maxSegmented {
+			paced.Writer = &lateWriter{Writer: w, whole: func() bool { return m.verify(ctx, v, c, i) == nil }}
+		}
 		if err = codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, h.left(c.id), from, paced); err != nil {
 			w.Abort()
 		}
@@ -388,6 +430,9 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 		err = m.p.alone(ctx, write)
 	} else {
 		err = write(1)
+	}
+	if errors.Is(err, errWhole) {
+		return nil
 	}
 	if err != nil {
 		return err
@@ -402,6 +447,26 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 	m.p.s.counts.shards.Add(1)
 	m.p.s.counts.bytes.Add(made)
 	return nil
+}
+
+// errWhole says that somebody else has made a shard meanwhile.
+var errWhole = errors.New("erasure: the shard is whole")
+
+// lateWriter looks before it writes whether somebody else has made the shard meanwhile: to write it again
+// would have it be away for as long as that takes.
+type lateWriter struct {
+	io.Writer
+	whole func() bool
+	begun bool
+}
+
+// Write implements io.Writer.
+func (w *lateWriter) Write(p []byte) (int, error) {
+	if !w.begun && w.whole() {
+		return 0, errWhole
+	}
+	w.begun = true
+	return w.Writer.Write(p) //nolint:wrapcheck // it is the shard's
 }
 
 // scrub reads the shards of a name's versions on every drive that says that it has them,
@@ -439,7 +504,7 @@ func (m *mending) scrubOne(ctx context.Context, r *register.Record, i int) error
 		m.done.Damaged++
 		m.p.s.counts.damagedScrub.Add(1)
 		m.p.s.cfg.Logger.Warn("a shard is not whole, and made anew", "drive", m.e.set.first+i, "content", fmt.Sprintf("%x", c.id), "error", damage)
-		if err := m.rebuild(ctx, v, c, i, d); err != nil {
+		if err := unclaimed(ctx, func() error { return m.rebuild(ctx, v, c, i, d) }); err != nil {
 			m.leave("a shard is not made anew", err, "drive", m.e.set.first+i, "content", fmt.Sprintf("%x", c.id))
 		}
 	}
@@ -448,7 +513,12 @@ func (m *mending) scrubOne(ctx context.Context, r *register.Record, i int) error
 
 // pace waits for as long as so many bytes may take.
 func (m *mending) pace(ctx context.Context, n int64) error {
-	timer := time.NewTimer(time.Duration(float64(n) / float64(m.p.rate) * float64(time.Second)))
+	return sleep(ctx, time.Duration(float64(n)/float64(m.p.rate)*float64(time.Second)))
+}
+
+// sleep waits for some time.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

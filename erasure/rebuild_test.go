@@ -322,3 +322,50 @@ func TestWhatIsSmallIsHealedSeveralNamesAtATime(t *testing.T) {
 		}
 	})
 }
+
+func TestPassesThatMeetAtALargeShardDoNotFailEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const objects = 4
+		s, lost := oneLost(t, []int{5 << 20, 5 << 20, 5 << 20, 5 << 20}, objects, 24<<20)
+		var passes [3]erasure.Healed
+		var running sync.WaitGroup
+		for i := range passes {
+			running.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second) // each comes to where another one is at work
+				var err error
+				if passes[i], err = s.Heal(t.Context(), nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		running.Wait()
+		shards := int64(0)
+		for _, h := range passes {
+			if h.Failed+h.Pending > 0 || len(h.Left) > 0 {
+				t.Errorf("a pass has left something: %+v", h)
+			}
+			shards += h.Shards
+		}
+		slices.SortFunc(lost.made, func(a, b register.DataID) int { return bytes.Compare(a[:], b[:]) })
+		lost.made = slices.Compact(lost.made) // it is tried more than once
+		if n := lost.kept(t); shards != objects || n != objects {
+			t.Errorf("%d shards were made of %d objects, and the drive has %d", shards, objects, n)
+		}
+	})
+}
+
+func TestAScrubWaitsForWhoMakesADamagedShardAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, lost := oneLost(t, []int{5 << 20, 5 << 20, 5 << 20, 5 << 20}, 1, 24<<20)
+		healed := make(chan error)
+		go func() {
+			_, err := s.Heal(t.Context(), nil)
+			healed <- err
+		}()
+		time.Sleep(time.Second)
+		h, err := s.Scrub(t.Context(), 1<<40, nil)
+		if err := errors.Join(err, <-healed); err != nil || h.Failed+h.Pending > 0 || h.Shards != 0 || lost.kept(t) == 0 {
+			t.Errorf("%+v, %v", h, err)
+		}
+	})
+}

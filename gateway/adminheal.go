@@ -107,10 +107,10 @@ func (s *Server) healStatus(ctx context.Context, r *request) error {
 		for _, d := range set.drives {
 			disk := d.document()
 			if !d.Online {
-				away = append(away, d.Path)
+				away = append(away, d.endpoint())
 			}
 			if d.Healing {
-				healing = append(healing, d.Path)
+				healing = append(healing, d.endpoint())
 				disk["heal_info"] = everything.ofDrive(d)
 			}
 			disks = append(disks, disk)

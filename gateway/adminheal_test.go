@@ -143,6 +143,19 @@ func TestTheDrivesAreToldWhileThePassesAreNotKnown(t *testing.T) {
 	}
 }
 
+func TestDrivesOfSeveralNodesAreToldApart(t *testing.T) {
+	o := serveOfficeWith(t, func(cfg *Config) {
+		cfg.Healing = new(healer)
+		cfg.Drives = func() []Drive {
+			return []Drive{{Node: "a:9000", Path: "/d", Online: true, Healing: true}, {Node: "b:9000", Path: "/d"}, {Node: "c:9000", Path: "/d", Online: true}}
+		}
+	})
+	answer, code := o.admin("boss", "POST", "background-heal/status", "", "")
+	if code != "" || !strings.Contains(answer.body, `"HealDisks":["http://a:9000/d"]`) || !strings.Contains(answer.body, `"offline_drives":["http://b:9000/d"]`) {
+		t.Errorf("told is %s", answer.body)
+	}
+}
+
 func TestHowFarAPassIsIsToldWithTheDrives(t *testing.T) {
 	o, h := serveHealer(t)
 	now := time.Now()

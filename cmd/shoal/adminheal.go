@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,12 +105,7 @@ func lacking(h *adminclient.Healing) string {
 	if h.Due {
 		return "drives have come or just gone, and what they have missed is looked for"
 	}
-	var last *adminclient.Pass // what one has left the next one looks at as well
-	for i := range h.Passes {
-		if p := &h.Passes[i]; (p.Kind == "missed" || p.Kind == "everything") && (last == nil || last.Told.Before(p.Told)) {
-			last = p
-		}
-	}
+	last := lastPass(h.Passes)
 	switch {
 	case h.Error != "":
 		return "nobody knows what drives lack"
@@ -128,6 +124,29 @@ func lacking(h *adminclient.Healing) string {
 	return ""
 }
 
+// lastPass returns the pass that tells what drives lack, nil if there is none: what one has left the next
+// one looks at as well.
+func lastPass(all []adminclient.Pass) (last *adminclient.Pass) {
+	for i := range all {
+		p := &all[i]
+		tells := p.Kind == "missed" || p.Kind == "everything" || p.Bucket == "" && p.State == "finished"
+		if tells && (last == nil || last.Begun.Before(p.Begun)) {
+			last = p
+		}
+	}
+	return last
+}
+
+// lookedAtAgain reports whether a later pass has looked at all that one has left, and tells itself what it
+// could not heal.
+func lookedAtAgain(p *adminclient.Pass, all []adminclient.Pass) bool {
+	return slices.ContainsFunc(all, func(q adminclient.Pass) bool {
+		inside := q.Bucket == "" || q.Bucket == p.Bucket && strings.HasPrefix(p.Prefix, q.Prefix)
+		whole := q.Deep || !p.Deep // that a shard is damaged only one sees that reads it
+		return q.State == "finished" && q.Begun.After(p.Told) && inside && whole
+	})
+}
+
 // writeHealing writes what is done about what drives lack, for people.
 func writeHealing(w io.Writer, h *adminclient.Healing) error {
 	rows := [][]string{{"PASS", "STATE", "OVER", "BEGUN", "LOOKED AT", "RECORDS", "SHARDS", "SIZE", "RATE", "DAMAGED", "FAILED", "PENDING", "TO GO"}}
@@ -140,15 +159,18 @@ func writeHealing(w io.Writer, h *adminclient.Healing) error {
 		if p.Error != "" {
 			notes = append(notes, p.Kind+" ended before its end: "+p.Error)
 		}
+		if lookedAtAgain(p, h.Passes) {
+			continue
+		}
 		for _, l := range p.Left {
 			notes = append(notes, "not healed: "+strings.TrimPrefix(l.Bucket+"/"+l.Name, "/")+": "+l.Reason)
 		}
 	}
-	for _, path := range h.Away {
-		notes = append(notes, "drive away: "+path)
+	for _, drive := range h.Away {
+		notes = append(notes, "drive away: "+drive)
 	}
-	for _, path := range h.Healing {
-		notes = append(notes, "drive being healed: "+path)
+	for _, drive := range h.Healing {
+		notes = append(notes, "drive being healed: "+drive)
 	}
 	if h.Error != "" {
 		notes = append(notes, "the passes are not known: "+h.Error)

@@ -112,6 +112,37 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	}
 }
 
+func TestWhatALaterPassHasLookedAtAgainIsNotShownAsLeft(t *testing.T) {
+	h := new(shownHealer)
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })
+	begun := time.Now().Add(-time.Hour)
+	left := []upkeep.Left{{Bucket: "photos", Name: "a", Reason: "claimed"}}
+	pass := func(kind upkeep.PassKind, minute time.Duration, left []upkeep.Left) upkeep.Pass {
+		at := begun.Add(minute * time.Minute)
+		return upkeep.Pass{Kind: kind, Token: "t", Begun: at, Told: at.Add(time.Second), Ended: at.Add(time.Second), Failed: int64(len(left)), Left: left}
+	}
+	part, deep := pass(upkeep.Asked, 5, nil), pass(upkeep.Scrub, 0, left)
+	part.Bucket, deep.Deep = "other", true
+	for name, tt := range map[string]struct {
+		passes []upkeep.Pass
+		shown  int
+		code   int
+	}{
+		"a fine one since":          {[]upkeep.Pass{pass(upkeep.Everything, 0, left), pass(upkeep.Asked, 5, nil)}, 0, 0},
+		"a fine one of what missed": {[]upkeep.Pass{pass(upkeep.Missed, 5, nil), pass(upkeep.Everything, 0, left)}, 0, 0},
+		"one that failed, too":      {[]upkeep.Pass{pass(upkeep.Missed, 5, left), pass(upkeep.Everything, 0, left)}, 1, exitFindings},
+		"a fine one before":         {[]upkeep.Pass{pass(upkeep.Everything, 5, left), pass(upkeep.Asked, 0, nil)}, 1, exitFindings},
+		"one over another bucket":   {[]upkeep.Pass{pass(upkeep.Everything, 0, left), part}, 1, exitFindings},
+		"one that did not read":     {[]upkeep.Pass{pass(upkeep.Everything, 5, nil), deep}, 1, 0},
+	} {
+		h.passes = tt.passes
+		out, _, code := c.run("", "heal")
+		if n := strings.Count(out, "not healed: photos/a"); n != tt.shown || code != tt.code {
+			t.Errorf("%s: exit %d, shown %d times\n%s", name, code, n, out)
+		}
+	}
+}
+
 func TestAPassIsAskedForAndEndedByACommand(t *testing.T) {
 	h := new(shownHealer)
 	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })

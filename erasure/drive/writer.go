@@ -2,7 +2,6 @@ package drive
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"sync"
 
@@ -95,7 +94,7 @@ func (w *shardWriter) drafted(p []byte) bool {
 // toFile goes on in a file.
 func (w *shardWriter) toFile() error {
 	if !w.d.claims.take(w.id) {
-		return errClaimed
+		return register.ErrClaimed
 	}
 	file, err := w.d.files.Create(w.id)
 	if err != nil {
@@ -170,9 +169,6 @@ func (w *shardWriter) Abort() {
 		w.d.claims.give(w.id)
 	}
 }
-
-// errClaimed says that somebody else is writing the file of a content's shard.
-var errClaimed = errors.New("drive: the shard is being written by another one")
 
 // claims are the contents whose files are being written, or removed: those who heal an object, several
 // passes or a reader, may be about to make the same one, and who gives up removes it, as the sweeper does.

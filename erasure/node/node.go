@@ -64,7 +64,7 @@ func errOf() map[outcome]error {
 	return map[outcome]error{
 		2: register.ErrStale, 3: register.ErrNoShard, 4: register.ErrFull, 5: register.ErrUnknown, 6: register.ErrFenced,
 		7: fs.ErrNotExist, 8: fence.ErrTaken, 9: fence.ErrOver, 10: fence.ErrBehind, 11: register.ErrCrowded,
-		12: register.ErrNoLog,
+		12: register.ErrNoLog, 13: register.ErrClaimed,
 	}
 }
 

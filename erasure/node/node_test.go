@@ -159,7 +159,7 @@ func (f failing) Create(context.Context, register.DataID, int64) (register.Shard
 func TestWhatADriveRefusesForComesAsTheSameError(t *testing.T) {
 	s := serve(t)
 	p := meet(t, s)
-	for _, want := range []error{register.ErrStale, register.ErrNoShard, register.ErrFull, register.ErrUnknown, register.ErrFenced, register.ErrCrowded, register.ErrNoLog, fs.ErrNotExist, fence.ErrTaken, fence.ErrOver, fence.ErrBehind} {
+	for _, want := range []error{register.ErrStale, register.ErrNoShard, register.ErrFull, register.ErrUnknown, register.ErrFenced, register.ErrCrowded, register.ErrNoLog, register.ErrClaimed, fs.ErrNotExist, fence.ErrTaken, fence.ErrOver, fence.ErrBehind} {
 		s.server.Offer("d", failing{newDrive(), fmt.Errorf("drive: %w", want)})
 		if err := p.Drive("d").Commit(t.Context(), register.Change{}); !errors.Is(err, want) {
 			t.Errorf("%v comes as %v", want, err)

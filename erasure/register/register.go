@@ -121,6 +121,8 @@ var (
 	ErrUnknown = errors.New("register: the drive is not in sync")
 	// ErrNoLog says that the drive has no log of what others may have missed, or not yet.
 	ErrNoLog = errors.New("register: the drive has no log of what others may have missed")
+	// ErrClaimed says that somebody else is writing the file of a content's shard.
+	ErrClaimed = errors.New("register: the shard is being written by another one")
 )
 
 // Promise is what a drive does before it answers who is about to change a key: nothing

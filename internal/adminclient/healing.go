@@ -10,8 +10,8 @@ import (
 // Healing is what drives lack, and what is done about it.
 type Healing struct {
 	Offline []string `json:"offline"`         // gateways
-	Away    []string `json:"away"`            // paths of drives that are not there, those of gateways that are offline among them
-	Healing []string `json:"healing"`         // paths of drives that do not have all yet that those had which they stand for
+	Away    []string `json:"away"`            // endpoints of drives that are not there, those of gateways that are offline among them
+	Healing []string `json:"healing"`         // endpoints of drives that do not have all yet that those had which they stand for
 	Due     bool     `json:"due"`             // drives have come of which no pass has seen yet what they have missed
 	Passes  []Pass   `json:"passes"`          // the last one of each kind
 	Error   string   `json:"error,omitempty"` // why Passes are not known
