@@ -452,8 +452,8 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 // errWhole says that somebody else has made a shard meanwhile.
 var errWhole = errors.New("erasure: the shard is whole")
 
-// lateWriter looks before it writes whether somebody else has made the shard meanwhile: to write it again
-// would have it be away for as long as that takes.
+// lateWriter looks before it writes whether somebody else has made the shard meanwhile: it need not be written
+// again then.
 type lateWriter struct {
 	io.Writer
 	whole func() bool

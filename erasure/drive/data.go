@@ -15,21 +15,25 @@ import (
 // Files holds shards that are too large for a segment. Its methods may be called
 // concurrently.
 type Files interface {
-	// Create begins the file of a content's shard, of which there is none yet.
+	// Create begins the file of a content's shard. One that is there stays until the new one is finished:
+	// what is left of it may be all that there is. One at a time may be begun.
 	Create(id register.DataID) (File, error)
 	// Open opens it for reading; fs.ErrNotExist if there is none.
 	Open(id register.DataID) (io.ReaderAt, io.Closer, error)
 	// Remove removes it; that there is none is no error.
 	Remove(id register.DataID) error
-	// Each calls fn for those that are there, finished or not, until it returns an error.
-	Each(fn func(id register.DataID) error) error
+	// RemoveBegun removes what was begun in the place of one that is there, and stays that.
+	RemoveBegun(id register.DataID) error
+	// Each calls fn for those that are there, finished or not, until it returns an error; with begun
+	// for those that were begun in the place of another one, and not finished.
+	Each(fn func(id register.DataID, begun bool) error) error
 	Close() error
 }
 
 // File is a shard that is being written. It is used by one goroutine.
 type File interface {
 	io.Writer
-	// Finish makes it durable and closes it.
+	// Finish makes it durable, has it take the place of one that was there, and closes it.
 	Finish() error
 	// Abort removes it, if it was not finished.
 	Abort()

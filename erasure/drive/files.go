@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -67,6 +68,9 @@ func makeDir(root vfs.Dir, path string) error {
 	return nil
 }
 
+// begunEnd is behind the name of a file that was begun in the place of another one.
+const begunEnd = ".new"
+
 func (t *treeFiles) place(id register.DataID) (vfs.Dir, string) {
 	return t.dirs[id[0]], hex.EncodeToString(id[1:])
 }
@@ -74,11 +78,18 @@ func (t *treeFiles) place(id register.DataID) (vfs.Dir, string) {
 // Create implements Files.
 func (t *treeFiles) Create(id register.DataID) (File, error) {
 	dir, name := t.place(id)
-	f, err := dir.Create(name, fileMode)
+	file := &treeFile{dir: dir, name: name}
+	_, err := dir.Stat(name)
+	if err == nil {
+		file.name, file.instead = name+begunEnd, name
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		file.f, err = dir.Create(file.name, fileMode)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create shard: %w", err)
 	}
-	return &treeFile{dir: dir, name: name, f: f}, nil
+	return file, nil
 }
 
 // Open implements Files.
@@ -94,6 +105,16 @@ func (t *treeFiles) Open(id register.DataID) (io.ReaderAt, io.Closer, error) {
 // Remove implements Files.
 func (t *treeFiles) Remove(id register.DataID) error {
 	dir, name := t.place(id)
+	return removeShard(dir, name)
+}
+
+// RemoveBegun implements Files.
+func (t *treeFiles) RemoveBegun(id register.DataID) error {
+	dir, name := t.place(id)
+	return removeShard(dir, name+begunEnd)
+}
+
+func removeShard(dir vfs.Dir, name string) error {
 	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove shard: %w", err)
 	}
@@ -101,23 +122,34 @@ func (t *treeFiles) Remove(id register.DataID) error {
 }
 
 // Each implements Files. What is called otherwise is nobody's.
-func (t *treeFiles) Each(fn func(id register.DataID) error) error {
+func (t *treeFiles) Each(fn func(id register.DataID, begun bool) error) error {
 	for i, dir := range t.dirs {
 		names, err := dir.ReadDir()
 		if err != nil {
 			return fmt.Errorf("look for shards: %w", err)
 		}
 		for _, e := range names {
-			id := register.DataID{byte(i)}
-			if n, err := hex.Decode(id[1:], []byte(e.Name)[:min(len(e.Name), 2*len(id)-2)]); err != nil || n != len(id)-1 || len(e.Name) != 2*n {
+			id, begun, ok := parseName(byte(i), e.Name)
+			if !ok {
 				continue
 			}
-			if err := fn(id); err != nil {
+			if err := fn(id, begun); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// parseName returns the content of a file in one of the directories.
+func parseName(dir byte, name string) (id register.DataID, begun, ok bool) {
+	name, begun = strings.CutSuffix(name, begunEnd)
+	id[0] = dir
+	if len(name) != 2*len(id)-2 {
+		return id, false, false
+	}
+	_, err := hex.Decode(id[1:], []byte(name))
+	return id, begun, err == nil
 }
 
 // Close implements Files.
@@ -133,9 +165,10 @@ func (t *treeFiles) Close() error {
 
 // treeFile is a shard that is being written.
 type treeFile struct {
-	dir  vfs.Dir
-	name string
-	f    vfs.File
+	dir     vfs.Dir
+	name    string
+	instead string // of the one that it is to replace; empty: there is none
+	f       vfs.File
 }
 
 func (f *treeFile) Write(p []byte) (int, error) {
@@ -145,13 +178,19 @@ func (f *treeFile) Write(p []byte) (int, error) {
 
 // Finish implements File. On ext4, XFS, btrfs and f2fs the name of a new file is durable with
 // the content that is synced, so the directory need not be: measured, that would double
-// what a shard of 512 KiB costs.
+// what a shard of 512 KiB costs. That of one that is replaced is not.
 func (f *treeFile) Finish() error {
 	err := f.f.Sync()
 	if closed := f.f.Close(); err == nil {
 		err = closed
 	}
 	f.f = nil
+	if err == nil && f.instead != "" {
+		err = f.dir.Rename(f.name, f.dir, f.instead)
+		if err == nil {
+			return f.dir.Sync()
+		}
+	}
 	if err != nil {
 		_ = f.dir.Remove(f.name) //nolint:errcheck // the first error tells
 		return fmt.Errorf("finish shard: %w", err)

@@ -49,13 +49,16 @@ func (f *MemoryFiles) Remove(id register.DataID) error {
 	return nil
 }
 
+// RemoveBegun implements Files: what was begun is where nobody sees it.
+func (f *MemoryFiles) RemoveBegun(register.DataID) error { return nil }
+
 // Each implements Files.
-func (f *MemoryFiles) Each(fn func(id register.DataID) error) error {
+func (f *MemoryFiles) Each(fn func(id register.DataID, begun bool) error) error {
 	f.mu.Lock()
 	all := slices.Collect(maps.Keys(f.m))
 	f.mu.Unlock()
 	for _, id := range all {
-		if err := fn(id); err != nil {
+		if err := fn(id, false); err != nil {
 			return err
 		}
 	}

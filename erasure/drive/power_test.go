@@ -41,7 +41,7 @@ func (m *machine) start(steps int64) error {
 	fault := vfs.NewFault(m.disk.Root())
 	fault.Inject(func(c vfs.OpCall) error {
 		switch c.Op { //nolint:exhaustive // what changes the disk
-		case vfs.OpCreate, vfs.OpMkdir, vfs.OpRemove, vfs.OpSyncDir, vfs.OpWrite, vfs.OpSync:
+		case vfs.OpCreate, vfs.OpMkdir, vfs.OpRemove, vfs.OpRename, vfs.OpSyncDir, vfs.OpWrite, vfs.OpSync:
 			return m.step()
 		}
 		return nil

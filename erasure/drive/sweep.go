@@ -89,11 +89,11 @@ func (d *Drive) stopping() error {
 
 // sweepFiles removes files that are no shards, and that nobody is writing.
 func (d *Drive) sweepFiles() (removed int, err error) {
-	err = d.files.Each(func(id register.DataID) error {
+	err = d.files.Each(func(id register.DataID, begun bool) error {
 		if err := d.stopping(); err != nil {
 			return err
 		}
-		gone, err := d.sweepFile(id)
+		gone, err := d.sweepFile(id, begun)
 		if gone {
 			removed++
 		}
@@ -103,14 +103,19 @@ func (d *Drive) sweepFiles() (removed int, err error) {
 }
 
 // sweepFile removes a file if it is no shard, or comes to be none while it is looked at, and nobody is
-// writing it.
-func (d *Drive) sweepFile(id register.DataID) (removed bool, err error) {
+// writing it; of one that was begun in the place of a shard that.
+func (d *Drive) sweepFile(id register.DataID, begun bool) (removed bool, err error) {
 	for again := true; again && !removed && err == nil; {
 		if !d.claims.take(id) {
 			return false, nil
 		}
 		var found bool
-		if _, found, err = d.kv.Get(dataName(id)); err == nil && !found {
+		switch _, found, err = d.kv.Get(dataName(id)); {
+		case err != nil:
+		case begun:
+			err = d.files.RemoveBegun(id)
+			removed = err == nil
+		case !found:
 			err = d.files.Remove(id)
 			removed = err == nil
 		}

@@ -1,7 +1,9 @@
 package drive_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"sync/atomic"
@@ -44,12 +46,22 @@ func (s *swept) again() {
 }
 
 // begin writes a shard of 100,000 bytes that is not finished yet.
-func (s *swept) begin(n byte) register.ShardWriter {
+func (s *swept) begin(n byte) register.ShardWriter { return s.beginWith(n, 0) }
+
+// beginWith is begin of bytes that are all the same.
+func (s *swept) beginWith(n, content byte) register.ShardWriter {
 	w, err := s.Create(s.t.Context(), register.DataID{n}, 0)
 	must(s.t, err)
-	_, err = w.Write(make([]byte, 100_000))
+	_, err = w.Write(bytes.Repeat([]byte{content}, 100_000))
 	must(s.t, err)
 	return w
+}
+
+// reads reports whether all that the drive has of a shard are 100,000 such bytes.
+func (s *swept) reads(n, content byte) bool {
+	b := make([]byte, 100_001)
+	read, err := s.ReadShard(s.t.Context(), register.DataID{n}, 0, b)
+	return (err == nil || errors.Is(err, io.EOF)) && bytes.Equal(b[:read], bytes.Repeat([]byte{content}, 100_000))
 }
 
 // commit has the key "k" refer to shards, and to no others any more.
@@ -82,7 +94,7 @@ func (s *swept) files() (n int) {
 	files, err := drive.OpenFiles(root)
 	must(s.t, err)
 	defer files.Close()
-	must(s.t, files.Each(func(register.DataID) error {
+	must(s.t, files.Each(func(register.DataID, bool) error {
 		n++
 		return nil
 	}))
@@ -103,6 +115,33 @@ func TestTheSpaceOfWhatAProcessWasWritingIsGivenBackWhenAnotherHasOpenedTheDrive
 		}
 		must(t, underway.Finish())
 		must(t, d.commit(3, 3))
+	})
+}
+
+// TestAShardThatIsMadeAnewIsThereUntilTheNewOneIsFinished: what is left of it may be all that there is.
+func TestAShardThatIsMadeAnewIsThereUntilTheNewOneIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		must(t, d.beginWith(1, 'a').Finish())
+		must(t, d.commit(2, 1))
+		w := d.beginWith(1, 'b')
+		if !d.reads(1, 'a') {
+			t.Error("it is not there while another one is being written")
+		}
+		w.Abort()
+		if n := d.files(); n != 1 || !d.reads(1, 'a') {
+			t.Errorf("given up, there are %d files, or it is not there", n)
+		}
+		d.beginWith(1, 'b') // the process ends
+		d.again()
+		time.Sleep(2 * time.Minute)
+		if n := d.files(); n != 1 || !d.reads(1, 'a') {
+			t.Errorf("after the process has ended there are %d files, or it is not there", n)
+		}
+		must(t, d.beginWith(1, 'c').Finish())
+		if n := d.files(); n != 1 || !d.reads(1, 'c') {
+			t.Errorf("finished, there are %d files, or it is not the new one", n)
+		}
 	})
 }
 
