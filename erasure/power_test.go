@@ -86,7 +86,7 @@ func (b *box) root() vfs.Dir {
 	fault := vfs.NewFault(b.disk.Root())
 	fault.Inject(func(c vfs.OpCall) error {
 		switch c.Op { //nolint:exhaustive // what changes the disk
-		case vfs.OpCreate, vfs.OpMkdir, vfs.OpRemove, vfs.OpSyncDir, vfs.OpWrite:
+		case vfs.OpCreate, vfs.OpMkdir, vfs.OpRemove, vfs.OpRename, vfs.OpSyncDir, vfs.OpWrite:
 			return b.mains.step()
 		case vfs.OpSync:
 			return b.mains.sync()
@@ -117,6 +117,13 @@ func (f forgetful) OpenDir(name string) (vfs.Dir, error) {
 func (f forgetful) Create(name string, perm fs.FileMode) (vfs.File, error) {
 	file, err := f.Dir.Create(name, perm)
 	return volatile{file}, err
+}
+
+func (f forgetful) Rename(oldname string, to vfs.Dir, newname string) error {
+	if t, ok := to.(forgetful); ok {
+		to = t.Dir
+	}
+	return f.Dir.Rename(oldname, to, newname)
 }
 
 type volatile struct{ vfs.File }
