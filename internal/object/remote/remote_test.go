@@ -201,6 +201,18 @@ func TestErrorsKeepTheirKindNameAndDetails(t *testing.T) {
 	if !errors.Is(err, object.InvalidPart) || !ok || part.Number != 7 || part.ETag != "none" {
 		t.Errorf("got %v", err)
 	}
+	c = client(t, &obstructed{Store: objecttest.NewMemory()})
+	err = c.CreateBucket(t.Context(), object.Bucket{Name: "bucket"})
+	if o, ok := errors.AsType[*object.Obstacle](err); !errors.Is(err, object.BucketExists) || !ok || o.Path != "bucket" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// obstructed is a Store in which no bucket can be made.
+type obstructed struct{ object.Store }
+
+func (o *obstructed) CreateBucket(_ context.Context, b object.Bucket) error {
+	return object.E("create bucket", b.Name, object.BucketExists, &object.Obstacle{Path: b.Name})
 }
 
 // FuzzConnection lets anything come in at either end.
