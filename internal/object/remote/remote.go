@@ -241,7 +241,7 @@ func (f *failure) err() error {
 // kindNamed returns the Kind that a text stands for: the numbers of Kinds may
 // differ between versions.
 func kindNamed(text string) object.Kind {
-	for kind := object.Internal; kind <= object.NotImplemented; kind++ {
+	for kind := object.Internal; kind <= object.OverQuota; kind++ {
 		if kind.Error() == text {
 			return kind
 		}
