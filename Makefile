@@ -56,9 +56,14 @@ soak: ## Run the random tests with new seeds: ROUNDS times, and 5000 * ROUNDS fa
 	$(GO) test -timeout 0 ./raftlock/protocol -run NoSchedule -seed $$(date +%s) -seeds $$((5000 * $(ROUNDS)))
 
 .PHONY: check
-check: lint ## Format, vet, linters and import boundaries
+check: documents lint ## Documents, format, vet, linters and import boundaries
 	$(GO) mod tidy -diff
 	cd test && $(GO) mod tidy -diff && $(GO) vet ./...
+
+.PHONY: documents
+documents: ## Look that each package has its DESIGN.md
+	@set -e; for d in $$(find . -name '*.go' -not -path './test/*' -exec dirname {} \; | sort -u); do \
+		test -f $$d/DESIGN.md || { echo "$$d has no DESIGN.md: see CONTRIBUTING.md"; exit 1; }; done
 
 .PHONY: lint
 lint: bin/golangci-lint

@@ -29,7 +29,16 @@ type adminCall struct {
 	name         string // in metrics and in the log
 	action       string // IAM action, or own
 	handle       handler
+	by           by
 }
+
+// by says who carries out a call.
+type by bool
+
+const (
+	alone  by = false // this gateway, which tells something, or does it and no more
+	agreed by = true  // all have to agree: it changes the control plane
+)
 
 // healCall is the path of the call that heals everything, and begins those that heal a
 // part.
@@ -42,113 +51,119 @@ const own = "own"
 // adminCalls is the table of the admin API.
 func adminCalls() []adminCall {
 	return []adminCall{
-		{"GET", "info", "AdminInfo", "admin:ServerInfo", (*Server).adminInfo},
-		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo},
-		{"GET", "trace", "AdminTrace", "admin:ServerTrace", (*Server).traceCalls},
+		{"GET", "info", "AdminInfo", "admin:ServerInfo", (*Server).adminInfo, alone},
+		{"GET", "accountinfo", "AdminAccountInfo", own, (*Server).accountInfo, alone},
+		{"GET", "trace", "AdminTrace", "admin:ServerTrace", (*Server).traceCalls, alone},
 
-		{"POST", "service", "AdminService", own, (*Server).serviceAction},
-		{"GET", "storageinfo", "AdminStorageInfo", "admin:StorageInfo", (*Server).storageInfo},
-		{"POST", "background-heal/status", "AdminHealStatus", "admin:Heal", (*Server).healStatus},
-		{"POST", healCall, "AdminHeal", "admin:Heal", (*Server).heal},
-		{"GET", "pools/list", "AdminListPools", "admin:ServerInfo", (*Server).listPools},
-		{"GET", "pools/status", "AdminPoolStatus", "admin:ServerInfo", (*Server).poolStatus},
-		{"GET", "rebalance/status", "AdminRebalanceStatus", "admin:ServerInfo", (*Server).balanceStatus},
-		{"POST", "pools/decommission", "AdminDrainPool", "admin:Decommission", (*Server).drainPool},
-		{"POST", "pools/cancel", "AdminKeepPool", "admin:Decommission", (*Server).keepPool},
-		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks},
-		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd)},
-		{"GET", "metrics", "AdminLiveMetrics", "admin:ServerInfo", (*Server).liveMetrics},
-		{"POST", "speedtest", "AdminSpeedTest", "admin:OBDInfo", (*Server).speedTest},
-		{"POST", "speedtest/object", "AdminObjectSpeedTest", "admin:OBDInfo", (*Server).speedTest},
-		{"POST", "speedtest/drive", "AdminDriveSpeedTest", "admin:OBDInfo", (*Server).driveSpeedTest},
-		{"POST", devNullCall, "AdminClientSpeedTest", "admin:OBDInfo", (*Server).devNull},
-		{"POST", devNullCall + "/extratime", "AdminClientSpeedTestTime", "admin:OBDInfo", (*Server).noExtraTime},
-		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs},
-		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", (*Server).getConfig},
-		{"GET", "help-config-kv", "AdminHelpConfig", "admin:ConfigUpdate", (*Server).helpConfig},
-		{"GET", "config", "AdminExportConfig", "admin:ConfigUpdate", (*Server).exportConfig},
-		{"PUT", "set-config-kv", "AdminSetConfig", "admin:ConfigUpdate", (*Server).setConfig},
-		{"DELETE", "del-config-kv", "AdminRemoveConfig", "admin:ConfigUpdate", (*Server).resetConfig},
-		{"PUT", "config", "AdminImportConfig", "admin:ConfigUpdate", (*Server).importConfig},
-		{"GET", "list-config-history-kv", "AdminConfigHistory", "admin:ConfigUpdate", (*Server).configHistory},
-		{"PUT", "restore-config-history-kv", "AdminRestoreConfig", "admin:ConfigUpdate", (*Server).restoreConfig},
-		{"DELETE", "clear-config-history-kv", "AdminClearConfigHistory", "admin:ConfigUpdate", (*Server).clearConfigHistory},
+		{"POST", "service", "AdminService", own, (*Server).serviceAction, alone},
+		{"GET", "storageinfo", "AdminStorageInfo", "admin:StorageInfo", (*Server).storageInfo, alone},
+		{"POST", "background-heal/status", "AdminHealStatus", "admin:Heal", (*Server).healStatus, alone},
+		{"POST", healCall, "AdminHeal", "admin:Heal", (*Server).heal, alone},
+		{"GET", "pools/list", "AdminListPools", "admin:ServerInfo", (*Server).listPools, alone},
+		{"GET", "pools/status", "AdminPoolStatus", "admin:ServerInfo", (*Server).poolStatus, alone},
+		{"GET", "rebalance/status", "AdminRebalanceStatus", "admin:ServerInfo", (*Server).balanceStatus, alone},
+		{"POST", "pools/decommission", "AdminDrainPool", "admin:Decommission", (*Server).drainPool, agreed},
+		{"POST", "pools/cancel", "AdminKeepPool", "admin:Decommission", (*Server).keepPool, agreed},
+		{"GET", "top/locks", "AdminTopLocks", "admin:TopLocksInfo", (*Server).topLocks, alone},
+		{"POST", "force-unlock", "AdminForceUnlock", "admin:ForceUnlock", notOffered(locksEnd), alone},
+		{"GET", "metrics", "AdminLiveMetrics", "admin:ServerInfo", (*Server).liveMetrics, alone},
+		{"POST", "speedtest", "AdminSpeedTest", "admin:OBDInfo", (*Server).speedTest, alone},
+		{"POST", "speedtest/object", "AdminObjectSpeedTest", "admin:OBDInfo", (*Server).speedTest, alone},
+		{"POST", "speedtest/drive", "AdminDriveSpeedTest", "admin:OBDInfo", (*Server).driveSpeedTest, alone},
+		{"POST", devNullCall, "AdminClientSpeedTest", "admin:OBDInfo", (*Server).devNull, alone},
+		{"POST", devNullCall + "/extratime", "AdminClientSpeedTestTime", "admin:OBDInfo", (*Server).noExtraTime, alone},
+		{"GET", "log", "AdminLog", "admin:ConsoleLog", (*Server).watchLogs, alone},
+		{"GET", "get-config-kv", "AdminGetConfig", "admin:ConfigUpdate", (*Server).getConfig, alone},
+		{"GET", "help-config-kv", "AdminHelpConfig", "admin:ConfigUpdate", (*Server).helpConfig, alone},
+		{"GET", "config", "AdminExportConfig", "admin:ConfigUpdate", (*Server).exportConfig, alone},
+		{"PUT", "set-config-kv", "AdminSetConfig", "admin:ConfigUpdate", (*Server).setConfig, agreed},
+		{"DELETE", "del-config-kv", "AdminRemoveConfig", "admin:ConfigUpdate", (*Server).resetConfig, agreed},
+		{"PUT", "config", "AdminImportConfig", "admin:ConfigUpdate", (*Server).importConfig, agreed},
+		{"GET", "list-config-history-kv", "AdminConfigHistory", "admin:ConfigUpdate", (*Server).configHistory, alone},
+		{"PUT", "restore-config-history-kv", "AdminRestoreConfig", "admin:ConfigUpdate", (*Server).restoreConfig, agreed},
+		{"DELETE", "clear-config-history-kv", "AdminClearConfigHistory", "admin:ConfigUpdate", (*Server).clearConfigHistory, agreed},
 
-		{"GET", "export-iam", "AdminExportIAM", "admin:ExportIAM", (*Server).exportUsers},
-		{"PUT", "import-iam", "AdminImportIAM", "admin:ImportIAM", (*Server).importUsers},
-		{"PUT", "import-iam-v2", "AdminImportIAMv2", "admin:ImportIAM", (*Server).importUsers},
+		{"GET", "export-iam", "AdminExportIAM", "admin:ExportIAM", (*Server).exportUsers, alone},
+		{"PUT", "import-iam", "AdminImportIAM", "admin:ImportIAM", (*Server).importUsers, agreed},
+		{"PUT", "import-iam-v2", "AdminImportIAMv2", "admin:ImportIAM", (*Server).importUsers, agreed},
 
-		{"GET", "export-bucket-metadata", "AdminExportBuckets", "admin:ExportBucketMetadata", (*Server).exportBuckets},
-		{"PUT", "import-bucket-metadata", "AdminImportBuckets", "admin:ImportBucketMetadata", (*Server).importBuckets},
+		{"GET", "export-bucket-metadata", "AdminExportBuckets", "admin:ExportBucketMetadata", (*Server).exportBuckets, alone},
+		{"PUT", "import-bucket-metadata", "AdminImportBuckets", "admin:ImportBucketMetadata", (*Server).importBuckets, agreed},
 
-		{"GET", "datausageinfo", "AdminDataUsageInfo", "admin:DataUsageInfo", (*Server).dataUsageInfo},
-		{"PUT", "set-bucket-quota", "AdminSetBucketQuota", "admin:SetBucketQuota", (*Server).setBucketQuota},
-		{"GET", "get-bucket-quota", "AdminGetBucketQuota", "admin:GetBucketQuota", (*Server).getBucketQuota},
+		{"GET", "datausageinfo", "AdminDataUsageInfo", "admin:DataUsageInfo", (*Server).dataUsageInfo, alone},
+		{"PUT", "set-bucket-quota", "AdminSetBucketQuota", "admin:SetBucketQuota", (*Server).setBucketQuota, agreed},
+		{"GET", "get-bucket-quota", "AdminGetBucketQuota", "admin:GetBucketQuota", (*Server).getBucketQuota, alone},
 
-		{"PUT", "add-user", "AdminAddUser", "admin:CreateUser", (*Server).addUser},
-		{"GET", "list-users", "AdminListUsers", "admin:ListUsers", (*Server).listUsers},
-		{"GET", "user-info", "AdminUserInfo", own, (*Server).userInfo},
-		{"DELETE", "remove-user", "AdminRemoveUser", "admin:DeleteUser", (*Server).removeUser},
-		{"PUT", "set-user-status", "AdminSetUserStatus", "admin:EnableUser", (*Server).setUserStatus},
+		{"PUT", "add-user", "AdminAddUser", "admin:CreateUser", (*Server).addUser, agreed},
+		{"GET", "list-users", "AdminListUsers", "admin:ListUsers", (*Server).listUsers, alone},
+		{"GET", "user-info", "AdminUserInfo", own, (*Server).userInfo, alone},
+		{"DELETE", "remove-user", "AdminRemoveUser", "admin:DeleteUser", (*Server).removeUser, agreed},
+		{"PUT", "set-user-status", "AdminSetUserStatus", "admin:EnableUser", (*Server).setUserStatus, agreed},
 
-		{"GET", "get-user-limits", "AdminGetUserLimits", own, (*Server).getUserLimits},
-		{"PUT", "set-user-limits", "AdminSetUserLimits", "admin:SetUserLimits", (*Server).setUserLimits},
-		{"PUT", "set-user-posix", "AdminSetUserPOSIX", "admin:SetUserPOSIX", (*Server).setUserPOSIX},
+		{"GET", "get-user-limits", "AdminGetUserLimits", own, (*Server).getUserLimits, alone},
+		{"PUT", "set-user-limits", "AdminSetUserLimits", "admin:SetUserLimits", (*Server).setUserLimits, agreed},
+		{"PUT", "set-user-posix", "AdminSetUserPOSIX", "admin:SetUserPOSIX", (*Server).setUserPOSIX, agreed},
 
-		{"PUT", "update-group-members", "AdminUpdateGroupMembers", "admin:AddUserToGroup", (*Server).updateGroupMembers},
-		{"GET", "groups", "AdminListGroups", "admin:ListGroups", (*Server).listGroups},
-		{"GET", "group", "AdminGroupInfo", "admin:GetGroup", (*Server).groupInfo},
-		{"PUT", "set-group-status", "AdminSetGroupStatus", "admin:EnableGroup", (*Server).setGroupStatus},
+		{"PUT", "update-group-members", "AdminUpdateGroupMembers", "admin:AddUserToGroup", (*Server).updateGroupMembers, agreed},
+		{"GET", "groups", "AdminListGroups", "admin:ListGroups", (*Server).listGroups, alone},
+		{"GET", "group", "AdminGroupInfo", "admin:GetGroup", (*Server).groupInfo, alone},
+		{"PUT", "set-group-status", "AdminSetGroupStatus", "admin:EnableGroup", (*Server).setGroupStatus, agreed},
 
-		{"PUT", "add-canned-policy", "AdminAddPolicy", "admin:CreatePolicy", (*Server).addPolicy},
-		{"GET", "list-canned-policies", "AdminListPolicies", "admin:ListUserPolicies", (*Server).listPolicies},
-		{"GET", "info-canned-policy", "AdminPolicyInfo", "admin:GetPolicy", (*Server).policyInfo},
-		{"DELETE", "remove-canned-policy", "AdminRemovePolicy", "admin:DeletePolicy", (*Server).removePolicy},
-		{"POST", "idp/builtin/policy/attach", "AdminAttachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachPolicy},
-		{"POST", "idp/builtin/policy/detach", "AdminDetachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachPolicy},
-		{"POST", "idp/ldap/policy/attach", "AdminAttachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachLDAPPolicy},
-		{"POST", "idp/ldap/policy/detach", "AdminDetachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachLDAPPolicy},
-		{"GET", "idp/ldap/policy-entities", "AdminLDAPPolicyEntities", "admin:ListUserPolicies", (*Server).ldapPolicyEntities},
-		{"GET", "idp/ldap/list-access-keys", "AdminListPersonsAccessKeys", own, (*Server).listPersonsAccessKeys},
-		{"GET", "idp/ldap/list-access-keys-bulk", "AdminListLDAPAccessKeys", own, (*Server).listLDAPAccessKeys},
-		{"GET", "idp/openid/list-access-keys-bulk", "AdminListOpenIDAccessKeys", own, (*Server).listOpenIDAccessKeys},
-		{"PUT", "idp/ldap/add-service-account", "AdminAddLDAPServiceAccount", own, (*Server).addLDAPAccount},
-		{"GET", idpCall, "AdminIdentityProviders", "admin:ConfigUpdate", (*Server).identityProviders},
-		{"PUT", idpCall, "AdminAddIdentityProvider", "admin:ConfigUpdate", (*Server).setProvider},
-		{"POST", idpCall, "AdminUpdateIdentityProvider", "admin:ConfigUpdate", (*Server).setProvider},
-		{"DELETE", idpCall, "AdminRemoveIdentityProvider", "admin:ConfigUpdate", (*Server).removeProvider},
-		{"PUT", "set-user-or-group-policy", "AdminSetPolicy", "admin:AttachUserOrGroupPolicy", (*Server).setPolicies},
-		{"GET", "idp/builtin/policy-entities", "AdminPolicyEntities", "admin:ListUserPolicies", (*Server).policyEntities},
+		{"PUT", "add-canned-policy", "AdminAddPolicy", "admin:CreatePolicy", (*Server).addPolicy, agreed},
+		{"GET", "list-canned-policies", "AdminListPolicies", "admin:ListUserPolicies", (*Server).listPolicies, alone},
+		{"GET", "info-canned-policy", "AdminPolicyInfo", "admin:GetPolicy", (*Server).policyInfo, alone},
+		{"DELETE", "remove-canned-policy", "AdminRemovePolicy", "admin:DeletePolicy", (*Server).removePolicy, agreed},
+		{"POST", "idp/builtin/policy/attach", "AdminAttachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachPolicy, agreed},
+		{"POST", "idp/builtin/policy/detach", "AdminDetachPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachPolicy, agreed},
+		{"POST", "idp/ldap/policy/attach", "AdminAttachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).attachLDAPPolicy, agreed},
+		{"POST", "idp/ldap/policy/detach", "AdminDetachLDAPPolicy", "admin:AttachUserOrGroupPolicy", (*Server).detachLDAPPolicy, agreed},
+		{"GET", "idp/ldap/policy-entities", "AdminLDAPPolicyEntities", "admin:ListUserPolicies", (*Server).ldapPolicyEntities, alone},
+		{"GET", "idp/ldap/list-access-keys", "AdminListPersonsAccessKeys", own, (*Server).listPersonsAccessKeys, alone},
+		{"GET", "idp/ldap/list-access-keys-bulk", "AdminListLDAPAccessKeys", own, (*Server).listLDAPAccessKeys, alone},
+		{"GET", "idp/openid/list-access-keys-bulk", "AdminListOpenIDAccessKeys", own, (*Server).listOpenIDAccessKeys, alone},
+		{"PUT", "idp/ldap/add-service-account", "AdminAddLDAPServiceAccount", own, (*Server).addLDAPAccount, agreed},
+		{"GET", idpCall, "AdminIdentityProviders", "admin:ConfigUpdate", (*Server).identityProviders, alone},
+		{"PUT", idpCall, "AdminAddIdentityProvider", "admin:ConfigUpdate", (*Server).setProvider, agreed},
+		{"POST", idpCall, "AdminUpdateIdentityProvider", "admin:ConfigUpdate", (*Server).setProvider, agreed},
+		{"DELETE", idpCall, "AdminRemoveIdentityProvider", "admin:ConfigUpdate", (*Server).removeProvider, agreed},
+		{"PUT", "set-user-or-group-policy", "AdminSetPolicy", "admin:AttachUserOrGroupPolicy", (*Server).setPolicies, agreed},
+		{"GET", "idp/builtin/policy-entities", "AdminPolicyEntities", "admin:ListUserPolicies", (*Server).policyEntities, alone},
 
-		{"PUT", "add-service-account", "AdminAddServiceAccount", own, (*Server).addAccount},
-		{"POST", "update-service-account", "AdminUpdateServiceAccount", own, (*Server).updateAccount},
-		{"GET", "info-service-account", "AdminServiceAccountInfo", own, (*Server).serviceAccountInfo},
-		{"GET", "info-access-key", "AdminAccessKeyInfo", own, (*Server).serviceAccountInfo},
-		{"POST", revokeCall, "AdminRevokeTokens", own, (*Server).revokeTokens},
-		{"GET", "temporary-account-info", "AdminTemporaryAccountInfo", own, (*Server).noListedSessions},
-		{"GET", "list-service-accounts", "AdminListServiceAccounts", own, (*Server).listAccounts},
-		{"GET", "list-access-keys-bulk", "AdminListAccessKeys", own, (*Server).listAccessKeys},
-		{"DELETE", "delete-service-account", "AdminDeleteServiceAccount", own, (*Server).removeAccount},
+		{"PUT", "add-service-account", "AdminAddServiceAccount", own, (*Server).addAccount, agreed},
+		{"POST", "update-service-account", "AdminUpdateServiceAccount", own, (*Server).updateAccount, agreed},
+		{"GET", "info-service-account", "AdminServiceAccountInfo", own, (*Server).serviceAccountInfo, alone},
+		{"GET", "info-access-key", "AdminAccessKeyInfo", own, (*Server).serviceAccountInfo, alone},
+		{"POST", revokeCall, "AdminRevokeTokens", own, (*Server).revokeTokens, agreed},
+		{"GET", "temporary-account-info", "AdminTemporaryAccountInfo", own, (*Server).noListedSessions, alone},
+		{"GET", "list-service-accounts", "AdminListServiceAccounts", own, (*Server).listAccounts, alone},
+		{"GET", "list-access-keys-bulk", "AdminListAccessKeys", own, (*Server).listAccessKeys, alone},
+		{"DELETE", "delete-service-account", "AdminDeleteServiceAccount", own, (*Server).removeAccount, agreed},
 
-		{"GET", keysPrefix + "key/list", "AdminListMasterKeys", "admin:KMSKeyStatus", (*Server).listMasterKeys},
-		{"GET", keysPrefix + "key/status", "AdminMasterKeyStatus", "admin:KMSKeyStatus", (*Server).masterKeyStatus},
-		{"POST", keysPrefix + "key/create", "AdminCreateMasterKey", "admin:KMSCreateKey", (*Server).createMasterKey},
+		{"GET", keysPrefix + "key/list", "AdminListMasterKeys", "admin:KMSKeyStatus", (*Server).listMasterKeys, alone},
+		{"GET", keysPrefix + "key/status", "AdminMasterKeyStatus", "admin:KMSKeyStatus", (*Server).masterKeyStatus, alone},
+		{"POST", keysPrefix + "key/create", "AdminCreateMasterKey", "admin:KMSCreateKey", (*Server).createMasterKey, agreed},
 	}
+}
+
+// adminOperation is a row as others of the gateway have it.
+type adminOperation struct {
+	operation
+	by by
 }
 
 // newAdminTable returns the rows by method and path. A change may have to wait until a
 // gateway that does not answer is fenced, which takes longer than other quick operations.
-func newAdminTable(calls []adminCall) map[string]*operation {
-	t := make(map[string]*operation)
+func newAdminTable(calls []adminCall) map[string]*adminOperation {
+	t := make(map[string]*adminOperation)
 	for _, c := range calls {
-		op := &operation{name: c.name, level: service, method: c.method, action: c.action, class: listing, handle: c.handle}
+		op := operation{name: c.name, level: service, method: c.method, action: c.action, class: listing, handle: c.handle}
 		if strings.HasPrefix(c.path, "import-") {
 			op.class = long // it has as many changes as there is to import
 		}
 		if c.path == devNullCall {
 			op.class = data
 		}
-		t[c.method+" "+c.path] = op
+		t[c.method+" "+c.path] = &adminOperation{op, c.by}
 	}
 	return t
 }
@@ -170,10 +185,11 @@ func (s *Server) prepareAdmin(r *request) error {
 		}
 	}
 	r.bucket, r.key = "", ""
-	known := s.Directory != nil && s.admin[r.method+" "+call] != nil
+	row := s.admin[r.method+" "+call]
+	known := s.Directory != nil && row != nil
 	r.op = &operation{name: "AdminUnknown", level: service, action: own}
 	if known {
-		r.op = s.admin[r.method+" "+call]
+		r.op, r.agreed = &row.operation, row.by == agreed
 	}
 	if err := s.authenticate(r); err != nil {
 		return err

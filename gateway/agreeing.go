@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +23,7 @@ func (s *Server) awaitOthers(ctx context.Context, r *request) (err error) {
 	}
 	for range agreeLooks {
 		if err = s.Agreeing(); err == nil {
+			s.apart.over()
 			return nil
 		}
 		if s.apart.since(s.Now()) >= agreeAgain*agreeLooks {
@@ -42,6 +42,13 @@ type apart struct {
 	first, last time.Time
 }
 
+// over notes that they do again.
+func (a *apart) over() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = time.Time{}
+}
+
 // since notes that they do not, and returns for how long that was seen. If nobody has looked for as long as a
 // change waits, they may have agreed meanwhile.
 func (a *apart) since(now time.Time) time.Duration {
@@ -56,15 +63,6 @@ func (a *apart) since(now time.Time) time.Duration {
 
 // needsOthers reports whether the request changes buckets, or what the admin API changes in the control plane.
 func (r *request) needsOthers() bool {
-	switch r.method {
-	case fasthttp.MethodPut, fasthttp.MethodDelete:
-		return r.admin || r.op.level == bucketLevel
-	case fasthttp.MethodPost:
-		alone := []string{ // what a gateway does alone, or tells
-			"AdminService", "AdminHeal", "AdminHealStatus", "AdminSpeedTest", "AdminObjectSpeedTest", "AdminDriveSpeedTest",
-			"AdminClientSpeedTest", "AdminClientSpeedTestTime", "AdminForceUnlock", "AdminUnknown",
-		}
-		return r.admin && !slices.Contains(alone, r.op.name)
-	}
-	return false
+	change := r.method == fasthttp.MethodPut || r.method == fasthttp.MethodDelete
+	return r.agreed || !r.admin && change && r.op.level == bucketLevel
 }

@@ -256,7 +256,10 @@ func (s *Server) checkLocation(constraint string) error {
 func (s *Server) deleteBucket(ctx context.Context, r *request) error {
 	err := s.Store.DeleteBucket(ctx, r.bucket)
 	if errors.Is(err, object.BucketNotEmpty) {
-		e := errBucketNotEmpty.detailed("BucketName", r.bucket).because(err)
+		e := toS3(err).detailed("BucketName", r.bucket)
+		if _, other := errors.AsType[*object.Obstacle](err); other {
+			return e
+		}
 		if b, lost := s.Store.StatBucket(ctx, r.bucket); lost == nil && b.Versioning != object.Unversioned {
 			e = e.with(e.message + ". You must delete all versions in the bucket.")
 		}

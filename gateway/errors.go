@@ -81,6 +81,7 @@ var (
 	errBadRequest             = &s3Error{code: "BadRequest", status: 400, message: "An error occurred when parsing the HTTP request."}
 	errBadVersion             = &s3Error{code: "InvalidArgument", status: 400, message: "Invalid version id specified"}
 	errBucketACL              = &s3Error{code: "InvalidBucketAclWithObjectOwnership", status: 400, message: "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"}
+	errBucketTaken            = &s3Error{code: "BucketAlreadyExists", status: 409, message: "The requested bucket name is not available."}
 	errBucketExists           = &s3Error{code: "BucketAlreadyOwnedByYou", status: 409, message: "Your previous request to create the named bucket succeeded and you already own it."}
 	errBucketNotEmpty         = &s3Error{code: "BucketNotEmpty", status: 409, message: "The bucket you tried to delete is not empty"}
 	errConflict               = &s3Error{code: "OperationAborted", status: 409, message: "A conflicting conditional operation is currently in progress against this resource. Try again."}
@@ -208,7 +209,7 @@ func fromKind(kind object.Kind, err error) *s3Error {
 	case object.Full:
 		return errStorageFull.because(err)
 	case object.AccessDenied:
-		return errAccessDenied.because(err)
+		return errAccessDenied.inTheWay(err).because(err)
 	case object.BadName:
 		return errInvalidArgument.with("The storage cannot hold an object of this name.").because(err)
 	case object.NoSuchBucket:
@@ -224,9 +225,12 @@ func fromKind(kind object.Kind, err error) *s3Error {
 	case object.NoSuchUpload:
 		return errNoSuchUpload.because(err)
 	case object.BucketExists:
+		if _, taken := errors.AsType[*object.Obstacle](err); taken {
+			return errBucketTaken.inTheWay(err).because(err)
+		}
 		return errBucketExists.because(err)
 	case object.BucketNotEmpty:
-		return errBucketNotEmpty.because(err)
+		return errBucketNotEmpty.inTheWay(err).because(err)
 	case object.Locked:
 		return errObjectLocked.because(err)
 	case object.PreconditionFailed:
@@ -249,6 +253,16 @@ func fromKind(kind object.Kind, err error) *s3Error {
 		return errNotImplemented.because(err)
 	}
 	return errInternal.because(err)
+}
+
+// inTheWay returns the error with what is in the way and cannot be seen through S3 in its message,
+// if the Store has named that.
+func (e *s3Error) inTheWay(err error) *s3Error {
+	o, ok := errors.AsType[*object.Obstacle](err)
+	if !ok {
+		return e
+	}
+	return e.with(strings.TrimSuffix(e.message, ".") + ": " + o.Error() + ", which is neither a bucket nor an object.")
 }
 
 // explained returns the error with what the Store found wrong as its message: it stands

@@ -3,6 +3,9 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -25,4 +28,32 @@ func TestWhatAStoreFindsWrongIsToldAsS3TellsIt(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
+}
+
+func TestWhatIsInTheWayAndCannotBeSeenThroughS3IsNamed(t *testing.T) {
+	tr := serveTree(t)
+	tr.ok(call{method: "PUT", path: "/names"})
+	for path, make := range map[string]func(path string) error{
+		"names/=0=": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"file-name": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"link-name": func(path string) error { return os.Symlink(tr.path, path) },
+	} {
+		if err := make(filepath.Join(tr.path, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		call
+		code, named string
+	}{
+		{call{method: "PUT", path: "/names//lead", body: "x"}, "AccessDenied", "names/=0="},
+		{call{method: "DELETE", path: "/names"}, "BucketNotEmpty", "names/=0="},
+		{call{method: "PUT", path: "/file-name"}, "BucketAlreadyExists", "file-name"},
+		{call{method: "PUT", path: "/link-name"}, "BucketAlreadyExists", "link-name"},
+	} {
+		if r := tr.refused(tt.code, tt.call); !strings.Contains(r.body, `: "`+tt.named+`" is in the way`) {
+			t.Errorf("%s %s: %s", tt.method, tt.path, r.body)
+		}
+	}
+	tr.refused("BucketAlreadyOwnedByYou", call{method: "PUT", path: "/names"})
 }

@@ -38,6 +38,7 @@ type request struct {
 	secret     string     // of the signer
 	identity   iam.Identity
 	admin      bool              // it is for the admin API
+	agreed     bool              // it is, and changes what all gateways have to agree upon
 	sts        bool              // it is for the security token service
 	encryption bool              // it has headers of server-side encryption
 	form       map[string]string // fields of a POST upload, or what a body says for policies; else nil

@@ -250,8 +250,8 @@ type Server struct {
 	dismiss   context.CancelFunc
 
 	table     *table
-	admin     map[string]*operation // of the admin API, by method and path
-	sts       map[string]stsCall    // of the security token service, by action
+	admin     map[string]*adminOperation // of the admin API, by method and path
+	sts       map[string]stsCall         // of the security token service, by action
 	http      *fasthttp.Server
 	listeners listeners
 	tuned     atomic.Pointer[tuned]

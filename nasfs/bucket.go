@@ -249,6 +249,9 @@ func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
 	if s.bucketThere(b.Name) == nil {
 		return object.BucketExists
 	}
+	if err := s.nameTaken(b.Name); err != nil {
+		return err // before anything is removed: the bucket may have moved to where a link leads
+	}
 	if err := s.dropRest(b.Name); err != nil {
 		return err // what an earlier bucket of the name left must not come back with this one
 	}
@@ -408,12 +411,22 @@ func (s *Store) emptyDirs(ctx context.Context, name, top string) ([]string, erro
 				}
 			}
 			if !e.Type.IsDir() || keypath.Hidden(e.Name) {
-				return nil, object.E("delete bucket", name, object.BucketNotEmpty, fmt.Errorf("it holds %q", dirs[i]+"/"+e.Name))
+				return nil, object.E("delete bucket", name, object.BucketNotEmpty, s.occupant(dirs[i]+"/"+e.Name, e))
 			}
 			dirs = append(dirs, dirs[i]+"/"+e.Name)
 		}
 	}
 	return dirs, nil
+}
+
+// occupant says that a bucket has something at a path: an Obstacle, if that is not to be seen
+// through S3.
+func (s *Store) occupant(path string, e vfs.Entry) error {
+	_, key, ok := s.Seen(path, false)
+	if ok && (key == "" || len(key) > object.MaxKeyLen) || !e.Type.IsRegular() || keypath.Hidden(e.Name) || s.codec.IsLong(e.Name) {
+		return &object.Obstacle{Path: path}
+	}
+	return fmt.Errorf("it holds %q", path)
 }
 
 // removeBucket removes the empty directories and then what was the bucket's

@@ -1,6 +1,7 @@
 package nasfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,9 +45,25 @@ func (s *Store) makeBucketDir(name string, files object.Files) error {
 	}
 	s.nowOrLater("directory of a bucket", func() error { return s.dropTempDir(temp) })
 	if isTaken(err) || errors.Is(err, syscall.ENOTDIR) {
-		return object.BucketExists
+		return cmp.Or(s.nameTaken(name), error(object.BucketExists))
 	}
 	return err
+}
+
+// nameTaken returns a BucketExists with an Obstacle if what has the name of a bucket is no
+// directory. What a symbolic link leads to is nobody's bucket.
+func (s *Store) nameTaken(name string) error {
+	st, err := retryStale(func() (vfs.Stat, error) { return s.root.Stat(name) })
+	if isAbsent(err) || err == nil && st.Mode.IsDir() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, told := s.obstacles.LoadOrStore(name, true); !told {
+		s.log.Warn("no bucket can be made: something that is no directory has its name", "bucket", name, "mode", st.Mode.String())
+	}
+	return object.E("create bucket", name, object.BucketExists, &object.Obstacle{Path: name})
 }
 
 // inheritRoot gives a bucket's directory, in the session, what mkdir(2) would have at
@@ -85,7 +102,7 @@ func (s *Store) mkBucketDir(name string) error {
 	case there:
 		return unknown{err}
 	case errors.Is(err, fs.ErrExist):
-		return object.BucketExists // it is no directory
+		return cmp.Or(s.nameTaken(name), error(object.BucketExists))
 	}
 	return err
 }

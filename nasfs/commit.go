@@ -226,7 +226,7 @@ func (s *Store) inTheWay(ref object.Ref, cause error) error {
 	if err := s.bucketThere(ref.Bucket); err != nil {
 		return err
 	}
-	for i := 1; i < len(ref.Key); i++ {
+	for i := range len(ref.Key) {
 		if ref.Key[i] != '/' {
 			continue
 		}
@@ -237,10 +237,12 @@ func (s *Store) inTheWay(ref object.Ref, cause error) error {
 			return errAgain
 		case err != nil:
 			return err
-		case st.Mode.IsRegular():
+		case st.Mode.IsRegular() && above.Key != "":
 			return blockedError{above.Key}
 		case !st.Mode.IsDir():
-			return object.E("make directory", above.Key, object.AccessDenied, cause)
+			// A link or a device, or at the root of a bucket a file that would be that of the empty key.
+			path := s.path(above, keypath.Plain)
+			return object.E("make directory", path, object.AccessDenied, errors.Join(&object.Obstacle{Path: path}, cause))
 		}
 	}
 	return errAgain

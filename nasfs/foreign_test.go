@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -701,4 +702,107 @@ func TestAFileThatCannotBeReadIsListedAndRefused(t *testing.T) {
 	if err := sc.put(t.Context(), "theirs", "mine", nil); err != nil {
 		t.Errorf("put: %v", err)
 	}
+}
+
+// obstructed checks that an error is of a kind, and names what is in the way.
+func (sh *share) obstructed(err error, kind object.Kind, path string) {
+	sh.Helper()
+	o, ok := errors.AsType[*object.Obstacle](err)
+	if object.KindOf(err) != kind || !ok || o.Path != path {
+		sh.Errorf("got %v, want %v that names %q", err, kind, path)
+	}
+}
+
+func TestAFileWithoutAKeyAtTheRootOfABucketIsNamedWhereItIsInTheWay(t *testing.T) {
+	onShares(t, func(sh *share) {
+		sh.write("=0=", "foreign")
+		_, err := sh.Put(sh.Context(), ref("/lead"), object.PutInput{Body: body("x")})
+		sh.obstructed(err, object.AccessDenied, bucket+"/=0=")
+		if l := sh.listed(); len(l) > 0 {
+			sh.Errorf("listed %v", l)
+		}
+		sh.obstructed(sh.DeleteBucket(sh.Context(), bucket), object.BucketNotEmpty, bucket+"/=0=")
+		if got, err := os.ReadFile(sh.path("=0=")); err != nil || string(got) != "foreign" {
+			sh.Errorf("the file is %q, %v", got, err)
+		}
+		sh.put("a/", "marker") // the same name below a directory is that of a key
+		sh.put("a//b", "x")
+		sh.same("a/", "marker")
+	})
+}
+
+func TestABucketThatIsNotEmptyForWhatIsNoObjectSaysSo(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"link": func(path string) error { return os.Symlink("nowhere", path) },
+		"fifo": func(path string) error { return syscall.Mkfifo(path, 0o666) },
+		strings.Repeat(strings.Repeat("d", 250)+"/", 5) + "file": func(path string) error { // longer than a key can be
+			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, nil, 0o666))
+		},
+		"lost+found":                     func(path string) error { return os.Mkdir(path, 0o777) },
+		".nfs" + strings.Repeat("0", 16): func(path string) error { return os.WriteFile(path, nil, 0o666) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onShares(t, func(sh *share) {
+				sh.ok(os.MkdirAll(sh.path("a/b"), 0o777))
+				sh.ok(make(sh.path("a/b/" + name)))
+				sh.obstructed(sh.DeleteBucket(sh.Context(), bucket), object.BucketNotEmpty, bucket+"/a/b/"+name)
+				if _, err := os.Lstat(sh.path("a/b/" + name)); err != nil {
+					sh.Error(err)
+				}
+				sh.ok(os.Remove(sh.path("a/b/" + name)))
+				sh.put("k", "x")
+				err := sh.DeleteBucket(sh.Context(), bucket)
+				if _, named := errors.AsType[*object.Obstacle](err); named || !errors.Is(err, object.BucketNotEmpty) {
+					sh.Errorf("with an object: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsNoDirectoryIsNoBucketAndKeepsTheName(t *testing.T) {
+	onShares(t, func(sh *share) {
+		var log strings.Builder
+		sh.ok(sh.Close())
+		sh.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		sh.start()
+		elsewhere := sh.TempDir()
+		sh.ok(os.Symlink(elsewhere, filepath.Join(sh.dir, "linkb")))
+		sh.ok(os.WriteFile(filepath.Join(sh.dir, "fileb"), []byte("foreign"), 0o666))
+		for range 2 {
+			for _, name := range []string{"linkb", "fileb"} {
+				sh.obstructed(sh.CreateBucket(sh.Context(), object.Bucket{Name: name}), object.BucketExists, name)
+				if _, err := sh.StatBucket(sh.Context(), name); !errors.Is(err, object.NoSuchBucket) {
+					sh.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		if n := strings.Count(log.String(), "no directory"); n != 2 {
+			sh.Errorf("told %d times: %s", n, log.String())
+		}
+		if to, err := os.Readlink(filepath.Join(sh.dir, "linkb")); err != nil || to != elsewhere {
+			sh.Errorf("the link leads to %q, %v", to, err)
+		}
+	})
+}
+
+func TestABucketThatALinkStandsForKeepsWhatIsKnownOfIt(t *testing.T) {
+	onShares(t, func(sh *share) {
+		sh.ok(sh.UpdateBucket(sh.Context(), bucket, func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }))
+		sh.put("k", "old")
+		sh.put("k", "new")
+		moved := filepath.Join(sh.TempDir(), "moved")
+		sh.ok(os.Rename(filepath.Join(sh.dir, bucket), moved))
+		sh.ok(os.Symlink(moved, filepath.Join(sh.dir, bucket)))
+		sh.obstructed(sh.CreateBucket(sh.Context(), object.Bucket{Name: bucket}), object.BucketExists, bucket)
+		sh.ok(os.Remove(filepath.Join(sh.dir, bucket)))
+		sh.ok(os.Rename(moved, filepath.Join(sh.dir, bucket)))
+		b, err := sh.StatBucket(sh.Context(), bucket)
+		sh.ok(err)
+		page, err := sh.ListVersions(sh.Context(), object.VersionQuery{Bucket: bucket, Limit: 10})
+		sh.ok(err)
+		if b.Versioning != object.Versioned || len(page.Versions) != 2 {
+			sh.Errorf("%v, with %d versions", b.Versioning, len(page.Versions))
+		}
+	})
 }

@@ -81,6 +81,7 @@ type tree struct {
 	histories *dirsnap.Cache // of versionsDir
 	segments  int            // segmentSize, but in tests
 	buckets   bucketRecords
+	obstacles sync.Map // names that a warning told of, of what is no bucket
 	uploads   uploadIndex
 
 	started time.Time

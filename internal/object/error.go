@@ -112,3 +112,11 @@ func KindOf(err error) Kind {
 	}
 	return Internal
 }
+
+// Obstacle is in the way of a change, and neither a bucket nor an object: somebody else has put
+// it there. An AccessDenied, a BucketExists and a BucketNotEmpty that come of one hold it.
+type Obstacle struct {
+	Path string // from the root of what the Store is over
+}
+
+func (o *Obstacle) Error() string { return fmt.Sprintf("%q is in the way", o.Path) }

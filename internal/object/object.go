@@ -1,7 +1,8 @@
 // Package object is the domain of Shoal: buckets, objects, uploads, the values
 // that describe them, and the Store interface that keeps them. It knows neither
-// HTTP nor disks, and imports only the standard library, so that the gateway in
-// front and the stores behind can meet here without knowing one another.
+// HTTP nor disks, and imports only the standard library and the hashes that S3 has
+// as checksums, so that the gateway in front and the stores behind can meet here
+// without knowing one another.
 package object
 
 import (

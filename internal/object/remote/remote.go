@@ -177,6 +177,7 @@ type failure struct {
 	Cause          string
 	Part           *object.PartError
 	Marker         *object.Marker
+	Obstacle       *object.Obstacle
 	Again          bool // it is an ErrAgain
 	Refused        bool // it is what the Client's own function returned
 	Body           bool // it is what the Client's own body returned
@@ -207,6 +208,7 @@ func failureOf(err error) *failure {
 	f.Cause = err.Error()
 	f.Part, _ = errors.AsType[*object.PartError](err)
 	f.Marker, _ = errors.AsType[*object.Marker](err)
+	f.Obstacle, _ = errors.AsType[*object.Obstacle](err)
 	return f
 }
 
@@ -221,6 +223,8 @@ func (f *failure) err() error {
 		cause = f.Part
 	case f.Marker != nil:
 		cause = f.Marker
+	case f.Obstacle != nil:
+		cause = f.Obstacle
 	case f.Cause != "":
 		cause = errors.New(f.Cause)
 	}
@@ -237,7 +241,7 @@ func (f *failure) err() error {
 // kindNamed returns the Kind that a text stands for: the numbers of Kinds may
 // differ between versions.
 func kindNamed(text string) object.Kind {
-	for kind := object.Internal; kind <= object.NotImplemented; kind++ {
+	for kind := object.Internal; kind <= object.OverQuota; kind++ {
 		if kind.Error() == text {
 			return kind
 		}

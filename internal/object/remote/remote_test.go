@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -201,6 +202,38 @@ func TestErrorsKeepTheirKindNameAndDetails(t *testing.T) {
 	if !errors.Is(err, object.InvalidPart) || !ok || part.Number != 7 || part.ETag != "none" {
 		t.Errorf("got %v", err)
 	}
+	c = client(t, &obstructed{Store: objecttest.NewMemory()})
+	err = c.CreateBucket(t.Context(), object.Bucket{Name: "bucket"})
+	if o, ok := errors.AsType[*object.Obstacle](err); !errors.Is(err, object.BucketExists) || !ok || o.Path != "bucket" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// failing is a Store that answers with an error.
+type failing struct {
+	object.Store
+	kind object.Kind
+}
+
+func (f *failing) Stat(context.Context, object.Ref) (object.Info, error) {
+	return object.Info{}, object.E("stat", "", f.kind, errors.New("cause"))
+}
+
+func TestEveryKindOfErrorKeepsItsKind(t *testing.T) {
+	f := &failing{Store: objecttest.NewMemory()}
+	c := client(t, f)
+	for f.kind = object.Internal; !strings.HasPrefix(f.kind.Error(), "kind "); f.kind++ {
+		if _, err := c.Stat(t.Context(), ref("key")); object.KindOf(err) != f.kind {
+			t.Errorf("%v came as %v", f.kind, err)
+		}
+	}
+}
+
+// obstructed is a Store in which no bucket can be made.
+type obstructed struct{ object.Store }
+
+func (o *obstructed) CreateBucket(_ context.Context, b object.Bucket) error {
+	return object.E("create bucket", b.Name, object.BucketExists, &object.Obstacle{Path: b.Name})
 }
 
 // FuzzConnection lets anything come in at either end.
