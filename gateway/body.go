@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net"
 	"strconv"
 
 	"github.com/shoal-storage/shoal/internal/limits"
@@ -52,6 +53,10 @@ type wireReader struct {
 	pace     *pace // nil: it may come as fast as it does
 }
 
+// errClientSilent says that nothing came from the client for too long. It is an error of its own, since
+// deadlines of connections to other machines are none of the client's.
+var errClientSilent = errors.New("the client sends nothing")
+
 // Read is needed because a stream that is cut off looks like one that ended
 // (FH5).
 func (w *wireReader) Read(p []byte) (int, error) {
@@ -73,6 +78,10 @@ func (w *wireReader) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	case err == nil && w.length >= 0 && w.read == w.length:
 		err = io.EOF
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		err = fmt.Errorf("%w: %w", errClientSilent, err)
 	}
 	return n, err
 }

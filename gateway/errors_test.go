@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -23,6 +24,20 @@ func TestWhatAStoreFindsWrongIsToldAsS3TellsIt(t *testing.T) {
 	} {
 		if got := toS3(tt.err).message; got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestTheServersDeadlinesAreNoneOfTheClients has a call of another gateway end at its deadline, which the
+// connection to that one tells of in the same way as a client's does.
+func TestTheServersDeadlinesAreNoneOfTheClients(t *testing.T) {
+	for want, err := range map[*s3Error]error{
+		errUnavailable:    object.E("change a record", "", object.Unavailable, fmt.Errorf("ask: %w", os.ErrDeadlineExceeded)),
+		errInternal:       fmt.Errorf("ask: %w", os.ErrDeadlineExceeded),
+		errRequestTimeout: object.E("put", "k", object.Internal, fmt.Errorf("%w: %w", errClientSilent, os.ErrDeadlineExceeded)),
+	} {
+		if got := toS3(err); got.code != want.code {
+			t.Errorf("%v: %s, want %s", err, got.code, want.code)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +114,7 @@ func TestContinueIsSentOnlyToRequestsThatAreLetIn(t *testing.T) {
 
 func TestABodyThatStandsStillIsNotWaitedForASecondTime(t *testing.T) {
 	f := withBucket(t)
-	for failed, want := range map[error]int{os.ErrDeadlineExceeded: 0, errBadDigest: 50} {
+	for failed, want := range map[error]int{errClientSilent: 0, errBadDigest: 50} {
 		left := strings.NewReader(strings.Repeat("x", 50))
 		ctx := &fasthttp.RequestCtx{}
 		ctx.Request.Header.SetContentLength(100)

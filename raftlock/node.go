@@ -110,7 +110,7 @@ func (l *life) leave(ctx context.Context) error {
 				}
 			}
 		})
-		if others == 0 && (closed || l.leads()) { // who had no session may know of nobody yet
+		if others == 0 && (closed || l.leads() != nil) { // who had no session may know of nobody yet
 			return l.node.cfg.Arbiter.End(ctx, l.generation)
 		}
 		attempt, cancel := context.WithTimeout(ctx, removeTimeout)
