@@ -124,3 +124,65 @@ func TestAFullStorageIsAskedAndLoggedNowAndThen(t *testing.T) {
 		}
 	})
 }
+
+// A gateway on storage that was made read-only says so as soon as its session is over, and goes on
+// when it can.
+func TestANodeKnowsThatItsStorageIsReadOnly(t *testing.T) {
+	inWorld(t, 0, func(t *testing.T, w *world) {
+		var told atomic.Int64
+		w.log = slog.New(counter{text: "its storage must be writable", count: &told})
+		p := w.start("a")
+		w.whole(t)
+		mend := p.storage.Inject(func(c vfs.OpCall) error {
+			switch c.Op {
+			case vfs.OpCreate, vfs.OpWrite, vfs.OpMkdir, vfs.OpRename, vfs.OpRemove, vfs.OpRmdir:
+				return syscall.EROFS
+			}
+			return nil
+		})
+		eventually(t, "it is not ready", 10*time.Second, func() bool { return p.node.Ready() != nil })
+		if err := p.node.Ready(); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "the storage is read-only") {
+			t.Errorf("it is not ready since: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := p.node.Refused(); !errors.Is(err, syscall.EROFS) {
+			t.Errorf("a minute later: %v", err)
+		}
+		if told.Load() == 0 {
+			t.Error("the log does not say so")
+		}
+		mend()
+		eventually(t, "it is ready", 10*time.Second, func() bool { return p.node.Ready() == nil })
+		if err := p.node.Refused(); err != nil {
+			t.Errorf("in a session: %v", err)
+		}
+	})
+}
+
+// While others elect a leader, or storage is out of reach, it is not known that there can be no session.
+func TestAnOutageIsNoRefusal(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		leader, others := w.leader(t)
+		defer leader.storage.Inject(func(vfs.OpCall) error { return syscall.EIO })()
+		w.crash(leader)
+		for range 200 {
+			if err := others[0].node.Refused(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+}
+
+func TestWhoIsRefusedIsToldOfTheSecret(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		var port, secret atomic.Int64
+		w.log = slog.New(slog.NewMultiHandler(counter{text: "the cluster port must be open", count: &port}, counter{text: "SHOAL_CLUSTER_SECRET", count: &secret}))
+		w.strange = "b"
+		w.start("b")
+		time.Sleep(time.Minute)
+		if port.Load() > 0 || secret.Load() == 0 {
+			t.Errorf("told of the port %d times, of the secret %d times", port.Load(), secret.Load())
+		}
+	})
+}

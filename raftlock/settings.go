@@ -361,14 +361,13 @@ func (a *archive) run() {
 const (
 	saveAgain     = retryAfter
 	saveAgainMost = 4 * time.Second
-	sayAgain      = time.Minute // how often that is logged
 )
 
 // retry saves until it succeeds or the term is over.
 func (a *archive) retry(what string, save func(ctx context.Context, dir string) error) bool {
 	l := a.term.life
 	wait := saveAgain
-	var said time.Time // when it was last logged that it fails
+	var said reminder
 	for a.term.ctx.Err() == nil {
 		l.mu.Lock()
 		s := l.session
@@ -380,15 +379,15 @@ func (a *archive) retry(what string, save func(ctx context.Context, dir string) 
 		ctx, cancel := context.WithTimeout(a.term.ctx, storageTimeout)
 		err := save(ctx, s.dir)
 		cancel()
-		if err == nil {
-			if !said.IsZero() {
-				l.log.Info("settings are saved again", "what", what)
-			}
-			return true
-		}
-		if a.term.ctx.Err() == nil && (said.IsZero() || time.Since(said) >= sayAgain) {
-			said = time.Now()
+		fails, over := said.about(err)
+		switch {
+		case over:
+			l.log.Info("settings are saved again", "what", what)
+		case fails && a.term.ctx.Err() == nil:
 			l.log.Warn("settings could not be saved yet: changes wait", "what", what, "error", err)
+		}
+		if err == nil {
+			return true
 		}
 		a.failed(err)
 		waitFor(a.wake, a.term.ctx.Done(), wait)
