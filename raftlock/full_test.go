@@ -163,7 +163,12 @@ func TestANodeKnowsThatItsStorageIsReadOnly(t *testing.T) {
 func TestAnOutageIsNoRefusal(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {
 		leader, others := w.leader(t)
-		defer leader.storage.Inject(func(vfs.OpCall) error { return syscall.EIO })()
+		defer others[0].storage.Inject(func(c vfs.OpCall) error {
+			if c.Op == vfs.OpMkdir {
+				return syscall.EIO
+			}
+			return nil
+		})()
 		w.crash(leader)
 		for range 200 {
 			if err := others[0].node.Refused(); err != nil {
