@@ -118,7 +118,7 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 		return nil, errMessageTooLong.detailed("MaxMessageLengthBytes", fmt.Sprint(opt.limit))
 	}
 	if b.size > opt.limit {
-		return nil, errEntityTooLarge.detailed("ProposedSize", fmt.Sprint(b.size)).detailed("MaxSizeAllowed", fmt.Sprint(opt.limit))
+		return nil, tooLarge(b.size, opt.limit)
 	}
 	if c := clientConn(r.ctx.Conn()); c != nil {
 		c.reading.Store(true)
@@ -134,6 +134,29 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 	}
 	r.body = b
 	return b, nil
+}
+
+// tooLarge is the error of content that is longer than it may be.
+func tooLarge(size, limit int64) *s3Error {
+	return errEntityTooLarge.detailed("ProposedSize", fmt.Sprint(size)).detailed("MaxSizeAllowed", fmt.Sprint(limit))
+}
+
+// refuseTooLarge refuses what openBody would for the length of the content, before a client is told to
+// send it.
+func (r *request) refuseTooLarge() error {
+	if r.op.name != "PutObject" && r.op.name != "UploadPart" {
+		return nil
+	}
+	size := r.contentLength()
+	if payload, err := sigv4.ParsePayload(r.auth.PayloadHash); err == nil && payload.Mode.Framed() {
+		if size, err = r.decodedLength(); err != nil {
+			return err
+		}
+	}
+	if size > object.MaxPartSize {
+		return tooLarge(size, object.MaxPartSize)
+	}
+	return nil
 }
 
 // openPart is openBody where the body is a part of that of another request, whose headers
