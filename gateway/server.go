@@ -331,7 +331,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		CloseOnShutdown:              true,
-		Concurrency:                  ConnectionsPerRequest*cfg.MaxRequests + spareConnections,
+		Concurrency:                  serverConnections(ConnectionsPerRequest * cfg.MaxRequests),
 		ConnState:                    connState,
 		HeaderReceived:               expectation,
 		Logger:                       quietLogger{cfg.Logger},
