@@ -32,7 +32,7 @@ type listener struct {
 // standing is what a listener knows of a conn. It is guarded by the listener's lock.
 type standing struct {
 	counts bool          // among those that are open
-	gone   bool          // it is closed
+	left   bool          // it is closed
 	place  *list.Element // among those that wait, or nil
 	since  time.Time     // when it began to wait
 }
@@ -152,8 +152,8 @@ func (l *listener) gone(c *conn) {
 	defer l.mu.Unlock()
 	l.strike(c)
 	l.forget(c)
-	if !c.standing.gone {
-		c.standing.gone = true
+	if !c.left {
+		c.left = true
 		l.there--
 	}
 }

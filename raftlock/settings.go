@@ -227,7 +227,7 @@ func (l *life) saved(ctx context.Context, c protocol.Command, result protocol.Re
 		return ErrUnknown
 	}
 	for {
-		saved, failure, again := t.archive.state()
+		saved, again, failure := t.archive.state()
 		switch {
 		case saved >= index:
 			return nil
@@ -273,10 +273,10 @@ func (a *archive) note(c change) {
 	signal(a.wake)
 }
 
-func (a *archive) state() (saved uint64, failure error, again <-chan struct{}) {
+func (a *archive) state() (saved uint64, again <-chan struct{}, failure error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.saved, a.failure, a.again
+	return a.saved, a.again, a.failure
 }
 
 // reached says that all entries up to index are saved.
@@ -300,7 +300,7 @@ func (a *archive) failed(err error) {
 // admits returns why no change can be saved now. If the storage has refused the last one it is
 // asked again, with what waits to be saved.
 func (a *archive) admits(ctx context.Context) error {
-	_, failure, again := a.state()
+	_, again, failure := a.state()
 	if !Refuses(failure) {
 		return nil
 	}
@@ -310,7 +310,7 @@ func (a *archive) admits(ctx context.Context) error {
 	case <-a.term.ctx.Done():
 	case <-ctx.Done():
 	}
-	if _, failure, _ = a.state(); !Refuses(failure) {
+	if _, _, failure = a.state(); !Refuses(failure) {
 		return nil
 	}
 	return fmt.Errorf("nothing was changed: %w", failure)
