@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net"
 	"strconv"
 
 	"github.com/shoal-storage/shoal/internal/limits"
@@ -52,6 +53,10 @@ type wireReader struct {
 	pace     *pace // nil: it may come as fast as it does
 }
 
+// errClientSilent says that nothing came from the client for too long. It is an error of its own, since
+// deadlines of connections to other machines are none of the client's.
+var errClientSilent = errors.New("the client sends nothing")
+
 // Read is needed because a stream that is cut off looks like one that ended
 // (FH5).
 func (w *wireReader) Read(p []byte) (int, error) {
@@ -73,6 +78,10 @@ func (w *wireReader) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	case err == nil && w.length >= 0 && w.read == w.length:
 		err = io.EOF
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		err = fmt.Errorf("%w: %w", errClientSilent, err)
 	}
 	return n, err
 }
@@ -109,7 +118,7 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 		return nil, errMessageTooLong.detailed("MaxMessageLengthBytes", fmt.Sprint(opt.limit))
 	}
 	if b.size > opt.limit {
-		return nil, errEntityTooLarge.detailed("ProposedSize", fmt.Sprint(b.size)).detailed("MaxSizeAllowed", fmt.Sprint(opt.limit))
+		return nil, tooLarge(b.size, opt.limit)
 	}
 	if c := clientConn(r.ctx.Conn()); c != nil {
 		c.reading.Store(true)
@@ -125,6 +134,29 @@ func (s *Server) openBody(r *request, opt bodyOptions) (*body, error) {
 	}
 	r.body = b
 	return b, nil
+}
+
+// tooLarge is the error of content that is longer than it may be.
+func tooLarge(size, limit int64) *s3Error {
+	return errEntityTooLarge.detailed("ProposedSize", fmt.Sprint(size)).detailed("MaxSizeAllowed", fmt.Sprint(limit))
+}
+
+// refuseTooLarge refuses what openBody would for the length of the content, before a client is told to
+// send it.
+func (r *request) refuseTooLarge() error {
+	if r.op.name != "PutObject" && r.op.name != "UploadPart" {
+		return nil
+	}
+	size := r.contentLength()
+	if payload, err := sigv4.ParsePayload(r.auth.PayloadHash); err == nil && payload.Mode.Framed() {
+		if size, err = r.decodedLength(); err != nil {
+			return err
+		}
+	}
+	if size > object.MaxPartSize {
+		return tooLarge(size, object.MaxPartSize)
+	}
+	return nil
 }
 
 // openPart is openBody where the body is a part of that of another request, whose headers

@@ -320,3 +320,34 @@ func TestAClientThatSpeaksPlainHTTPToHTTPSIsToldSo(t *testing.T) {
 	}
 	_ = answer.Body.Close()
 }
+
+// TestConnectionsThatSayNothingLockNobodyOut has more of them come than are served, and than can be told
+// that there is no room.
+func TestConnectionsThatSayNothingLockNobodyOut(t *testing.T) {
+	pair := httptest.NewTLSServer(nil)
+	pair.Close()
+	for scheme, secure := range map[string]*tls.Config{"http": nil, "https": {Certificates: pair.TLS.Certificates}} {
+		t.Run(scheme, func(t *testing.T) {
+			const grace = 100 * time.Millisecond
+			f := serve(t, func(cfg *Config) { cfg.MaxRequests, cfg.grace, cfg.TLS = 1, grace, secure })
+			for range ConnectionsPerRequest + spareConnections + 50 {
+				f.raw("")
+			}
+			time.Sleep(2 * grace)
+			client := &http.Client{
+				Timeout:   5 * time.Second,
+				Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+			}
+			for range 3 {
+				answer, err := client.Get(scheme + "://" + f.addr + "/bucket")
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = answer.Body.Close()
+				if answer.StatusCode != http.StatusForbidden {
+					t.Errorf("answered %d", answer.StatusCode)
+				}
+			}
+		})
+	}
+}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -183,11 +181,10 @@ func toS3(err error) *s3Error {
 
 // fromTransport recognises what a client did to its connection.
 func fromTransport(err error) *s3Error {
-	var netErr net.Error
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errIncompleteBody.because(err)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout() && !errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errClientSilent):
 		return errRequestTimeout.because(err)
 	}
 	return nil

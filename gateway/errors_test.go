@@ -57,3 +57,17 @@ func TestWhatIsInTheWayAndCannotBeSeenThroughS3IsNamed(t *testing.T) {
 	}
 	tr.refused("BucketAlreadyOwnedByYou", call{method: "PUT", path: "/names"})
 }
+
+// TestTheServersDeadlinesAreNoneOfTheClients has a call of another gateway end at its deadline, which the
+// connection to that one tells of in the same way as a client's does.
+func TestTheServersDeadlinesAreNoneOfTheClients(t *testing.T) {
+	for want, err := range map[*s3Error]error{
+		errUnavailable:    object.E("change a record", "", object.Unavailable, fmt.Errorf("ask: %w", os.ErrDeadlineExceeded)),
+		errInternal:       fmt.Errorf("ask: %w", os.ErrDeadlineExceeded),
+		errRequestTimeout: object.E("put", "k", object.Internal, fmt.Errorf("%w: %w", errClientSilent, os.ErrDeadlineExceeded)),
+	} {
+		if got := toS3(err); got.code != want.code {
+			t.Errorf("%v: %s, want %s", err, got.code, want.code)
+		}
+	}
+}

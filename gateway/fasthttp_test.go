@@ -278,3 +278,57 @@ func TestFH12_UserValuesSurviveFromExpectHandlerToHandler(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// stuck is a connection that takes nothing, as one over TLS does whose client says nothing.
+type stuck struct {
+	net.Conn
+	asked, let chan struct{}
+}
+
+func (s stuck) Write(p []byte) (int, error) {
+	select {
+	case s.asked <- struct{}{}:
+	default: // it is written in pieces
+	}
+	<-s.let
+	return s.Conn.Write(p)
+}
+
+// crowdedListener hands out the second connection as a stuck one.
+type crowdedListener struct {
+	net.Listener
+	accepted atomic.Int32
+	second   stuck
+}
+
+func (l *crowdedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if l.accepted.Add(1) == 2 && err == nil {
+		l.second.Conn = c
+		return l.second, nil
+	}
+	return c, err
+}
+
+func TestFH16_BeyondItsConcurrencyAConnectionIsAnsweredBeforeTheNextOneIsTaken(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &crowdedListener{Listener: tcp, second: stuck{asked: make(chan struct{}, 1), let: make(chan struct{})}}
+	server := &fasthttp.Server{Concurrency: 1, Handler: func(*fasthttp.RequestCtx) {}, Logger: discard{}}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	for range 3 {
+		dial(t, tcp.Addr().String(), "")
+	}
+	<-ln.second.asked
+	time.Sleep(100 * time.Millisecond)
+	if n := ln.accepted.Load(); n != 2 {
+		t.Errorf("%d connections were taken", n)
+	}
+	close(ln.second.let)
+	if err := errors.Join(tcp.Close(), <-done); err != nil {
+		t.Log(err)
+	}
+}

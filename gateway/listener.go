@@ -23,6 +23,7 @@ type listener struct {
 
 	mu      sync.Mutex
 	open    int        // connections, but for those that were told to leave
+	there   int        // connections, with those
 	waiting list.List  // of conns, the one that has waited longest first
 	last    *time.Time // the last call, nil before it
 	closed  error      // of the first Close, after it
@@ -31,25 +32,37 @@ type listener struct {
 // standing is what a listener knows of a conn. It is guarded by the listener's lock.
 type standing struct {
 	counts bool          // among those that are open
+	left   bool          // it is closed
 	place  *list.Element // among those that wait, or nil
 	since  time.Time     // when it began to wait
 }
 
 // spareConnections is how many may be there beyond those that are served: to be told that
-// there is no room for them, or because others that are to leave have not yet.
+// there is no room for them.
 const spareConnections = 256
 
-// Accept waits for the next client.
+// serverConnections is how many fasthttp takes where so many are served. They are never reached: it would answer
+// who comes then before it takes the next one (FH16), and over TLS would wait for ever for a client that
+// says nothing. The difference is for those that are to leave, or are closed, and that it still counts.
+func serverConnections(served int) int { return served + 4*spareConnections }
+
+// Accept waits for the next client that there is room for, be it to be told that there is not.
 func (l *listener) Accept() (net.Conn, error) {
-	tcp, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{TCPConn: tcp, stall: l.stall, secure: l.secure, from: l}
-	if !l.admit(c) {
+	for {
+		tcp, err := l.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{TCPConn: tcp, stall: l.stall, secure: l.secure, from: l}
+		if l.admit(c) {
+			return c, nil
+		}
 		l.full()
+		if l.bears() {
+			return c, nil
+		}
+		_ = c.Close() // nothing was said on it
 	}
-	return c, nil
 }
 
 // admit counts a connection, and reports whether there is room for it.
@@ -57,10 +70,18 @@ func (l *listener) admit(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open++
+	l.there++
 	c.counts = true
 	c.surplus = l.open > l.most && !l.makeRoom()
 	l.wait(c)
 	return !c.surplus
+}
+
+// bears reports whether one for which there is no room can be told so.
+func (l *listener) bears() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.there <= l.most+spareConnections
 }
 
 // makeRoom lets the connection go that has waited longest, unless that is not long: a client that
@@ -131,6 +152,10 @@ func (l *listener) gone(c *conn) {
 	defer l.mu.Unlock()
 	l.strike(c)
 	l.forget(c)
+	if !c.left {
+		c.left = true
+		l.there--
+	}
 }
 
 // lastCall is how long a client that has connected may still ask after no

@@ -337,7 +337,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		CloseOnShutdown:              true,
-		Concurrency:                  ConnectionsPerRequest*cfg.MaxRequests + spareConnections,
+		Concurrency:                  serverConnections(ConnectionsPerRequest * cfg.MaxRequests),
 		ConnState:                    connState,
 		HeaderReceived:               expectation,
 		Logger:                       quietLogger{cfg.Logger},
@@ -402,7 +402,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // a refused request it sends the answer made here and closes the connection.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	r := s.begin(ctx)
-	if err := s.prepare(r); err != nil {
+	err := s.prepare(r)
+	if err == nil {
+		err = r.refuseTooLarge()
+	}
+	if err != nil {
 		s.refuse(r, err)
 		s.finish(r)
 		return ctx.Response.StatusCode()

@@ -10,7 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +115,7 @@ func TestContinueIsSentOnlyToRequestsThatAreLetIn(t *testing.T) {
 
 func TestABodyThatStandsStillIsNotWaitedForASecondTime(t *testing.T) {
 	f := withBucket(t)
-	for failed, want := range map[error]int{os.ErrDeadlineExceeded: 0, errBadDigest: 50} {
+	for failed, want := range map[error]int{errClientSilent: 0, errBadDigest: 50} {
 		left := strings.NewReader(strings.Repeat("x", 50))
 		ctx := &fasthttp.RequestCtx{}
 		ctx.Request.Header.SetContentLength(100)
@@ -428,4 +428,31 @@ func TestStrangersCannotSignChunks(t *testing.T) {
 		}
 	}
 	f.missing("k")
+}
+
+func TestContentThatIsTooLongIsRefusedBeforeItIsSent(t *testing.T) {
+	f := withBucket(t)
+	const most = 5 << 30
+	framed := map[string]string{"x-amz-trailer": "x-amz-checksum-crc32", "x-amz-decoded-content-length": strconv.Itoa(most + 1)}
+	for name, tt := range map[string]struct {
+		c    call
+		size int
+		code string
+	}{
+		"object":   {call{method: "PUT", path: "/bucket/k"}, most + 1, "EntityTooLarge"},
+		"part":     {call{method: "PUT", path: "/bucket/k", query: "partNumber=1&uploadId=u"}, most + 1, "EntityTooLarge"},
+		"framed":   {call{method: "PUT", path: "/bucket/k", header: framed, payload: "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, most + 100, "EntityTooLarge"},
+		"the most": {call{method: "PUT", path: "/bucket/k"}, most, ""},
+	} {
+		_, r := f.raw(f.rawRequest(tt.c, tt.size, "Expect: 100-continue"))
+		if tt.code == "" {
+			if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100") {
+				t.Errorf("%s: %q %v", name, line, err)
+			}
+			continue
+		}
+		if got := readReply(t, r); got.code() != tt.code {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+	}
 }

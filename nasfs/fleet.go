@@ -1,6 +1,7 @@
 package nasfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ type Sessions interface {
 	// AwaitSession returns a session that has not ended, and waits for one until
 	// ctx ends.
 	AwaitSession(ctx context.Context) (lock.Session, error)
+	// Refused returns why there can be no session for now, nil if that is not known: the file system
+	// is full or read-only.
+	Refused() error
 }
 
 // Fleet is an object.Store over a tree that gateways in other processes serve
@@ -29,8 +33,8 @@ type Sessions interface {
 //
 // An operation lives in one session. If that ends before the operation has
 // changed anything, it fails with Unavailable. While there is no session, what
-// changes something waits for one until its context ends; what only reads
-// needs none, but on NFS to find that a key is missing.
+// changes something waits for one until its context ends, or fails as soon as it is known that
+// the file system lets it have none; what only reads needs none, but on NFS to find that a key is missing.
 type Fleet struct {
 	*tree
 	sessions Sessions
@@ -235,12 +239,16 @@ func (f *Fleet) sweepAll(ctx context.Context) {
 // Ready returns nil while changes need not wait for a session.
 func (f *Fleet) Ready() error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if isOver(f.current.locker.Session()) {
-		return object.E("look for a session", f.cfg.Path, object.Unavailable, errNoSession)
+	over := isOver(f.current.locker.Session())
+	f.mu.Unlock()
+	if !over {
+		return nil
 	}
-	return nil
+	return object.E("look for a session", f.cfg.Path, object.Unavailable, cmp.Or(f.sessions.Refused(), errNoSession))
 }
+
+// refusedPace is how often what waits for a session asks whether it can have one.
+const refusedPace = 250 * time.Millisecond
 
 // read returns the Store of the last session, which may have ended.
 func (f *Fleet) read() *tenure {
@@ -261,8 +269,12 @@ func (f *Fleet) write(ctx context.Context) (*tenure, error) {
 			return t, nil
 		}
 		f.mu.Unlock()
+		if why := f.sessions.Refused(); why != nil {
+			return nil, fmt.Errorf("this gateway can have no session: %w", why)
+		}
 		select {
 		case <-again:
+		case <-time.After(refusedPace):
 		case <-ctx.Done():
 			return nil, errors.Join(errNoSession, context.Cause(ctx))
 		}

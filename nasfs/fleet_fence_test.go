@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/vfs"
@@ -410,5 +411,30 @@ func TestAChangeOfTagsUnderALaterLeaseStands(t *testing.T) {
 		if err != nil || len(info.Meta.Tags) != 1 || info.Meta.Tags[0].Value != "later" {
 			t.Errorf("tags %v, %v", info.Meta.Tags, err)
 		}
+	})
+}
+
+// TestWhatCanHaveNoSessionIsRefusedAtOnce where the storage is why, and otherwise waits for one.
+func TestWhatCanHaveNoSessionIsRefusedAtOnce(t *testing.T) {
+	onEachKind(t, func(t *testing.T, w *world) {
+		g, m := w.gateways[0], w.members[0]
+		m.lose()
+		waits := make(chan error, 1)
+		go func() { waits <- putIn(t.Context(), g, "k", "text", nil) }()
+		select {
+		case err := <-waits:
+			t.Errorf("not waited for a session: %v", err)
+		case <-time.After(time.Second): // longer than it takes to look why there is none
+		}
+		m.refuse(fmt.Errorf("renew: %w", syscall.EROFS))
+		is(t, "what has waited", <-waits, object.ReadOnly)
+		if err := g.Ready(); !errors.Is(err, syscall.EROFS) {
+			t.Errorf("it is ready, or not, for another reason: %v", err)
+		}
+		m.refuse(fmt.Errorf("renew: %w", syscall.ENOSPC))
+		is(t, "what comes", putIn(t.Context(), g, "k", "text", nil), object.Full)
+		m.refuse(nil)
+		m.begin()
+		must(t, putIn(t.Context(), g, "k", "text", nil))
 	})
 }

@@ -236,6 +236,7 @@ type member struct {
 	w       *world
 	mu      sync.Mutex
 	session *lifetime
+	refused error
 	fresh   chan struct{}
 }
 
@@ -299,6 +300,20 @@ func (m *member) AwaitSession(ctx context.Context) (lock.Session, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// Refused implements nasfs.Sessions.
+func (m *member) Refused() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused
+}
+
+// refuse has the member know why it can have no session.
+func (m *member) refuse(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused = why
 }
 
 // Session implements lock.Locker.

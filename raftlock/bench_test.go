@@ -214,7 +214,7 @@ func BenchmarkFailover(b *testing.B) {
 					b.Fatal(err)
 				}
 				locked += time.Since(begun)
-				for err := errUnknown; err != nil; { // it may be lost with its leader
+				for err := ErrUnknown; err != nil; { // it may be lost with its leader
 					_, err = survivor.Set(b.Context(), Change{Name: "a", Value: []byte("b")})
 				}
 				set += time.Since(begun)

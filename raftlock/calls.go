@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -55,6 +56,7 @@ type response struct {
 	Fresh      bool             `json:"fresh,omitempty"` // the generation was renewed a moment ago
 	Error      string           `json:"error,omitempty"`
 	Unknown    bool             `json:"unknown,omitempty"` // what was asked may have been done
+	Refused    string           `json:"refused,omitempty"` // why the storage takes nothing: a key of refusals
 	Removed    bool             `json:"removed,omitempty"` // the server that asks is none of the fleet's
 	Status     *MemberStatus    `json:"status,omitempty"`
 	Locks      []HeldLock       `json:"locks,omitempty"`
@@ -180,16 +182,13 @@ func (k *calls) drop() {
 func exchange(ctx context.Context, c net.Conn, q request) (a response, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := writeJSON(c, q); err != nil {
-		return a, err
-	}
-	if err := readJSON(c, &a); err != nil {
-		return a, err
+	if err = writeJSON(c, q); err == nil {
+		err = readJSON(c, &a)
 	}
 	if !stop() {
-		return a, context.Cause(ctx) // the connection has a deadline that is over
+		return a, context.Cause(ctx) // the connection has a deadline that is over, which is not its own
 	}
-	return a, nil
+	return a, err
 }
 
 func writeJSON(c net.Conn, v any) error {
@@ -295,6 +294,7 @@ func (n *Node) answer(ctx context.Context, q request) response {
 	}
 	if err != nil {
 		a.Error, a.NotLeader, a.Unknown, a.Removed = err.Error(), errors.Is(err, raft.ErrNotLeader), isUnknown(err), errors.Is(err, errRemoved)
+		a.Refused = refusalOf(err)
 		if address, _ := l.consensus.raft.LeaderWithID(); address != l.address {
 			a.Leader = string(address)
 		}
@@ -305,5 +305,43 @@ func (n *Node) answer(ctx context.Context, q request) response {
 // isUnknown reports whether an error leaves open what became of a proposal.
 func isUnknown(err error) bool {
 	return errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, errUnknown)
+		errors.Is(err, ErrUnknown)
 }
+
+// failure returns the error that an answer tells of.
+func (a *response) failure() error {
+	causes := []error{errors.New(a.Error)}
+	if a.Unknown {
+		causes = append(causes, ErrUnknown)
+	}
+	if cause, known := refusals()[a.Refused]; known {
+		causes = append(causes, cause)
+	}
+	return &told{causes}
+}
+
+// told is an error of another node: its text, and behind it what it is.
+type told struct{ causes []error }
+
+func (t *told) Error() string   { return t.causes[0].Error() }
+func (t *told) Unwrap() []error { return t.causes }
+
+// refusals are the errors of storage that can be read and takes nothing new, by what they are
+// called in answers.
+func refusals() map[string]error {
+	return map[string]error{"full": syscall.ENOSPC, "quota": syscall.EDQUOT, "read-only": syscall.EROFS}
+}
+
+// refusalOf returns what the refusal that an error tells of is called, "" if it tells of none.
+func refusalOf(err error) string {
+	for name, cause := range refusals() {
+		if errors.Is(err, cause) {
+			return name
+		}
+	}
+	return ""
+}
+
+// Refuses reports whether an error says that the storage can be read and takes nothing new: it is
+// full, or read-only.
+func Refuses(err error) bool { return refusalOf(err) != "" }

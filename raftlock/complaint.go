@@ -1,5 +1,7 @@
 package raftlock
 
+import "time"
+
 // complaint is what a loop says that tries until it succeeds: each thing that
 // stands in the way once, and all of them anew after a success.
 type complaint struct{ said map[string]bool }
@@ -20,4 +22,23 @@ func (c *complaint) about(err error) bool {
 	}
 	c.said[err.Error()] = true
 	return true
+}
+
+// reminder is what a loop says whose errors have a text that is never the same: that it fails the
+// first time and once a minute, and when that is over.
+type reminder struct{ last time.Time }
+
+const remindEvery = time.Minute
+
+// about reports whether it is to be said that something fails, or that it does no more.
+func (r *reminder) about(err error) (fails, over bool) {
+	if err == nil {
+		over = !r.last.IsZero()
+		r.last = time.Time{}
+		return false, over
+	}
+	if fails = r.last.IsZero() || time.Since(r.last) >= remindEvery; fails {
+		r.last = time.Now()
+	}
+	return fails, false
 }

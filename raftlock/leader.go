@@ -236,7 +236,7 @@ func (t *term) renew() {
 	for t.ctx.Err() == nil {
 		begun := l.now()
 		ctx, cancel := context.WithTimeout(t.ctx, protocol.SessionTTL)
-		err := l.node.cfg.Arbiter.Renew(ctx, l.generation)
+		err := l.node.tried(l.node.cfg.Arbiter.Renew(ctx, l.generation))
 		cancel()
 		switch {
 		case err == nil:
@@ -246,7 +246,7 @@ func (t *term) renew() {
 			l.end(errOver)
 			return
 		case l.now()-renewed > protocol.SessionTTL && t.ctx.Err() == nil:
-			l.log.Warn("this node cannot reach the shared storage and leads no more", "error", err)
+			l.log.Warn("this node cannot renew its generation on the shared storage and leads no more", "error", err)
 			l.end(errNoStorage)
 			return
 		}

@@ -1,6 +1,7 @@
 package raftlock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -44,6 +46,7 @@ type Node struct {
 	changed   chan struct{} // closed when a setting has changed
 	lives     int
 	leaving   bool
+	refused   error        // why there can be no session now, nil if that is not known
 	lastFence atomic.Int64 // ns since 1970
 }
 
@@ -110,7 +113,7 @@ func (l *life) leave(ctx context.Context) error {
 				}
 			}
 		})
-		if others == 0 && (closed || l.leads()) { // who had no session may know of nobody yet
+		if others == 0 && (closed || l.leads() != nil) { // who had no session may know of nobody yet
 			return l.node.cfg.Arbiter.End(ctx, l.generation)
 		}
 		attempt, cancel := context.WithTimeout(ctx, removeTimeout)
@@ -219,21 +222,46 @@ func (n *Node) awaitSession(ctx context.Context) (*session, error) {
 var ErrCutOff = errors.New("this gateway is cut off from the others, or from the shared storage")
 
 // Ready returns nil while this node has a session that it knows to be alive: only
-// then can anything be locked. Otherwise it returns ErrCutOff.
+// then can anything be locked. Otherwise it returns why it can have none (Refused), or ErrCutOff.
 func (n *Node) Ready() error {
 	n.mu.Lock()
-	s := n.session
+	s, refused := n.session, n.refused
 	n.mu.Unlock()
-	if s == nil {
-		return ErrCutOff
+	if s != nil && s.alive() {
+		return nil
 	}
+	return cmp.Or(refused, ErrCutOff)
+}
+
+// alive reports whether a session is known to be alive.
+func (s *session) alive() bool {
 	l := s.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.session != s || !l.member.Lease().Valid(l.now()) {
-		return ErrCutOff
+	return l.session == s && l.member.Lease().Valid(l.now())
+}
+
+// Refused returns why this node can have no session whatever the others do, nil if that is not known:
+// the storage refuses what it takes to have one. It is over when the storage takes that.
+func (n *Node) Refused() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refused
+}
+
+// tried notes what the storage has said to something without which there is no session.
+func (n *Node) tried(err error) error {
+	var why error
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		why = fmt.Errorf("the storage is read-only: %w", err)
+	case Refuses(err):
+		why = fmt.Errorf("the storage is full: %w", err)
 	}
-	return nil
+	n.mu.Lock()
+	n.refused = why
+	n.mu.Unlock()
+	return err
 }
 
 func (n *Node) wait(ctx context.Context, again <-chan struct{}) error {
@@ -266,12 +294,23 @@ func (n *Node) enter(ctx context.Context, dead uint32) *life {
 			return l
 		}
 		if ctx.Err() == nil && time.Since(begun) > enterPatience && said.about(err) {
-			n.cfg.Logger.Warn("not among the gateways of this tree yet; the cluster port must be open between them", "error", err)
+			n.cfg.Logger.Warn("not among the gateways of this tree yet"+advice(err), "error", err)
 		}
 		sleep(ctx, enterPace)
 	}
 	e.discard()
 	return nil
+}
+
+// advice returns what is to be seen to where a node does not get into a generation.
+func advice(err error) string {
+	switch {
+	case Refuses(err):
+		return "; its storage must be writable, and have room"
+	case errors.Is(err, mesh.ErrRefused) && !errors.Is(err, mesh.ErrOtherNode):
+		return "; they refuse this one: compare SHOAL_CLUSTER_SECRET, which must be the same on all"
+	}
+	return "; the cluster port must be open between them"
 }
 
 func (n *Node) now() time.Duration { return time.Since(n.started) }
@@ -363,7 +402,10 @@ func (e *entry) join(ctx context.Context, generation uint32) (joined, refused bo
 		if failure == nil {
 			return true, false, nil
 		}
-		refused, err = refused && gone, failure
+		refused = refused && gone
+		if !errors.Is(err, mesh.ErrRefused) { // which tells more than who has gone
+			err = failure
+		}
 		if leader != "" {
 			addresses = append([]raft.ServerAddress{leader}, addresses...)
 		}
@@ -448,7 +490,7 @@ const foundTimeout = 10 * time.Second
 // found claims a generation and begins it. When it returns without an error the
 // node leads it, has renewed it, and has given it the settings.
 func (n *Node) found(ctx context.Context, generation uint32) (l *life, err error) {
-	if err := n.cfg.Arbiter.Claim(ctx, generation, n.cfg.Node); err != nil {
+	if err := n.tried(n.cfg.Arbiter.Claim(ctx, generation, n.cfg.Node)); err != nil {
 		return nil, fmt.Errorf("claim generation %d: %w", generation, err)
 	}
 	n.cfg.Logger.Info("this node founds a generation of the fleet", "generation", generation)
@@ -477,7 +519,7 @@ func (l *life) bringUp(ctx context.Context, base uint64, settings map[string]pro
 		l.stand()
 		sleep(ctx, redialFirst)
 	}
-	if err := l.node.cfg.Arbiter.Renew(ctx, l.generation); err != nil {
+	if err := l.node.tried(l.node.cfg.Arbiter.Renew(ctx, l.generation)); err != nil {
 		return err
 	}
 	return l.restore(ctx, base, settings)
@@ -489,13 +531,13 @@ func (n *Node) announce() {
 	if err != nil {
 		host = "unknown"
 	}
-	var said complaint
+	var said reminder
 	for n.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(n.ctx, storageTimeout)
 		m := mount.Member{Node: n.cfg.Node, Addresses: []string{n.cfg.Address}, Host: host, PID: os.Getpid(), Version: n.cfg.Version, Refreshed: time.Now()}
 		err := n.cfg.Arbiter.Announce(ctx, m)
 		cancel()
-		if n.ctx.Err() == nil && said.about(err) {
+		if fails, _ := said.about(err); fails && n.ctx.Err() == nil {
 			n.cfg.Logger.Warn("this node could not be announced on the shared storage", "error", err)
 		}
 		sleep(n.ctx, announceEvery)

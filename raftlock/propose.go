@@ -17,7 +17,8 @@ var (
 	// ErrNoLeader is returned when no leader was found in time: nothing was
 	// changed.
 	ErrNoLeader = errors.New("raftlock: the fleet has no leader now")
-	errUnknown  = errors.New("it is not known whether it was done")
+	// ErrUnknown says that it is not known whether something was changed.
+	ErrUnknown = errors.New("it is not known whether it was done")
 )
 
 // commit commits a command on this node, which must be the leader.
@@ -25,8 +26,14 @@ func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result,
 	if open, ok := c.(protocol.OpenSession); ok && !l.isServer(raft.ServerID(open.Node)) {
 		return protocol.Result{}, 0, errRemoved // it would never see its session
 	}
-	if _, setting := c.(protocol.SetSetting); setting && !l.leads() {
-		return protocol.Result{}, 0, raft.ErrNotLeader // elected, and not ready to save it yet
+	if _, setting := c.(protocol.SetSetting); setting {
+		t := l.leads()
+		if t == nil {
+			return protocol.Result{}, 0, raft.ErrNotLeader // elected, and not ready to save it yet
+		}
+		if err := t.archive.admits(ctx); err != nil {
+			return protocol.Result{}, 0, err
+		}
 	}
 	future := l.consensus.raft.Apply(protocol.Encode(c), applyTimeout)
 	done := make(chan error, 1)
@@ -37,7 +44,7 @@ func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result,
 			return protocol.Result{}, 0, err
 		}
 	case <-ctx.Done():
-		return protocol.Result{}, 0, fmt.Errorf("%w: %w", errUnknown, context.Cause(ctx))
+		return protocol.Result{}, 0, fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
 	}
 	result, _ := future.Response().(protocol.Result)
 	if err := l.saved(ctx, c, result, future.Index()); err != nil {
@@ -46,11 +53,11 @@ func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result,
 	return result, future.Index(), nil
 }
 
-// leads reports whether this node does what a leader does.
-func (l *life) leads() bool {
+// leads returns what this node does as the leader, nil while it is not.
+func (l *life) leads() *term {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.term != nil
+	return l.term
 }
 
 // leaderAddress returns who is to be asked for what only the leader does, "" if
@@ -102,7 +109,7 @@ func (l *life) atLeader(ctx context.Context, q request, local func() (response, 
 		if err == nil {
 			return a, nil
 		}
-		if isUnknown(err) && !again(q) {
+		if isUnknown(err) && !again(q) || Refuses(err) {
 			return a, err
 		}
 		if errors.Is(err, errRemoved) {
@@ -131,7 +138,7 @@ func (l *life) tryLeader(ctx context.Context, q request, local func() (response,
 	a, err := l.calls.ask(ctx, to, q)
 	if err != nil {
 		l.heard(to, "")
-		return a, errors.Join(err, errUnknown)
+		return a, errors.Join(err, ErrUnknown)
 	}
 	if a.Leader != "" || a.NotLeader {
 		l.heard(to, raft.ServerAddress(a.Leader))
@@ -141,10 +148,8 @@ func (l *life) tryLeader(ctx context.Context, q request, local func() (response,
 		return a, errRemoved
 	case a.NotLeader:
 		return a, raft.ErrNotLeader
-	case a.Error != "" && a.Unknown:
-		return a, fmt.Errorf("%w: %s", errUnknown, a.Error)
 	case a.Error != "":
-		return a, errors.New(a.Error)
+		return a, a.failure()
 	}
 	return a, nil
 }

@@ -86,7 +86,7 @@ func (l *life) openSession(ctx context.Context) (*session, error) {
 	dir := strings.ToLower(rand.Text())
 	storage, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
-	if err := l.node.cfg.Arbiter.Begin(storage, l.generation, dir); err != nil {
+	if err := l.node.tried(l.node.cfg.Arbiter.Begin(storage, l.generation, dir)); err != nil {
 		return nil, l.storageFailed("make the directory of a session", err)
 	}
 	open := protocol.OpenSession{Node: string(l.id), Nonce: dir, Address: l.node.cfg.Address, Dir: dir, Feature: feature}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -100,8 +101,10 @@ func (n *Node) settingsChanged() {
 // error the change is on the shared storage, and in force on every node that
 // has a session: one that cannot be reached has lost its session first.
 //
-// ErrChanged says that Change.If did not hold. After any other error but
-// ErrNoLeader and ErrTooMuch the change may have been made, or be made yet.
+// ErrChanged says that Change.If did not hold. After an error that is ErrUnknown the
+// change may have been made, or be made yet: it is agreed, and in force, before it is on the
+// storage. That it is not because the storage takes nothing (Refuses) is said at once. The changes
+// that come next are refused with that cause before they are agreed, so that nothing comes of them.
 func (n *Node) Set(ctx context.Context, c Change) (uint64, error) {
 	if len(c.Name) > protocol.MaxSettingName || len(c.Value) > protocol.MaxSettingValue {
 		return 0, ErrTooMuch
@@ -128,7 +131,7 @@ func (n *Node) Set(ctx context.Context, c Change) (uint64, error) {
 		return 0, fmt.Errorf("set %q: refused", c.Name)
 	}
 	if err := l.everywhere(ctx, index); err != nil {
-		return result.Revision, fmt.Errorf("set %q: %w", c.Name, err)
+		return result.Revision, fmt.Errorf("set %q: %w: %w", c.Name, ErrUnknown, err)
 	}
 	return result.Revision, nil
 }
@@ -221,19 +224,22 @@ func (l *life) saved(ctx context.Context, c protocol.Command, result protocol.Re
 	t := l.term
 	l.mu.Unlock()
 	if t == nil {
-		return errUnknown
+		return ErrUnknown
 	}
 	for {
-		saved, again := t.archive.state()
-		if saved >= index {
+		saved, again, failure := t.archive.state()
+		switch {
+		case saved >= index:
 			return nil
+		case Refuses(failure):
+			return fmt.Errorf("%w: it is not on the storage yet: %w", ErrUnknown, failure)
 		}
 		select {
 		case <-again:
 		case <-t.ctx.Done():
-			return errUnknown
+			return ErrUnknown
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", errUnknown, context.Cause(ctx))
+			return fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
 		}
 	}
 }
@@ -247,9 +253,10 @@ type archive struct {
 	mu      sync.Mutex
 	pending []change
 	saved   uint64        // up to this entry all is on the storage
-	again   chan struct{} // closed when saved has grown
-	wake    chan struct{}
-	since   int // changes since all was saved
+	failure error         // of the last attempt to save; nil if it was a success
+	again   chan struct{} // closed when an attempt is over
+	wake    chan struct{} // one token: there is a change, or somebody to be told whether there can be
+	since   int           // changes since all was saved
 }
 
 // compactAfter is how many changes are saved one by one before all are again.
@@ -266,19 +273,47 @@ func (a *archive) note(c change) {
 	signal(a.wake)
 }
 
-func (a *archive) state() (saved uint64, again <-chan struct{}) {
+func (a *archive) state() (saved uint64, again <-chan struct{}, failure error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.saved, a.again
+	return a.saved, a.again, a.failure
 }
 
 // reached says that all entries up to index are saved.
 func (a *archive) reached(index uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.saved = max(a.saved, index)
+	a.saved, a.failure = max(a.saved, index), nil
 	close(a.again)
 	a.again = make(chan struct{})
+}
+
+// failed says that an attempt was none.
+func (a *archive) failed(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failure = err
+	close(a.again)
+	a.again = make(chan struct{})
+}
+
+// admits returns why no change can be saved now. If the storage has refused the last one it is
+// asked again, with what waits to be saved.
+func (a *archive) admits(ctx context.Context) error {
+	_, again, failure := a.state()
+	if !Refuses(failure) {
+		return nil
+	}
+	signal(a.wake)
+	select {
+	case <-again:
+	case <-a.term.ctx.Done():
+	case <-ctx.Done():
+	}
+	if _, _, failure = a.state(); !Refuses(failure) {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: %w", failure)
 }
 
 func (a *archive) next() (change, bool) {
@@ -321,26 +356,42 @@ func (a *archive) run() {
 	}
 }
 
+// How long the leader waits before it saves again what it could not: longer each time, as a full disk
+// stays full for a while. Somebody who comes with a change is told at once how it stands.
+const (
+	saveAgain     = retryAfter
+	saveAgainMost = 4 * time.Second
+)
+
 // retry saves until it succeeds or the term is over.
 func (a *archive) retry(what string, save func(ctx context.Context, dir string) error) bool {
 	l := a.term.life
-	var said complaint
+	wait := saveAgain
+	var said reminder
 	for a.term.ctx.Err() == nil {
 		l.mu.Lock()
 		s := l.session
 		l.mu.Unlock()
-		if s != nil {
-			ctx, cancel := context.WithTimeout(a.term.ctx, storageTimeout)
-			err := save(ctx, s.dir)
-			cancel()
-			if err == nil {
-				return true
-			}
-			if a.term.ctx.Err() == nil && said.about(err) {
-				l.log.Warn("settings could not be saved yet: changes wait", "what", what, "error", err)
-			}
+		if s == nil {
+			sleep(a.term.ctx, retryAfter)
+			continue
 		}
-		sleep(a.term.ctx, retryAfter)
+		ctx, cancel := context.WithTimeout(a.term.ctx, storageTimeout)
+		err := save(ctx, s.dir)
+		cancel()
+		fails, over := said.about(err)
+		switch {
+		case over:
+			l.log.Info("settings are saved again", "what", what)
+		case fails && a.term.ctx.Err() == nil:
+			l.log.Warn("settings could not be saved yet: changes wait", "what", what, "error", err)
+		}
+		if err == nil {
+			return true
+		}
+		a.failed(err)
+		waitFor(a.wake, a.term.ctx.Done(), wait)
+		wait = min(2*wait, saveAgainMost)
 	}
 	return false
 }

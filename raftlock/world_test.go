@@ -32,6 +32,7 @@ type world struct {
 	leaving map[string]*process // who was the last to leave an address
 	group   sync.WaitGroup
 	mutate  func(Arbiter) Arbiter // nil: the storage does what it says
+	strange string                // a name whose process the others refuse
 }
 
 // process is one run of a node.
@@ -77,6 +78,7 @@ func (w *world) startAs(name, uuid string) *process {
 	if w.mutate != nil {
 		arbiter = w.mutate(m)
 	}
+	p.net.strange = name == w.strange
 	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: newDetours(ctx, p.net, log), Arbiter: arbiter, Logger: log})
 	if err != nil {
 		w.t.Fatal(err)
@@ -146,6 +148,7 @@ type endpoint struct {
 	net      *memoryNet
 	name     string
 	uuid     string
+	strange  bool
 	handlers map[string]func(net.Conn, string)
 }
 
@@ -241,6 +244,9 @@ func (e *endpoint) Dial(ctx context.Context, address, node, protocol string) (ne
 		}
 	}
 	time.Sleep(e.net.delay())
+	if e.strange {
+		return nil, fmt.Errorf("connect to %s: %w by the other end", address, mesh.ErrRefused)
+	}
 	e.net.mu.Lock()
 	peer, self := e.net.at[to], e.net.at[e.name]
 	e.net.mu.Unlock()

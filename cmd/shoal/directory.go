@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/directory"
@@ -131,10 +132,22 @@ func (s settings) Set(ctx context.Context, name string, value []byte, revision u
 	if errors.Is(err, raftlock.ErrTooMuch) {
 		return fmt.Errorf("change a record: %w", err)
 	}
-	if err != nil {
-		return object.E("change a record", "", object.Unavailable, err)
+	return object.E("change a record", "", kindOfChange(err), err)
+}
+
+// kindOfChange returns the Kind of an error of a change of settings.
+func kindOfChange(err error) object.Kind {
+	switch {
+	case err == nil:
+		return object.Internal
+	case errors.Is(err, raftlock.ErrUnknown): // it is in force, and may not last
+		return object.Unknown
+	case errors.Is(err, syscall.EROFS):
+		return object.ReadOnly
+	case raftlock.Refuses(err):
+		return object.Full
 	}
-	return nil
+	return object.Unavailable
 }
 
 // Changed implements quota.Records.

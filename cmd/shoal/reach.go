@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"math"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -13,9 +15,11 @@ func (f *serverFlags) validateReach() error {
 	if at, err := url.Parse(f.serverURL); f.serverURL != "" && (err != nil || !isWeb(at)) {
 		return usage("--server-url "+f.serverURL+" is not a URL", "take one such as https://s3.example.com")
 	}
-	for _, given := range []struct{ flag, address string }{{"--address", f.address}, {"--cluster-address", f.clusterAddress}} {
-		if _, _, err := net.SplitHostPort(given.address); given.address != "" && err != nil {
-			return usage(given.flag+" "+given.address+" is not host:port", "take one such as :9000 or 127.0.0.1:9000")
+	for _, given := range []struct{ flag, address string }{
+		{"--address", f.address}, {"--cluster-address", f.clusterAddress}, {"--console-address", f.consoleAddress},
+	} {
+		if err := validateAddress(given.flag, given.address); err != nil {
+			return err
 		}
 	}
 	for _, given := range []struct{ flag, names string }{{"--domain", f.domain}, {"--website-domain", f.websiteDomain}} {
@@ -27,6 +31,21 @@ func (f *serverFlags) validateReach() error {
 	}
 	if err := validateOrigins(f.corsOrigins); err != nil {
 		return usage("--cors-allow-origin "+err.Error(), "take one such as https://app.example.com, or * for all")
+	}
+	return nil
+}
+
+// validateAddress refuses what cannot be listened on, whatever else runs on the host.
+func validateAddress(flag, address string) error {
+	if address == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return usage(flag+" "+address+" is not host:port", "take one such as :9000 or 127.0.0.1:9000")
+	}
+	if n, err := strconv.Atoi(port); n < 0 || n > math.MaxUint16 || errors.Is(err, strconv.ErrRange) {
+		return usage(flag+" "+address+": "+port+" is no port", "take one from 1 to 65535")
 	}
 	return nil
 }

@@ -646,6 +646,9 @@ func directories(args []string) ([]poolOf[string], error) {
 			if paths[i], err = filepath.Abs(paths[i]); err != nil {
 				return nil, failed("cannot find "+paths[i], err, "")
 			}
+			if paths[i] == "/" {
+				return nil, usage("cannot serve /: all directories of this host would be buckets, and its files objects", "name a directory of its own, such as /srv/shoal")
+			}
 			if known[paths[i]] {
 				return nil, usage(paths[i]+" is named twice", "name each drive once")
 			}

@@ -103,7 +103,7 @@ func TestPathsThatCannotBeServedAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	for _, args := range [][]string{{"/a", "/a"}, {"/mnt/d{1..4}"}, {"/mnt/d{4...1}"}, {"/mnt/d{1...4"}, {"/d{1...9999999}"}} {
+	for _, args := range [][]string{{"/a", "/a"}, {"/mnt/d{1..4}"}, {"/mnt/d{4...1}"}, {"/mnt/d{1...4"}, {"/d{1...9999999}"}, {"/"}, {"//"}, {"/mnt/.."}, {"/a", "/"}} {
 		if _, err := directories(args); code(t, err) != exitUsage {
 			t.Errorf("%v: %v", args, err)
 		}
@@ -142,6 +142,10 @@ func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
 	}
 	for name, change := range map[string]func(*serverFlags){
 		"an address without port": func(f *serverFlags) { f.address = "nas" },
+		"a port above all":        func(f *serverFlags) { f.address = "127.0.0.1:9999999" },
+		"a port above any number": func(f *serverFlags) { f.address = ":99999999999999999999" },
+		"a negative port":         func(f *serverFlags) { f.clusterAddress = ":-1" },
+		"a console's port":        func(f *serverFlags) { f.consoleAddress = ":65536" },
 		"another metrics auth":    func(f *serverFlags) { f.metricsAuth = "none" },
 		"no requests":             func(f *serverFlags) { f.maxRequests = 0 },
 		"no region":               func(f *serverFlags) { f.region = "" },
