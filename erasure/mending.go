@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"time"
@@ -403,7 +402,7 @@ func (m *mending) number(v *value, drive int) int {
 	return (drive - v.start + n) % n
 }
 
-// rebuild makes the shard of a content on a drive, where what is there is not whole.
+// rebuild makes the shard of a content on a drive.
 func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Drive) error {
 	codec, err := m.p.s.codec(v.geometry)
 	if err != nil {
@@ -418,9 +417,6 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 			return err
 		}
 		paced := &pacedWriter{Writer: w, ctx: ctx, pace: m.p.pace, urgent: m.locked}
-		if made > maxSegmented {
-			paced.Writer = &lateWriter{Writer: w, whole: func() bool { return m.verify(ctx, v, c, i) == nil }}
-		}
 		if err = codec.Rebuild(shard.ID(c.id), c.size, m.number(v, i), ahead, h.left(c.id), from, paced); err != nil {
 			w.Abort()
 		}
@@ -430,9 +426,6 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 		err = m.p.alone(ctx, write)
 	} else {
 		err = write(1)
-	}
-	if errors.Is(err, errWhole) {
-		return nil
 	}
 	if err != nil {
 		return err
@@ -447,26 +440,6 @@ func (m *mending) rebuild(ctx context.Context, v *value, c content, i int, d Dri
 	m.p.s.counts.shards.Add(1)
 	m.p.s.counts.bytes.Add(made)
 	return nil
-}
-
-// errWhole says that somebody else has made a shard meanwhile.
-var errWhole = errors.New("erasure: the shard is whole")
-
-// lateWriter looks before it writes whether somebody else has made the shard meanwhile: it need not be written
-// again then.
-type lateWriter struct {
-	io.Writer
-	whole func() bool
-	begun bool
-}
-
-// Write implements io.Writer.
-func (w *lateWriter) Write(p []byte) (int, error) {
-	if !w.begun && w.whole() {
-		return 0, errWhole
-	}
-	w.begun = true
-	return w.Writer.Write(p) //nolint:wrapcheck // it is the shard's
 }
 
 // scrub reads the shards of a name's versions on every drive that says that it has them,

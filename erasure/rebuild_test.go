@@ -347,8 +347,8 @@ func TestPassesThatMeetAtALargeShardDoNotFailEachOther(t *testing.T) {
 			shards += h.Shards
 		}
 		slices.SortFunc(lost.made, func(a, b register.DataID) int { return bytes.Compare(a[:], b[:]) })
-		lost.made = slices.Compact(lost.made) // it is tried more than once
-		if n := lost.kept(t); shards != objects || n != objects {
+		lost.made = slices.Compact(lost.made)                    // it is tried more than once
+		if n := lost.kept(t); shards < objects || n != objects { // one that two passes have found missing is made twice
 			t.Errorf("%d shards were made of %d objects, and the drive has %d", shards, objects, n)
 		}
 	})
