@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,21 +153,21 @@ func TestTheWorkerCountsAllBucketsOnceADayAndForgetsThoseThatAreGone(t *testing.
 // lister is a Store that counts who looks at what it holds.
 type lister struct {
 	object.Store
-	pages, stats, lists int
+	pages, stats, lists atomic.Int64
 }
 
 func (l *lister) ListVersions(ctx context.Context, q object.VersionQuery) (object.VersionPage, error) {
-	l.pages++
+	l.pages.Add(1)
 	return l.Store.ListVersions(ctx, q)
 }
 
 func (l *lister) StatBucket(ctx context.Context, name string) (object.Bucket, error) {
-	l.stats++
+	l.stats.Add(1)
 	return l.Store.StatBucket(ctx, name)
 }
 
 func (l *lister) ListBuckets(ctx context.Context) ([]object.Bucket, error) {
-	l.lists++
+	l.lists.Add(1)
 	return l.Store.ListBuckets(ctx)
 }
 
@@ -230,14 +231,14 @@ func TestABucketThatIsWrittenToIsCountedAgainWhenItIsTwiceAsOld(t *testing.T) {
 		if got := g.known(t, "young"); got != 10 {
 			t.Errorf("minutes after it was made, %d bytes are known", got)
 		}
-		counts, written := g.storage.pages, int64(10)
+		counts, written := g.storage.pages.Load(), int64(10)
 		for range 12 * 60 { // of the day's first half, each minute
 			put(t, g.through, "young", fmt.Sprint("k", written), 1)
 			written++
 			time.Sleep(time.Minute)
 		}
-		if got := g.known(t, "young"); got < written/3 || g.storage.pages-counts > 10 {
-			t.Errorf("of %d bytes %d are known, after %d more counts", written, got, g.storage.pages-counts)
+		if got := g.known(t, "young"); got < written/3 || g.storage.pages.Load()-counts > 10 {
+			t.Errorf("of %d bytes %d are known, after %d more counts", written, got, g.storage.pages.Load()-counts)
 		}
 	})
 }
@@ -247,14 +248,14 @@ func TestStorageIsNotTouchedForABucketThatNobodyHasWrittenTo(t *testing.T) {
 		g.make(t, "young")
 		put(t, g.through, "young", "k", 10)
 		time.Sleep(10 * time.Minute)
-		pages, stats, lists := g.storage.pages, g.storage.stats, g.storage.lists
+		pages, stats, lists := g.storage.pages.Load(), g.storage.stats.Load(), g.storage.lists.Load()
 		time.Sleep(23 * time.Hour)
-		if g.storage.pages != pages || g.storage.stats != stats || g.storage.lists != lists {
-			t.Errorf("pages %d, stats %d and lists %d became %d, %d and %d", pages, stats, lists, g.storage.pages, g.storage.stats, g.storage.lists)
+		if p, s, l := g.storage.pages.Load(), g.storage.stats.Load(), g.storage.lists.Load(); p != pages || s != stats || l != lists {
+			t.Errorf("pages %d, stats %d and lists %d became %d, %d and %d", pages, stats, lists, p, s, l)
 		}
 		time.Sleep(time.Hour)
-		if g.storage.pages != pages+1 {
-			t.Errorf("a day later it was looked at %d times", g.storage.pages-pages)
+		if g.storage.pages.Load() != pages+1 {
+			t.Errorf("a day later it was looked at %d times", g.storage.pages.Load()-pages)
 		}
 	})
 }
