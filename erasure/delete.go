@@ -67,7 +67,7 @@ func (h *hold) deleteVersion(ctx context.Context, b *bucket, ref object.Ref, che
 			return done, err
 		}
 		i := b.info(ref, r, v)
-		if err := i.Protected(h.s.cfg.Now()); err != nil {
+		if err := i.Protected(h.s.cfg.LockNow()); err != nil {
 			return done, err
 		}
 	}

@@ -29,7 +29,9 @@ type Config struct {
 	Seed   uint64 // of the deployment, for placement.Partition
 	Locker lock.Locker
 	Logger *slog.Logger
-	Now    func() time.Time
+	Now    func() time.Time // that versions are given as Modified
+	// LockNow is the time by which versions are retained; nil: Now.
+	LockNow func() time.Time
 }
 
 // SetConfig says what a set is of.
@@ -151,6 +153,9 @@ var _ object.Store = (*Store)(nil)
 func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.LockNow == nil {
+		cfg.LockNow = cfg.Now
 	}
 	s := &Store{cfg: cfg, by: make(map[int]*set), reads: sharedReads{next: make(map[string]*sharedRead)}, codecs: make(map[shard.Geometry]*shard.Codec), suspects: make(chan object.Ref, maxSuspects), pace: newPacer(cfg.Now)}
 	s.decider = newDecider(ctx, func() { s.missed.Add(1) })

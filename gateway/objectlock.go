@@ -351,7 +351,7 @@ func (s *Server) putObjectRetention(ctx context.Context, r *request) error {
 	}
 	bypass := s.bypasses(r, ref)
 	info, err := s.Store.Update(ctx, ref, func(m *object.Meta) error {
-		if !mayRetain(m.Retention, want, s.Now(), bypass) {
+		if !mayRetain(m.Retention, want, s.LockNow(), bypass) {
 			return errObjectLocked
 		}
 		m.Retention = want
@@ -401,7 +401,7 @@ func (s *Server) governed(r *request, ref object.Ref) (object.Check, error) {
 	if err != nil || lock == nil || s.bypasses(r, ref) {
 		return nil, err
 	}
-	return object.NotGoverned(s.Now()), nil
+	return object.NotGoverned(s.LockNow()), nil
 }
 
 // legalHoldDocument is the body of Get- and PutObjectLegalHold.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -325,4 +326,22 @@ func TestHeadersOfObjectLockAreHeldAgainstTheBucket(t *testing.T) {
 	if head := f.ok(call{method: "HEAD", path: "/bucket/copy"}).header; head.Get("X-Amz-Object-Lock-Mode") != "" || copied.status != 200 {
 		t.Errorf("a copy takes over the retention: %v", head)
 	}
+}
+
+// TestAGovernedVersionIsRetainedByTheClockForThat, and not by the gateway's own, which may be fast.
+func TestAGovernedVersionIsRetainedByTheClockForThat(t *testing.T) {
+	var ahead atomic.Int64
+	f := serve(t, func(cfg *Config) {
+		cfg.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
+		cfg.LockNow = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	f.ok(call{method: "PUT", path: "/bucket", header: map[string]string{"x-amz-bucket-object-lock-enabled": "true"}})
+	version := f.retained("k", "GOVERNANCE") // for an hour
+	change := call{method: "PUT", path: "/bucket/k", query: "retention", body: "<Retention></Retention>"}
+	remove := call{method: "DELETE", path: "/bucket/k", query: "versionId=" + version}
+	f.refused("AccessDenied", change)
+	f.refused("AccessDenied", remove)
+	ahead.Store(int64(2 * time.Hour))
+	f.ok(change)
+	f.ok(remove)
 }

@@ -188,9 +188,11 @@ type Config struct {
 	LongTimeout    time.Duration // of copies and completions
 	Patience       time.Duration // after which a client that waits for one of those is kept alive
 
-	Now   func() time.Time
-	wait  func(ctx context.Context, d time.Duration) error // unless ctx ends; other than pause in tests
-	grace time.Duration                                    // as listener has it; other than a second in tests
+	Now func() time.Time
+	// LockNow is the time by which versions are retained; nil: Now.
+	LockNow func() time.Time
+	wait    func(ctx context.Context, d time.Duration) error // unless ctx ends; other than pause in tests
+	grace   time.Duration                                    // as listener has it; other than a second in tests
 }
 
 // DefaultConfig returns a Config to which Store, Authority and Logger have to
@@ -300,6 +302,9 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Settings == nil {
 		cfg.Settings = func() []Setting { return nil }
+	}
+	if cfg.LockNow == nil {
+		cfg.LockNow = cfg.Now
 	}
 	if cfg.Peers == nil {
 		cfg.Peers = func() int { return 1 }

@@ -99,6 +99,7 @@ type Config struct {
 	Facts      Facts            // of a fleet; nil: its buckets cannot have versioning
 	Feed       Feed             // of a fleet; nil: a directory that was changed is read anew for each page
 	Now        func() time.Time // the time that objects are given as Modified
+	LockNow    func() time.Time // the time by which they are retained; nil: Now
 	// FoldedCase serves a file system that takes names for one that differ in upper and
 	// lower case only, and with them keys.
 	FoldedCase bool

@@ -114,6 +114,9 @@ func Open(cfg Config) (*Store, error) {
 
 // openTree opens the root of a tree, by open if the caller has not.
 func openTree(cfg Config, open func(path string) (vfs.Dir, error)) (*tree, error) {
+	if cfg.LockNow == nil {
+		cfg.LockNow = cfg.Now
+	}
 	t := &tree{cfg: cfg, log: cfg.Logger, root: cfg.Root, strict: cfg.Durability == Strict, started: time.Now()}
 	if t.log == nil {
 		t.log = slog.Default()

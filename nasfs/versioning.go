@@ -272,7 +272,7 @@ func (s *Store) mayRemove(ref object.Ref, info *object.Info, check object.Check)
 	if info == nil {
 		return nil
 	}
-	return info.Protected(s.cfg.Now())
+	return info.Protected(s.cfg.LockNow())
 }
 
 // deleteCurrent removes the current version: the newest one that is left becomes

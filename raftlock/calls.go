@@ -43,6 +43,7 @@ type joinRequest struct {
 type keepRequest struct {
 	Session protocol.SID
 	Number  uint64
+	Clock   int64 // of who asks, in ns since 1970; 0: it does not say
 }
 
 // response is an answer.
@@ -54,6 +55,7 @@ type response struct {
 	Result     *protocol.Result `json:"result,omitempty"`
 	Alive      bool             `json:"alive,omitempty"`
 	Fresh      bool             `json:"fresh,omitempty"` // the generation was renewed a moment ago
+	Clock      int64            `json:"clock,omitempty"` // of the fleet, in ns since 1970; 0: that is not known
 	Error      string           `json:"error,omitempty"`
 	Unknown    bool             `json:"unknown,omitempty"` // what was asked may have been done
 	Refused    string           `json:"refused,omitempty"` // why the storage takes nothing: a key of refusals
@@ -281,6 +283,7 @@ func (n *Node) answer(ctx context.Context, q request) response {
 			a.Result = &result
 		}
 	case q.Keep != nil:
+		l.hearClock(q.Keep.Session, q.Keep.Clock)
 		a.Alive, a.Fresh, err = l.kept(ctx, q.Keep.Session, q.Keep.Number)
 	case q.Applied != 0:
 		err = l.await(ctx, func(s *protocol.State) bool { return s.Applied >= q.Applied })
@@ -292,6 +295,7 @@ func (n *Node) answer(ctx context.Context, q request) response {
 	default:
 		err = errors.New("a call that this version does not know")
 	}
+	a.Clock = l.fleetClock()
 	if err != nil {
 		a.Error, a.NotLeader, a.Unknown, a.Removed = err.Error(), errors.Is(err, raft.ErrNotLeader), isUnknown(err), errors.Is(err, errRemoved)
 		a.Refused = refusalOf(err)

@@ -26,7 +26,8 @@ type Config struct {
 	Network Network
 	Arbiter Arbiter
 	Logger  *slog.Logger
-	Spread  int // slots that the names of one bucket are spread over; 0: protocol.DefaultSpread. All nodes must agree.
+	Wall    func() time.Time // the time; nil: time.Now
+	Spread  int              // slots that the names of one bucket are spread over; 0: protocol.DefaultSpread. All nodes must agree.
 }
 
 // Network connects nodes. *mesh.Mesh is one, behind MeshNetwork.

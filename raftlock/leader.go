@@ -29,6 +29,7 @@ type term struct {
 	nudge    chan struct{} // one token: the others are to hear what is committed
 	renewed  atomic.Int64  // when the generation was, on the life's clock; 0: not in this term
 	archive  archive
+	clocks   clocks
 }
 
 // keep is a session's word that it is alive.

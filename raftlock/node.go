@@ -36,18 +36,20 @@ type Node struct {
 
 	recalling chan struct{} // has room for the one that recalls settings
 
-	mu        sync.Mutex
-	life      *life         // nil between two lives
-	hearing   *life         // that Raft's connections are for: also one that is only beginning
-	settings  *life         // the last that had a session
-	recalled  *recalled     // nil: none
-	session   *session      // the last that was opened
-	fresh     chan struct{} // closed when life or session is another
-	changed   chan struct{} // closed when a setting has changed
-	lives     int
-	leaving   bool
-	refused   error        // why there can be no session now, nil if that is not known
-	lastFence atomic.Int64 // ns since 1970
+	mu         sync.Mutex
+	life       *life         // nil between two lives
+	hearing    *life         // that Raft's connections are for: also one that is only beginning
+	settings   *life         // the last that had a session
+	recalled   *recalled     // nil: none
+	session    *session      // the last that was opened
+	fresh      chan struct{} // closed when life or session is another
+	changed    chan struct{} // closed when a setting has changed
+	lives      int
+	leaving    bool
+	refused    error                     // why there can be no session now, nil if that is not known
+	lastFence  atomic.Int64              // ns since 1970
+	known      atomic.Pointer[fleetTime] // what was said last of the time of the fleet
+	clockWrong atomic.Bool               // that was said to be too much
 }
 
 // counters are what a node counts.

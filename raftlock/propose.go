@@ -136,6 +136,7 @@ func (l *life) tryLeader(ctx context.Context, q request, local func() (response,
 		return local()
 	}
 	a, err := l.calls.ask(ctx, to, q)
+	l.node.setClock(a.Clock)
 	if err != nil {
 		l.heard(to, "")
 		return a, errors.Join(err, ErrUnknown)
@@ -178,7 +179,9 @@ func (l *life) propose(ctx context.Context, c protocol.Command) (protocol.Result
 func (l *life) keepAlive(ctx context.Context, sid protocol.SID, number uint64) (alive, fresh bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, protocol.SessionTTL/2)
 	defer cancel()
-	a, err := l.tryLeader(ctx, request{Generation: l.generation, Keep: &keepRequest{sid, number}}, func() (response, error) {
+	q := keepRequest{sid, number, l.node.wall().UnixNano()}
+	a, err := l.tryLeader(ctx, request{Generation: l.generation, Keep: &q}, func() (response, error) {
+		l.hearClock(sid, q.Clock)
 		alive, fresh, err := l.kept(ctx, sid, number)
 		return response{Alive: alive, Fresh: fresh}, err
 	})

@@ -31,8 +31,9 @@ type world struct {
 	running map[string]*process
 	leaving map[string]*process // who was the last to leave an address
 	group   sync.WaitGroup
-	mutate  func(Arbiter) Arbiter // nil: the storage does what it says
-	strange string                // a name whose process the others refuse
+	mutate  func(Arbiter) Arbiter           // nil: the storage does what it says
+	strange string                          // a name whose process the others refuse
+	ahead   func(name string) time.Duration // of the clock of the host of a name; nil: all are right
 }
 
 // process is one run of a node.
@@ -59,6 +60,15 @@ func (w *world) start(name string) *process {
 	return w.startAs(name, fmt.Sprintf("%s-%d", name, w.started))
 }
 
+// wall returns the clock of the host of a name.
+func (w *world) wall(name string) func() time.Time {
+	ahead := w.ahead
+	if ahead == nil {
+		return nil
+	}
+	return func() time.Time { return time.Now().Add(ahead(name)) }
+}
+
 // startAs starts a node under a UUID. Whoever is still about to leave the
 // address is killed: nobody can serve at one that another process has.
 func (w *world) startAs(name, uuid string) *process {
@@ -79,7 +89,7 @@ func (w *world) startAs(name, uuid string) *process {
 		arbiter = w.mutate(m)
 	}
 	p.net.strange = name == w.strange
-	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: newDetours(ctx, p.net, log), Arbiter: arbiter, Logger: log})
+	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: newDetours(ctx, p.net, log), Arbiter: arbiter, Logger: log, Wall: w.wall(name)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

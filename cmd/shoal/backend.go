@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/healing"
@@ -52,6 +53,14 @@ func (b *backend) close() error {
 		errs = append(errs, b.ends[i]())
 	}
 	return errors.Join(errs...)
+}
+
+// earliest returns what says the time by which it is judged whether something has had its time.
+func (b *backend) earliest() func() time.Time {
+	if b.fleet == nil {
+		return time.Now
+	}
+	return b.fleet.node.Earliest
 }
 
 // show has the gateway show the drives, if objects are spread over some.

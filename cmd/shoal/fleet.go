@@ -282,7 +282,7 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	if err := cfg.Metrics.Registry.Register(fleetCollector{fl.node}); err != nil {
 		return failed("cannot measure the fleet", err, "")
 	}
-	cfg.Ready, cfg.Agreeing = fl.ready, fl.node.Ready
+	cfg.Ready, cfg.Agreeing, cfg.LockNow = fl.ready, fl.node.Ready, fl.node.Earliest
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
 	cfg.Gateways = fl.gateways
 	cfg.Locks = fl.locks

@@ -17,7 +17,7 @@ import (
 
 // startLifecycle carries out the lifecycle rules of buckets, in one gateway of those
 // of a fleet, until the returned function is called.
-func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, locker lock.Locker, told *events.Service, metrics *gateway.Metrics, log *slog.Logger) (stop func(), err error) {
+func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, locker lock.Locker, told *events.Service, metrics *gateway.Metrics, now func() time.Time, log *slog.Logger) (stop func(), err error) {
 	done := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "shoal_lifecycle_actions_total", Help: "What lifecycle rules had deleted or ended by this gateway.",
 	}, []string{"action"})
@@ -25,7 +25,7 @@ func (f *serverFlags) startLifecycle(ctx context.Context, store object.Store, lo
 		return nil, failed("cannot measure the lifecycle rules", err, "")
 	}
 	w := &lifecycle.Worker{
-		Store: store, Locker: locker, Log: log, Now: time.Now, Every: f.lifecycleInterval,
+		Store: store, Locker: locker, Log: log, Now: now, Every: f.lifecycleInterval,
 		Done: func(ctx context.Context, a lifecycle.Action, ref object.Ref, deleted object.Deleted) {
 			done.WithLabelValues(string(a)).Inc()
 			if err := f.tellExpired(ctx, store, told, a, ref, deleted); err != nil {

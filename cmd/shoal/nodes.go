@@ -430,7 +430,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	if err := fl.compareRoots(ctx); err != nil {
 		return nil, err
 	}
-	cfg.Locker = fl.node
+	cfg.Locker, cfg.Now, cfg.LockNow = fl.node, fl.node.Latest, fl.node.Earliest
 	tables := n.cluster.Tables()
 	formed := max(1, slices.MinFunc(tables, func(a, b format.Table) int { return a.Of - b.Of }).Of)
 	sets := n.e.placed(numbers)

@@ -373,7 +373,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	defer func() { err = errors.Join(err, cfg.Audit.Close()) }()
 	defer f.common.follow(ctx, b.records, cfg.Audit, cfg.Events)()
 	defer f.startForeign(ctx, cfg.Store, b, cfg.Events, log)()
-	endLifecycle, err := f.startLifecycle(ctx, cfg.Store, b.locker, cfg.Events, cfg.Metrics, log)
+	endLifecycle, err := f.startLifecycle(ctx, cfg.Store, b.locker, cfg.Events, cfg.Metrics, b.earliest(), log)
 	if err != nil {
 		return err
 	}
@@ -503,6 +503,7 @@ func (f *serverFlags) openStore(ctx context.Context, path string, state *state, 
 func (f *serverFlags) openFleetStore(ctx context.Context, cfg nasfs.Config, fleet *fleet) (store, error) {
 	_, routed := vfs.IsRouted(fleet.root)
 	cfg.Unswept = routed
+	cfg.Now, cfg.LockNow = fleet.node.Latest, fleet.node.Earliest
 	own, err := nasfs.OpenFleet(ctx, cfg, fleet.node)
 	if err != nil {
 		return own, err
