@@ -151,3 +151,41 @@ func TestAMasterKeyCanGoWhenEverythingIsWrappedAnew(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// rotated is master keys that can have newer versions.
+type rotated struct{ sse.MasterKeys }
+
+func (rotated) HasVersions(string) bool { return true }
+
+func TestWhoHasAKeyWrappedAnewIsToldUnderWhichMasterKeyItIs(t *testing.T) {
+	f := withKeys(t, nil)
+	fixed := f.server.MasterKeys
+	for _, tt := range []struct {
+		name         string
+		write        headers
+		keys         sse.MasterKeys
+		master, anew string
+	}{
+		{"SSE-S3 under the default key", managed(), fixed, "first", "false"},
+		{"SSE-KMS", named("second"), fixed, "second", "false"},
+		{"SSE-KMS with a key that has versions", named("second"), rotated{fixed}, "second", "true"},
+		{"SSE-S3 under another default key", managed(), defaulting{fixed}, "second", "true"},
+	} {
+		f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: tt.write})
+		f.server.MasterKeys = tt.keys
+		r := f.ok(call{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption><Rewrap/></ObjectEncryption>"})
+		f.server.MasterKeys = fixed
+		if master, anew := r.header.Get("x-shoal-master-key"), r.header.Get("x-shoal-wrapped-anew"); master != tt.master || anew != tt.anew {
+			t.Errorf("%s: under %q, wrapped anew: %q", tt.name, master, anew)
+		}
+	}
+	r := f.ok(call{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption><SSE-KMS><KMSKeyArn>second</KMSKeyArn></SSE-KMS></ObjectEncryption>"})
+	if r.header.Get("x-shoal-master-key") != "" || r.header.Get("x-shoal-wrapped-anew") != "" {
+		t.Errorf("what AWS has too tells %v", r.header)
+	}
+}
+
+// defaulting is master keys of which the second is the default.
+type defaulting struct{ sse.MasterKeys }
+
+func (defaulting) Default() string { return "second" }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"io"
 	"log"
 	"net/http"
@@ -9,6 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/object/objecttest"
+	"github.com/shoal-storage/shoal/internal/sse"
 )
 
 func TestAClientWithoutCredentialsSaysSoAndMakesNone(t *testing.T) {
@@ -94,6 +100,40 @@ func TestACertificateThatIsNotAcceptedIsToldWithItsRemedy(t *testing.T) {
 	} {
 		if _, said, code := c.runRoot("", args...); code != exitFailed || !strings.Contains(said, "SSL_CERT_FILE") || !strings.Contains(said, "--insecure") {
 			t.Errorf("%v: exit %d, %s", args, code, said)
+		}
+	}
+}
+
+func TestRewrapTellsWhatKeepsAnOldMasterKeyInUse(t *testing.T) {
+	keys, err := sse.ParseLocal("old:" + base64.StdEncoding.EncodeToString(make([]byte, sse.KeySize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var store object.Store
+	c := openConsole(t, func(cfg *gateway.Config) { store, cfg.MasterKeys = cfg.Store, keys })
+	seal := sse.Seal{Mode: sse.Named, MasterKey: "old"}
+	key := sse.NewKey()
+	if err := seal.Wrap(t.Context(), keys, key); err != nil {
+		t.Fatal(err)
+	}
+	in := object.PutInput{Body: sse.Encrypt(objecttest.NewBody([]byte("v"), object.CRC64NVME), key, "", false), Meta: object.Meta{Seal: seal.Encode()}}
+	if _, err := store.Put(t.Context(), object.Ref{Bucket: "photos", Key: "k"}, in); err != nil {
+		t.Fatal(err)
+	}
+	const counts = "0 keys wrapped anew, 1 under the same key as before, 0 objects without a master key, 0 deleted meanwhile, 0 failed\n1 under \"old\"\n"
+	if out, said, code := c.runRoot("", "rewrap"); code != exitOK || out != counts {
+		t.Errorf("exit %d, %s%s", code, out, said)
+	}
+	for _, want := range []string{
+		"shoal: 1 upload in progress keeps the key it was begun under; complete or abort it, and run this again\n",
+		"shoal: 2 uploads in progress keep the key they were begun under; complete or abort them, and run this again\n",
+	} {
+		up := object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: "photos", Key: "up"}}, Algorithm: object.CRC64NVME, Implied: true}
+		if _, err := store.CreateUpload(t.Context(), up); err != nil {
+			t.Fatal(err)
+		}
+		if out, said, code := c.runRoot("", "rewrap"); code != exitFindings || out != counts || said != want {
+			t.Errorf("exit %d, %s%s", code, out, said)
 		}
 	}
 }

@@ -38,25 +38,25 @@ const maxAnswer = 16 << 20
 const attempts = 4
 
 // call makes a call, again if the server is busy, and reads the answer into answer
-// unless that is nil.
-func (c *client) call(ctx context.Context, method string, v version, query url.Values, body []byte, answer any) error {
+// unless that is nil. It returns the headers of the answer.
+func (c *client) call(ctx context.Context, method string, v version, query url.Values, body []byte, answer any) (http.Header, error) {
 	for try := 1; ; try++ {
-		err := c.once(ctx, method, v, query, body, answer)
+		header, err := c.once(ctx, method, v, query, body, answer)
 		refused, ok := err.(*Error) //nolint:errorlint // once wraps nothing around it
 		if !ok || refused.Status != http.StatusServiceUnavailable || try == attempts {
-			return err
+			return header, err
 		}
 		timer := time.NewTimer(time.Second << try)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return err
+			return nil, err
 		}
 	}
 }
 
-func (c *client) once(ctx context.Context, method string, v version, query url.Values, body []byte, answer any) error {
+func (c *client) once(ctx context.Context, method string, v version, query url.Values, body []byte, answer any) (http.Header, error) {
 	u := *c.base
 	u.Path, u.RawQuery = "/"+v.bucket, query.Encode()
 	if v.key != "" {
@@ -64,7 +64,7 @@ func (c *client) once(ctx context.Context, method string, v version, query url.V
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, u.Path, err)
+		return nil, fmt.Errorf("%s %s: %w", method, u.Path, err)
 	}
 	sum := sha256.Sum256(body)
 	signed := sigv4.Request{Method: method, Path: u.EscapedPath(), Query: u.RawQuery, Header: sigv4.Fields{{Name: "Host", Value: u.Host}}}
@@ -73,26 +73,26 @@ func (c *client) once(ctx context.Context, method string, v version, query url.V
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err // a *url.Error tells method and URL
+		return nil, err // a *url.Error tells method and URL
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it is of interest
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, u.Path, err)
+		return nil, fmt.Errorf("%s %s: %w", method, u.Path, err)
 	}
 	if resp.StatusCode/100 != 2 {
 		refused := &Error{Status: resp.StatusCode}
 		_ = xml.Unmarshal(text, refused) // a proxy may have answered
 		refused.Status = resp.StatusCode
-		return refused
+		return nil, refused
 	}
 	if answer == nil {
-		return nil
+		return resp.Header, nil
 	}
 	if err := xml.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("%s %s: %w", method, u.Path, err)
+		return nil, fmt.Errorf("%s %s: %w", method, u.Path, err)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 // buckets returns the names of all buckets.
@@ -100,7 +100,7 @@ func (c *client) buckets(ctx context.Context) ([]string, error) {
 	var answer struct {
 		Buckets struct{ Bucket []struct{ Name string } }
 	}
-	if err := c.call(ctx, http.MethodGet, version{}, nil, nil, &answer); err != nil {
+	if _, err := c.call(ctx, http.MethodGet, version{}, nil, nil, &answer); err != nil {
 		return nil, fmt.Errorf("list the buckets: %w", err)
 	}
 	var names []string
@@ -124,17 +124,43 @@ type versionPage struct {
 func (c *client) versions(ctx context.Context, bucket string, after url.Values) (page versionPage, err error) {
 	after.Set("versions", "")
 	after.Set("encoding-type", "url")
-	if err := c.call(ctx, http.MethodGet, version{bucket: bucket}, after, nil, &page); err != nil {
+	if _, err := c.call(ctx, http.MethodGet, version{bucket: bucket}, after, nil, &page); err != nil {
 		return page, fmt.Errorf("list %s: %w", bucket, err)
 	}
 	return page, nil
 }
 
-// rewrap has the key of one version wrapped anew.
-func (c *client) rewrap(ctx context.Context, v version) error {
+// uploadPage is a page of uploads in progress, with encoded keys.
+type uploadPage struct {
+	Upload             []struct{}
+	IsTruncated        bool
+	NextKeyMarker      string
+	NextUploadIDMarker string `xml:"NextUploadIdMarker"`
+}
+
+func (c *client) uploads(ctx context.Context, bucket string, after url.Values) (page uploadPage, err error) {
+	after.Set("uploads", "")
+	after.Set("encoding-type", "url")
+	if _, err := c.call(ctx, http.MethodGet, version{bucket: bucket}, after, nil, &page); err != nil {
+		return page, fmt.Errorf("list the uploads in %s: %w", bucket, err)
+	}
+	return page, nil
+}
+
+// The headers that a server tells in what became of a key; one of before has none.
+const (
+	masterKeyHeader   = "x-shoal-master-key"
+	wrappedAnewHeader = "x-shoal-wrapped-anew"
+)
+
+// rewrap has the key of one version wrapped anew. It returns the name of the master key
+// that it is under now, or "" if the server does not tell, and whether that is
+// the same as before.
+func (c *client) rewrap(ctx context.Context, v version) (master string, same bool, err error) {
 	query := url.Values{"encryption": {""}}
 	if v.id != "" {
 		query.Set("versionId", v.id)
 	}
-	return c.call(ctx, http.MethodPut, v, query, []byte("<ObjectEncryption><Rewrap/></ObjectEncryption>"), nil)
+	header, err := c.call(ctx, http.MethodPut, v, query, []byte("<ObjectEncryption><Rewrap/></ObjectEncryption>"), nil)
+	return header.Get(masterKeyHeader), header.Get(wrappedAnewHeader) == "false", err
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
-	"sync/atomic"
 
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -25,12 +24,19 @@ type Config struct {
 	Failed func(bucket, key, version string, err error)
 }
 
-// Result counts versions.
+// Result counts versions, and uploads.
 type Result struct {
 	Done    int64 // wrapped anew
+	Same    int64 // under the same master key as before, which has no newer version
 	Skipped int64 // not encrypted, or with a client's key
 	Gone    int64 // deleted meanwhile
 	Failed  int64
+	// Under is how many of Done and Same are under which master key now, as far as the
+	// server tells.
+	Under map[string]int64
+	// Uploads is how many uploads were in progress: what they become is under the key
+	// that was current when they were begun.
+	Uploads int64
 }
 
 // version is one version of an object.
@@ -48,7 +54,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 			return Result{}, err
 		}
 	}
-	run := &run{client: c, failed: cfg.Failed}
+	run := &run{client: c, result: Result{Under: make(map[string]int64)}, failed: cfg.Failed}
 	todo := make(chan version)
 	var workers sync.WaitGroup
 	for range max(cfg.Concurrency, 1) {
@@ -59,26 +65,48 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		})
 	}
 	for _, bucket := range cfg.Buckets {
+		// Before the versions: what is completed meanwhile is in one of the two lists.
+		if err = run.countUploads(ctx, bucket); err != nil {
+			break
+		}
 		if err = run.list(ctx, bucket, todo); err != nil {
 			break
 		}
 	}
 	close(todo)
 	workers.Wait()
-	return run.result(), err
+	return run.result, err
 }
 
 // run is one Run.
 type run struct {
-	client                       *client
-	done, skipped, gone, failing atomic.Int64
+	client *client
 
 	mu     sync.Mutex
+	result Result
 	failed func(bucket, key, version string, err error)
 }
 
-func (r *run) result() Result {
-	return Result{Done: r.done.Load(), Skipped: r.skipped.Load(), Gone: r.gone.Load(), Failed: r.failing.Load()}
+// countUploads counts the uploads in progress in a bucket.
+func (r *run) countUploads(ctx context.Context, bucket string) error {
+	after := url.Values{}
+	for {
+		page, err := r.client.uploads(ctx, bucket, after)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.result.Uploads += int64(len(page.Upload))
+		r.mu.Unlock()
+		if !page.IsTruncated {
+			return nil
+		}
+		key, err := url.QueryUnescape(page.NextKeyMarker)
+		if err != nil {
+			return fmt.Errorf("list the uploads in %s: %w", bucket, err)
+		}
+		after = url.Values{"key-marker": {key}, "upload-id-marker": {page.NextUploadIDMarker}}
+	}
 }
 
 // list sends all versions of a bucket to todo.
@@ -113,19 +141,26 @@ func (r *run) list(ctx context.Context, bucket string, todo chan<- version) erro
 
 // one has one version wrapped anew.
 func (r *run) one(ctx context.Context, v version) {
-	err := r.client.rewrap(ctx, v)
+	master, same, err := r.client.rewrap(ctx, v)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var refused *Error
 	switch {
 	case err == nil:
-		r.done.Add(1)
+		if same {
+			r.result.Same++
+		} else {
+			r.result.Done++
+		}
+		if master != "" {
+			r.result.Under[master]++
+		}
 	case errors.As(err, &refused) && refused.Code == "InvalidRequest":
-		r.skipped.Add(1)
+		r.result.Skipped++
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
-		r.gone.Add(1)
+		r.result.Gone++
 	default:
-		r.failing.Add(1)
-		r.mu.Lock()
-		defer r.mu.Unlock()
+		r.result.Failed++
 		r.failed(v.bucket, v.key, v.id, err)
 	}
 }

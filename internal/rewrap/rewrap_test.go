@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +97,18 @@ func master(t *testing.T, store object.Store, ref object.Ref) string {
 	return seal.MasterKey
 }
 
+// configOf returns what a run at a server needs.
+func configOf(t *testing.T, url string) rewrap.Config {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return rewrap.Config{
+		Endpoint: url, Concurrency: 4, HTTP: &http.Client{Transport: transport},
+		Credentials: sigv4.Credentials{AccessKey: "user", Secret: "password", Region: object.DefaultRegion},
+		Failed:      func(bucket, key, version string, err error) { t.Errorf("%s/%s (%s): %v", bucket, key, version, err) },
+	}
+}
+
 func TestEveryVersionIsWrappedAnewThatIsUnderAMasterKey(t *testing.T) {
 	store := objecttest.NewMemory()
 	for _, b := range []object.Bucket{{Name: "plain"}, {Name: "versioned", Versioning: object.Versioned}} {
@@ -120,15 +135,11 @@ func TestEveryVersionIsWrappedAnewThatIsUnderAMasterKey(t *testing.T) {
 	put(t, store, "versioned", "named", sse.Named, "old")
 	put(t, store, "versioned", "lost", sse.Managed, "gone")
 	var failed []string
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	cfg := rewrap.Config{
-		Endpoint: serve(t, store, keys(t, "new", "old")), Concurrency: 4, HTTP: &http.Client{Transport: transport},
-		Credentials: sigv4.Credentials{AccessKey: "user", Secret: "password", Region: object.DefaultRegion},
-		Failed:      func(bucket, key, _ string, _ error) { failed = append(failed, bucket+"/"+key) },
-	}
+	cfg := configOf(t, serve(t, store, keys(t, "new", "old")))
+	cfg.Failed = func(bucket, key, _ string, _ error) { failed = append(failed, bucket+"/"+key) }
 	got, err := rewrap.Run(t.Context(), cfg)
-	if want := (rewrap.Result{Done: 7, Skipped: 1101, Failed: 1}); err != nil || got != want {
+	want := rewrap.Result{Done: 6, Same: 1, Skipped: 1101, Failed: 1, Under: map[string]int64{"new": 6, "old": 1}}
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	if len(failed) != 1 || failed[0] != "versioned/lost" {
@@ -145,5 +156,49 @@ func TestEveryVersionIsWrappedAnewThatIsUnderAMasterKey(t *testing.T) {
 	cfg.Buckets, cfg.Credentials.Secret = []string{"plain"}, "wrong"
 	if _, err := rewrap.Run(t.Context(), cfg); err == nil {
 		t.Error("with a wrong password it ran")
+	}
+}
+
+func TestUploadsInProgressAreCounted(t *testing.T) {
+	store := objecttest.NewMemory()
+	for _, bucket := range []string{"many", "one"} {
+		if err := store.CreateBucket(t.Context(), object.Bucket{Name: bucket}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := func(bucket, key string) {
+		t.Helper()
+		up := object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: bucket, Key: key}}, Algorithm: object.CRC64NVME, Implied: true}
+		if _, err := store.CreateUpload(t.Context(), up); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 1100 { // more than a page
+		begin("many", fmt.Sprint("ü +%/", i/3)) // three of a key, between which a page ends
+	}
+	begin("one", "k")
+	cfg := configOf(t, serve(t, store, keys(t, "new", "old")))
+	if got, err := rewrap.Run(t.Context(), cfg); err != nil || got.Uploads != 1101 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	cfg.Buckets = []string{"one"}
+	if got, err := rewrap.Run(t.Context(), cfg); err != nil || got.Uploads != 1 {
+		t.Errorf("in one bucket: %+v, %v", got, err)
+	}
+}
+
+func TestAServerThatDoesNotTellOfKeysCountsAsOneThatWrapsAnew(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && r.URL.Query().Has("versions") {
+			_, _ = io.WriteString(w, "<ListVersionsResult><Version><Key>k</Key></Version></ListVersionsResult>") // or the run fails
+		} else if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, "<ListMultipartUploadsResult/>") // or the run fails
+		}
+	}))
+	defer server.Close()
+	cfg := configOf(t, server.URL)
+	cfg.Buckets = []string{"one"}
+	if got, err := rewrap.Run(t.Context(), cfg); err != nil || got.Done != 1 || len(got.Under) != 0 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -100,6 +100,9 @@ func (j *joined) Unwrap(ctx context.Context, name string, wrapped, context []byt
 	return j.of(name).Unwrap(ctx, name, wrapped, context)
 }
 
+// HasVersions implements MasterKeys.
+func (j *joined) HasVersions(name string) bool { return j.of(name).HasVersions(name) }
+
 // Default implements MasterKeys.
 func (l *Local) Default() string { return l.first }
 
@@ -112,6 +115,9 @@ func (l *Local) Names(context.Context) ([]string, error) {
 func (l *Local) Create(_ context.Context, name string) error {
 	return fmt.Errorf("make master key %q: %w", name, errors.ErrUnsupported)
 }
+
+// HasVersions implements MasterKeys: there are none.
+func (l *Local) HasVersions(string) bool { return false }
 
 // Wrap implements MasterKeys.
 func (l *Local) Wrap(_ context.Context, name string, key Key, context []byte) ([]byte, error) {

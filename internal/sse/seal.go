@@ -43,6 +43,9 @@ type MasterKeys interface {
 	Wrap(ctx context.Context, name string, key Key, context []byte) ([]byte, error)
 	// Unwrap is the inverse of Wrap.
 	Unwrap(ctx context.Context, name string, wrapped, context []byte) (Key, error)
+	// HasVersions reports whether a master key can have newer versions under its name,
+	// so that what is wrapped under it again may be under another one.
+	HasVersions(name string) bool
 }
 
 // ErrNoMasterKey is returned where there is no master key of a name.

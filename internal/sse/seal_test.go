@@ -152,7 +152,15 @@ func TestLocalKeysComeBeforeOthersButTheirDefaultDoesNot(t *testing.T) {
 	if _, err := joined.Wrap(t.Context(), "c", key, nil); !errors.Is(err, ErrNoMasterKey) {
 		t.Errorf("a name of neither: %v", err)
 	}
+	if joined := one.Before(rotated{other}); joined.HasVersions("a") || !joined.HasVersions("b") {
+		t.Error("a local key has versions, or another has none")
+	}
 }
+
+// rotated is MasterKeys that can have newer versions.
+type rotated struct{ MasterKeys }
+
+func (rotated) HasVersions(string) bool { return true }
 
 func TestOneOfSeveralMasterKeysIsNamed(t *testing.T) {
 	keys, err := ParseLocal("a:" + base64.StdEncoding.EncodeToString(make([]byte, KeySize)) + ",b:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("b", KeySize))))

@@ -63,6 +63,9 @@ func New(cfg Config) (*Client, error) {
 // Default implements sse.MasterKeys.
 func (c *Client) Default() string { return c.cfg.Key }
 
+// HasVersions implements sse.MasterKeys: each key of Vault can be rotated.
+func (c *Client) HasVersions(string) bool { return true }
+
 // Wrap implements sse.MasterKeys. Vault encrypts a key that is used for nothing
 // else; it binds the context, so that this does not need a Vault that can.
 func (c *Client) Wrap(ctx context.Context, name string, key sse.Key, bound []byte) ([]byte, error) {

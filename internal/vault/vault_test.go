@@ -172,6 +172,9 @@ func TestAKeyIsUnwrappedByTheMasterKeyItWasWrappedUnder(t *testing.T) {
 	v.mu.Lock()
 	v.keys["first"] = append(v.keys["first"], newKey()) // rotated
 	v.mu.Unlock()
+	if !c.HasVersions("first") {
+		t.Error("a key that was rotated has no versions")
+	}
 	if got, err = c.Unwrap(t.Context(), "first", wrapped, []byte("context")); err != nil || got != key {
 		t.Errorf("after the master key was rotated: %v", err)
 	}
