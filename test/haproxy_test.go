@@ -2,7 +2,9 @@ package test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -102,6 +104,14 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 		_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprint("read-", i)), Body: bytes.NewReader(content)})
 		must(t, err)
 	}
+	// HAProxy cannot ask another gateway when one dies whose answer has begun: then it is for the client to.
+	read := func(key *string) ([]byte, error) {
+		got, err := readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: key}))
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			got, err = readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: key}))
+		}
+		return got, err
+	}
 	var reads, writes atomic.Int64
 	stop := make(chan struct{})
 	var group sync.WaitGroup
@@ -113,7 +123,7 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 					return
 				default:
 				}
-				got, err := readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: aws.String(fmt.Sprint("read-", n%8))}))
+				got, err := read(aws.String(fmt.Sprint("read-", n%8)))
 				if err != nil || !bytes.Equal(got, content) {
 					t.Errorf("read: %d bytes, %v", len(got), err)
 				}
@@ -123,7 +133,7 @@ func TestGatewaysDieBehindHAProxy(t *testing.T) {
 					t.Errorf("write: %v", err)
 				}
 				writes.Add(1)
-				got, err = readS3(c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: key}))
+				got, err = read(key)
 				if err != nil || !bytes.Equal(got, content[:n%1000]) {
 					t.Errorf("read one's own write: %d bytes of %d, %v", len(got), n%1000, err)
 				}
