@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/vfs"
 	"github.com/shoal-storage/shoal/nasfs"
 	"github.com/shoal-storage/shoal/raftlock"
@@ -55,12 +56,19 @@ func parseMode(value []byte) (m sharedMode, err error) {
 	return m, fmt.Errorf("a way of sharing that this version does not know: %s", name)
 }
 
+// How often it is tried again to agree, and said that this fails.
+const (
+	agreeAgain = time.Second
+	agreeTold  = time.Minute
+)
+
 // agree sees to it that all gateways share the tree in the same way, before this
 // one touches anything. Only the first may change what the last ones did. It sets
 // the setting in any case: who looked before it did finds that it has changed.
 func (fl *fleet) agree(ctx context.Context, path string) error {
 	var own sharedMode
 	own.stale, own.routed = vfs.IsRouted(fl.root)
+	var told time.Time
 	for {
 		want := own
 		have, there := fl.node.Get(modeSetting)
@@ -82,7 +90,11 @@ func (fl *fleet) agree(ctx context.Context, path string) error {
 		case ctx.Err() != nil:
 			return failed("cannot tell the gateways of "+path+" how this one shares it", err, "")
 		case !errors.Is(err, raftlock.ErrChanged):
-			fl.log.Warn("the other gateways could not be told yet how this one shares the tree", "error", err)
+			if time.Since(told) > agreeTold {
+				told = time.Now()
+				fl.log.Warn("the other gateways could not be told yet how this one shares the tree", "error", err)
+			}
+			lock.Pause(ctx, agreeAgain) // storage that is full refuses at once
 		}
 		if _, err := fl.node.AwaitSession(ctx); err != nil {
 			return failed("cannot join the gateways of "+path, err, "the log says what stands in the way")
