@@ -128,7 +128,9 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	if err := fl.compareRoots(ctx); err != nil {
 		return nil, err
 	}
-	if err := fl.agree(ctx, path); err != nil {
+	var own sharedMode
+	own.stale, own.routed = vfs.IsRouted(fl.root)
+	if err := agree(ctx, fl.node, own, path, log); err != nil {
 		return nil, err
 	}
 	if err := fl.tellByTime(ctx); err != nil {

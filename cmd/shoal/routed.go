@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -62,17 +63,28 @@ const (
 	agreeTold  = time.Minute
 )
 
+// fleetSettings are what the gateways of a tree have in common.
+type fleetSettings interface {
+	AwaitSession(ctx context.Context) (lock.Session, error)
+	Alone() bool
+	Get(name string) (raftlock.Setting, bool)
+	Set(ctx context.Context, c raftlock.Change) (uint64, error)
+}
+
 // agree sees to it that all gateways share the tree in the same way, before this
 // one touches anything. Only the first may change what the last ones did. It sets
 // the setting in any case: who looked before it did finds that it has changed.
-func (fl *fleet) agree(ctx context.Context, path string) error {
-	var own sharedMode
-	own.stale, own.routed = vfs.IsRouted(fl.root)
+//
+// Storage that is full takes no setting, and keeps nobody out where nothing is to be
+// changed. Who looked before this one had its session is refused too then, and sees it:
+// that it is refused twice, and nothing changed between, is for one whose change was under way.
+func agree(ctx context.Context, with fleetSettings, own sharedMode, path string, log *slog.Logger) error {
 	var told time.Time
+	var refused uint64 // the revision at which the storage took nothing
 	for {
 		want := own
-		have, there := fl.node.Get(modeSetting)
-		if there && !fl.node.Alone() {
+		have, there := with.Get(modeSetting)
+		if there && !with.Alone() {
 			theirs, err := parseMode(have.Value)
 			if err != nil {
 				return failed("cannot join the gateways of "+path, err, "run the same version everywhere")
@@ -83,20 +95,25 @@ func (fl *fleet) agree(ctx context.Context, path string) error {
 			}
 			want.stale = max(own.stale, theirs.stale)
 		}
-		_, err := fl.node.Set(ctx, raftlock.Change{Name: modeSetting, Value: []byte(want.String()), If: &have.Revision})
+		_, err := with.Set(ctx, raftlock.Change{Name: modeSetting, Value: []byte(want.String()), If: &have.Revision})
+		stands := raftlock.Refuses(err) && there && string(have.Value) == want.String()
 		switch {
-		case err == nil:
+		case err == nil || stands && refused == have.Revision:
 			return nil
 		case ctx.Err() != nil:
 			return failed("cannot tell the gateways of "+path+" how this one shares it", err, "")
-		case !errors.Is(err, raftlock.ErrChanged):
+		case errors.Is(err, raftlock.ErrChanged):
+		default:
 			if time.Since(told) > agreeTold {
 				told = time.Now()
-				fl.log.Warn("the other gateways could not be told yet how this one shares the tree", "error", err)
+				log.Warn("the other gateways could not be told yet how this one shares the tree", "error", err)
+			}
+			if stands {
+				refused = have.Revision
 			}
 			lock.Pause(ctx, agreeAgain) // storage that is full refuses at once
 		}
-		if _, err := fl.node.AwaitSession(ctx); err != nil {
+		if _, err := with.AwaitSession(ctx); err != nil {
 			return failed("cannot join the gateways of "+path, err, "the log says what stands in the way")
 		}
 	}
