@@ -120,18 +120,3 @@ func TestOnlyOneBucketIsExportedAndImportedIfItIsNamed(t *testing.T) {
 		}
 	}
 }
-
-// FuzzReadBucketArchive has no file make the reader do anything but refuse or bound it.
-func FuzzReadBucketArchive(f *testing.F) {
-	f.Add([]byte(zipped(f, map[string]string{"bucket/cors.xml": anyCORS})))
-	f.Fuzz(func(t *testing.T, packed []byte) {
-		buckets, err := readBucketArchive(packed, "")
-		for name, files := range buckets {
-			for file, content := range files {
-				if err != nil || len(content) > maxDocument || strings.Contains(file, "/") {
-					t.Errorf("%s/%s: %d bytes, %v", name, file, len(content), err)
-				}
-			}
-		}
-	})
-}
