@@ -101,6 +101,21 @@ func TestWhatABucketsOperationRefusesIsToldAndTheRestImported(t *testing.T) {
 	o.ok(call{method: "GET", path: "/fresh", query: "cors"})
 }
 
+func TestEachConfigurationIsPutByAnOperation(t *testing.T) {
+	o := serveOffice(t)
+	files := make(map[string]string)
+	for _, name := range []string{
+		"versioning.xml", "object-lock.xml", "tagging.xml", "policy.json", "lifecycle.xml", "bucket-encryption.xml",
+		"notification.xml", "cors.xml", "website.xml", "public-access-block.xml", "quota.json", "limits.json",
+	} {
+		files["bucket/"+name] = "no document"
+	}
+	answer, code := o.admin("boss", "PUT", "import-bucket-metadata", "", zipped(t, files))
+	if n := strings.Count(answer.body, `"isSet":false,"error":"`); code != "" || n != len(files) {
+		t.Errorf("%d of %d have refused it: %s %s", n, len(files), code, answer.body)
+	}
+}
+
 func TestOnlyOneBucketIsExportedAndImportedIfItIsNamed(t *testing.T) {
 	o := serveOffice(t)
 	o.ok(call{method: "PUT", path: "/other"})
