@@ -101,6 +101,21 @@ func TestWhatABucketsOperationRefusesIsToldAndTheRestImported(t *testing.T) {
 	o.ok(call{method: "GET", path: "/fresh", query: "cors"})
 }
 
+func TestEachConfigurationIsPutByAnOperation(t *testing.T) {
+	o := serveOffice(t)
+	files := make(map[string]string)
+	for _, name := range []string{
+		"versioning.xml", "object-lock.xml", "tagging.xml", "policy.json", "lifecycle.xml", "bucket-encryption.xml",
+		"notification.xml", "cors.xml", "website.xml", "public-access-block.xml", "quota.json", "limits.json",
+	} {
+		files["bucket/"+name] = "no document"
+	}
+	answer, code := o.admin("boss", "PUT", "import-bucket-metadata", "", zipped(t, files))
+	if n := strings.Count(answer.body, `"isSet":false,"error":"`); code != "" || n != len(files) {
+		t.Errorf("%d of %d have refused it: %s %s", n, len(files), code, answer.body)
+	}
+}
+
 func TestOnlyOneBucketIsExportedAndImportedIfItIsNamed(t *testing.T) {
 	o := serveOffice(t)
 	o.ok(call{method: "PUT", path: "/other"})
@@ -119,19 +134,4 @@ func TestOnlyOneBucketIsExportedAndImportedIfItIsNamed(t *testing.T) {
 			t.Errorf("ann may %s: %s", call, code)
 		}
 	}
-}
-
-// FuzzReadBucketArchive has no file make the reader do anything but refuse or bound it.
-func FuzzReadBucketArchive(f *testing.F) {
-	f.Add([]byte(zipped(f, map[string]string{"bucket/cors.xml": anyCORS})))
-	f.Fuzz(func(t *testing.T, packed []byte) {
-		buckets, err := readBucketArchive(packed, "")
-		for name, files := range buckets {
-			for file, content := range files {
-				if err != nil || len(content) > maxDocument || strings.Contains(file, "/") {
-					t.Errorf("%s/%s: %d bytes, %v", name, file, len(content), err)
-				}
-			}
-		}
-	})
 }

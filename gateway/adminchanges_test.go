@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/config"
 )
 
@@ -52,7 +53,7 @@ func serveShared(t *testing.T) (*office, *shelf) {
 	t.Helper()
 	s := new(shelf)
 	o := serveOfficeWith(t, func(cfg *Config) {
-		settings := []Setting{
+		settings := []admin.Setting{
 			{System: "region", Key: "name", Value: "us-east-1", From: "--region"},
 			{System: "identity_openid", Key: "config_url", From: "--identity-openid-config-url", Shared: true},
 			{System: "identity_openid", Key: "client_id", From: "--identity-openid-client-id", Shared: true},
@@ -62,7 +63,7 @@ func serveShared(t *testing.T) (*office, *shelf) {
 			{System: "api", Key: "requests_max", Value: "9", From: "--max-requests", Shared: true, Own: true},
 			{System: "api", Key: "cors_allow_origin", Value: "https://a", From: "--cors-allow-origin", Shared: true, Common: true},
 		}
-		cfg.Settings, cfg.Changes = func() []Setting { return settings }, s
+		cfg.Admin.Settings, cfg.Admin.Changes = func() []admin.Setting { return settings }, s
 	})
 	return o, s
 }
@@ -101,7 +102,7 @@ func TestSharedSettingsAreChangedAndOthersAreNot(t *testing.T) {
 		if code != tt.code || s.asked != tt.asked {
 			t.Errorf("%s %s %q: asked for %q: %d %s", tt.method, tt.path, tt.document, s.asked, answer.status, answer.body)
 		}
-		if applied := answer.header.Get(headerApplied); applied != "true" && code == "" && tt.method == "PUT" {
+		if applied := answer.header.Get("X-Minio-Config-Applied"); applied != "true" && code == "" && tt.method == "PUT" {
 			t.Errorf("%s %q: applied is %q", tt.path, tt.document, applied)
 		}
 	}
@@ -111,7 +112,7 @@ func TestClientsAreToldWhatANewStartIsNeededFor(t *testing.T) {
 	o, s := serveShared(t)
 	s.restart = true
 	answer, code := o.admin("boss", "PUT", "set-config-kv", "", o.seal("boss", "notify_webhook:ONE queue_limit=9"))
-	if code != "" || answer.header.Get(headerApplied) != "" {
+	if code != "" || answer.header.Get("X-Minio-Config-Applied") != "" {
 		t.Errorf("%s %v", code, answer.header)
 	}
 	for err, says := range map[error]string{config.ErrText: "no settings", config.ErrTooMany: "too many", config.ErrNoEntry: "history"} {
@@ -147,8 +148,8 @@ func TestWhatAGatewayHasOfItsOwnIsShownBeforeWhatIsShared(t *testing.T) {
 // TestWhatOnlyAFleetHasIsSaidWithoutAFlag is about settings that no gateway can be started with.
 func TestWhatOnlyAFleetHasIsSaidWithoutAFlag(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Settings = func() []Setting {
-			return []Setting{{System: "subnet", Key: "api_key", Shared: true}, {System: "site", Key: "region", From: "--region or SHOAL_REGION", Shared: true}}
+		cfg.Admin.Settings = func() []admin.Setting {
+			return []admin.Setting{{System: "subnet", Key: "api_key", Shared: true}, {System: "site", Key: "region", From: "--region or SHOAL_REGION", Shared: true}}
 		}
 	})
 	for document, want := range map[string]string{

@@ -4,19 +4,21 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 func serveSettings(t *testing.T) *office {
 	t.Helper()
 	return serveOfficeWith(t, func(cfg *Config) {
-		settings := []Setting{
+		settings := []admin.Setting{
 			{System: "region", Key: "name", Value: "us-east-1", From: "--region", Help: "region"},
 			{System: "api", Key: "cors_allow_origin", Value: "http://a b\"c", From: "--cors-allow-origin", Help: "origins"},
 			{System: "api", Key: "requests_max", Value: "7", From: "--max-requests", Help: "requests"},
 			{System: "notify_webhook", Target: "ONE", Key: "enable", Value: "on", From: "SHOAL_NOTIFY_WEBHOOK_ENABLE_ONE"},
 			{System: "notify_webhook", Target: "TWO", Key: "enable", Value: "off", From: "SHOAL_NOTIFY_WEBHOOK_ENABLE_TWO"},
 		}
-		cfg.Settings = func() []Setting { return settings }
+		cfg.Admin.Settings = func() []admin.Setting { return settings }
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
@@ -42,9 +43,9 @@ func serveHealer(t *testing.T) (*office, *healer) {
 	t.Helper()
 	h := new(healer)
 	return serveOfficeWith(t, func(cfg *Config) {
-		cfg.Parities, cfg.Healing = func() (standard, reduced int) { return 2, 1 }, h
-		cfg.Drives = func() []Drive {
-			return []Drive{{Path: "/a", ID: "first", Online: true, Healing: true}, {Path: "/b", Online: true}, {Path: "/c", Online: true}, {Path: "/d"}}
+		cfg.Admin.Parities, cfg.Admin.Healing = func() (standard, reduced int) { return 2, 1 }, h
+		cfg.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{{Path: "/a", ID: "first", Online: true, Healing: true}, {Path: "/b", Online: true}, {Path: "/c", Online: true}, {Path: "/d"}}
 		}
 	}), h
 }
@@ -145,9 +146,9 @@ func TestTheDrivesAreToldWhileThePassesAreNotKnown(t *testing.T) {
 
 func TestDrivesOfSeveralNodesAreToldApart(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Healing = new(healer)
-		cfg.Drives = func() []Drive {
-			return []Drive{{Node: "a:9000", Path: "/d", Online: true, Healing: true}, {Node: "b:9000", Path: "/d"}, {Node: "c:9000", Path: "/d", Online: true}}
+		cfg.Admin.Healing = new(healer)
+		cfg.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{{Node: "a:9000", Path: "/d", Online: true, Healing: true}, {Node: "b:9000", Path: "/d"}, {Node: "c:9000", Path: "/d", Online: true}}
 		}
 	})
 	answer, code := o.admin("boss", "POST", "background-heal/status", "", "")
@@ -226,28 +227,5 @@ func TestADriveThatIsBeingHealedIsNotFinished(t *testing.T) {
 		if got := fmt.Sprint(info.Healed, info.Failed, info.Bytes, *info.Finished); got != tt.want {
 			t.Errorf("%+v: %s, want %s", tt.pass, got, tt.want)
 		}
-	}
-}
-
-func TestHowLongAPassWillTakeGoesByWhatItHasDoneSinceItsLimitWasChanged(t *testing.T) {
-	begun := time.Now()
-	p := upkeep.Pass{Kind: upkeep.Everything, Token: "t", Begun: begun, Told: begun.Add(time.Minute), Names: 600, Expected: 1200, Bytes: 6000}
-	if s := newShownPass(&p, p.Told); s.Rate != 100 || s.ETA != 60 {
-		t.Errorf("before: %+v", s)
-	}
-	if p.Limited(10); p.Limit != 10 {
-		t.Errorf("it is %+v", p)
-	}
-	if s := newShownPass(&p, p.Told); s.Rate != 0 || s.ETA != 0 {
-		t.Errorf("at that moment nothing is known: %+v", s)
-	}
-	p.Told, p.Counted, p.Names, p.Bytes = p.Told.Add(80*time.Second), p.Told.Add(time.Minute), 660, 6600
-	p.Limited(10)
-	if s := newShownPass(&p, p.Told); s.Rate != 10 || s.ETA != 540 {
-		t.Errorf("a minute later: %+v", s)
-	}
-	p.Ended = begun.Add(2 * time.Minute)
-	if s := newShownPass(&p, p.Told); s.Rate != 55 || s.ETA != 0 {
-		t.Errorf("when it is over: %+v", s)
 	}
 }

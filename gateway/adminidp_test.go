@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/openid"
 )
 
@@ -18,7 +19,7 @@ func serveProviders(t *testing.T) *office {
 		); err != nil {
 			t.Fatal(err)
 		}
-		settings := []Setting{
+		settings := []admin.Setting{
 			{System: "identity_openid", Key: "config_url", Value: "https://id", From: "--identity-openid-config-url"},
 			{System: "identity_openid", Key: "role_policy", From: "--identity-openid-role-policy"},
 			{System: "identity_openid", Target: "DEX", Key: "config_url", Value: "https://dex", From: "SHOAL_IDENTITY_OPENID_CONFIG_URL_DEX"},
@@ -28,7 +29,7 @@ func serveProviders(t *testing.T) *office {
 			{System: "identity_ldap", Key: "server_starttls", Value: "off", From: "--identity-ldap-server-starttls"},
 			{System: "identity_tls", Key: "enable", Value: "on", From: "--identity-tls-enable"},
 		}
-		cfg.Settings = func() []Setting { return settings }
+		cfg.Admin.Settings = func() []admin.Setting { return settings }
 	})
 }
 

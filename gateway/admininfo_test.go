@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 	"github.com/shoal-storage/shoal/internal/usage"
@@ -28,10 +29,10 @@ func serveTwoNodes(t *testing.T, change func(*Config)) *office {
 	t.Helper()
 	return serveOfficeWith(t, func(cfg *Config) {
 		cfg.Node = "n1:9000"
-		cfg.Parities = func() (standard, reduced int) { return 1, 1 }
-		cfg.Gateways = func(context.Context) []Gateway { return nil }
-		cfg.Drives = func() []Drive {
-			return []Drive{{Node: "n1:9000", Path: "/d", Parity: 1, Online: true}, {Node: "n2:9000", Path: "/d", Parity: 1}}
+		cfg.Admin.Parities = func() (standard, reduced int) { return 1, 1 }
+		cfg.Admin.Gateways = func(context.Context) []admin.Gateway { return nil }
+		cfg.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{{Node: "n1:9000", Path: "/d", Parity: 1, Online: true}, {Node: "n2:9000", Path: "/d", Parity: 1}}
 		}
 		change(cfg)
 	})
@@ -64,7 +65,7 @@ func (o *office) info() (told toldInfo) {
 
 func TestNodesAndDrivesAreToldWhileTheBucketsAreNotKnown(t *testing.T) {
 	o := serveTwoNodes(t, func(*Config) {})
-	o.server.Store = fewDrives{o.store}
+	o.server.api.Store = fewDrives{o.store}
 	told := o.info()
 	if len(told.Servers) != 2 || len(told.Servers[1].Drives) != 1 || told.Servers[1].Drives[0].State != "offline" {
 		t.Errorf("of the nodes is told %+v", told.Servers)
@@ -76,11 +77,13 @@ func TestNodesAndDrivesAreToldWhileTheBucketsAreNotKnown(t *testing.T) {
 }
 
 func TestWithoutAMajorityTheNodesThatAreThereAreOnline(t *testing.T) {
-	drives := []Drive{{Node: "n1:9000"}, {Node: "n2:9000", Online: true}, {Node: "n3:9000"}, {Node: "n4:9000"}, {Node: "n4:9000", Online: true}}
+	drives := []admin.Drive{{Node: "n1:9000"}, {Node: "n2:9000", Online: true}, {Node: "n3:9000"}, {Node: "n4:9000"}, {Node: "n4:9000", Online: true}}
 	o := serveTwoNodes(t, func(cfg *Config) {
 		cfg.Version = "v1"
-		cfg.Gateways = func(context.Context) []Gateway { return []Gateway{{Endpoint: "n2:9000"}, {Endpoint: "n3:9000"}} }
-		cfg.Drives = func() []Drive { return drives }
+		cfg.Admin.Gateways = func(context.Context) []admin.Gateway {
+			return []admin.Gateway{{Endpoint: "n2:9000"}, {Endpoint: "n3:9000"}}
+		}
+		cfg.Admin.Drives = func() []admin.Drive { return drives }
 	})
 	states := make(map[string]string)
 	for _, s := range o.info().Servers {
@@ -94,11 +97,11 @@ func TestWithoutAMajorityTheNodesThatAreThereAreOnline(t *testing.T) {
 }
 
 func TestSetsAreToldSoThatTheRoomOfPoolsCanBeSummedUp(t *testing.T) {
-	drives := []Drive{{Pool: 0, Set: 0}, {Pool: 0, Set: 0}, {Pool: 0, Set: 1}, {Pool: 0, Set: 1}, {Pool: 1}, {Pool: 1}, {Pool: 1}, {Pool: 1}}
+	drives := []admin.Drive{{Pool: 0, Set: 0}, {Pool: 0, Set: 0}, {Pool: 0, Set: 1}, {Pool: 0, Set: 1}, {Pool: 1}, {Pool: 1}, {Pool: 1}, {Pool: 1}}
 	for i := range drives {
 		drives[i].Node = []string{"n1:9000", "n2:9000"}[i%2]
 	}
-	told := serveTwoNodes(t, func(cfg *Config) { cfg.Drives = func() []Drive { return drives } }).info()
+	told := serveTwoNodes(t, func(cfg *Config) { cfg.Admin.Drives = func() []admin.Drive { return drives } }).info()
 	if b := told.Backend; !slices.Equal(b.TotalSets, []int{2, 1}) || !slices.Equal(b.TotalDrivesPerSet, []int{2, 4}) {
 		t.Errorf("the sets are told as %+v", b)
 	}
@@ -112,17 +115,17 @@ func TestSetsAreToldSoThatTheRoomOfPoolsCanBeSummedUp(t *testing.T) {
 }
 
 func TestTheDeploymentAndItsSetsAreTold(t *testing.T) {
-	drives := []Drive{
+	drives := []admin.Drive{
 		{Online: true, Room: upkeep.Room{Free: 60, Total: 100}},
 		{Online: true, Healing: true, Room: upkeep.Room{Free: 50, Total: 100}},
 		{Pool: 1, Online: true, Room: upkeep.Room{Free: 5, Total: 10}},
 		{Pool: 1},
 	}
-	tell := func(drives []Drive) toldInfo {
+	tell := func(drives []admin.Drive) toldInfo {
 		o := serveTwoNodes(t, func(cfg *Config) {
-			cfg.Deployment, cfg.Drives = "one", func() []Drive { return drives }
+			cfg.Admin.Deployment, cfg.Admin.Drives = "one", func() []admin.Drive { return drives }
 		})
-		o.server.Usage = &counted{store: o.store, last: map[string]usage.Usage{"bucket": {Bytes: 9, Objects: 2, Versions: 3, Markers: 4}}}
+		o.server.api.Usage = &counted{store: o.store, last: map[string]usage.Usage{"bucket": {Bytes: 9, Objects: 2, Versions: 3, Markers: 4}}}
 		return o.info()
 	}
 	told := tell(drives)

@@ -13,7 +13,7 @@ func TestMasterKeysAreShownToWhoMay(t *testing.T) {
 	if r := ask("boss", "GET", "list", "pattern=%2A"); r.status != 501 {
 		t.Errorf("without keys it answers %d %s", r.status, r.body)
 	}
-	o.server.MasterKeys = testKeys(t)
+	o.server.api.MasterKeys = testKeys(t)
 	for _, tt := range []struct{ user, method, path, query, want string }{
 		{"boss", "GET", "list", "pattern=%2A", `[{"name":"first"},{"name":"second"}]`},
 		{"boss", "GET", "list", "pattern=s%2A", `[{"name":"second"}]`},
@@ -33,7 +33,7 @@ func TestMasterKeysAreShownToWhoMay(t *testing.T) {
 			t.Errorf("%s %s %s?%s: %d %s, want %s", tt.user, tt.method, tt.path, tt.query, r.status, r.body, tt.want)
 		}
 	}
-	o.server.MasterKeys = broken{testKeys(t)}
+	o.server.api.MasterKeys = broken{testKeys(t)}
 	if r := ask("boss", "GET", "status", ""); !strings.Contains(r.body, "encryption-error") {
 		t.Errorf("of a key that is out of reach: %s", r.body)
 	}

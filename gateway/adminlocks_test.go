@@ -5,21 +5,27 @@ import (
 	"encoding/json"
 	"testing"
 	"time"
+
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 func TestTheOldestLocksAreTold(t *testing.T) {
 	asked := 0
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Locks = func(_ context.Context, most int) []Lock {
+		cfg.Admin.Locks = func(_ context.Context, most int) []admin.Lock {
 			asked = most
-			return []Lock{{Name: "o/bucket/a/b", Exclusive: true, Age: time.Minute, ID: "7", Holder: "gw1:9000"}, {Name: "b/bucket"}}
+			return []admin.Lock{{Name: "o/bucket/a/b", Exclusive: true, Age: time.Minute, ID: "7", Holder: "gw1:9000"}, {Name: "b/bucket"}}
 		}
 	})
 	answer, code := o.admin("boss", "GET", "top/locks", "count=20&stale=false", "")
 	if code != "" || asked != 20 {
 		t.Fatalf("%d were asked for: %s", asked, answer.body)
 	}
-	var locks []heldLock
+	var locks []struct {
+		Resource, Type, Owner string
+		Elapsed               int64
+		Time                  time.Time
+	}
 	o.must(t, json.Unmarshal([]byte(answer.body), &locks))
 	first := locks[0]
 	if len(locks) != 2 || first.Resource != "bucket/a/b" || first.Type != "Write" || first.Owner != "gw1:9000" || first.Elapsed != int64(time.Minute) || first.Time.IsZero() {

@@ -14,7 +14,7 @@ import (
 func TestTheLogIsWatchedByThoseWhoMay(t *testing.T) {
 	hub := logs.NewHub()
 	log := slog.New(logs.NewHandler(slog.NewTextHandler(io.Discard, nil), hub, nil))
-	o := serveOfficeWith(t, func(cfg *Config) { cfg.Logs = hub })
+	o := serveOfficeWith(t, func(cfg *Config) { cfg.Admin.Logs = hub })
 	log.Info("before")
 	for _, tt := range []struct{ who, query, want string }{
 		{"ann", "", "AccessDenied"},

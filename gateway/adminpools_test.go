@@ -31,7 +31,7 @@ func (p *twoPools) Drain(_ context.Context, pool int, drain bool) error {
 }
 
 func TestPoolsAreDrainedAndShown(t *testing.T) {
-	o := serveOfficeWith(t, func(cfg *Config) { cfg.DrivePools = &twoPools{} })
+	o := serveOfficeWith(t, func(cfg *Config) { cfg.Admin.DrivePools = &twoPools{} })
 	for _, step := range []struct{ method, path, query, code, want string }{
 		{"GET", "pools/list", "", "", `"startTime":"0001-01-01T00:00:00Z"`},
 		{"POST", "pools/decommission", "pool=/a{1...4}", "XMinioAdminInvalidArgument", ""},

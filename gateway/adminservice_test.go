@@ -3,12 +3,14 @@ package gateway
 import (
 	"strings"
 	"testing"
+
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 func TestAGatewayIsStoppedAndRestartedByWhoMay(t *testing.T) {
 	var asked []bool
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Stop, cfg.Node = func(restart bool) { asked = append(asked, restart) }, "here:9000"
+		cfg.Admin.Stop, cfg.Node = func(restart bool) { asked = append(asked, restart) }, "here:9000"
 	})
 	for _, tt := range []struct{ who, query, code, answer string }{
 		{"ann", "action=restart", "AccessDenied", ""},
@@ -46,8 +48,8 @@ func TestWhatThereIsNoUseForSaysWhatToDoInstead(t *testing.T) {
 
 func TestTheDrivesAndWhatIsMissingOnThemAreTold(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Parities = func() (standard, reduced int) { return 1, 0 }
-		cfg.Drives = func() []Drive { return []Drive{{Path: "/a", Online: true, Healing: true}, {Path: "/b"}} }
+		cfg.Admin.Parities = func() (standard, reduced int) { return 1, 0 }
+		cfg.Admin.Drives = func() []admin.Drive { return []admin.Drive{{Path: "/a", Online: true, Healing: true}, {Path: "/b"}} }
 	})
 	for call, want := range map[string]string{
 		"POST background-heal/status": `"HealDisks":["/a"]`,

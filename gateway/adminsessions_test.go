@@ -29,7 +29,7 @@ func TestTemporaryCredentialsAreRevoked(t *testing.T) {
 	} {
 		made := tt.make()
 		o.do(read(made))
-		_, code := o.admin(tt.by, "POST", revokeCall+tt.provider, url.Values{"user": {tt.of}, "fullRevoke": {"true"}}.Encode(), "")
+		_, code := o.admin(tt.by, "POST", "revoke-tokens/"+tt.provider, url.Values{"user": {tt.of}, "fullRevoke": {"true"}}.Encode(), "")
 		if code != tt.code {
 			t.Errorf("%s revokes those of %q: %s, want %s", tt.by, tt.of, code, tt.code)
 		}
@@ -37,23 +37,7 @@ func TestTemporaryCredentialsAreRevoked(t *testing.T) {
 			t.Errorf("those of %q after %s has revoked them: %q", tt.of, tt.by, got)
 		}
 	}
-	if _, code := o.admin("boss", "POST", revokeCall+"builtin", "user=ann&tokenRevokeType=x", ""); code != "NotImplemented" {
+	if _, code := o.admin("boss", "POST", "revoke-tokens/builtin", "user=ann&tokenRevokeType=x", ""); code != "NotImplemented" {
 		t.Errorf("of a type: %s", code)
-	}
-}
-
-func TestPeopleAreNamedAsTheirCredentialsNameThem(t *testing.T) {
-	for _, tt := range [][3]string{
-		{"builtin", "ann", "ann"},
-		{"openid", "Sub", "openid=Sub"},
-		{"openid", "openid.DEX=Sub", "openid.DEX=Sub"},
-		{"builtin", "openid=A=b", "openid=A=b"},
-		{"builtin", "tls=CN", "tls=CN"},
-		{"ldap", "UID=Eve, DC=x", "uid=eve,dc=x"},
-		{"openid", "", ""},
-	} {
-		if got, err := bearerName(tt[0], tt[1]); err != nil || got != tt[2] {
-			t.Errorf("%q of %s is %q, %v", tt[1], tt[0], got, err)
-		}
 	}
 }

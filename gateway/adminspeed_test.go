@@ -7,11 +7,24 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/object"
 )
+
+// toldSpeed is what a round came to, as MinIO's tools read it.
+type toldSpeed struct {
+	Version                          string
+	Servers, Disks, Size, Concurrent int
+	PUTStats, GETStats               *toldRate
+}
+
+type toldRate struct {
+	ThroughputPerSec, ObjectsPerSec uint64
+	ResponseTime                    struct{ Max time.Duration }
+	Servers                         []struct{ ThroughputPerSec uint64 }
+}
 
 func TestASpeedTestTellsOfEachRoundAndLeavesNothing(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) { cfg.Version = "1" })
@@ -19,10 +32,10 @@ func TestASpeedTestTellsOfEachRoundAndLeavesNothing(t *testing.T) {
 	if code != "" {
 		t.Fatal(code)
 	}
-	var last objectSpeed
+	var last toldSpeed
 	decoder := json.NewDecoder(strings.NewReader(answer.body))
 	for first := true; ; first = false {
-		var next objectSpeed
+		var next toldSpeed
 		err := decoder.Decode(&next)
 		if errors.Is(err, io.EOF) {
 			break
@@ -36,30 +49,14 @@ func TestASpeedTestTellsOfEachRoundAndLeavesNothing(t *testing.T) {
 	if last.Version == "" || last.Concurrent != 2 || last.Size != 1000 || last.Servers != 1 || last.Disks == 0 {
 		t.Errorf("%+v", last)
 	}
-	for what, r := range map[string]*speedRate{"PUT": last.PUTStats, "GET": last.GETStats} {
-		if r.ObjectsPerSec == 0 || r.ThroughputPerSec < r.ObjectsPerSec || r.Response.Max == 0 || len(r.Servers) != 1 || r.Servers[0].ThroughputPerSec != r.ThroughputPerSec {
+	for what, r := range map[string]*toldRate{"PUT": last.PUTStats, "GET": last.GETStats} {
+		if r.ObjectsPerSec == 0 || r.ThroughputPerSec < r.ObjectsPerSec || r.ResponseTime.Max == 0 || len(r.Servers) != 1 || r.Servers[0].ThroughputPerSec != r.ThroughputPerSec {
 			t.Errorf("%s: %+v", what, r)
 		}
 	}
 	if buckets, err := o.store.ListBuckets(t.Context()); err != nil || len(buckets) != 1 {
 		t.Errorf("left: %+v, %v", buckets, err)
 	}
-}
-
-// TestTheLastLineOfATestIsItsResult has beats come behind it, as while objects are removed.
-func TestTheLastLineOfATestIsItsResult(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &testBody{lines: make(chan []byte), ctx: t.Context(), beat: []byte("pending\n")}
-		go func() {
-			defer close(b.lines)
-			time.Sleep(testBeat * 3 / 2)
-			b.lines <- []byte("result\n")
-			time.Sleep(testBeat * 5 / 2)
-		}()
-		if got, err := io.ReadAll(b); err != nil || string(got) != "pending\nresult\nresult\nresult\n" {
-			t.Errorf("%q, %v", got, err)
-		}
-	})
 }
 
 func TestASpeedTestIsBoundedAndForAdministrators(t *testing.T) {
@@ -77,11 +74,6 @@ func TestASpeedTestIsBoundedAndForAdministrators(t *testing.T) {
 			t.Errorf("%s by %s: %q, want %s", tt[1], tt[0], code, tt[2])
 		}
 	}
-	o.server.testing.Lock()
-	if _, code := o.admin("boss", "POST", "speedtest", "", ""); code != "XMinioAdminTestRunning" {
-		t.Errorf("beside another: %q", code)
-	}
-	o.server.testing.Unlock()
 }
 
 // TestASpeedTestEndsWithTheGateway has it end before its time, and remove its bucket.
@@ -100,11 +92,14 @@ func TestASpeedTestEndsWithTheGateway(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	if _, code := o.admin("boss", "POST", "speedtest", "", ""); code != "XMinioAdminTestRunning" {
+		t.Errorf("beside another: %q", code)
+	}
 	o.server.dismiss()
 	if body := <-ended; strings.Contains(body, `"concurrent":1`) {
 		t.Errorf("a result: %s", body)
 	}
-	o.server.awaitTests(t.Context())
+	o.server.api.AwaitTests(t.Context())
 	if buckets, err := o.store.ListBuckets(t.Context()); err != nil || len(buckets) != 1 {
 		t.Errorf("left: %+v, %v", buckets, err)
 	}
@@ -112,8 +107,8 @@ func TestASpeedTestEndsWithTheGateway(t *testing.T) {
 
 func TestDrivesAreMeasured(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.MeasureDrives = func(_ context.Context, block, size int64) []Speed {
-			return []Speed{{Path: "/d1", Written: float64(block), Read: float64(size)}, {Path: "/d2", Err: object.Full}}
+		cfg.Admin.MeasureDrives = func(_ context.Context, block, size int64) []admin.Speed {
+			return []admin.Speed{{Path: "/d1", Written: float64(block), Read: float64(size)}, {Path: "/d2", Err: object.Full}}
 		}
 	})
 	answer, code := o.admin("boss", "POST", "speedtest/drive", "blocksize=4096&filesize=8192", "")
@@ -128,11 +123,11 @@ func TestDrivesAreMeasured(t *testing.T) {
 
 func TestWhatAClientSendsToMeasureIsTakenWhateverWasSigned(t *testing.T) {
 	o := serveOffice(t)
-	sent := call{method: "POST", path: "/minio/admin/v3/" + devNullCall, user: "boss", secret: secretOf("boss"), body: strings.Repeat("x", 1<<20), payload: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+	sent := call{method: "POST", path: "/minio/admin/v3/" + "speedtest/client/devnull", user: "boss", secret: secretOf("boss"), body: strings.Repeat("x", 1<<20), payload: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
 	if got := o.do(sent); got.status != 200 {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	if got, code := o.admin("boss", "POST", devNullCall+"/extratime", "", ""); code != "" || got.body != `{"dur":0}` {
+	if got, code := o.admin("boss", "POST", "speedtest/client/devnull/extratime", "", ""); code != "" || got.body != `{"dur":0}` {
 		t.Errorf("%s %s", code, got.body)
 	}
 }

@@ -31,7 +31,7 @@ func (c *counted) Count(ctx context.Context, b object.Bucket) (usage.Usage, erro
 // serveUsage serves an office that knows what its buckets hold.
 func serveUsage(t *testing.T) *office {
 	o := serveOffice(t)
-	o.server.Usage = &counted{store: o.store, last: map[string]usage.Usage{}}
+	o.server.api.Usage = &counted{store: o.store, last: map[string]usage.Usage{}}
 	return o
 }
 
@@ -86,7 +86,7 @@ func TestWhatBucketsHoldIsToldWithoutLooking(t *testing.T) {
 	}
 	b, err := o.store.StatBucket(t.Context(), "bucket")
 	o.must(t, err)
-	_, err = o.server.Usage.Count(t.Context(), b)
+	_, err = o.server.api.Usage.Count(t.Context(), b)
 	o.must(t, err)
 	o.put("later", "12345")
 	for what, want := range map[string]string{

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
@@ -17,34 +18,34 @@ func (driveState) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c driveState) Collect(out chan<- prometheus.Metric) {
-	all := c.s.Drives()
+	all := c.s.Admin.Drives()
 	for _, d := range all {
 		labels := d.Labels()
 		tellGauge(out, "shoal_drive_online", "1 if the drive can be used.", labels, bit(d.Online))
 		tellGauge(out, "shoal_drive_healing", "1 if the drive stands for another one, and does not have all of that yet.", labels, bit(d.Healing))
 	}
-	for _, set := range setsOf(all) {
-		q := set.quorums()
+	for _, set := range admin.SetsOf(all) {
+		q := set.Quorums()
 		spare := func(what string, n int) {
 			const help = "Drives that may be lost before nothing can be read, or written; below 0 that is so."
-			labels := set.labels()
+			labels := setLabels(&set)
 			labels["for"] = what
 			tellGauge(out, "shoal_set_spare_drives", help, labels, float64(n))
 		}
-		spare("read", q.online-q.healing-q.read)
-		spare("write", q.online-q.write)
+		spare("read", q.Online-q.Healing-q.Read)
+		spare("write", q.Online-q.Write)
 	}
-	passes, err := c.s.passes()
+	passes, err := c.s.api.Passes()
 	if err != nil {
 		return // this gateway does not know now
 	}
 	for i := range passes {
-		passes[i].tell(out)
+		tellPass(out, &passes[i])
 	}
 }
 
-// tell gives Prometheus what a pass does.
-func (p *shownPass) tell(out chan<- prometheus.Metric) {
+// tellPass gives Prometheus what a pass does.
+func tellPass(out chan<- prometheus.Metric, p *admin.Pass) {
 	labels := prometheus.Labels{"pass": string(p.Kind)}
 	gauge := func(name, help string, value float64) {
 		tellGauge(out, "shoal_heal_pass_"+name, help, labels, value)
@@ -58,46 +59,20 @@ func (p *shownPass) tell(out chan<- prometheus.Metric) {
 	gauge("bytes", "Bytes of those.", float64(p.Bytes))
 	gauge("damaged_shards", "Shards that were there and not whole.", float64(p.Damaged))
 	gauge("eta_seconds", "How long it will still take; 0: not known, or it is over.", p.ETA)
-	gauge("complete_time_seconds", "When the last one ended without an error, in seconds since 1970; 0: never.", seconds(p.completed()))
+	gauge("complete_time_seconds", "When the last one ended without an error, in seconds since 1970; 0: never.", seconds(completed(p)))
 }
 
-// completed is when the last pass of the kind ended without an error.
-func (p *shownPass) completed() time.Time {
+// completed is when the last pass of the kind of one ended without an error.
+func completed(p *admin.Pass) time.Time {
 	if p.State == upkeep.Finished {
 		return p.Ended
 	}
 	return p.Complete
 }
 
-// quorums is how many drives of a set there are, and how many are needed.
-type quorums struct{ online, healing, read, write int }
-
-func (s *driveSet) quorums() (q quorums) {
-	for _, d := range s.drives {
-		if d.Online {
-			q.online++
-		}
-		if d.Online && d.Healing {
-			q.healing++
-		}
-	}
-	q.read = len(s.drives) - s.parity
-	q.write = max(q.read, len(s.drives)/2+1)
-	return q
-}
-
-// labels are those by which metrics name the set.
-func (s *driveSet) labels() prometheus.Labels {
-	return prometheus.Labels{"pool": strconv.Itoa(s.pool), "set": strconv.Itoa(s.set)}
-}
-
-// Labels are those by which metrics name the drive.
-func (d Drive) Labels() prometheus.Labels {
-	slot := ""
-	if d.Slot >= 0 {
-		slot = strconv.Itoa(d.Slot)
-	}
-	return prometheus.Labels{"node": d.Node, "path": d.Path, "slot": slot}
+// setLabels are those by which metrics name a set.
+func setLabels(s *admin.DriveSet) prometheus.Labels {
+	return prometheus.Labels{"pool": strconv.Itoa(s.Pool), "set": strconv.Itoa(s.Set)}
 }
 
 func tellGauge(out chan<- prometheus.Metric, name, help string, labels prometheus.Labels, value float64) {
@@ -121,24 +96,24 @@ func seconds(t time.Time) float64 {
 // tellDrives gives Prometheus how drives stand, and what the passes over everything do, under
 // MinIO's names.
 func (c minioState) tellDrives(out chan<- prometheus.Metric, gauge func(name, help string, value float64)) {
-	all := c.s.Drives()
+	all := c.s.Admin.Drives()
 	online, healthy := 0, true
-	for _, set := range setsOf(all) {
-		q := set.quorums()
-		online, healthy = online+q.online, healthy && q.online >= q.write
+	for _, set := range admin.SetsOf(all) {
+		q := set.Quorums()
+		online, healthy = online+q.Online, healthy && q.Online >= q.Write
 		of := func(name, help string, value int) {
-			tellGauge(out, "minio_cluster_health_erasure_set_"+name, help, set.labels(), float64(value))
+			tellGauge(out, "minio_cluster_health_erasure_set_"+name, help, setLabels(&set), float64(value))
 		}
-		of("online_drives", "Drives that can be used.", q.online)
-		of("healing_drives", "Drives that do not have all yet.", q.healing)
-		of("read_quorum", "Drives that it takes to read.", q.read)
-		of("write_quorum", "Drives that it takes to write.", q.write)
+		of("online_drives", "Drives that can be used.", q.Online)
+		of("healing_drives", "Drives that do not have all yet.", q.Healing)
+		of("read_quorum", "Drives that it takes to read.", q.Read)
+		of("write_quorum", "Drives that it takes to write.", q.Write)
 	}
 	gauge("cluster_drive_online_total", "Drives that can be used.", float64(online))
 	gauge("cluster_drive_offline_total", "Drives that cannot.", float64(len(all)-online))
 	gauge("cluster_drive_total", "Drives of all sets.", float64(len(all)))
 	gauge("cluster_health_status", "1 if what is stored can be changed.", bit(healthy))
-	passes, err := c.s.passes()
+	passes, err := c.s.api.Passes()
 	if err != nil {
 		return // this gateway does not know now
 	}

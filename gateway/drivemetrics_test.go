@@ -6,18 +6,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
 func TestHowDrivesStandAndPassesAreMeasured(t *testing.T) {
 	now := time.Now()
 	f := serve(t, func(c *Config) {
-		c.PublicMetrics, c.Parities = true, func() (standard, reduced int) { return 2, 1 }
+		c.PublicMetrics, c.Admin.Parities = true, func() (standard, reduced int) { return 2, 1 }
 		c.Now = func() time.Time { return now }
-		c.Drives = func() []Drive {
-			return []Drive{{Node: "one", Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/c", Slot: 2}, {Parity: 2, Path: "/d", Slot: 3}}
+		c.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{{Node: "one", Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/c", Slot: 2}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
-		c.Healing = &healer{passes: []upkeep.Pass{
+		c.Admin.Healing = &healer{passes: []upkeep.Pass{
 			{Kind: upkeep.Everything, Token: "t", Begun: now.Add(-30 * time.Second), Told: now, Complete: now.Add(-time.Hour), Names: 50, Expected: 100, Failed: 2, Shards: 3, Bytes: 99},
 			{Kind: upkeep.Scrub, Token: "u", Begun: now, Told: now, Ended: now, Damaged: 4},
 		}}

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 // countersFrom returns so many numbers, from a first one on.
@@ -24,8 +27,8 @@ func serveDrives(t *testing.T) *office {
 	t.Helper()
 	return serveOfficeWith(t, func(cfg *Config) {
 		cfg.Node, cfg.Self = "a:9000", Node{ID: "a"}
-		cfg.Drives = func() []Drive {
-			return []Drive{
+		cfg.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{
 				{Node: "a:9000", Path: "/d1", Online: true},
 				{Node: "a:9000", Path: "/d2", Online: true, Healing: true},
 				{Node: "a:9000", Path: "/d3", Online: true},
@@ -33,12 +36,12 @@ func serveDrives(t *testing.T) *office {
 				{Node: "c:9000", Path: "/d1"},
 			}
 		}
-		cfg.Activity = func(context.Context) []Activity {
-			return []Activity{
-				{Node: "a:9000", Drives: []DriveActivity{
+		cfg.Admin.Activity = func(context.Context) []admin.Activity {
+			return []admin.Activity{
+				{Node: "a:9000", Drives: []admin.DriveActivity{
 					{Path: "/d1", Device: 1, Counters: countersFrom(100, 17)}, {Path: "/d2", Device: 1, Counters: countersFrom(100, 17)}, {Path: "/d3", Device: 2, Why: "it has no device"},
-				}, Peers: map[string]PeerTraffic{"b:9000": {Online: true, Connected: 3, Age: 60e9, Sent: 1000, Received: 2000, Asked: 10, Answered: 9, Waiting: 1, Shards: 2, Silence: 1e9, RoundTrip: 3e6, Longest: 7e6}, "c:9000": {}}},
-				{Node: "b:9000", Drives: []DriveActivity{{Path: "/d1", Device: 1, Counters: countersFrom(1, 11)}}, Peers: map[string]PeerTraffic{"a:9000": {Online: true, Connected: 1, Sent: 500, Silence: 2e9, RoundTrip: 4e6, Longest: 5e6}, "c:9000": {}}},
+				}, Peers: map[string]admin.PeerTraffic{"b:9000": {Online: true, Connected: 3, Age: 60e9, Sent: 1000, Received: 2000, Asked: 10, Answered: 9, Waiting: 1, Shards: 2, Silence: 1e9, RoundTrip: 3e6, Longest: 7e6}, "c:9000": {}}},
+				{Node: "b:9000", Drives: []admin.DriveActivity{{Path: "/d1", Device: 1, Counters: countersFrom(1, 11)}}, Peers: map[string]admin.PeerTraffic{"a:9000": {Online: true, Connected: 1, Sent: 500, Silence: 2e9, RoundTrip: 4e6, Longest: 5e6}, "c:9000": {}}},
 				{Node: "c:9000", Err: errors.New("c:9000: it is away")},
 			}
 		}
@@ -57,6 +60,14 @@ type told struct {
 type toldOfHost struct {
 	Disk *toldOfDisk
 	RPC  *toldOfPeers
+	Net  *struct {
+		Collected     time.Time
+		InterfaceName string
+		NetStats      struct {
+			Received uint64 `json:"rx_bytes"`
+			Sent     uint64 `json:"tx_bytes"`
+		}
+	}
 }
 
 type toldOfDisk struct {
@@ -115,7 +126,7 @@ func TestSamplesTellWhatTheDevicesOfDrivesHaveDone(t *testing.T) {
 
 func TestSamplesNameDrivesAsInfoDoes(t *testing.T) {
 	o := serveDrives(t)
-	o.server.Gateways = func(context.Context) []Gateway { return []Gateway{{Endpoint: "a:9000", Online: true}} }
+	o.server.api.Gateways = func(context.Context) []admin.Gateway { return []admin.Gateway{{Endpoint: "a:9000", Online: true}} }
 	var info struct {
 		Servers []struct{ Drives []struct{ Endpoint string } }
 	}
@@ -136,9 +147,9 @@ func TestSamplesNameDrivesAsInfoDoes(t *testing.T) {
 
 func TestWhereNoDeviceIsCountedThatIsSaid(t *testing.T) {
 	o := serveOfficeWith(t, func(cfg *Config) {
-		cfg.Drives = func() []Drive { return []Drive{{Path: "/d1", Online: true}} }
-		cfg.Activity = func(context.Context) []Activity {
-			return []Activity{{Drives: []DriveActivity{{Path: "/d1", Why: "it has no device"}}}}
+		cfg.Admin.Drives = func() []admin.Drive { return []admin.Drive{{Path: "/d1", Online: true}} }
+		cfg.Admin.Activity = func(context.Context) []admin.Activity {
+			return []admin.Activity{{Drives: []admin.DriveActivity{{Path: "/d1", Why: "it has no device"}}}}
 		}
 	})
 	if answer, code := o.admin("boss", "GET", "metrics", "types=2&n=1", ""); code != "NotImplemented" || !strings.Contains(answer.body, "/d1: it has no device") {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 )
@@ -167,11 +168,14 @@ func toS3(err error) *s3Error {
 	if e, ok := errors.AsType[*s3Error](err); ok {
 		return e
 	}
+	if e, ok := errors.AsType[*admin.Error](err); ok {
+		return fromAdmin(e)
+	}
 	if e, ok := errors.AsType[*sigv4.Error](err); ok {
 		return fromSignature(e)
 	}
-	if e := fromDirectory(err); e != nil {
-		return e
+	if e := admin.FromDirectory(err); e != nil {
+		return fromAdmin(e)
 	}
 	if e := fromTransport(err); e != nil {
 		return e

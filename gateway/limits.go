@@ -115,18 +115,6 @@ func (s *Server) getBucketLimits(ctx context.Context, r *request) error {
 	return s.answerLimits(r, b.Documents[limits.Document])
 }
 
-// getLimitsIfAny is GetBucketLimits for buckets that have some.
-func (s *Server) getLimitsIfAny(ctx context.Context, r *request) error {
-	b, err := s.Store.StatBucket(ctx, r.bucket)
-	if err == nil && b.Documents[limits.Document] == "" {
-		return errNoConfiguration
-	}
-	if err != nil {
-		return err
-	}
-	return s.answerLimits(r, b.Documents[limits.Document])
-}
-
 func (s *Server) answerLimits(r *request, document string) error {
 	rates, err := s.ratesOf(document, limits.Rates{})
 	if err != nil {
@@ -168,26 +156,4 @@ func (s *Server) readRates(r *request) (limits.Rates, error) {
 		return rates, errInvalidArgument.with("The limits are not valid: " + err.Error())
 	}
 	return rates, nil
-}
-
-// getUserLimits serves get-user-limits: everybody may know his own.
-func (s *Server) getUserLimits(_ context.Context, r *request) error {
-	name := r.query.get("accessKey")
-	if err := s.allowOn(r, "admin:GetUser", name); err != nil {
-		return err
-	}
-	u, err := s.Directory.User(name)
-	if err != nil {
-		return err
-	}
-	return s.answerLimits(r, u.Limits)
-}
-
-// setUserLimits serves set-user-limits.
-func (s *Server) setUserLimits(ctx context.Context, r *request) error {
-	rates, err := s.readRates(r)
-	if err != nil {
-		return err
-	}
-	return s.Directory.SetLimits(ctx, r.query.get("accessKey"), rates.String())
 }

@@ -58,7 +58,7 @@ func (c *minioCounts) register(s *Server) error {
 	for _, part := range []prometheus.Collector{c.requests, c.failed, c.clientErrors, c.serverErrors, c.received, c.sent, minioState{s}} {
 		errs = append(errs, to.Register(part))
 	}
-	if s.Drives != nil {
+	if s.Admin.Drives != nil {
 		errs = append(errs, s.Metrics.Registry.Register(driveState{s}))
 	}
 	return errors.Join(errs...)
@@ -79,7 +79,7 @@ func (c minioState) Collect(out chan<- prometheus.Metric) {
 	online, all := c.nodes()
 	gauge("cluster_nodes_online_total", "Gateways that serve the tree.", float64(online))
 	gauge("cluster_nodes_offline_total", "Gateways that are known and do not answer.", float64(all-online))
-	if c.s.Drives != nil {
+	if c.s.Admin.Drives != nil {
 		c.tellDrives(out, gauge)
 	}
 	gauge("node_process_uptime_seconds", "Since when this gateway serves.", c.s.Now().Sub(c.s.started).Seconds())
@@ -91,10 +91,10 @@ func (c minioState) Collect(out chan<- prometheus.Metric) {
 
 // nodes returns how many gateways there are, and how many of them are online.
 func (c minioState) nodes() (online, all int) {
-	if c.s.Gateways == nil {
+	if c.s.Admin.Gateways == nil {
 		return 1, 1
 	}
-	for _, g := range c.s.fleet() {
+	for _, g := range c.s.api.Fleet() {
 		if all++; g.Online {
 			online++
 		}

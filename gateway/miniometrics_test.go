@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
@@ -29,12 +30,12 @@ func TestMetricsHaveTheNamesThatMinIOsDashboardsAskFor(t *testing.T) {
 	f := serve(t, func(c *Config) {
 		c.PublicMetrics, c.Node, c.Version = true, "one", "v1"
 		c.Now = func() time.Time { return now }
-		c.Gateways = func(context.Context) []Gateway { return []Gateway{{Online: true}, {Online: true}, {}} }
-		c.Drives = func() []Drive {
-			return []Drive{{Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: 1, Online: true}, {Parity: 2, Path: "/c", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/d", Slot: 3}}
+		c.Admin.Gateways = func(context.Context) []admin.Gateway { return []admin.Gateway{{Online: true}, {Online: true}, {}} }
+		c.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{{Parity: 2, Path: "/a", Online: true}, {Parity: 2, Path: "/b", Slot: 1, Online: true}, {Parity: 2, Path: "/c", Slot: -1, Online: true, Healing: true}, {Parity: 2, Path: "/d", Slot: 3}}
 		}
-		c.Parities = func() (standard, reduced int) { return 2, 1 }
-		c.Healing = &healer{passes: []upkeep.Pass{
+		c.Admin.Parities = func() (standard, reduced int) { return 2, 1 }
+		c.Admin.Healing = &healer{passes: []upkeep.Pass{
 			{Kind: upkeep.Everything, Token: "t", Begun: now.Add(-time.Minute), Told: now.Add(-time.Second), Names: 50, Expected: 100, Failed: 2},
 			{Kind: upkeep.Scrub, Token: "u", Begun: now, Told: now, Ended: now},
 		}}

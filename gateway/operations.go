@@ -160,14 +160,16 @@ func subresources() []string {
 // table finds the row of a request.
 type table struct {
 	rows         map[string][]*operation // by method and level
+	names        map[string]*operation   // the same by name
 	subresources map[string]bool
 }
 
 func newTable(rows []*operation) *table {
-	t := &table{rows: map[string][]*operation{}, subresources: map[string]bool{}}
+	t := &table{rows: map[string][]*operation{}, names: map[string]*operation{}, subresources: map[string]bool{}}
 	for _, row := range rows {
 		k := row.method + string('0'+byte(row.level))
 		t.rows[k] = append(t.rows[k], row)
+		t.names[row.name] = row
 	}
 	for _, name := range subresources() {
 		t.subresources[name] = true

@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/throttle"
@@ -90,8 +91,8 @@ func isBrowser(r *request) bool {
 // for maintenance, if nothing could be written then. Where there are sets of drives it also tells how many
 // drives of one have to be there for writing, the most of all sets, and how many are being healed.
 func (s *Server) answerCluster(r *request) {
-	if s.Drives != nil {
-		r.tellQuorums(setsOf(s.Drives()))
+	if s.Admin.Drives != nil {
+		r.tellQuorums(admin.SetsOf(s.Admin.Drives()))
 	}
 	if string(r.ctx.QueryArgs().Peek("maintenance")) == "true" {
 		if why := s.indispensable(); why != "" {
@@ -102,11 +103,11 @@ func (s *Server) answerCluster(r *request) {
 	s.answerReady(r, nil)
 }
 
-func (r *request) tellQuorums(sets []driveSet) {
+func (r *request) tellQuorums(sets []admin.DriveSet) {
 	write, healing := 0, 0
 	for i := range sets {
-		q := sets[i].quorums()
-		write, healing = max(write, q.write), healing+q.healing
+		q := sets[i].Quorums()
+		write, healing = max(write, q.Write), healing+q.Healing
 	}
 	r.set("x-minio-write-quorum", itoa(write))
 	if healing > 0 {
@@ -116,16 +117,16 @@ func (r *request) tellQuorums(sets []driveSet) {
 
 // indispensable says why nothing could be written without this node's drives, "" if it could.
 func (s *Server) indispensable() string {
-	if s.Drives == nil {
+	if s.Admin.Drives == nil {
 		return ""
 	}
-	all := slices.Clone(s.Drives())
+	all := slices.Clone(s.Admin.Drives())
 	for i := range all {
 		all[i].Online = all[i].Online && all[i].Node != "" && all[i].Node != s.Node
 	}
-	for _, set := range setsOf(all) {
-		if q := set.quorums(); q.online < q.write {
-			return fmt.Sprintf("without this node %d drives of set %d of pool %d are left, and %d are needed", q.online, set.set+1, set.pool+1, q.write)
+	for _, set := range admin.SetsOf(all) {
+		if q := set.Quorums(); q.Online < q.Write {
+			return fmt.Sprintf("without this node %d drives of set %d of pool %d are left, and %d are needed", q.Online, set.Set+1, set.Pool+1, q.Write)
 		}
 	}
 	return ""

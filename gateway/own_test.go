@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 func TestOwnPages(t *testing.T) {
@@ -26,18 +28,18 @@ func TestOwnPages(t *testing.T) {
 }
 
 func TestMaintenanceIsRefusedWhereNothingCouldBeWrittenMeanwhile(t *testing.T) {
-	var drives []Drive
-	f := serve(t, func(c *Config) { c.Node, c.Drives = "n1", func() []Drive { return drives } })
-	drive := func(node string, online bool) Drive { return Drive{Node: node, Parity: 2, Online: online} }
+	var drives []admin.Drive
+	f := serve(t, func(c *Config) { c.Node, c.Admin.Drives = "n1", func() []admin.Drive { return drives } })
+	drive := func(node string, online bool) admin.Drive { return admin.Drive{Node: node, Parity: 2, Online: online} }
 	for what, tt := range map[string]struct {
-		drives []Drive
+		drives []admin.Drive
 		want   int
 	}{
-		"one of four":                    {[]Drive{drive("n1", true), drive("n2", true), drive("n3", true), drive("n4", true)}, 200},
-		"one of three that are left":     {[]Drive{drive("n1", true), drive("n2", true), drive("n3", true), drive("n4", false)}, 412},
-		"two of four drives":             {[]Drive{drive("n1", true), drive("n1", true), drive("n3", true), drive("n4", true)}, 412},
-		"one whose drive is away anyway": {[]Drive{drive("n1", false), drive("n2", true), drive("n3", true), drive("n4", true)}, 200},
-		"the only one":                   {[]Drive{drive("", true), drive("", true), drive("", true), drive("", true)}, 412},
+		"one of four":                    {[]admin.Drive{drive("n1", true), drive("n2", true), drive("n3", true), drive("n4", true)}, 200},
+		"one of three that are left":     {[]admin.Drive{drive("n1", true), drive("n2", true), drive("n3", true), drive("n4", false)}, 412},
+		"two of four drives":             {[]admin.Drive{drive("n1", true), drive("n1", true), drive("n3", true), drive("n4", true)}, 412},
+		"one whose drive is away anyway": {[]admin.Drive{drive("n1", false), drive("n2", true), drive("n3", true), drive("n4", true)}, 200},
+		"the only one":                   {[]admin.Drive{drive("", true), drive("", true), drive("", true), drive("", true)}, 412},
 	} {
 		drives = tt.drives
 		if r := f.do(call{method: "GET", path: "/minio/health/cluster", query: "maintenance=true", anonymous: true}); r.status != tt.want {
@@ -50,7 +52,7 @@ func TestMaintenanceIsRefusedWhereNothingCouldBeWrittenMeanwhile(t *testing.T) {
 }
 
 func TestTheQuorumIsToldWhereThereAreDrives(t *testing.T) {
-	drives := []Drive{
+	drives := []admin.Drive{
 		{Parity: 2, Online: true},
 		{Parity: 2, Online: true},
 		{Parity: 2, Online: true},
@@ -64,12 +66,12 @@ func TestTheQuorumIsToldWhereThereAreDrives(t *testing.T) {
 	healed := slices.Clone(drives)
 	healed[4].Healing = false
 	for _, tt := range []struct {
-		drives          []Drive
+		drives          []admin.Drive
 		quorum, healing string
 	}{{drives, "4", "1"}, {healed, "4", ""}, {drives[:4], "3", ""}, {nil, "", ""}} {
 		f := serve(t, func(c *Config) {
 			if tt.drives != nil {
-				c.Drives = func() []Drive { return tt.drives }
+				c.Admin.Drives = func() []admin.Drive { return tt.drives }
 			}
 		})
 		got := f.ok(call{method: "GET", path: "/minio/health/cluster", anonymous: true}).header

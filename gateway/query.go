@@ -55,17 +55,6 @@ func (q query) get(name string) string {
 	return ""
 }
 
-// all returns the parameter's values.
-func (q query) all(name string) []string {
-	var values []string
-	for i := range q {
-		if q[i].name == name {
-			values = append(values, q[i].value)
-		}
-	}
-	return values
-}
-
 // unescape decodes %XX once, and '+' too if plus is set; ok is false for a
 // broken escape.
 func unescape(s string, plus bool) (decoded string, ok bool) {

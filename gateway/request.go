@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"iter"
 	"net"
@@ -32,7 +33,6 @@ type request struct {
 	rawQuery   string // as sent
 	bucket     string
 	key        string
-	below      string // what an admin call is about, behind its path
 	query      query
 	auth       sigv4.Auth // zero if nobody signed
 	secret     string     // of the signer
@@ -95,6 +95,17 @@ func (r *request) set(name, value string) {
 
 // setETag sets the ETag with its quotes.
 func (r *request) setETag(etag string) { r.set("ETag", `"`+etag+`"`) }
+
+// answerJSON answers with a value.
+func (r *request) answerJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return errInternal.because(err)
+	}
+	r.set("Content-Type", "application/json")
+	r.ctx.Response.SetBodyRaw(text)
+	return nil
+}
 
 // answerXML answers with a document.
 func (r *request) answerXML(document []byte) {

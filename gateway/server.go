@@ -15,23 +15,21 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/iam"
 	"github.com/shoal-storage/shoal/internal/ldap"
 	"github.com/shoal-storage/shoal/internal/limits"
-	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/md5lanes"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/openid"
-	"github.com/shoal-storage/shoal/internal/sealing"
 	"github.com/shoal-storage/shoal/internal/sigv4"
 	"github.com/shoal-storage/shoal/internal/sse"
 	"github.com/shoal-storage/shoal/internal/throttle"
@@ -49,21 +47,18 @@ type Authority interface {
 // People knows who has a name, and a password; ldap.Directory is one. It may be asked
 // concurrently.
 type People interface {
+	admin.People
 	// Identify returns who has them. The errors are ldap.ErrCredentials,
 	// ldap.ErrUnavailable and ldap.ErrNone.
 	Identify(ctx context.Context, name, password string) (ldap.Person, error)
-	// Find returns who has a name, or a distinguished name. The errors are ldap.ErrNobody,
-	// ldap.ErrUnavailable and ldap.ErrNone.
-	Find(ctx context.Context, name string) (ldap.Person, error)
 }
 
 // Providers know who bears a token; openid.Providers are ones. They may be asked
 // concurrently.
 type Providers interface {
+	admin.Providers
 	// Identify returns who bears it; openid.Providers has the errors.
 	Identify(ctx context.Context, role, token string) (openid.Identity, error)
-	// Role returns the name of the role of the provider of a name, "" if it has none.
-	Role(name string) string
 }
 
 // Config says how to serve.
@@ -79,10 +74,10 @@ type Config struct {
 	// CORSOrigins are the origins whose pages may use buckets that have no CORS
 	// configuration, each with one '*' at most.
 	CORSOrigins []string
-	// Directory is what the admin API is of, and Sealer what its clients' documents
-	// are sealed with; nil: there is no such API.
+	// Directory is what temporary credentials and the admin API are of; nil: there are neither.
 	Directory *directory.Directory
-	Sealer    *sealing.Sealer
+	// Admin is what else the admin API is of.
+	Admin admin.Config
 	// OpenID are the providers whose tokens are taken for temporary credentials; nil: none
 	// are.
 	OpenID Providers
@@ -98,16 +93,10 @@ type Config struct {
 	// called there.
 	Trace *trace.Hub
 	Node  string
-	// Logs tells of what gateways log; nil: there is no such thing.
-	Logs *logs.Hub
-	// Deployment is the ID of what is served, for as long as it is there; "": it has none.
-	Deployment string
 	// Self is what other nodes find this one by; the zero Node: there are none.
 	Self Node
 	// Audit is told of every request; nil: there is none.
 	Audit *audit.Log
-	// Usage is what knows what buckets hold; nil: nobody does, and there are no quotas.
-	Usage Usage
 	// UserRates and BucketRates are those of users and buckets that have none of their
 	// own, of all Peers together.
 	UserRates, BucketRates limits.Rates
@@ -140,37 +129,8 @@ type Config struct {
 	Agreeing func() error
 	// Status returns what "shoal status" shows, as a value for encoding/json; nil:
 	// there is no such page.
-	Status func(ctx context.Context) any
-	// Stop has the process end as with SIGTERM, to be started again or not; nil: it cannot
-	// be asked for. It does not wait.
-	Stop func(restart bool)
-	// Gateways returns those that serve the tree; nil: there is this one.
-	Gateways func(ctx context.Context) []Gateway
-	// Locks returns the locks that gateways hold, the oldest of all, up to a number; nil:
-	// nobody knows.
-	Locks func(ctx context.Context, most int) []Lock
-	// Traffic returns what has come to and gone from this host; nil: nobody knows.
-	Traffic func() (Traffic, error)
-	// Activity returns what nodes have done, of those that objects are spread over the drives of;
-	// where these are not several, of this one. Nil: nobody knows.
-	Activity func(ctx context.Context) []Activity
-	// MeasureDrives writes and reads a file of so many bytes, in blocks, on all that this gateway
-	// keeps objects on. Nil: nobody can.
-	MeasureDrives func(ctx context.Context, block, size int64) []Speed
-	// Drives returns those that objects are spread over; nil: they are not. Parities returns how many
-	// of them can be lost, of new objects and of those with REDUCED_REDUNDANCY.
-	Drives   func() []Drive
-	Parities func() (standard, reduced int)
-	// Healing brings these what they lack; nil: they can lack nothing.
-	Healing Healer
-	// DrivePools are what the drives were named together as; nil: there are none.
-	DrivePools Pools
-	Version    string // of the program
-	// Settings returns those of this gateway that are shown, in an order in which those of
-	// a system and target stand together; nil: there are none.
-	Settings func() []Setting
-	// Changes changes those that all gateways share; nil: none can be changed.
-	Changes Changes
+	Status  func(ctx context.Context) any
+	Version string // of the program
 
 	// SignatureV2 has requests be served that are signed in the header by version 2.
 	SignatureV2 bool
@@ -252,8 +212,8 @@ type Server struct {
 	dismiss   context.CancelFunc
 
 	table     *table
-	admin     map[string]*adminOperation // of the admin API, by method and path
-	sts       map[string]stsCall         // of the security token service, by action
+	api       *admin.API
+	sts       map[string]stsCall // of the security token service, by action
 	http      *fasthttp.Server
 	listeners listeners
 	tuned     atomic.Pointer[tuned]
@@ -264,14 +224,11 @@ type Server struct {
 	limiter   *limits.Limiter
 	failures  *throttle.Throttle
 	minio     *minioCounts
-	sampling  atomic.Int32  // clients that get samples
 	delayed   chan struct{} // one for each answer to a failure that waits
 	between   *sse.BucketKeys
 	draining  atomic.Bool
 	apart     apart
 	crowdedAt atomic.Pointer[time.Time] // when it was last said that there are too many connections
-	testing   sync.Mutex                // held while a speed test is under way
-	tests     sync.WaitGroup            // until it has removed what it made
 	started   time.Time
 }
 
@@ -300,17 +257,11 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
-	if cfg.Settings == nil {
-		cfg.Settings = func() []Setting { return nil }
-	}
 	if cfg.LockNow == nil {
 		cfg.LockNow = cfg.Now
 	}
 	if cfg.Peers == nil {
 		cfg.Peers = func() int { return 1 }
-	}
-	if cfg.Parities == nil {
-		cfg.Parities = func() (standard, reduced int) { return 0, 0 }
 	}
 	if cfg.LDAP == nil {
 		cfg.LDAP = noPeople{}
@@ -318,7 +269,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	if cfg.ClientCertificates == nil {
 		cfg.ClientCertificates = func() bool { return true }
 	}
-	s := &Server{Config: cfg, table: newTable(operations()), admin: newAdminTable(adminCalls()), sts: newSTSTable(stsCalls()), ids: ids, started: cfg.Now()}
+	s := &Server{Config: cfg, table: newTable(operations()), sts: newSTSTable(stsCalls()), ids: ids, started: cfg.Now()}
 	s.Tune(Tuning{MaxRequests: cfg.MaxRequests, CORSOrigins: cfg.CORSOrigins})
 	s.between = sse.NewBucketKeys(bucketKeyLife, cfg.Now)
 	s.limiter, s.failures, s.minio = limits.New(cfg.Now, cfg.Peers), throttle.New(cfg.Now), newMinIOCounts()
@@ -328,6 +279,7 @@ func New(root context.Context, cfg Config) (*Server, error) {
 	}
 	s.root, s.cancel = context.WithCancel(root)
 	s.attending, s.dismiss = context.WithCancel(s.root)
+	s.api = s.newAPI()
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
 		ExpectHandler:                s.expect,
@@ -397,7 +349,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.dismiss()
 	err := errors.Join(s.listeners.close(), s.http.ShutdownWithContext(ctx))
-	s.awaitTests(ctx)
+	s.api.AwaitTests(ctx)
 	s.cancel()
 	return err
 }

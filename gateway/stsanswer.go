@@ -104,7 +104,6 @@ var (
 	errSTSProvider      = &s3Error{code: "IDPCommunicationError", status: 400, message: "The identity provider could not be asked. Try again."}
 	errSTSBadIdentity   = &s3Error{code: "InvalidIdentityToken", status: 400, message: "The identity token is not valid."}
 	errSTSOldIdentity   = &s3Error{code: "ExpiredTokenException", status: 400, message: "The identity token has expired."}
-	errSTSBadPolicy     = &s3Error{code: "MalformedPolicyDocument", status: 400, message: "The session policy is malformed."}
 	errSTSUnknownKey    = &s3Error{code: "InvalidClientTokenId", status: 403, message: "The security token included in the request is invalid."}
 )
 

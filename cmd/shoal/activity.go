@@ -4,15 +4,15 @@ import (
 	"context"
 
 	"github.com/shoal-storage/shoal/erasure/format"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 // activity returns what the nodes have done.
-func (n *nodes) activity(ctx context.Context) (all []gateway.Activity) {
+func (n *nodes) activity(ctx context.Context) (all []admin.Activity) {
 	for _, a := range n.cluster.Activity(ctx) {
-		shown := gateway.Activity{Node: a.Node, Drives: shownActivity(a.Drives), Peers: make(map[string]gateway.PeerTraffic), Err: a.Err}
+		shown := admin.Activity{Node: a.Node, Drives: shownActivity(a.Drives), Peers: make(map[string]admin.PeerTraffic), Err: a.Err}
 		for node, t := range a.Traffic {
-			shown.Peers[node] = gateway.PeerTraffic(t)
+			shown.Peers[node] = admin.PeerTraffic(t)
 		}
 		all = append(all, shown)
 	}
@@ -20,17 +20,17 @@ func (n *nodes) activity(ctx context.Context) (all []gateway.Activity) {
 }
 
 // activity returns what the drives have done.
-func (s localSets) activity(context.Context) []gateway.Activity {
-	var drives []gateway.DriveActivity
+func (s localSets) activity(context.Context) []admin.Activity {
+	var drives []admin.DriveActivity
 	for _, set := range s.all {
 		drives = append(drives, shownActivity(set.Activity())...)
 	}
-	return []gateway.Activity{{Drives: drives}}
+	return []admin.Activity{{Drives: drives}}
 }
 
-func shownActivity(drives []format.Activity) (all []gateway.DriveActivity) {
+func shownActivity(drives []format.Activity) (all []admin.DriveActivity) {
 	for _, d := range drives {
-		all = append(all, gateway.DriveActivity(d))
+		all = append(all, admin.DriveActivity(d))
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/gateway/gatewaytest"
 	"github.com/shoal-storage/shoal/internal/adminclient"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -81,7 +82,7 @@ func (c *console) file(content string) string {
 const getPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::*"]}]}`
 
 func TestAdminShowsTablesToPeopleAndDocumentsToPrograms(t *testing.T) {
-	c := openConsole(t, func(cfg *gateway.Config) { cfg.Stop = func(bool) {} })
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Admin.Stop = func(bool) {} })
 	secret, policy := c.file("a good secret"), c.file(getPolicy)
 	for _, tt := range []struct{ command, out string }{
 		{"user add ann --secret-file " + secret, "access key  ann\n"},
@@ -203,12 +204,12 @@ func TestAdminTellsInOneLineWhatWentWrongAndWhatToDo(t *testing.T) {
 }
 
 func TestInfoFindsWhatIsOffline(t *testing.T) {
-	for what, gateways := range map[string][]gateway.Gateway{
+	for what, gateways := range map[string][]admin.Gateway{
 		"a gateway": {{Endpoint: "a:9000", Online: true}, {Endpoint: "b:9000"}},
-		"a drive":   {{Endpoint: "b:9000", Online: true, Drives: []gateway.Drive{{Path: "/d1", Online: true}, {Path: "/d2"}}}},
+		"a drive":   {{Endpoint: "b:9000", Online: true, Drives: []admin.Drive{{Path: "/d1", Online: true}, {Path: "/d2"}}}},
 	} {
 		c := openConsole(t, func(cfg *gateway.Config) {
-			cfg.Gateways = func(context.Context) []gateway.Gateway { return gateways }
+			cfg.Admin.Gateways = func(context.Context) []admin.Gateway { return gateways }
 		})
 		if out, said, code := c.run("", "info"); code != exitFindings || !strings.Contains(said, "b:9000") || !strings.Contains(out, "b:9000") {
 			t.Errorf("%s: exit %d, %s%s", what, code, out, said)
@@ -226,7 +227,7 @@ func (withoutBuckets) ListBuckets(context.Context) ([]object.Bucket, error) {
 func TestInfoShowsGatewaysWhileTheBucketsAreNotKnown(t *testing.T) {
 	c := openConsole(t, func(cfg *gateway.Config) {
 		cfg.Store = withoutBuckets{cfg.Store}
-		cfg.Gateways = func(context.Context) []gateway.Gateway { return []gateway.Gateway{{Endpoint: "a:9000", Online: true}} }
+		cfg.Admin.Gateways = func(context.Context) []admin.Gateway { return []admin.Gateway{{Endpoint: "a:9000", Online: true}} }
 	})
 	out, said, code := c.run("", "info")
 	if code != exitFailed || !strings.Contains(out, "a:9000") || strings.Contains(out, "0 buckets") || !strings.Contains(said, "too few drives") {

@@ -28,7 +28,7 @@ func TestUsersAndConfigurationsMoveInFiles(t *testing.T) {
 	}
 	piped := c.does("iam", "export", "-")
 
-	c = openConsole(t, func(cfg *gateway.Config) { cfg.Usage = nil }) // another gateway, without quotas
+	c = openConsole(t, func(cfg *gateway.Config) { cfg.Admin.Usage = nil }) // another gateway, without quotas
 	if out, said, code := c.run(piped, "iam", "import", "-"); code != exitOK || out != "KIND  NAME  OUTCOME   REASON\nuser  ann   imported  \n" {
 		t.Errorf("exit %d, %s%s", code, out, said)
 	}

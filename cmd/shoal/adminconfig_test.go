@@ -16,7 +16,7 @@ func openSettings(t *testing.T) *console {
 	t.Helper()
 	shared := commonOf(t, &onePlane{changed: make(chan struct{})}, "SHOAL_CORS_ALLOW_ORIGIN=https://own")
 	shared.log = slog.New(slog.DiscardHandler)
-	return openConsole(t, func(cfg *gateway.Config) { cfg.Settings, cfg.Changes = shared.Settings, shared })
+	return openConsole(t, func(cfg *gateway.Config) { cfg.Admin.Settings, cfg.Admin.Changes = shared.Settings, shared })
 }
 
 func TestAdminSetsWhatAllGatewaysShare(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
@@ -40,9 +41,9 @@ func (h *shownHealer) End(context.Context) error {
 func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 	h, healing, online := new(shownHealer), true, true
 	c := openConsole(t, func(cfg *gateway.Config) {
-		cfg.Healing = h
-		cfg.Drives = func() []gateway.Drive {
-			return []gateway.Drive{{Path: "/mnt/a", Online: online}, {Path: "/mnt/b", Online: true, Healing: healing}}
+		cfg.Admin.Healing = h
+		cfg.Admin.Drives = func() []admin.Drive {
+			return []admin.Drive{{Path: "/mnt/a", Online: online}, {Path: "/mnt/b", Online: true, Healing: healing}}
 		}
 	})
 	healing = false
@@ -114,7 +115,7 @@ func TestHealingIsShownAndWhatIsLackingIsAFinding(t *testing.T) {
 
 func TestWhatALaterPassHasLookedAtAgainIsNotShownAsLeft(t *testing.T) {
 	h := new(shownHealer)
-	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Admin.Healing = h })
 	begun := time.Now().Add(-time.Hour)
 	left := []upkeep.Left{{Bucket: "photos", Name: "a", Reason: "claimed"}}
 	pass := func(kind upkeep.PassKind, minute time.Duration, left []upkeep.Left) upkeep.Pass {
@@ -145,7 +146,7 @@ func TestWhatALaterPassHasLookedAtAgainIsNotShownAsLeft(t *testing.T) {
 
 func TestAPassIsAskedForAndEndedByACommand(t *testing.T) {
 	h := new(shownHealer)
-	c := openConsole(t, func(cfg *gateway.Config) { cfg.Healing = h })
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Admin.Healing = h })
 	c.does("heal", "--start", "photos/a b/", "--deep")
 	if p := h.asked[0]; p.Bucket != "photos" || p.Prefix != "a b/" || !p.Deep {
 		t.Errorf("asked for was %+v", p)

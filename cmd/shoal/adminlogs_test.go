@@ -16,7 +16,7 @@ func TestLogsAreShownUntilTheyAreInterrupted(t *testing.T) {
 	handler := logs.NewHandler(slog.NewTextHandler(io.Discard, nil), hub, nil)
 	handler.Name("here:9000")
 	log := slog.New(handler)
-	c := openConsole(t, func(cfg *gateway.Config) { cfg.Logs = hub })
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Admin.Logs = hub })
 	log.Warn("too early")
 	log.Warn("about a request", "request", "1234")
 	log.Warn("about none")

@@ -31,7 +31,7 @@ func TestAPoolIsDrainedAndKeptFromTheConsole(t *testing.T) {
 	pools := shownPools{
 		{Name: "/a{1...4}", Share: 0.5, Room: upkeep.Room{Free: 1 << 30, Total: 4 << 30}}, {Name: "/b{1...4}", Share: 0.5, Moved: upkeep.Progress{Names: 7, Bytes: 3 << 20}},
 	}
-	c := openConsole(t, func(cfg *gateway.Config) { cfg.DrivePools = pools })
+	c := openConsole(t, func(cfg *gateway.Config) { cfg.Admin.DrivePools = pools })
 	shows := func(want string) {
 		t.Helper()
 		out, said, code := c.run("", "pool", "ls")

@@ -13,6 +13,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure/healing"
 	"github.com/shoal-storage/shoal/erasure/shard"
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
@@ -26,19 +27,19 @@ type backend struct {
 	store    object.Store
 	journal  events.Journal
 	locker   lock.Locker
-	records  records                                      // nil: there is no control plane
-	sessions quota.Sessions                               // of who writes records
-	fleet    *fleet                                       // nil: nobody else serves it
-	what     string                                       // is served, in a word or two
-	id       string                                       // of that, for as long as it is there
-	paths    func() []string                              // on which this process keeps objects
-	drives   func() []gateway.Drive                       // nil: objects are not spread over drives
-	activity func(ctx context.Context) []gateway.Activity // of these, and between nodes; nil: nobody knows
+	records  records                                    // nil: there is no control plane
+	sessions quota.Sessions                             // of who writes records
+	fleet    *fleet                                     // nil: nobody else serves it
+	what     string                                     // is served, in a word or two
+	id       string                                     // of that, for as long as it is there
+	paths    func() []string                            // on which this process keeps objects
+	drives   func() []admin.Drive                       // nil: objects are not spread over drives
+	activity func(ctx context.Context) []admin.Activity // of these, and between nodes; nil: nobody knows
 	parities func() (standard, reduced int)
 	classes  func(f *serverFlags) (use func(), err error) // changes these; nil: there are none
 	healRate func(bytes int64)                            // sets the rate of healing; nil: there is nothing to heal
-	pools    gateway.Pools                                // of these; nil: there are none
-	healer   gateway.Healer                               // of these; nil: they can lack nothing
+	pools    admin.Pools                                  // of these; nil: there are none
+	healer   admin.Healer                                 // of these; nil: they can lack nothing
 	counts   func() erasure.Counts                        // of these, on this node
 	self     gateway.Node                                 // what other nodes find this one by
 	ready    func() error                                 // returns why requests cannot be served; nil: the fleet knows
@@ -65,8 +66,9 @@ func (b *backend) earliest() func() time.Time {
 
 // show has the gateway show the drives, if objects are spread over some.
 func (b *backend) show(cfg *gateway.Config) error {
-	cfg.MeasureDrives, cfg.Activity, cfg.Deployment = b.measure, b.activity, b.id
-	cfg.Drives, cfg.Parities, cfg.Healing, cfg.DrivePools, cfg.Self = b.drives, b.parities, b.healer, b.pools, b.self
+	api := &cfg.Admin
+	api.MeasureDrives, api.Activity, api.Deployment, cfg.Self = b.measure, b.activity, b.id, b.self
+	api.Drives, api.Parities, api.Healing, api.DrivePools = b.drives, b.parities, b.healer, b.pools
 	if b.counts == nil {
 		return nil
 	}

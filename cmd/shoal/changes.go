@@ -10,7 +10,7 @@ import (
 	"github.com/shoal-storage/shoal/internal/config"
 )
 
-// Set implements gateway.Changes. A value that is shown as hidden stays what it is, and a
+// Set implements admin.Changes. A value that is shown as hidden stays what it is, and a
 // target that nothing else is said of is enabled, as with MinIO.
 func (c *common) Set(ctx context.Context, lines []config.Line) (restart bool, err error) {
 	if lines, err = onePlace(lines); err != nil {
@@ -67,7 +67,7 @@ func onePlace(lines []config.Line) ([]config.Line, error) {
 	return all, nil
 }
 
-// Reset implements gateway.Changes.
+// Reset implements admin.Changes.
 func (c *common) Reset(ctx context.Context, lines []config.Line) (restart bool, err error) {
 	if lines, err = onePlace(lines); err != nil {
 		return false, err
@@ -148,10 +148,10 @@ func (c *common) check(ctx context.Context, before, all config.Settings) (restar
 	return now != "" && (err != nil || now != c.waits(was)), nil
 }
 
-// History implements gateway.Changes.
+// History implements admin.Changes.
 func (c *common) History() ([]config.Entry, error) { return c.store.History() }
 
-// Restore implements gateway.Changes.
+// Restore implements admin.Changes.
 func (c *common) Restore(ctx context.Context, id string) (restart bool, err error) {
 	err = c.store.Restore(ctx, id, func(before, all config.Settings) error {
 		restart, err = c.check(ctx, before, all)
@@ -160,5 +160,5 @@ func (c *common) Restore(ctx context.Context, id string) (restart bool, err erro
 	return c.changed(restart, err)
 }
 
-// Forget implements gateway.Changes.
+// Forget implements admin.Changes.
 func (c *common) Forget(ctx context.Context, id string) error { return c.store.Forget(ctx, id) }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/directory"
@@ -34,7 +35,7 @@ type common struct {
 	// healRate sets the rate of healing; nil: there is nothing to heal, or it is not open yet.
 	healRate func(bytes int64)
 
-	shown     atomic.Pointer[[]gateway.Setting]
+	shown     atomic.Pointer[[]admin.Setting]
 	providers atomic.Pointer[openid.Providers]
 	people    atomic.Pointer[ldap.Roll] // nil: there is none
 	revision  atomic.Uint64             // of what is in force
@@ -74,7 +75,7 @@ func newCommon(env *environment, flags *pflag.FlagSet, pairs *pairs, log *slog.L
 // so far: some of it is for the beginning alone.
 func (c *common) sharedWith(kept config.Records, cfg *gateway.Config) *serverFlags {
 	c.store = &config.Store{Records: kept, Now: time.Now}
-	cfg.Changes = c
+	cfg.Admin.Changes = c
 	all, _, err := c.store.Get()
 	if err == nil {
 		var f *serverFlags
@@ -161,7 +162,7 @@ func (c *common) refresh() {
 }
 
 // Settings returns those that are shown.
-func (c *common) Settings() []gateway.Setting {
+func (c *common) Settings() []admin.Setting {
 	c.refresh()
 	return *c.shown.Load()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/events"
@@ -104,13 +105,13 @@ func (c *common) set(t *testing.T, text string) (restart bool) {
 }
 
 // setting returns one of those that are shown.
-func (c *common) setting(heading, key string) gateway.Setting {
+func (c *common) setting(heading, key string) admin.Setting {
 	for _, s := range c.Settings() {
 		if strings.TrimSuffix(s.System+":"+s.Target, ":") == heading && s.Key == key {
 			return s
 		}
 	}
-	return gateway.Setting{}
+	return admin.Setting{}
 }
 
 func TestWhatIsSetForAllCountsLessThanWhatAGatewayWasStartedWith(t *testing.T) {
@@ -219,7 +220,7 @@ func TestWhatFlagsSetIsSetForAllWhereNoneWasGiven(t *testing.T) {
 		if own := c == other; requests.Own != own || filter.Own != own || !requests.Shared {
 			t.Errorf("%+v, %+v", requests, filter)
 		}
-		for _, setting := range []gateway.Setting{c.setting("region", "name"), c.setting("site", "region")} {
+		for _, setting := range []admin.Setting{c.setting("region", "name"), c.setting("site", "region")} {
 			if setting.Value != "eu-1" || setting.Own {
 				t.Errorf("%+v", setting)
 			}

@@ -7,13 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-storage/shoal/erasure"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 // driveCollector is for Prometheus what this process has asked drives, and has healed.
 type driveCollector struct {
 	counts func() erasure.Counts
-	drives func() []gateway.Drive
+	drives func() []admin.Drive
 }
 
 // Describe implements prometheus.Collector; which metrics there are depends on the drives.
@@ -42,8 +42,8 @@ func (c driveCollector) Collect(out chan<- prometheus.Metric) {
 }
 
 // labelsOf returns the labels of the drive that is in a slot.
-func labelsOf(slot int, known []gateway.Drive) prometheus.Labels {
-	i := slices.IndexFunc(known, func(d gateway.Drive) bool { return d.Slot == slot })
+func labelsOf(slot int, known []admin.Drive) prometheus.Labels {
+	i := slices.IndexFunc(known, func(d admin.Drive) bool { return d.Slot == slot })
 	if i < 0 { // it is not there
 		return prometheus.Labels{"node": "", "path": "", "slot": strconv.Itoa(slot)}
 	}

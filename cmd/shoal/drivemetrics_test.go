@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 func TestWhatDrivesAreAskedIsMeasured(t *testing.T) {
@@ -17,7 +17,7 @@ func TestWhatDrivesAreAskedIsMeasured(t *testing.T) {
 		counts: func() erasure.Counts {
 			return erasure.Counts{Records: 1, Shards: 2, Bytes: 3, Failed: 4, DamagedScrub: 5, DamagedRead: 6, Forward: 7, Back: 8, Blocked: 9, Drives: []erasure.DriveCounts{drive, {}, {}}}
 		},
-		drives: func() []gateway.Drive { return []gateway.Drive{{Node: "one", Path: "/a"}, {Path: "/b", Slot: -1}} },
+		drives: func() []admin.Drive { return []admin.Drive{{Node: "one", Path: "/a"}, {Path: "/b", Slot: -1}} },
 	})
 	for _, want := range []string{
 		"shoal_heal_records_total counter  1",

@@ -17,7 +17,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure/healing"
 	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/rebalance"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
@@ -177,7 +177,7 @@ func placingFailure(err error) error {
 }
 
 // roomsOf returns how much room the drives of each pool have that are there.
-func roomsOf(drives []gateway.Drive) map[int]upkeep.Room {
+func roomsOf(drives []admin.Drive) map[int]upkeep.Room {
 	rooms := make(map[int]upkeep.Room)
 	for _, d := range drives {
 		if r := rooms[d.Pool]; d.Online {

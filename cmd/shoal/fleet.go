@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/events"
 	"github.com/shoal-storage/shoal/internal/logs"
 	"github.com/shoal-storage/shoal/internal/neighbours"
@@ -286,8 +287,8 @@ func (fl *fleet) show(cfg *gateway.Config) error {
 	}
 	cfg.Ready, cfg.Agreeing, cfg.LockNow = fl.ready, fl.node.Ready, fl.node.Earliest
 	cfg.Status = func(ctx context.Context) any { return fl.node.Status(ctx) }
-	cfg.Gateways = fl.gateways
-	cfg.Locks = fl.locks
+	cfg.Admin.Gateways = fl.gateways
+	cfg.Admin.Locks = fl.locks
 	cfg.Peers = func() int { return len(fl.node.Others()) + 1 }
 	cfg.Trace, cfg.Node = fl.trace, fl.name
 	return nil
@@ -305,7 +306,7 @@ func (fl *fleet) ready() error {
 }
 
 // gateways returns the members of the fleet as those see them who administer it.
-func (fl *fleet) gateways(ctx context.Context) []gateway.Gateway {
+func (fl *fleet) gateways(ctx context.Context) []admin.Gateway {
 	st := fl.node.Status(ctx)
 	return gatewaysOf(st.Members, st.Leader, fl.named)
 }
@@ -313,11 +314,11 @@ func (fl *fleet) gateways(ctx context.Context) []gateway.Gateway {
 // gatewaysOf returns the gateways that members are. One that does not answer is left out where another one is
 // at its address: its process was killed, has been started again, and is a member until its lease is over. named
 // says, if it is not nil, how a node is called that does not answer, by its address.
-func gatewaysOf(members []raftlock.MemberStatus, leader string, named func(address string) string) []gateway.Gateway {
-	all, there := make([]gateway.Gateway, 0, len(members)), make(map[string]bool)
+func gatewaysOf(members []raftlock.MemberStatus, leader string, named func(address string) string) []admin.Gateway {
+	all, there := make([]admin.Gateway, 0, len(members)), make(map[string]bool)
 	for i := range members {
 		m := &members[i]
-		g := gateway.Gateway{
+		g := admin.Gateway{
 			Endpoint: m.Endpoint, Online: m.Error == "" && m.Session == "live", Leader: m.Node == leader,
 			Uptime: time.Duration(m.Uptime * float64(time.Second)), Version: m.Version,
 		}
@@ -332,15 +333,15 @@ func gatewaysOf(members []raftlock.MemberStatus, leader string, named func(addre
 		}
 		all = append(all, g)
 	}
-	return slices.DeleteFunc(all, func(g gateway.Gateway) bool { return !g.Online && there[g.Endpoint] })
+	return slices.DeleteFunc(all, func(g admin.Gateway) bool { return !g.Online && there[g.Endpoint] })
 }
 
 // locks returns the oldest locks that gateways hold.
-func (fl *fleet) locks(ctx context.Context, most int) (all []gateway.Lock) {
+func (fl *fleet) locks(ctx context.Context, most int) (all []admin.Lock) {
 	ctx, cancel := context.WithTimeout(ctx, lockTime)
 	defer cancel()
 	for _, l := range fl.node.HeldLocks(ctx, most) {
-		all = append(all, gateway.Lock{Name: l.Name, Exclusive: l.Exclusive, Age: l.Age, ID: l.Request, Holder: l.Endpoint})
+		all = append(all, admin.Lock{Name: l.Name, Exclusive: l.Exclusive, Age: l.Age, ID: l.Request, Holder: l.Endpoint})
 	}
 	return all
 }

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
 
@@ -95,9 +95,9 @@ func TestTheStateOfSetsIsToldByTheWorst(t *testing.T) {
 }
 
 func TestTheRoomOfAPoolIsThatOfItsDrivesThatAreThere(t *testing.T) {
-	var drives []gateway.Drive
+	var drives []admin.Drive
 	for i := range 4 {
-		drives = append(drives, gateway.Drive{Pool: i / 2, Online: i != 1, Room: upkeep.Room{Free: uint64(30 + i), Total: 100}})
+		drives = append(drives, admin.Drive{Pool: i / 2, Online: i != 1, Room: upkeep.Room{Free: uint64(30 + i), Total: 100}})
 	}
 	if got := roomsOf(drives); got[0] != (upkeep.Room{Free: 30, Total: 100}) || got[1] != (upkeep.Room{Free: 65, Total: 200}) {
 		t.Errorf("%+v", got)

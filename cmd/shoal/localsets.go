@@ -10,7 +10,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/format"
 	"github.com/shoal-storage/shoal/erasure/healing"
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
@@ -103,12 +103,12 @@ func (s localSets) healed(_ context.Context, drives []string) error {
 	return errors.Join(errs...)
 }
 
-func (s localSets) shown() (all []gateway.Drive) {
+func (s localSets) shown() (all []admin.Drive) {
 	first := 0
 	for i, set := range s.all {
 		l := &s.layout[i]
 		for _, d := range set.States() {
-			shown := gateway.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: upkeep.Room(d.Room)}
+			shown := admin.Drive{Path: d.Path, ID: d.Drive, Pool: l.pool, Set: l.number, Parity: l.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: upkeep.Room(d.Room)}
 			if d.Slot >= 0 {
 				shown.Slot += first
 			}

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"time"
 
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/speed"
 	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // measure has a file be written and read on all that this process keeps objects on, one after
 // the other.
-func (b *backend) measure(ctx context.Context, block, size int64) (all []gateway.Speed) {
+func (b *backend) measure(ctx context.Context, block, size int64) (all []admin.Speed) {
 	for _, path := range b.paths() {
-		found := gateway.Speed{Path: path}
+		found := admin.Speed{Path: path}
 		found.Written, found.Read, found.Err = measureDrive(ctx, path, block, size)
 		all = append(all, found)
 	}
@@ -31,7 +31,7 @@ func measureDrive(ctx context.Context, path string, block, size int64) (written,
 }
 
 // onlineOf returns where the drives of a node are that can be used.
-func onlineOf(all []gateway.Drive, node string) (paths []string) {
+func onlineOf(all []admin.Drive, node string) (paths []string) {
 	for _, d := range all {
 		if d.Online && d.Node == node {
 			paths = append(paths, d.Path)

@@ -32,6 +32,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure/rebalance"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/trace"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 	"github.com/shoal-storage/shoal/internal/uuid"
@@ -506,14 +507,14 @@ func (n *nodes) offline() []int {
 	return offline
 }
 
-func (n *nodes) shown() (all []gateway.Drive) {
+func (n *nodes) shown() (all []admin.Drive) {
 	for i, d := range n.cluster.States() {
 		slot := d.Slot
 		if slot < 0 { // it has none: it is shown where it was named
 			slot = i
 		}
 		set := &n.e.layout[n.e.at(slot)]
-		all = append(all, gateway.Drive{
+		all = append(all, admin.Drive{
 			Node: d.Node, Path: d.Path, ID: d.Drive, Pool: set.pool, Set: set.number, Parity: set.parity(), Slot: d.Slot, Online: d.Online, Healing: d.Blank, Room: upkeep.Room(d.Room),
 		})
 	}

@@ -339,13 +339,13 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	defer func() { err = errors.Join(err, b.close()) }()
 	f.common.backedBy(f, b)
 	if runtime.GOOS == "linux" {
-		cfg.Traffic = traffic
+		cfg.Admin.Traffic = traffic
 	}
 	defer f.startUsage(ctx, b, &cfg)()
 	if err := b.show(&cfg); err != nil {
 		return err
 	}
-	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Sealer, people{f.common}); err != nil {
+	if cfg.Directory, err = openDirectory(ctx, b.records, env, creds, cfg.Admin.Sealer, people{f.common}); err != nil {
 		return err
 	}
 	cfg.Authority = cfg.Directory
@@ -412,11 +412,11 @@ func (f *serverFlags) permissions(ctx context.Context, store object.Store) (obje
 // configure returns what flags and variables alone say of how to serve.
 func (f *serverFlags) configure(ctx context.Context, env *environment, pairs *pairs, log *slog.Logger) (cfg gateway.Config, err error) {
 	cfg = gateway.DefaultConfig()
-	cfg.Logger, cfg.Metrics, cfg.Sealer = log, gateway.NewMetrics(), sealing.New(derivations)
-	cfg.AccessLog, cfg.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
+	cfg.Logger, cfg.Metrics, cfg.Admin.Sealer = log, gateway.NewMetrics(), sealing.New(derivations)
+	cfg.AccessLog, cfg.Admin.Logs, cfg.Trace = f.access, f.logs, new(trace.Hub)
 	cfg.CORSOrigins = domains(f.corsOrigins)
 	cfg.Region, cfg.Domains, cfg.WebsiteDomains, cfg.MaxRequests = f.region, domains(f.domain), domains(f.websiteDomain), f.maxRequests
-	cfg.Version, cfg.Stop, cfg.SignatureV2, cfg.AnyRegion = version, f.stop, f.signatureV2, f.anyRegion
+	cfg.Version, cfg.Admin.Stop, cfg.SignatureV2, cfg.AnyRegion = version, f.stop, f.signatureV2, f.anyRegion
 	if cfg.UserRates, err = parseRates("user-limits", f.userLimits); err != nil {
 		return cfg, err
 	}
@@ -428,7 +428,7 @@ func (f *serverFlags) configure(ctx context.Context, env *environment, pairs *pa
 	if f.common, err = newCommon(env, f.flags, pairs, log); err != nil {
 		return cfg, err
 	}
-	cfg.OpenID, cfg.LDAP, cfg.ClientCertificates, cfg.Settings = f.common, people{f.common}, f.common.ClientCertificates, f.common.Settings
+	cfg.OpenID, cfg.LDAP, cfg.ClientCertificates, cfg.Admin.Settings = f.common, people{f.common}, f.common.ClientCertificates, f.common.Settings
 	cfg.MasterKeys, err = f.kms.masterKeys(ctx, env, log)
 	return cfg, err
 }

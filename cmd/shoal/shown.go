@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/internal/config"
 )
 
@@ -27,12 +27,12 @@ const (
 
 // shownSettings returns the settings that administrators are shown, by MinIO's names: those that
 // are in force, and own are the flags that this gateway was started with. Nothing secret is in them.
-func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setting {
-	var all []gateway.Setting
+func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []admin.Setting {
+	var all []admin.Setting
 	for _, system := range shownSystems() {
 		inForce.VisitAll(func(f *pflag.Flag) {
 			if key := keyOf(system, f.Name); key != "" {
-				all = append(all, gateway.Setting{
+				all = append(all, admin.Setting{
 					System: system, Key: key, Value: f.Value.String(), From: setBy(config.Target{System: system}, key), Help: f.Usage,
 					Shared: true, Common: e.shared[variableOf(config.Target{System: system}, key)], Own: own.Changed(f.Name),
 				})
@@ -50,7 +50,7 @@ func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setti
 	}
 	for _, key := range []string{"api_key", "license", "proxy"} { // in the order of MinIO
 		name := variableOf(config.Target{System: subnetSystem}, key)
-		all = append(all, gateway.Setting{System: subnetSystem, Key: key, Value: shownAs(key, e.values[name]), Shared: true, Common: e.shared[name], Help: "for mc support, which asks for it; nothing else does"})
+		all = append(all, admin.Setting{System: subnetSystem, Key: key, Value: shownAs(key, e.values[name]), Shared: true, Common: e.shared[name], Help: "for mc support, which asks for it; nothing else does"})
 	}
 	return all
 }
@@ -60,9 +60,9 @@ func (e *environment) shownSettings(inForce, own *pflag.FlagSet) []gateway.Setti
 const subnetSystem = "subnet"
 
 // shownOpenID returns what of OpenID providers is no flag.
-func (e *environment) shownOpenID() []gateway.Setting {
+func (e *environment) shownOpenID() []admin.Setting {
 	f := identityFamily()
-	all := []gateway.Setting{e.shownEnable(openidSystem, "off: the provider without a name that is set for all gateways is left out")}
+	all := []admin.Setting{e.shownEnable(openidSystem, "off: the provider without a name that is set for all gateways is left out")}
 	for _, group := range e.targetSettings(f) {
 		all = append(all, e.shownTarget(f, openidSystem, f.kinds[0].Settings, group)...)
 	}
@@ -70,21 +70,21 @@ func (e *environment) shownOpenID() []gateway.Setting {
 }
 
 // shownLDAP returns what of the LDAP directory is no flag.
-func (e *environment) shownLDAP() []gateway.Setting {
+func (e *environment) shownLDAP() []admin.Setting {
 	value, from, err := e.secret(ldapPasswords())
 	if err != nil || value != "" {
 		value = hiddenValue
 	}
-	return []gateway.Setting{
+	return []admin.Setting{
 		{System: ldapSystem, Key: ldapPasswordKey, Value: value, From: ldapPassword, Help: "password of lookup_bind_dn", Shared: true, Common: e.shared[from], Own: from != "" && !e.shared[from]},
 		e.shownEnable(ldapSystem, "off: nobody gets credentials for a password"),
 	}
 }
 
 // shownEnable returns the setting that leaves out what is set for all gateways.
-func (e *environment) shownEnable(system, help string) gateway.Setting {
+func (e *environment) shownEnable(system, help string) admin.Setting {
 	name := variableOf(config.Target{System: system}, enableKey)
-	return gateway.Setting{System: system, Key: enableKey, Value: cmp.Or(e.values[name], "on"), Shared: true, Common: e.shared[name], Help: help}
+	return admin.Setting{System: system, Key: enableKey, Value: cmp.Or(e.values[name], "on"), Shared: true, Common: e.shared[name], Help: help}
 }
 
 // setBy returns what sets a value of a gateway: its flag, or variable.
@@ -119,7 +119,7 @@ func keyOf(system, flag string) (key string) {
 
 // shownTargets returns the settings of the targets of a family, and of each kind without
 // any that there is none.
-func (e *environment) shownTargets(f family) (all []gateway.Setting) {
+func (e *environment) shownTargets(f family) (all []admin.Setting) {
 	groups := e.targetSettings(f)
 	purpose := strings.ToLower(strings.TrimPrefix(f.minio, "MINIO_"))
 	for _, k := range f.kinds {
@@ -138,13 +138,13 @@ func (e *environment) shownTargets(f family) (all []gateway.Setting) {
 }
 
 // shownTarget returns the settings of a target, which has those of the group.
-func (e *environment) shownTarget(f family, system string, keys []string, group []targetSetting) (all []gateway.Setting) {
+func (e *environment) shownTarget(f family, system string, keys []string, group []targetSetting) (all []admin.Setting) {
 	target := ""
 	if len(group) > 0 && group[0].id != onlyID {
 		target = group[0].id
 	}
 	for _, key := range keys {
-		c := gateway.Setting{System: system, Target: target, Key: key, From: setBy(config.Target{System: system, Name: target}, key), Help: "see " + f.manual}
+		c := admin.Setting{System: system, Target: target, Key: key, From: setBy(config.Target{System: system, Name: target}, key), Help: "see " + f.manual}
 		c.Shared = true
 		if i := slices.IndexFunc(group, func(s targetSetting) bool { return s.setting == key }); i >= 0 {
 			c.From, c.Value = f.shoal+group[i].rest, e.shownValue(f, group[i])

@@ -5,18 +5,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 )
 
 // shown returns the settings that are shown with these variables, by their names.
-func shown(t *testing.T, environ ...string) map[string]gateway.Setting {
+func shown(t *testing.T, environ ...string) map[string]admin.Setting {
 	t.Helper()
 	env, flags := readEnvironment(environ), serverCommand(t).Flags()
 	if err := env.apply(flags); err != nil {
 		t.Fatal(err)
 	}
 	all := env.shownSettings(flags, flags)
-	found := make(map[string]gateway.Setting)
+	found := make(map[string]admin.Setting)
 	for _, c := range all {
 		name := strings.TrimSuffix(c.System+":"+c.Target, ":") + " " + c.Key
 		if _, twice := found[name]; twice {
@@ -29,7 +29,7 @@ func shown(t *testing.T, environ ...string) map[string]gateway.Setting {
 
 func TestSettingsAreShownByTheNamesOfMinIO(t *testing.T) {
 	got := shown(t, "SHOAL_REGION=eu-1", "MINIO_API_REQUESTS_MAX=77", "SHOAL_NOTIFY_WEBHOOK_ENABLE_MAIN=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_MAIN=http://a/b", "SHOAL_AUDIT_KAFKA_TOPIC=t", "MINIO_IDENTITY_OPENID_CLIENT_ID_DEX=shoal")
-	for name, want := range map[string]gateway.Setting{
+	for name, want := range map[string]admin.Setting{
 		"region name":                       {Value: "eu-1", From: "--region or SHOAL_REGION"},
 		"site region":                       {Value: "eu-1", From: "--region or SHOAL_REGION"},
 		"api requests_max":                  {Value: "77", From: "--max-requests or SHOAL_MAX_REQUESTS"},

@@ -22,7 +22,7 @@ func (f *serverFlags) startUsage(ctx context.Context, b *backend, cfg *gateway.C
 	limited := quota.NewStore(b.store, accounts)
 	w := &counting.Worker{Store: limited, Locker: b.locker, Records: b.records, Accounts: accounts, Log: cfg.Logger, Now: time.Now, Every: f.usageInterval}
 	limited.Written = w.Written
-	cfg.Store, cfg.Usage = limited, w
+	cfg.Store, cfg.Admin.Usage = limited, w
 	cfg.Metrics.Registry.MustRegister(usageCollector{b.records, true})
 	cfg.Metrics.Buckets.MustRegister(usageCollector{b.records, false})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // not before the last request is done

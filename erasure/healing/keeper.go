@@ -52,7 +52,7 @@ type Config struct {
 }
 
 // Keeper brings the drives of sets what they lack, together with those of the other processes
-// that have them. It is a gateway.Healer.
+// that have them. It is an admin.Healer.
 type Keeper struct {
 	Config
 	passes

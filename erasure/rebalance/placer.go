@@ -61,7 +61,7 @@ type Config struct {
 }
 
 // Placer has this process place objects as is agreed, and one of all processes move those that
-// are to be elsewhere. It is a gateway.Pools.
+// are to be elsewhere. It is an admin.Pools.
 type Placer struct {
 	Config
 	placed atomic.Uint64 // the epoch by which this process does

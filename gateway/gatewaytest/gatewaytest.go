@@ -35,11 +35,11 @@ const patience = 20 * time.Second
 func Serve(t *testing.T, change func(*gateway.Config)) string {
 	t.Helper()
 	cfg := gateway.DefaultConfig()
-	cfg.Store, cfg.Logger, cfg.Sealer = objecttest.NewMemory(), slog.New(slog.DiscardHandler), sealing.New(1)
+	cfg.Store, cfg.Logger, cfg.Admin.Sealer = objecttest.NewMemory(), slog.New(slog.DiscardHandler), sealing.New(1)
 	cfg.Trace, cfg.Node, cfg.Version = new(trace.Hub), "here:9000", "1.2.3"
-	cfg.Usage = &counted{store: cfg.Store, last: make(map[string]usage.Usage)}
+	cfg.Admin.Usage = &counted{store: cfg.Store, last: make(map[string]usage.Usage)}
 	d, err := directory.New(t.Context(), directory.Config{
-		Root: directory.Credentials{AccessKey: User, Secret: Secret}, Records: new(directorytest.Records), Sealer: cfg.Sealer, Now: time.Now,
+		Root: directory.Credentials{AccessKey: User, Secret: Secret}, Records: new(directorytest.Records), Sealer: cfg.Admin.Sealer, Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func Serve(t *testing.T, change func(*gateway.Config)) string {
 	return "http://" + ln.Addr().String()
 }
 
-// counted is a gateway.Usage that remembers what it has counted.
+// counted is an admin.Usage that remembers what it has counted.
 type counted struct {
 	store object.Store
 	mu    sync.Mutex

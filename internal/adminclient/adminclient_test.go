@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/gateway"
+	"github.com/shoal-storage/shoal/gateway/admin"
 	"github.com/shoal-storage/shoal/gateway/gatewaytest"
 	"github.com/shoal-storage/shoal/internal/adminclient"
 	"github.com/shoal-storage/shoal/internal/logs"
@@ -238,7 +239,7 @@ func TestAQuotaIsSetShownAndClearedAndTheBucketCounted(t *testing.T) {
 
 func TestTheGatewaysAreToldAndCanBeEnded(t *testing.T) {
 	var ended []bool
-	o, ctx := open(t, func(cfg *gateway.Config) { cfg.Stop = func(restart bool) { ended = append(ended, restart) } }), t.Context()
+	o, ctx := open(t, func(cfg *gateway.Config) { cfg.Admin.Stop = func(restart bool) { ended = append(ended, restart) } }), t.Context()
 	host := strings.TrimPrefix(o.url, "http://")
 	info, err := o.Info(ctx)
 	same(t, "the info", info, adminclient.Info{Region: "us-east-1", Buckets: 1, Gateways: []adminclient.Gateway{
@@ -291,7 +292,7 @@ func TestUsersAndConfigurationsMoveToAnotherGateway(t *testing.T) {
 }
 
 func TestWhatIsRefusedOfAnArchiveIsTold(t *testing.T) {
-	o, ctx := open(t, func(cfg *gateway.Config) { cfg.Usage = nil }), t.Context() // so there are no quotas
+	o, ctx := open(t, func(cfg *gateway.Config) { cfg.Admin.Usage = nil }), t.Context() // so there are no quotas
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	file, err := w.Create("bucket/quota.json")
@@ -360,7 +361,7 @@ func TestATraceGoesOnUntilItsVisitorHasSeenEnough(t *testing.T) {
 func TestTheLogIsHeardFromItsPastOn(t *testing.T) {
 	hub := logs.NewHub()
 	log := slog.New(logs.NewHandler(slog.NewTextHandler(io.Discard, nil), hub, nil))
-	o := open(t, func(cfg *gateway.Config) { cfg.Logs = hub })
+	o := open(t, func(cfg *gateway.Config) { cfg.Admin.Logs = hub })
 	for i := range 3 {
 		log.Info(fmt.Sprint("line ", i))
 		log.Info("of a request", "request", "1234")
@@ -435,8 +436,8 @@ func TestAnEndpointIsAURLWithoutAPath(t *testing.T) {
 
 func TestLocksAreThoseOfTheGateways(t *testing.T) {
 	o := open(t, func(cfg *gateway.Config) {
-		cfg.Locks = func(_ context.Context, most int) []gateway.Lock {
-			return []gateway.Lock{{Name: "o/bucket/key", Exclusive: true, Age: time.Minute, Holder: "gw1:9000"}, {Name: "b/bucket", Age: time.Second, Holder: "gw2:9000"}}[:most]
+		cfg.Admin.Locks = func(_ context.Context, most int) []admin.Lock {
+			return []admin.Lock{{Name: "o/bucket/key", Exclusive: true, Age: time.Minute, Holder: "gw1:9000"}, {Name: "b/bucket", Age: time.Second, Holder: "gw2:9000"}}[:most]
 		}
 	})
 	got, err := o.Locks(t.Context(), 2)

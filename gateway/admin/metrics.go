@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"cmp"
@@ -68,67 +68,66 @@ func (c scope) about(host string) bool {
 
 // liveMetrics serves metrics: a stream of JSON, a document every so often, of what this gateway's
 // host has sent and received, and of what drives and the connections between nodes have done.
-func (s *Server) liveMetrics(_ context.Context, r *request) error {
-	b := &sampleBody{s: s}
-	every, err := b.parse(r)
+func (a *API) liveMetrics(_ context.Context, c *Call) error {
+	b := &sampleBody{api: a}
+	every, err := b.parse(c)
 	if err != nil {
 		return err
 	}
-	if b.scope.types &= s.liveTypes(); b.scope.types == 0 {
+	if b.scope.types &= a.liveTypes(); b.scope.types == 0 {
 		return errNotImplemented.with(noLiveMetrics)
 	}
-	if s.sampling.Add(1) > maxSamplers {
-		s.sampling.Add(-1)
+	if a.sampling.Add(1) > maxSamplers {
+		a.sampling.Add(-1)
 		return errSlowDown
 	}
 	if err := b.begin(); err != nil {
-		s.sampling.Add(-1)
+		a.sampling.Add(-1)
 		return err
 	}
 	b.ticker = time.NewTicker(every)
-	r.set("Content-Type", "application/json")
-	r.ctx.Response.SetBodyStream(b, -1)
+	c.Stream(b)
 	return nil
 }
 
 // liveTypes are the types that this gateway has samples of.
-func (s *Server) liveTypes() (types uint64) {
-	if s.Traffic != nil {
+func (a *API) liveTypes() (types uint64) {
+	if a.Traffic != nil {
 		types |= netType
 	}
-	if s.Activity != nil {
+	if a.Activity != nil {
 		types |= diskType
 	}
-	if s.Activity != nil && s.Self != (Node{}) {
+	if a.Activity != nil && a.Connected {
 		types |= rpcType
 	}
 	return types
 }
 
 // takeSample returns what is known now.
-func (s *Server) takeSample(c scope) *sample {
+func (a *API) takeSample(c scope) *sample {
 	now := &sample{Hosts: []string{}, ByHost: make(map[string]*hostSample), scope: c}
-	if c.types&netType != 0 && c.about(s.Node) {
-		now.addNet(s)
+	if c.types&netType != 0 && c.about(a.Node) {
+		now.addNet(a)
 	}
 	if c.types&(diskType|rpcType) == 0 {
 		return now
 	}
-	ctx, cancel := context.WithTimeout(s.root, statusTimeout)
+	ctx, cancel := context.WithTimeout(a.root, statusTimeout)
 	defer cancel()
 	var known []Activity
-	for _, a := range s.Activity(ctx) {
+	for _, of := range a.Activity(ctx) {
 		switch {
-		case !c.about(a.Node):
-		case a.Err != nil:
-			now.Errors = append(now.Errors, a.Err.Error())
+		case !c.about(of.Node):
+		case of.Err != nil:
+			now.Errors = append(now.Errors, of.Err.Error())
 		default:
-			known = append(known, a)
+			known = append(known, of)
 		}
 	}
-	at := s.Now().UTC()
+	at := a.Now().UTC()
 	if c.types&diskType != 0 {
-		now.addDrives(at, s.drivesShown(), known)
+		now.addDrives(at, a.drivesShown(), known)
 	}
 	if c.types&rpcType != 0 {
 		now.addPeers(at, known)
@@ -137,17 +136,17 @@ func (s *Server) takeSample(c scope) *sample {
 }
 
 // drivesShown are the drives; what is served without any is one.
-func (s *Server) drivesShown() []Drive {
-	if s.Drives == nil {
-		return Gateway{Endpoint: s.Node, Online: true}.drives()
+func (a *API) drivesShown() []Drive {
+	if a.Drives == nil {
+		return Gateway{Endpoint: a.Node, Online: true}.drives()
 	}
-	return s.Drives()
+	return a.Drives()
 }
 
 // sampleBody is samples, one every so often, until there are as many as were asked for, the
 // client goes, or the gateway ends.
 type sampleBody struct {
-	s       *Server
+	api     *API
 	scope   scope
 	ticker  *time.Ticker
 	left    int
@@ -156,33 +155,33 @@ type sampleBody struct {
 }
 
 // parse reads what a client wants, and returns how often.
-func (b *sampleBody) parse(r *request) (every time.Duration, err error) {
-	b.scope, every = scope{types: diskType | netType | rpcType, self: b.s.Node}, sampleEvery
-	if text := r.query.get("types"); text != "" {
+func (b *sampleBody) parse(c *Call) (every time.Duration, err error) {
+	b.scope, every = scope{types: diskType | netType | rpcType, self: b.api.Node}, sampleEvery
+	if text := c.Query.Get("types"); text != "" {
 		if b.scope.types, err = strconv.ParseUint(text, 10, 32); err != nil {
-			return 0, errAdminInvalid.because(err)
+			return 0, errInvalid.because(err)
 		}
 	}
-	b.scope.hosts = strings.FieldsFunc(r.query.get("hosts"), func(c rune) bool { return c == ',' })
-	if text := r.query.get("interval"); text != "" {
+	b.scope.hosts = strings.FieldsFunc(c.Query.Get("hosts"), func(c rune) bool { return c == ',' })
+	if text := c.Query.Get("interval"); text != "" {
 		if every, err = time.ParseDuration(text); err != nil {
-			return 0, errAdminInvalid.because(err)
+			return 0, errInvalid.because(err)
 		}
 		every = min(max(every, sampleEvery), maxSampleEvery)
 	}
-	if text := r.query.get("n"); text != "" {
+	if text := c.Query.Get("n"); text != "" {
 		if b.left, err = strconv.Atoi(text); err != nil || b.left < 0 {
-			return 0, errAdminInvalid.with("The number of samples must be one.")
+			return 0, errInvalid.with("The number of samples must be one.")
 		}
 	}
-	b.endless = b.left == 0 && r.query.get("n") != ""
+	b.endless = b.left == 0 && c.Query.Get("n") != ""
 	b.left = max(1, b.left)
 	return every, nil
 }
 
 // begin takes the first sample, and refuses to go on where it is of drives and has none.
 func (b *sampleBody) begin() error {
-	first := b.s.takeSample(b.scope)
+	first := b.api.takeSample(b.scope)
 	if b.scope.types == diskType && len(first.ByDisk) == 0 {
 		return errNotImplemented.with(noDriveMetrics + strings.Join(first.Errors[:min(1, len(first.Errors))], ""))
 	}
@@ -206,10 +205,10 @@ func (b *sampleBody) Read(p []byte) (int, error) {
 		}
 		select {
 		case <-b.ticker.C:
-		case <-b.s.attending.Done():
+		case <-b.api.attending.Done():
 			return 0, io.EOF
 		}
-		if err := b.put(b.s.takeSample(b.scope)); err != nil {
+		if err := b.put(b.api.takeSample(b.scope)); err != nil {
 			return 0, err
 		}
 	}
@@ -221,6 +220,6 @@ func (b *sampleBody) Read(p []byte) (int, error) {
 // Close implements io.Closer: the client has all, or is gone.
 func (b *sampleBody) Close() error {
 	b.ticker.Stop()
-	b.s.sampling.Add(-1)
+	b.api.sampling.Add(-1)
 	return nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -13,17 +13,17 @@ import (
 )
 
 // addPolicy serves add-canned-policy.
-func (s *Server) addPolicy(ctx context.Context, r *request) error {
-	text, err := s.adminBody(r)
+func (a *API) addPolicy(ctx context.Context, c *Call) error {
+	text, err := c.body()
 	if err != nil {
 		return err
 	}
-	return s.Directory.SetPolicy(ctx, r.query.get("name"), string(text))
+	return a.Directory.SetPolicy(ctx, c.Query.Get("name"), string(text))
 }
 
 // listPolicies serves list-canned-policies.
-func (s *Server) listPolicies(_ context.Context, r *request) error {
-	policies, err := s.Directory.Policies()
+func (a *API) listPolicies(_ context.Context, c *Call) error {
+	policies, err := a.Directory.Policies()
 	if err != nil {
 		return err
 	}
@@ -31,24 +31,24 @@ func (s *Server) listPolicies(_ context.Context, r *request) error {
 	for _, p := range policies {
 		all[p.Name] = json.RawMessage(p.Text)
 	}
-	return r.answerJSON(all)
+	return c.answerJSON(all)
 }
 
 // policyInfo serves info-canned-policy.
-func (s *Server) policyInfo(_ context.Context, r *request) error {
-	p, err := s.Directory.Policy(r.query.get("name"))
+func (a *API) policyInfo(_ context.Context, c *Call) error {
+	p, err := a.Directory.Policy(c.Query.Get("name"))
 	if err != nil {
 		return err
 	}
-	if r.query.get("v") != "2" {
-		return r.answerJSON(json.RawMessage(p.Text))
+	if c.Query.Get("v") != "2" {
+		return c.answerJSON(json.RawMessage(p.Text))
 	}
-	return r.answerJSON(map[string]any{"PolicyName": p.Name, "Policy": json.RawMessage(p.Text), "CreateDate": p.Created, "UpdateDate": p.Updated})
+	return c.answerJSON(map[string]any{"PolicyName": p.Name, "Policy": json.RawMessage(p.Text), "CreateDate": p.Created, "UpdateDate": p.Updated})
 }
 
 // removePolicy serves remove-canned-policy.
-func (s *Server) removePolicy(ctx context.Context, r *request) error {
-	return s.Directory.RemovePolicy(ctx, r.query.get("name"))
+func (a *API) removePolicy(ctx context.Context, c *Call) error {
+	return a.Directory.RemovePolicy(ctx, c.Query.Get("name"))
 }
 
 // association is what policies are attached to, or detached from.
@@ -60,24 +60,24 @@ type association struct {
 
 func (a *association) holder() (directory.Holder, error) {
 	if (a.User == "") == (a.Group == "") || len(a.Policies) == 0 {
-		return directory.Holder{}, errAdminInvalid.with("One user or group and at least one policy must be named.")
+		return directory.Holder{}, errInvalid.with("One user or group and at least one policy must be named.")
 	}
 	return directory.Holder{Name: a.User + a.Group, Group: a.Group != ""}, nil
 }
 
 // attachPolicy serves idp/builtin/policy/attach.
-func (s *Server) attachPolicy(ctx context.Context, r *request) error {
-	return s.associate(ctx, r, (*association).holder, "policiesAttached", s.Directory.Attach)
+func (a *API) attachPolicy(ctx context.Context, c *Call) error {
+	return a.associate(ctx, c, (*association).holder, "policiesAttached", a.Directory.Attach)
 }
 
 // detachPolicy serves idp/builtin/policy/detach.
-func (s *Server) detachPolicy(ctx context.Context, r *request) error {
-	return s.associate(ctx, r, (*association).holder, "policiesDetached", s.Directory.Detach)
+func (a *API) detachPolicy(ctx context.Context, c *Call) error {
+	return a.associate(ctx, c, (*association).holder, "policiesDetached", a.Directory.Detach)
 }
 
-func (s *Server) associate(ctx context.Context, r *request, to func(*association) (directory.Holder, error), result string, do func(context.Context, directory.Holder, []string) ([]string, error)) error {
+func (a *API) associate(ctx context.Context, c *Call, to func(*association) (directory.Holder, error), result string, do func(context.Context, directory.Holder, []string) ([]string, error)) error {
 	var in association
-	if err := s.readSealed(r, &in); err != nil {
+	if err := a.readSealed(c, &in); err != nil {
 		return err
 	}
 	of, err := to(&in)
@@ -88,31 +88,31 @@ func (s *Server) associate(ctx context.Context, r *request, to func(*association
 	if err != nil {
 		return err
 	}
-	return s.answerSealed(r, map[string]any{result: done, "updatedAt": s.Now().UTC()})
+	return a.answerSealed(c, map[string]any{result: done, "updatedAt": a.Now().UTC()})
 }
 
 // setPolicies serves set-user-or-group-policy, which older clients use.
-func (s *Server) setPolicies(ctx context.Context, r *request) error {
+func (a *API) setPolicies(ctx context.Context, c *Call) error {
 	var policies []string
-	for name := range strings.SplitSeq(r.query.get("policyName"), ",") {
+	for name := range strings.SplitSeq(c.Query.Get("policyName"), ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			policies = append(policies, name)
 		}
 	}
-	of := directory.Holder{Name: r.query.get("userOrGroup"), Group: r.query.get("isGroup") == "true"}
-	return s.Directory.SetPolicies(ctx, of, policies)
+	of := directory.Holder{Name: c.Query.Get("userOrGroup"), Group: c.Query.Get("isGroup") == "true"}
+	return a.Directory.SetPolicies(ctx, of, policies)
 }
 
 // policyEntities serves idp/builtin/policy-entities: who has which policies. Without
 // parameters it shows all.
-func (s *Server) policyEntities(_ context.Context, r *request) error {
-	all, err := s.Directory.Attachments()
+func (a *API) policyEntities(_ context.Context, c *Call) error {
+	all, err := a.Directory.Attachments()
 	if err != nil {
 		return err
 	}
-	e := entitiesOf(all, r.query.all("user"), r.query.all("group"), r.query.all("policy"))
-	for _, name := range r.query.all("user") {
-		u, err := s.Directory.User(name)
+	e := entitiesOf(all, c.Query["user"], c.Query["group"], c.Query["policy"])
+	for _, name := range c.Query["user"] {
+		u, err := a.Directory.User(name)
 		if err != nil && !errors.Is(err, directory.ErrNoUser) {
 			return err
 		}
@@ -120,8 +120,8 @@ func (s *Server) policyEntities(_ context.Context, r *request) error {
 			e.addMember(name, u.Groups, slices.DeleteFunc(slices.Clone(all), func(a directory.Attachment) bool { return !a.Group }))
 		}
 	}
-	e.Timestamp = s.Now().UTC()
-	return s.answerSealed(r, e)
+	e.Timestamp = a.Now().UTC()
+	return a.answerSealed(c, e)
 }
 
 // entities is who has which policies, seen from both sides.

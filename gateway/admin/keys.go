@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -15,26 +15,26 @@ type masterKeyInfo struct {
 }
 
 // listMasterKeys serves kms/v1/key/list.
-func (s *Server) listMasterKeys(ctx context.Context, r *request) error {
-	if s.MasterKeys == nil {
-		return errKMSNotConfigured
+func (a *API) listMasterKeys(ctx context.Context, c *Call) error {
+	if a.MasterKeys == nil {
+		return errNoKeys
 	}
-	names, err := s.MasterKeys.Names(ctx)
+	names, err := a.MasterKeys.Names(ctx)
 	if err != nil {
 		return errUnavailable.because(err)
 	}
 	slices.Sort(names)
 	found := []masterKeyInfo{}
 	for _, name := range names {
-		fits, err := path.Match(r.query.get("pattern"), name)
+		fits, err := path.Match(c.Query.Get("pattern"), name)
 		if err != nil {
-			return errAdminInvalid.because(err)
+			return errInvalid.because(err)
 		}
-		if fits || r.query.get("pattern") == "" {
+		if fits || c.Query.Get("pattern") == "" {
 			found = append(found, masterKeyInfo{name})
 		}
 	}
-	return r.answerJSON(found)
+	return c.answerJSON(found)
 }
 
 // masterKeyStatus is what can be done with a master key, as MinIO's tools read it.
@@ -45,45 +45,45 @@ type masterKeyStatus struct {
 }
 
 // masterKeyStatus serves kms/v1/key/status: it tries.
-func (s *Server) masterKeyStatus(ctx context.Context, r *request) error {
-	if s.MasterKeys == nil {
-		return errKMSNotConfigured
+func (a *API) masterKeyStatus(ctx context.Context, c *Call) error {
+	if a.MasterKeys == nil {
+		return errNoKeys
 	}
-	name := r.query.get("key-id")
+	name := c.Query.Get("key-id")
 	if name == "" {
-		name = s.MasterKeys.Default()
+		name = a.MasterKeys.Default()
 	}
 	if !sse.ValidKeyName(name) {
 		return errNoMasterKey.with("Invalid keyId '" + name + "'")
 	}
 	status := masterKeyStatus{KeyID: name}
 	key := sse.NewKey()
-	wrapped, err := s.MasterKeys.Wrap(ctx, name, key, nil)
+	wrapped, err := a.MasterKeys.Wrap(ctx, name, key, nil)
 	if errors.Is(err, sse.ErrNoMasterKey) {
-		return fromKeys(err, &sse.Seal{MasterKey: name})
+		return errNoMasterKey.with("Key 'arn:aws:kms:" + name + "' does not exist").because(err)
 	}
 	if err != nil {
 		status.CannotDo = err.Error()
-		return r.answerJSON(status)
+		return c.answerJSON(status)
 	}
-	if back, err := s.MasterKeys.Unwrap(ctx, name, wrapped, nil); err != nil {
+	if back, err := a.MasterKeys.Unwrap(ctx, name, wrapped, nil); err != nil {
 		status.CannotUn = err.Error()
 	} else if back != key {
 		status.CannotUn = "the key came back as another"
 	}
-	return r.answerJSON(status)
+	return c.answerJSON(status)
 }
 
 // createMasterKey serves kms/v1/key/create.
-func (s *Server) createMasterKey(ctx context.Context, r *request) error {
-	if s.MasterKeys == nil {
-		return errKMSNotConfigured
+func (a *API) createMasterKey(ctx context.Context, c *Call) error {
+	if a.MasterKeys == nil {
+		return errNoKeys
 	}
-	name := r.query.get("key-id")
+	name := c.Query.Get("key-id")
 	if !sse.ValidKeyName(name) {
-		return errAdminInvalid.with("The name of a master key has letters, digits and ._- only.")
+		return errInvalid.with("The name of a master key has letters, digits and ._- only.")
 	}
-	err := s.MasterKeys.Create(ctx, name)
+	err := a.MasterKeys.Create(ctx, name)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return errNotImplemented.with("Master keys of the environment are made before the start: see docs/encryption.md.")

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import "time"
 
@@ -27,15 +27,15 @@ type netStats struct {
 }
 
 // addNet tells what the network of the gateway's host does.
-func (now *sample) addNet(s *Server) {
-	host := now.host(s.Node)
-	t, err := s.Traffic()
+func (now *sample) addNet(a *API) {
+	host := now.host(a.Node)
+	t, err := a.Traffic()
 	if err != nil {
 		now.Errors = append(now.Errors, err.Error())
 		return
 	}
 	host.Net = &netSample{
-		Collected: s.Now().UTC(), InterfaceName: t.Interface,
+		Collected: a.Now().UTC(), InterfaceName: t.Interface,
 		NetStats: netStats{Name: t.Interface, RxBytes: t.Received, RxPackets: t.PacketsReceived, RxErrors: t.ReceiveErrors, TxBytes: t.Sent, TxPackets: t.PacketsSent, TxErrors: t.SendErrors},
 	}
 	now.Aggregated.Net = host.Net

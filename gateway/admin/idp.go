@@ -1,12 +1,10 @@
-package gateway
+package admin
 
 import (
 	"cmp"
 	"context"
 	"slices"
 	"strings"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/internal/config"
 	"github.com/shoal-storage/shoal/internal/openid"
@@ -47,45 +45,45 @@ func location(kind string) string {
 
 // providersOf returns the providers of a kind with their settings, and the setting that
 // says where one is that has no name.
-func (s *Server) providersOf(kind string) (all []identityProvider, at Setting, err error) {
-	settings, err := s.settingsOf("identity_" + kind)
+func (a *API) providersOf(kind string) (all []identityProvider, at Setting, err error) {
+	settings, err := a.settingsOf("identity_" + kind)
 	if err != nil {
 		return nil, at, err
 	}
 	for len(settings) > 0 {
-		end := slices.IndexFunc(settings, func(c Setting) bool { return c.Target != settings[0].Target })
+		end := slices.IndexFunc(settings, func(s Setting) bool { return s.Target != settings[0].Target })
 		if end < 0 {
 			end = len(settings)
 		}
 		of := settings[:end]
 		settings = settings[end:]
-		i := slices.IndexFunc(of, func(c Setting) bool { return c.Key == location(kind) })
+		i := slices.IndexFunc(of, func(s Setting) bool { return s.Key == location(kind) })
 		if i < 0 {
-			return nil, at, errAdminSetting.with("There are identity providers of the kinds openid and ldap.")
+			return nil, at, errSetting.with("There are identity providers of the kinds openid and ldap.")
 		}
 		if of[i].Target == "" {
 			at = of[i]
 		}
 		if of[i].Value != "" {
-			all = append(all, s.providerOf(kind, of))
+			all = append(all, a.providerOf(kind, of))
 		}
 	}
 	return all, at, nil
 }
 
 // providerOf returns the provider with these settings.
-func (s *Server) providerOf(kind string, settings []Setting) identityProvider {
+func (a *API) providerOf(kind string, settings []Setting) identityProvider {
 	p := identityProvider{Type: kind, Name: cmp.Or(settings[0].Target, defaultTarget), Enabled: true}
-	for _, c := range settings {
-		if c.Key == "enable" && c.Value == "off" {
+	for _, s := range settings {
+		if s.Key == "enable" && s.Value == "off" {
 			p.Enabled = false
 		}
-		if c.Value != "" {
-			p.Info = append(p.Info, providerSetting{Key: c.Key, Value: c.Value, IsCfg: c.Shared && !c.Own, IsEnv: !c.Shared || c.Own})
+		if s.Value != "" {
+			p.Info = append(p.Info, providerSetting{Key: s.Key, Value: s.Value, IsCfg: s.Shared && !s.Own, IsEnv: !s.Shared || s.Own})
 		}
 	}
-	if kind == "openid" && s.OpenID != nil {
-		p.RoleARN = s.OpenID.Role(settings[0].Target)
+	if kind == "openid" && a.OpenID != nil {
+		p.RoleARN = a.OpenID.Role(settings[0].Target)
 	}
 	if p.RoleARN != "" {
 		p.Info = append(p.Info, providerSetting{Key: roleKey, Value: p.RoleARN})
@@ -94,9 +92,9 @@ func (s *Server) providerOf(kind string, settings []Setting) identityProvider {
 }
 
 // identityProviders serves idp-config: those of a kind, or the settings of one.
-func (s *Server) identityProviders(_ context.Context, r *request) error {
-	kind, name, one := strings.Cut(r.below, "/")
-	all, at, err := s.providersOf(kind)
+func (a *API) identityProviders(_ context.Context, c *Call) error {
+	kind, name, one := strings.Cut(c.Below, "/")
+	all, at, err := a.providersOf(kind)
 	if err != nil {
 		return err
 	}
@@ -106,65 +104,65 @@ func (s *Server) identityProviders(_ context.Context, r *request) error {
 			p.Info = nil
 			list = append(list, p)
 		}
-		return s.answerSealed(r, list)
+		return a.answerSealed(c, list)
 	}
 	i := slices.IndexFunc(all, func(p identityProvider) bool { return p.Name == name })
 	if i < 0 {
-		if at.Shared && s.Changes != nil {
-			return errAdminSetting.with("There is no such provider. \"mc idp " + kind + " add\" sets one up.")
+		if at.Shared && a.Changes != nil {
+			return errSetting.with("There is no such provider. \"mc idp " + kind + " add\" sets one up.")
 		}
-		return errAdminSetting.with("There is no such provider. One is set by " + at.From + " of each gateway, when it starts.")
+		return errSetting.with("There is no such provider. One is set by " + at.From + " of each gateway, when it starts.")
 	}
 	p := all[i]
 	p.Enabled, p.RoleARN = false, "" // which are said in the list only
-	return s.answerSealed(r, p)
+	return a.answerSealed(c, p)
 }
 
 // setProvider serves what adds and changes a provider in idp-config. One is added that
 // there is not yet, and changed that there is.
-func (s *Server) setProvider(ctx context.Context, r *request) error {
-	line, there, err := s.providerLine(r)
+func (a *API) setProvider(ctx context.Context, c *Call) error {
+	line, there, err := a.providerLine(c)
 	if err != nil {
 		return err
 	}
-	text, err := s.configText(r)
+	text, err := a.unseal(c)
 	if err != nil {
 		return err
 	}
-	if line.Values, err = config.ParseValues(text); err != nil {
+	if line.Values, err = config.ParseValues(string(text)); err != nil {
 		return fromConfig(err)
 	}
-	if add := r.method == fasthttp.MethodPut; add == there {
-		return errAdminSetting.with(map[bool]string{true: "There is such a provider already.", false: "There is no such provider."}[add])
+	if add := c.Method == "PUT"; add == there {
+		return errSetting.with(map[bool]string{true: "There is such a provider already.", false: "There is no such provider."}[add])
 	}
-	return s.setLines(ctx, r, []config.Line{line})
+	return a.setLines(ctx, c, []config.Line{line})
 }
 
 // removeProvider serves the removal of a provider in idp-config.
-func (s *Server) removeProvider(ctx context.Context, r *request) error {
-	line, there, err := s.providerLine(r)
+func (a *API) removeProvider(ctx context.Context, c *Call) error {
+	line, there, err := a.providerLine(c)
 	switch {
 	case err != nil:
 		return err
 	case !there:
-		return errAdminSetting.with("There is no such provider.")
+		return errSetting.with("There is no such provider.")
 	}
-	if err := s.changeable([]config.Line{line}); err != nil {
+	if err := a.changeable([]config.Line{line}); err != nil {
 		return err
 	}
-	restart, err := s.Changes.Reset(ctx, []config.Line{line})
-	return r.changed(restart, err)
+	restart, err := a.Changes.Reset(ctx, []config.Line{line})
+	return c.changed(restart, err)
 }
 
 // providerLine returns a line about the provider that a call of idp-config names, and
 // whether there is one.
-func (s *Server) providerLine(r *request) (line config.Line, there bool, err error) {
-	kind, name, _ := strings.Cut(r.below, "/")
-	all, at, err := s.providersOf(kind)
+func (a *API) providerLine(c *Call) (line config.Line, there bool, err error) {
+	kind, name, _ := strings.Cut(c.Below, "/")
+	all, at, err := a.providersOf(kind)
 	if err != nil {
 		return line, false, err
 	}
-	if !at.Shared || s.Changes == nil {
+	if !at.Shared || a.Changes == nil {
 		return line, false, errNotImplemented.with("Nothing was changed: a provider is set by " + at.From + " of each gateway, when it starts.")
 	}
 	line.Target, err = config.ParseTarget("identity_" + kind + ":" + name)

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -36,26 +36,26 @@ const (
 )
 
 // topLocks serves top/locks: the locks that are held for the longest time.
-func (s *Server) topLocks(ctx context.Context, r *request) error {
-	if s.Locks == nil {
+func (a *API) topLocks(ctx context.Context, c *Call) error {
+	if a.Locks == nil {
 		return errNotImplemented.with("A server that serves alone shares no locks with others, and keeps no list of its own.")
 	}
 	count := someLocks
-	if text := r.query.get("count"); text != "" {
+	if text := c.Query.Get("count"); text != "" {
 		var err error
 		if count, err = strconv.Atoi(text); err != nil || count < 1 {
-			return errAdminInvalid.with("The number of locks must be one.")
+			return errInvalid.with("The number of locks must be one.")
 		}
 	}
-	now, documents := s.Now().UTC(), []heldLock{}
-	for _, l := range s.Locks(ctx, min(count, maxLocks)) {
+	now, documents := a.Now().UTC(), []heldLock{}
+	for _, l := range a.Locks(ctx, min(count, maxLocks)) {
 		kind := map[bool]string{true: "Write", false: "Read"}[l.Exclusive]
 		documents = append(documents, heldLock{
 			Time: now.Add(-l.Age), Elapsed: l.Age.Nanoseconds(), Resource: l.resource(), Type: kind, Source: l.Name,
 			Servers: []string{l.Holder}, Owner: l.Holder, ID: l.ID, Quorum: 1,
 		})
 	}
-	return r.answerJSON(documents)
+	return c.answerJSON(documents)
 }
 
 // resource is what the lock is on, without its kind.

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 
 // entryOf returns what finds which entry of the LDAP directory a document of policies is
 // about. A user can be named as he logs in, for which the directory is asked.
-func (s *Server) entryOf(ctx context.Context, r *request) func(a *association) (directory.Holder, error) {
-	return func(a *association) (directory.Holder, error) {
-		of, err := a.holder()
+func (a *API) entryOf(ctx context.Context, c *Call) func(in *association) (directory.Holder, error) {
+	return func(in *association) (directory.Holder, error) {
+		of, err := in.holder()
 		if err != nil {
 			return of, err
 		}
@@ -23,47 +23,47 @@ func (s *Server) entryOf(ctx context.Context, r *request) func(a *association) (
 			of.Name = dn
 			return of, nil
 		case of.Group:
-			return of, errAdminInvalid.with("The group must be a distinguished name.").because(err)
+			return of, errInvalid.with("The group must be a distinguished name.").because(err)
 		}
-		found, err := s.findPerson(ctx, r, of.Name)
+		found, err := a.findPerson(ctx, c, of.Name)
 		of.Name = found.DN
 		return of, err
 	}
 }
 
 // attachLDAPPolicy serves idp/ldap/policy/attach.
-func (s *Server) attachLDAPPolicy(ctx context.Context, r *request) error {
-	return s.associate(ctx, r, s.entryOf(ctx, r), "policiesAttached", s.Directory.Attach)
+func (a *API) attachLDAPPolicy(ctx context.Context, c *Call) error {
+	return a.associate(ctx, c, a.entryOf(ctx, c), "policiesAttached", a.Directory.Attach)
 }
 
 // detachLDAPPolicy serves idp/ldap/policy/detach.
-func (s *Server) detachLDAPPolicy(ctx context.Context, r *request) error {
-	return s.associate(ctx, r, s.entryOf(ctx, r), "policiesDetached", s.Directory.Detach)
+func (a *API) detachLDAPPolicy(ctx context.Context, c *Call) error {
+	return a.associate(ctx, c, a.entryOf(ctx, c), "policiesDetached", a.Directory.Detach)
 }
 
 // ldapPolicyEntities serves idp/ldap/policy-entities: which entries have which policies. Each
 // is shown as what the policy was attached to; it counts for the entry, whatever that is.
-func (s *Server) ldapPolicyEntities(ctx context.Context, r *request) error {
-	all, err := s.Directory.Entries()
+func (a *API) ldapPolicyEntities(ctx context.Context, c *Call) error {
+	all, err := a.Directory.Entries()
 	if err != nil {
 		return err
 	}
-	users, err := s.namedPeople(ctx, r, r.query.all("user"))
+	users, err := a.namedPeople(ctx, c, c.Query["user"])
 	if err != nil {
 		return err
 	}
-	groups, err := s.namedPeople(ctx, r, r.query.all("group"))
+	groups, err := a.namedPeople(ctx, c, c.Query["group"])
 	if err != nil {
 		return err
 	}
-	e := entitiesOf(all, users, groups, r.query.all("policy"))
+	e := entitiesOf(all, users, groups, c.Query["policy"])
 	for _, user := range users {
-		if err := e.addGroupsOf(ctx, s.LDAP, user, all); err != nil {
+		if err := e.addGroupsOf(ctx, a.LDAP, user, all); err != nil {
 			return errUnavailable.with("The LDAP directory cannot be asked.").because(err)
 		}
 	}
-	e.Timestamp = s.Now().UTC()
-	return s.answerSealed(r, e)
+	e.Timestamp = a.Now().UTC()
+	return a.answerSealed(c, e)
 }
 
 // addGroupsOf adds what the groups of somebody of a directory have, if there is one.

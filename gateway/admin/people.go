@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"cmp"
@@ -14,25 +14,25 @@ import (
 
 // addLDAPAccount serves idp/ldap/add-service-account: the owner is of the LDAP directory, by
 // his name or distinguished name.
-func (s *Server) addLDAPAccount(ctx context.Context, r *request) error {
-	return s.addAccountOf(ctx, r, func(r *request, target string) (string, *directory.Person, error) {
-		return s.ownerOf(ctx, r, target)
+func (a *API) addLDAPAccount(ctx context.Context, c *Call) error {
+	return a.addAccountOf(ctx, c, func(c *Call, target string) (string, *directory.Person, error) {
+		return a.ownerOf(ctx, c, target)
 	})
 }
 
 // ownerOf returns the owner of a service account that somebody of an identity provider is
 // named for, the sender himself if nobody is.
-func (s *Server) ownerOf(ctx context.Context, r *request, target string) (name string, p *directory.Person, err error) {
-	name, p, err = s.userOf(r, target)
+func (a *API) ownerOf(ctx context.Context, c *Call, target string) (name string, p *directory.Person, err error) {
+	name, p, err = a.userOf(c, target)
 	switch {
 	case err != nil, p != nil:
 		return name, p, err
-	case target == "" || target == r.identity.AccessKey:
-		return name, nil, errAdminInvalid.with("Who shall have the access key is missing: you are nobody of an identity provider yourself.")
+	case target == "" || target == c.Identity.AccessKey:
+		return name, nil, errInvalid.with("Who shall have the access key is missing: you are nobody of an identity provider yourself.")
 	case !isDN(target):
-		return name, nil, errAdminInvalid.with("What a provider says of somebody is not known here: he makes access keys for himself, with temporary credentials.")
+		return name, nil, errInvalid.with("What a provider says of somebody is not known here: he makes access keys for himself, with temporary credentials.")
 	}
-	found, err := s.findPerson(ctx, r, target)
+	found, err := a.findPerson(ctx, c, target)
 	if err != nil {
 		return name, nil, err
 	}
@@ -47,15 +47,15 @@ func isDN(name string) bool {
 }
 
 // findPerson asks the LDAP directory who has a name, or a distinguished name.
-func (s *Server) findPerson(ctx context.Context, r *request, name string) (ldap.Person, error) {
-	found, err := s.LDAP.Find(ctx, name)
+func (a *API) findPerson(ctx context.Context, c *Call, name string) (ldap.Person, error) {
+	found, err := a.LDAP.Find(ctx, name)
 	switch {
 	case errors.Is(err, ldap.ErrNone):
-		return found, errAdminInvalid.with("No LDAP directory is configured.")
+		return found, errInvalid.with("No LDAP directory is configured.")
 	case errors.Is(err, ldap.ErrNobody):
-		return found, errAdminNoUser.with("There is nobody of this name in the LDAP directory.").because(err)
+		return found, errNoUser.with("There is nobody of this name in the LDAP directory.").because(err)
 	case err != nil:
-		s.Logger.Error("the LDAP directory cannot be asked", "request", r.id, "error", err)
+		a.Logger.Error("the LDAP directory cannot be asked", "request", c.ID, "error", err)
 		return found, errUnavailable.with("The LDAP directory cannot be asked.").because(err)
 	}
 	return found, nil
@@ -63,47 +63,47 @@ func (s *Server) findPerson(ctx context.Context, r *request, name string) (ldap.
 
 // listLDAPAccessKeys serves idp/ldap/list-access-keys-bulk: the access keys of people of the
 // directory who are named, or of all who have some.
-func (s *Server) listLDAPAccessKeys(ctx context.Context, r *request) error {
-	all, err := s.Directory.Accounts()
+func (a *API) listLDAPAccessKeys(ctx context.Context, c *Call) error {
+	all, err := a.Directory.Accounts()
 	if err != nil {
 		return err
 	}
 	maps.DeleteFunc(all, func(_ string, accounts []directory.Account) bool { return !isOf(accounts, directory.LDAP) })
-	names, err := s.namedPeople(ctx, r, r.query.all("userDNs"))
-	if r.query.get("all") == "true" {
+	names, err := a.namedPeople(ctx, c, c.Query["userDNs"])
+	if c.Query.Get("all") == "true" {
 		names = slices.Sorted(maps.Keys(all))
 	}
 	if err != nil {
 		return err
 	}
-	return s.answerAccessKeys(r, all, names)
+	return a.answerAccessKeys(c, all, names)
 }
 
 // listPersonsAccessKeys serves idp/ldap/list-access-keys, which older clients use: the access
 // keys of one.
-func (s *Server) listPersonsAccessKeys(ctx context.Context, r *request) error {
-	names, err := s.namedPeople(ctx, r, []string{r.query.get("userDN")})
+func (a *API) listPersonsAccessKeys(ctx context.Context, c *Call) error {
+	names, err := a.namedPeople(ctx, c, []string{c.Query.Get("userDN")})
 	if err != nil {
 		return err
 	}
-	if err := s.allowOn(r, "admin:ListServiceAccounts", names[0]); err != nil {
+	if err := a.allowOn(c, "admin:ListServiceAccounts", names[0]); err != nil {
 		return err
 	}
-	all, err := s.Directory.Accounts()
+	all, err := a.Directory.Accounts()
 	if err != nil {
 		return err
 	}
-	keys, _ := r.keysOf(all[names[0]])
-	return s.answerSealed(r, keys)
+	keys, _ := c.keysOf(all[names[0]])
+	return a.answerSealed(c, keys)
 }
 
 // namedPeople returns the canonical distinguished names of people; the LDAP directory is asked
 // for those who are named otherwise.
-func (s *Server) namedPeople(ctx context.Context, r *request, named []string) (dns []string, err error) {
+func (a *API) namedPeople(ctx context.Context, c *Call, named []string) (dns []string, err error) {
 	for _, name := range named {
 		dn, err := ldap.Canonical(name)
 		if err != nil {
-			found, err := s.findPerson(ctx, r, name)
+			found, err := a.findPerson(ctx, c, name)
 			if err != nil {
 				return nil, err
 			}
@@ -134,12 +134,12 @@ type personKeys struct {
 
 // listOpenIDAccessKeys serves idp/openid/list-access-keys-bulk: the access keys of people of a
 // provider, or of all, who have some.
-func (s *Server) listOpenIDAccessKeys(_ context.Context, r *request) error {
-	all, err := s.Directory.Accounts()
+func (a *API) listOpenIDAccessKeys(_ context.Context, c *Call) error {
+	all, err := a.Directory.Accounts()
 	if err != nil {
 		return err
 	}
-	everyone, named := r.query.get("all") == "true", r.query.all("users")
+	everyone, named := c.Query.Get("all") == "true", c.Query["users"]
 	out := []providerKeys{}
 	for _, name := range slices.Sorted(maps.Keys(all)) { // which has those of one provider together
 		person := all[name][0].Person
@@ -148,16 +148,16 @@ func (s *Server) listOpenIDAccessKeys(_ context.Context, r *request) error {
 		}
 		config := cmp.Or(strings.TrimPrefix(strings.TrimPrefix(person.Provider, directory.OpenID), "."), defaultTarget)
 		id := strings.TrimPrefix(name, person.Provider+"=")
-		asked := everyone || slices.Contains(named, id) || slices.Contains(named, name) || len(named) == 0 && name == r.identity.User()
-		if r.query.get("allConfigs") != "true" && config != cmp.Or(r.query.get("configName"), defaultTarget) || !asked {
+		asked := everyone || slices.Contains(named, id) || slices.Contains(named, name) || len(named) == 0 && name == c.Identity.User()
+		if c.Query.Get("allConfigs") != "true" && config != cmp.Or(c.Query.Get("configName"), defaultTarget) || !asked {
 			continue
 		}
-		if err := s.allowOn(r, "admin:ListServiceAccounts", name); err != nil && everyone {
+		if err := a.allowOn(c, "admin:ListServiceAccounts", name); err != nil && everyone {
 			continue
 		} else if err != nil {
 			return err
 		}
-		keys, shown := r.keysOf(all[name])
+		keys, shown := c.keysOf(all[name])
 		if !shown {
 			continue
 		}
@@ -167,7 +167,7 @@ func (s *Server) listOpenIDAccessKeys(_ context.Context, r *request) error {
 		of := &out[len(out)-1]
 		of.Users = append(of.Users, personKeys{MinioAccessKey: name, ID: id, ReadableName: readableName(person, id), keysDocument: keys})
 	}
-	return s.answerSealed(r, out)
+	return a.answerSealed(c, out)
 }
 
 // readableName returns what people call somebody, as far as the provider has said it.
@@ -182,27 +182,27 @@ func readableName(p *directory.Person, id string) string {
 
 // personInfo answers what is known of somebody of the LDAP directory, by his distinguished
 // name.
-func (s *Server) personInfo(ctx context.Context, r *request, dn string) error {
-	found, err := s.findPerson(ctx, r, dn)
+func (a *API) personInfo(ctx context.Context, c *Call, dn string) error {
+	found, err := a.findPerson(ctx, c, dn)
 	if err != nil {
 		return err
 	}
-	policies, err := s.Directory.PoliciesOf(directory.Person{Entries: []string{dn}})
+	policies, err := a.Directory.PoliciesOf(directory.Person{Entries: []string{dn}})
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(userDocument{
+	return c.answerJSON(userDocument{
 		AuthInfo: &authInfo{Type: directory.LDAP, UserID: found.Name}, PolicyName: strings.Join(policies, ","), Status: statusOf(true), MemberOf: found.Groups,
 	})
 }
 
 // entryInfo returns a group of the LDAP directory, as far as policies are attached to it: who is
 // in it the LDAP directory alone knows.
-func (s *Server) entryInfo(name string) (g directory.Group, err error) {
+func (a *API) entryInfo(name string) (g directory.Group, err error) {
 	if g.Name, err = bearerName(directory.LDAP, name); err != nil {
 		return g, err
 	}
 	g.Enabled = true
-	g.Policies, err = s.Directory.PoliciesOf(directory.Person{Entries: []string{g.Name}})
+	g.Policies, err = a.Directory.PoliciesOf(directory.Person{Entries: []string{g.Name}})
 	return g, err
 }

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -80,11 +80,11 @@ type shownProgress struct {
 
 // balanceStatus serves rebalance/status. What is moved is told once, of the first pool that it
 // leaves: those tools add up what all pools tell.
-func (s *Server) balanceStatus(_ context.Context, r *request) error {
-	if s.DrivePools == nil {
+func (a *API) balanceStatus(_ context.Context, c *Call) error {
+	if a.DrivePools == nil {
 		return errNotImplemented.with(noPools)
 	}
-	all, err := s.DrivePools.Pools()
+	all, err := a.DrivePools.Pools()
 	if err != nil {
 		return err
 	}
@@ -102,20 +102,20 @@ func (s *Server) balanceStatus(_ context.Context, r *request) error {
 			told = true
 			b.Progress = shownProgress{Objects: p.Moved.Names, Versions: p.Moved.Versions, Bytes: p.Moved.Bytes}
 			if !p.Moved.Begun.IsZero() {
-				b.Progress.Elapsed = s.Now().Sub(p.Moved.Begun)
+				b.Progress.Elapsed = a.Now().Sub(p.Moved.Begun)
 			}
 		}
 		shown.Pools = append(shown.Pools, b)
 	}
-	return r.answerJSON(shown)
+	return c.answerJSON(shown)
 }
 
 // listPools serves pools/list.
-func (s *Server) listPools(_ context.Context, r *request) error {
-	if s.DrivePools == nil {
+func (a *API) listPools(_ context.Context, c *Call) error {
+	if a.DrivePools == nil {
 		return errNotImplemented.with(noPools)
 	}
-	all, err := s.DrivePools.Pools()
+	all, err := a.DrivePools.Pools()
 	if err != nil {
 		return err
 	}
@@ -123,50 +123,50 @@ func (s *Server) listPools(_ context.Context, r *request) error {
 	for i := range all {
 		shown = append(shown, newShownPool(&all[i], i))
 	}
-	return r.answerJSON(shown)
+	return c.answerJSON(shown)
 }
 
 // pool returns the pool that a request names, as it was named or by its number.
-func (s *Server) pool(r *request) (int, *upkeep.Pool, error) {
-	if s.DrivePools == nil {
+func (a *API) pool(c *Call) (int, *upkeep.Pool, error) {
+	if a.DrivePools == nil {
 		return 0, nil, errNotImplemented.with(noPools)
 	}
-	all, err := s.DrivePools.Pools()
+	all, err := a.DrivePools.Pools()
 	if err != nil {
 		return 0, nil, err
 	}
-	name := r.query.get("pool")
+	name := c.Query.Get("pool")
 	number, notNumber := strconv.Atoi(name)
 	for i := range all {
 		if all[i].Name == name || notNumber == nil && number == i {
 			return i, &all[i], nil
 		}
 	}
-	return 0, nil, errAdminInvalid.with("There is no such pool of drives.")
+	return 0, nil, errInvalid.with("There is no such pool of drives.")
 }
 
 // poolStatus serves pools/status.
-func (s *Server) poolStatus(_ context.Context, r *request) error {
-	i, p, err := s.pool(r)
+func (a *API) poolStatus(_ context.Context, c *Call) error {
+	i, p, err := a.pool(c)
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(newShownPool(p, i))
+	return c.answerJSON(newShownPool(p, i))
 }
 
 // drainPool serves pools/decommission, and keepPool pools/cancel.
-func (s *Server) drainPool(ctx context.Context, r *request) error { return s.setDraining(ctx, r, true) }
+func (a *API) drainPool(ctx context.Context, c *Call) error { return a.setDraining(ctx, c, true) }
 
-func (s *Server) keepPool(ctx context.Context, r *request) error { return s.setDraining(ctx, r, false) }
+func (a *API) keepPool(ctx context.Context, c *Call) error { return a.setDraining(ctx, c, false) }
 
-func (s *Server) setDraining(ctx context.Context, r *request, drain bool) error {
-	i, _, err := s.pool(r)
+func (a *API) setDraining(ctx context.Context, c *Call, drain bool) error {
+	i, _, err := a.pool(c)
 	if err != nil {
 		return err
 	}
-	err = s.DrivePools.Drain(ctx, i, drain)
+	err = a.DrivePools.Drain(ctx, i, drain)
 	if errors.Is(err, upkeep.ErrLastPool) {
-		return errAdminInvalid.with("All other pools are drained, and this one has nowhere to move what it holds to.")
+		return errInvalid.with("All other pools are drained, and this one has nowhere to move what it holds to.")
 	}
 	return err
 }

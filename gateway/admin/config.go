@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -39,80 +39,77 @@ type Changes interface {
 }
 
 // heading is how the settings of a target begin as a line: "notify_webhook:MAIN".
-func (c Setting) heading() string {
-	if c.Target == "" {
-		return c.System
+func (s Setting) heading() string {
+	if s.Target == "" {
+		return s.System
 	}
-	return c.System + ":" + c.Target
+	return s.System + ":" + s.Target
 }
-
-// errAdminSetting says that there is no such setting.
-var errAdminSetting = &s3Error{code: "XMinioConfigError", status: 400, message: "There is no such setting."}
 
 // settingsOf returns the settings of a system, or of one of its targets; of all if the
 // name is "".
-func (s *Server) settingsOf(name string) ([]Setting, error) {
-	all := s.Settings()
+func (a *API) settingsOf(name string) ([]Setting, error) {
+	all := a.Settings()
 	if name == "" {
 		return all, nil
 	}
 	system, target, _ := strings.Cut(strings.TrimSpace(name), ":")
 	var found []Setting
-	for _, c := range all {
-		if c.System == system && (target == "" || c.Target == target || target == "_" && c.Target == "") {
-			found = append(found, c)
+	for _, s := range all {
+		if s.System == system && (target == "" || s.Target == target || target == "_" && s.Target == "") {
+			found = append(found, s)
 		}
 	}
 	if len(found) == 0 {
-		return nil, errAdminSetting.with("Shoal has no settings " + strconv.Quote(name) + ".")
+		return nil, errSetting.with("Shoal has no settings " + strconv.Quote(name) + ".")
 	}
 	return found, nil
 }
 
 // getConfig serves get-config-kv: settings as MinIO's tools show them.
-func (s *Server) getConfig(_ context.Context, r *request) error {
-	name := r.query.get("key")
-	if name == subnetSystem && !s.saysSubnet() {
+func (a *API) getConfig(_ context.Context, c *Call) error {
+	name := c.Query.Get("key")
+	if name == subnetSystem && !a.saysSubnet() {
 		return errNotImplemented.with(noSubnet)
 	}
-	return s.answerSettings(r, name)
+	return a.answerSettings(c, name)
 }
 
 // subnetSystem has what "mc support" asks for first: a registration with MinIO's SUBNET.
 const subnetSystem = "subnet"
 
 // saysSubnet reports whether anything is said of such a registration.
-func (s *Server) saysSubnet() bool {
-	return slices.ContainsFunc(s.Settings(), func(c Setting) bool { return c.System == subnetSystem && c.Value != "" })
+func (a *API) saysSubnet() bool {
+	return slices.ContainsFunc(a.Settings(), func(s Setting) bool { return s.System == subnetSystem && s.Value != "" })
 }
 
 // exportConfig serves config: all settings.
-func (s *Server) exportConfig(_ context.Context, r *request) error { return s.answerSettings(r, "") }
+func (a *API) exportConfig(_ context.Context, c *Call) error { return a.answerSettings(c, "") }
 
 // answerSettings answers with a line for each target, of keys and values. Before it stands
 // what of that is set for this gateway alone.
-func (s *Server) answerSettings(r *request, name string) error {
-	settings, err := s.settingsOf(name)
+func (a *API) answerSettings(c *Call, name string) error {
+	settings, err := a.settingsOf(name)
 	if err != nil {
 		return err
 	}
 	var text strings.Builder
 	for len(settings) > 0 {
-		end := slices.IndexFunc(settings, func(c Setting) bool { return c.heading() != settings[0].heading() })
+		end := slices.IndexFunc(settings, func(s Setting) bool { return s.heading() != settings[0].heading() })
 		if end < 0 {
 			end = len(settings)
 		}
 		line := settings[0].heading()
-		for _, c := range settings[:end] {
-			if c.Shared && c.Own {
-				fmt.Fprintf(&text, "# %s=%s\n", c.From, config.Quote(c.Value))
+		for _, s := range settings[:end] {
+			if s.Shared && s.Own {
+				fmt.Fprintf(&text, "# %s=%s\n", s.From, config.Quote(s.Value))
 			}
-			line += " " + c.Key + "=" + config.Quote(c.Value)
+			line += " " + s.Key + "=" + config.Quote(s.Value)
 		}
 		text.WriteString(line + "\n")
 		settings = settings[end:]
 	}
-	return s.answerSealedText(r, []byte(text.String()))
+	return a.answerSealedText(c, []byte(text.String()))
 }
 
 // settingHelp is what there is to say of a setting or a system.
@@ -125,28 +122,28 @@ type settingHelp struct {
 }
 
 // helpConfig serves help-config-kv: the settings of a system, or the systems.
-func (s *Server) helpConfig(_ context.Context, r *request) error {
-	name, key := r.query.get("subSys"), r.query.get("key")
-	settings, err := s.settingsOf(name)
+func (a *API) helpConfig(_ context.Context, c *Call) error {
+	name, key := c.Query.Get("subSys"), c.Query.Get("key")
+	settings, err := a.settingsOf(name)
 	if err != nil {
 		return err
 	}
 	help := []settingHelp{}
-	for _, c := range settings {
-		h := settingHelp{Key: c.Key, Type: "string", Description: c.Help, Optional: true}
-		if c.From != "" {
-			h.Description += " (" + c.From + ")"
+	for _, s := range settings {
+		h := settingHelp{Key: s.Key, Type: "string", Description: s.Help, Optional: true}
+		if s.From != "" {
+			h.Description += " (" + s.From + ")"
 		}
 		if name == "" {
-			h = settingHelp{Key: c.System, Description: about(c.System), MultipleTargets: isMultiple(c.System)}
+			h = settingHelp{Key: s.System, Description: about(s.System), MultipleTargets: isMultiple(s.System)}
 		}
 		known := slices.ContainsFunc(help, func(has settingHelp) bool { return has.Key == h.Key })
-		if !known && (key == "" || c.Key == key) {
+		if !known && (key == "" || s.Key == key) {
 			help = append(help, h)
 		}
 	}
 	system, _, _ := strings.Cut(name, ":")
-	return r.answerJSON(map[string]any{"subSys": system, "description": about(system), "multipleTargets": isMultiple(system), "keysHelp": help})
+	return c.answerJSON(map[string]any{"subSys": system, "description": about(system), "multipleTargets": isMultiple(system), "keysHelp": help})
 }
 
 // about says what the settings of a system are about.

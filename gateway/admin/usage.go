@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -29,29 +29,34 @@ type bucketQuota struct {
 
 // setBucketQuota serves set-bucket-quota. The bucket is counted before it answers, so that
 // the limit is in force then.
-func (s *Server) setBucketQuota(ctx context.Context, r *request) error {
-	if s.Usage == nil {
-		return errAdminNoRecords.with("This server joins no others (--single-gateway), so it keeps no quotas.")
-	}
-	text, err := s.adminBody(r)
+func (a *API) setBucketQuota(ctx context.Context, c *Call) error {
+	text, err := c.body()
 	if err != nil {
 		return err
 	}
+	return a.setQuota(ctx, c, c.Query.Get("bucket"), text)
+}
+
+// setQuota sets the quota of a bucket to what a document says.
+func (a *API) setQuota(ctx context.Context, _ *Call, bucket string, text []byte) error {
+	if a.Usage == nil {
+		return errNoRecords.with("This server joins no others (--single-gateway), so it keeps no quotas.")
+	}
 	var in bucketQuota
-	if err := decodeAdmin(text, &in); err != nil {
+	if err := decode(text, &in); err != nil {
 		return err
 	}
 	limit := quota.Limit{Bytes: max(in.Quota, in.Size), Objects: in.Objects}
 	switch {
 	case in.Quota < 0, in.Size < 0, in.Objects < 0, in.Quota != 0 && in.Size != 0 && in.Quota != in.Size:
-		return errAdminInvalid
+		return errInvalid
 	case in.Rate != 0 || in.Requests != 0:
 		return errNotImplemented.with("Quotas of rates and requests are not supported.")
 	case in.Type != "hard" && !limit.IsZero():
 		return errNotImplemented.with("Of quotas only hard ones are supported.")
 	}
-	var bucket object.Bucket
-	err = s.Store.UpdateBucket(ctx, r.query.get("bucket"), func(b *object.Bucket) error {
+	var counted object.Bucket
+	err := a.Store.UpdateBucket(ctx, bucket, func(b *object.Bucket) error {
 		if limit.IsZero() {
 			delete(b.Documents, quota.Document)
 		} else {
@@ -60,42 +65,51 @@ func (s *Server) setBucketQuota(ctx context.Context, r *request) error {
 			}
 			b.Documents[quota.Document] = limit.String()
 		}
-		bucket = b.Clone()
+		counted = b.Clone()
 		return nil
 	})
 	if err != nil || limit.IsZero() {
 		return err
 	}
-	_, err = s.Usage.Count(ctx, bucket)
+	_, err = a.Usage.Count(ctx, counted)
 	return err
 }
 
 // getBucketQuota serves get-bucket-quota.
-func (s *Server) getBucketQuota(ctx context.Context, r *request) error {
-	b, err := s.Store.StatBucket(ctx, r.query.get("bucket"))
+func (a *API) getBucketQuota(ctx context.Context, c *Call) error {
+	b, err := a.Store.StatBucket(ctx, c.Query.Get("bucket"))
 	if err != nil {
 		return err
 	}
-	limit, err := quota.ParseLimit(b.Documents[quota.Document])
+	shown, err := shownQuota(b.Documents[quota.Document])
 	if err != nil {
 		return err
 	}
-	out := bucketQuota{Quota: limit.Bytes, Size: limit.Bytes, Objects: limit.Objects}
+	return c.answerJSON(shown)
+}
+
+// shownQuota is a quota that a bucket has as a document.
+func shownQuota(document string) (shown bucketQuota, err error) {
+	limit, err := quota.ParseLimit(document)
+	if err != nil {
+		return shown, err
+	}
+	shown = bucketQuota{Quota: limit.Bytes, Size: limit.Bytes, Objects: limit.Objects}
 	if !limit.IsZero() {
-		out.Type = "hard"
+		shown.Type = "hard"
 	}
-	return r.answerJSON(out)
+	return shown, nil
 }
 
 // usageOf returns what buckets hold, by name and together. One of which nothing is known
 // is left out.
-func (s *Server) usageOf(buckets []object.Bucket) (each map[string]usage.Usage, all usage.Usage, err error) {
+func (a *API) usageOf(buckets []object.Bucket) (each map[string]usage.Usage, all usage.Usage, err error) {
 	each = make(map[string]usage.Usage, len(buckets))
-	if s.Usage == nil {
+	if a.Usage == nil {
 		return each, all, nil
 	}
 	for _, b := range buckets {
-		u, known, err := s.Usage.Known(b)
+		u, known, err := a.Usage.Known(b)
 		if err != nil {
 			return nil, all, err
 		}
@@ -120,12 +134,12 @@ func histogram(u usage.Usage) map[string]int64 {
 }
 
 // dataUsageInfo serves datausageinfo.
-func (s *Server) dataUsageInfo(ctx context.Context, r *request) error {
-	buckets, err := s.Store.ListBuckets(ctx)
+func (a *API) dataUsageInfo(ctx context.Context, c *Call) error {
+	buckets, err := a.Store.ListBuckets(ctx)
 	if err != nil {
 		return err
 	}
-	each, all, err := s.usageOf(buckets)
+	each, all, err := a.usageOf(buckets)
 	if err != nil {
 		return err
 	}
@@ -137,7 +151,7 @@ func (s *Server) dataUsageInfo(ctx context.Context, r *request) error {
 			"objectsSizesHistogram": histogram(u),
 		}
 	}
-	return r.answerJSON(map[string]any{
+	return c.answerJSON(map[string]any{
 		"lastUpdate": all.At, "objectsCount": all.Objects, "objectsTotalSize": all.Bytes, "versionsCount": all.Versions,
 		"deleteMarkersCount": all.Markers, "bucketsCount": len(buckets), "bucketsUsageInfo": infos, "bucketsSizes": sizes,
 	})

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"io"
 	"strconv"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/internal/speed"
 )
@@ -63,7 +61,7 @@ func timingsOf(all []time.Duration) (t timings) {
 	}
 }
 
-func (s *Server) speedRateOf(r speed.Rate, endpoint string) speedRate {
+func speedRateOf(r speed.Rate, endpoint string) speedRate {
 	bytes, objects := uint64(r.Bytes), uint64(r.Objects)
 	return speedRate{
 		ThroughputPerSec: bytes, ObjectsPerSec: objects, Response: timingsOf(r.Took), TTFB: timingsOf(r.First),
@@ -92,43 +90,40 @@ const (
 	someDriveBlock      = 4 << 20
 )
 
-// errTesting refuses a test beside another one: each would measure the other.
-var errTesting = &s3Error{code: "XMinioAdminTestRunning", status: 409, message: "A speed test is under way at this gateway."}
-
 // speedTest serves speedtest: how fast this gateway writes and reads objects in its Store.
-func (s *Server) speedTest(_ context.Context, r *request) error {
-	if r.query.get("bucket") != "" || r.query.get("noclear") == "true" {
+func (a *API) speedTest(_ context.Context, c *Call) error {
+	if c.Query.Get("bucket") != "" || c.Query.Get("noclear") == "true" {
 		return errNotImplemented.with("It is measured in a bucket of its own, which is removed.")
 	}
-	cfg := speed.Config{Size: someSpeedSize, Concurrency: someSpeedConcurrent, Duration: someSpeedDuration, Autotune: r.query.get("autotune") == "true", Now: s.Now}
-	size, err1 := r.count("size", cfg.Size)
-	concurrency, err2 := r.count("concurrent", int64(cfg.Concurrency))
+	cfg := speed.Config{Size: someSpeedSize, Concurrency: someSpeedConcurrent, Duration: someSpeedDuration, Autotune: c.Query.Get("autotune") == "true", Now: a.Now}
+	size, err1 := c.count("size", cfg.Size)
+	concurrency, err2 := c.count("concurrent", int64(cfg.Concurrency))
 	var err3 error
-	if text := r.query.get("duration"); text != "" {
+	if text := c.Query.Get("duration"); text != "" {
 		cfg.Duration, err3 = time.ParseDuration(text)
 	}
 	if err := errors.Join(err1, err2, err3); err != nil {
-		return errAdminInvalid.because(err)
+		return errInvalid.because(err)
 	}
 	cfg.Size, cfg.Concurrency = size, int(min(concurrency, speed.MaxConcurrency+1))
 	if err := cfg.Validate(); err != nil {
-		return errAdminInvalid.with(err.Error()).because(err)
+		return errInvalid.with(err.Error()).because(err)
 	}
-	endpoint, disks, servers := s.Node, 0, s.gateways(r)
+	endpoint, disks, servers := a.Node, 0, a.gateways(c)
 	for _, g := range servers {
 		disks += len(g.drives())
 	}
-	return s.answerTest(r, objectSpeed{}, func(ctx context.Context, tell func(any)) error {
-		return speed.Objects(ctx, s.Store, cfg, func(result speed.Result) {
-			put, get := s.speedRateOf(result.Put, endpoint), s.speedRateOf(result.Get, endpoint)
-			tell(objectSpeed{Version: s.Version, Servers: 1, Disks: disks, Size: cfg.Size, Concurrent: result.Concurrency, PUTStats: &put, GETStats: &get})
+	return a.answerTest(c, objectSpeed{}, func(ctx context.Context, tell func(any)) error {
+		return speed.Objects(ctx, a.Store, cfg, func(result speed.Result) {
+			put, get := speedRateOf(result.Put, endpoint), speedRateOf(result.Get, endpoint)
+			tell(objectSpeed{Version: a.Version, Servers: 1, Disks: disks, Size: cfg.Size, Concurrent: result.Concurrency, PUTStats: &put, GETStats: &get})
 		})
 	})
 }
 
 // count returns a parameter, or what it is if it is missing.
-func (r *request) count(name string, otherwise int64) (int64, error) {
-	text := r.query.get(name)
+func (c *Call) count(name string, otherwise int64) (int64, error) {
+	text := c.Query.Get(name)
 	if text == "" || text == "0" {
 		return otherwise, nil
 	}
@@ -150,19 +145,19 @@ type driveSpeed struct {
 }
 
 // driveSpeedTest serves speedtest/drive: how fast what this gateway keeps objects on is.
-func (s *Server) driveSpeedTest(_ context.Context, r *request) error {
-	if s.MeasureDrives == nil {
+func (a *API) driveSpeedTest(_ context.Context, c *Call) error {
+	if a.MeasureDrives == nil {
 		return errNotImplemented.with(noSpeedTest)
 	}
-	block, err1 := r.count("blocksize", someDriveBlock)
-	size, err2 := r.count("filesize", someDriveFile)
+	block, err1 := c.count("blocksize", someDriveBlock)
+	size, err2 := c.count("filesize", someDriveFile)
 	if err := errors.Join(err1, err2); err != nil {
-		return errAdminInvalid.because(err)
+		return errInvalid.because(err)
 	}
 	block, size = min(block, speed.MaxBlock), min(size, speed.MaxSize)
-	return s.answerTest(r, driveSpeeds{}, func(ctx context.Context, tell func(any)) error {
-		found := driveSpeeds{Version: s.Version, Endpoint: s.Node}
-		for _, d := range s.MeasureDrives(ctx, block, size) {
+	return a.answerTest(c, driveSpeeds{}, func(ctx context.Context, tell func(any)) error {
+		found := driveSpeeds{Version: a.Version, Endpoint: a.Node}
+		for _, d := range a.MeasureDrives(ctx, block, size) {
 			shown := driveSpeed{Path: d.Path, ReadThroughput: uint64(d.Read), WriteThroughput: uint64(d.Written)}
 			if d.Err != nil {
 				shown.Error = d.Err.Error()
@@ -179,20 +174,20 @@ const testBeat = time.Second
 
 // answerTest answers with what a test tells, as it comes, each as a line of JSON, and in between
 // with what it told last, at first with pending. The test ends when the client goes, and when the gateway does.
-func (s *Server) answerTest(r *request, pending any, run func(ctx context.Context, tell func(any)) error) error {
+func (a *API) answerTest(c *Call, pending any, run func(ctx context.Context, tell func(any)) error) error {
 	beat, err := json.Marshal(pending)
 	if err != nil {
 		return errInternal.because(err)
 	}
-	if !s.testing.TryLock() {
+	if !a.testing.TryLock() {
 		return errTesting
 	}
-	ctx, cancel := context.WithCancel(s.attending)
+	ctx, cancel := context.WithCancel(a.attending)
 	b := &testBody{lines: make(chan []byte), ctx: ctx, cancel: cancel, beat: append(beat, '\n')}
 	b.next = b.beat
-	id := r.id
-	s.tests.Go(func() {
-		defer s.testing.Unlock()
+	id := c.ID
+	a.tests.Go(func() {
+		defer a.testing.Unlock()
 		defer close(b.lines)
 		err := run(ctx, func(v any) {
 			line, err := json.Marshal(v)
@@ -205,11 +200,10 @@ func (s *Server) answerTest(r *request, pending any, run func(ctx context.Contex
 			}
 		})
 		if err != nil && ctx.Err() == nil {
-			s.Logger.Error("a speed test has failed", "request", id, "error", err)
+			a.Logger.Error("a speed test has failed", "request", id, "error", err)
 		}
 	})
-	r.set(fasthttp.HeaderContentType, "application/json")
-	r.ctx.Response.SetBodyStream(b, -1)
+	c.Stream(b)
 	return nil
 }
 
@@ -251,11 +245,11 @@ func (b *testBody) Close() error {
 	return nil
 }
 
-// awaitTests returns when no speed test is under way any more, or ctx is done.
-func (s *Server) awaitTests(ctx context.Context) {
+// AwaitTests returns when no speed test is under way any more, or ctx is done.
+func (a *API) AwaitTests(ctx context.Context) {
 	over := make(chan struct{})
 	go func() {
-		s.tests.Wait()
+		a.tests.Wait()
 		close(over)
 	}()
 	select {
@@ -273,16 +267,9 @@ const devNullCall = "speedtest/client/devnull"
 const maxDevNull = 40 * time.Second
 
 // devNull serves speedtest/client/devnull. What is sent is not what was signed: nobody keeps it.
-func (s *Server) devNull(_ context.Context, r *request) error {
-	stream := r.ctx.RequestBodyStream()
-	if stream == nil {
-		return nil
-	}
-	if c := clientConn(r.ctx.Conn()); c != nil {
-		c.reading.Store(true)
-	}
-	sent := &wireReader{stream: stream, length: r.contentLength(), progress: r.progress, pace: r.pace}
-	for buffer, end := make([]byte, 128<<10), s.Now().Add(maxDevNull); s.Now().Before(end); {
+func (a *API) devNull(_ context.Context, c *Call) error {
+	sent := c.Unsigned()
+	for buffer, end := make([]byte, 128<<10), a.Now().Add(maxDevNull); a.Now().Before(end); {
 		if _, err := sent.Read(buffer); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -293,6 +280,6 @@ func (s *Server) devNull(_ context.Context, r *request) error {
 }
 
 // noExtraTime serves what asks for how long the former was held up before it began.
-func (s *Server) noExtraTime(_ context.Context, r *request) error {
-	return r.answerJSON(map[string]int64{"dur": 0})
+func (a *API) noExtraTime(_ context.Context, c *Call) error {
+	return c.answerJSON(map[string]int64{"dur": 0})
 }

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -29,16 +29,16 @@ type Healer interface {
 	End(ctx context.Context) error
 }
 
-// shownPass is a Pass, and what follows from its numbers.
-type shownPass struct {
+// Pass is a pass over the drives, and what follows from its numbers.
+type Pass struct {
 	upkeep.Pass
 	State upkeep.PassState `json:"state"`
 	Rate  float64          `json:"rate"`                  // bytes made anew in a second: since Limit was changed, or of one that is over in all
 	ETA   float64          `json:"eta_seconds,omitempty"` // until it ends, if that is known
 }
 
-func newShownPass(p *upkeep.Pass, now time.Time) shownPass {
-	s := shownPass{Pass: *p, State: p.State(now)}
+func newPass(p *upkeep.Pass, now time.Time) Pass {
+	s := Pass{Pass: *p, State: p.State(now)}
 	until := p.Ended
 	if until.IsZero() {
 		until = p.CountedAt()
@@ -58,53 +58,53 @@ func newShownPass(p *upkeep.Pass, now time.Time) shownPass {
 	return s
 }
 
-// passes returns the last passes.
-func (s *Server) passes() ([]shownPass, error) {
-	shown := []shownPass{}
-	if s.Healing == nil {
+// Passes returns the last pass of each kind, under way or over.
+func (a *API) Passes() ([]Pass, error) {
+	shown := []Pass{}
+	if a.Healing == nil {
 		return shown, nil
 	}
-	all, err := s.Healing.Passes()
+	all, err := a.Healing.Passes()
 	if err != nil {
 		return nil, object.E("passes", "", object.Unavailable, err)
 	}
-	now := s.Now()
+	now := a.Now()
 	for i := range all {
-		shown = append(shown, newShownPass(&all[i], now))
+		shown = append(shown, newPass(&all[i], now))
 	}
 	return shown, nil
 }
 
 // passesOrWhy returns the last passes, or why they are not known.
-func (s *Server) passesOrWhy() (passes []shownPass, why string) {
-	passes, err := s.passes()
+func (a *API) passesOrWhy() (passes []Pass, why string) {
+	passes, err := a.Passes()
 	if err != nil {
-		return []shownPass{}, inOneLine(err)
+		return []Pass{}, inOneLine(err)
 	}
 	return passes, ""
 }
 
 // healStatus serves background-heal/status: which drives do not have all yet that is to be
 // on them, and what is done about it. The drives are told also while the latter is not known.
-func (s *Server) healStatus(ctx context.Context, r *request) error {
-	passes, unknown := s.passesOrWhy()
-	var everything *shownPass
+func (a *API) healStatus(ctx context.Context, c *Call) error {
+	passes, unknown := a.passesOrWhy()
+	var everything *Pass
 	for i := range passes {
 		if passes[i].Kind == upkeep.Everything {
 			everything = &passes[i]
 		}
 	}
 	healing, offline, away, drives := []string{}, []string{}, []string{}, []Drive(nil)
-	for _, g := range s.gateways(r) {
+	for _, g := range a.gateways(c) {
 		if !g.Online {
 			offline = append(offline, g.Endpoint)
 		}
 		drives = append(drives, g.Drives...)
 	}
 	scanned, sets := int64(0), []any{}
-	for i, set := range setsOf(drives) {
+	for i, set := range SetsOf(drives) {
 		disks := []map[string]any{}
-		for _, d := range set.drives {
+		for _, d := range set.Drives {
 			disk := d.document()
 			if !d.Online {
 				away = append(away, d.endpoint())
@@ -118,14 +118,14 @@ func (s *Server) healStatus(ctx context.Context, r *request) error {
 		if everything != nil {
 			scanned = everything.Names
 			sets = append(sets, map[string]any{
-				"id": strconv.Itoa(i), "pool_index": set.pool, "set_index": set.set, "heal_status": everything.State, "heal_priority": "",
+				"id": strconv.Itoa(i), "pool_index": set.Pool, "set_index": set.Set, "heal_status": everything.State, "heal_priority": "",
 				"total_objects": everything.Expected, "disks": disks,
 			})
 		}
 	}
-	standard, reduced := s.Parities()
-	return r.answerJSON(map[string]any{
-		"due": s.Healing != nil && s.Healing.Due(ctx), "offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
+	standard, reduced := a.Parities()
+	return c.answerJSON(map[string]any{
+		"due": a.Healing != nil && a.Healing.Due(ctx), "offline_nodes": offline, "offline_drives": away, "ScannedItemsCount": scanned, "HealDisks": healing, "sets": sets, "mrf": map[string]any{},
 		"sc_parity": map[string]int{"STANDARD": standard, "REDUCED_REDUNDANCY": reduced}, "passes": passes, "passes_error": unknown,
 	})
 }
@@ -133,7 +133,7 @@ func (s *Server) healStatus(ctx context.Context, r *request) error {
 // ofDrive is what a pass over everything does for a drive that stands for another one. All
 // that it makes is taken to be for that. A pass that is over may have ended before the drive
 // came, and has done nothing for it.
-func (p *shownPass) ofDrive(d Drive) map[string]any {
+func (p *Pass) ofDrive(d Drive) map[string]any {
 	if p == nil {
 		return nil
 	}
@@ -161,6 +161,10 @@ type healOptions struct {
 	Set          *int `json:"set,omitempty"`
 }
 
+// healCall is the path of the call that heals everything, and begins those that heal a
+// part.
+const healCall = "heal/"
+
 // scanDeep is the mode in which every shard is read.
 const scanDeep = 2
 
@@ -182,40 +186,36 @@ func (o *healOptions) refusal() string {
 }
 
 // heal serves heal/, where passes are asked for, followed and ended.
-func (s *Server) heal(ctx context.Context, r *request) error {
-	if s.Healing == nil {
+func (a *API) heal(ctx context.Context, c *Call) error {
+	if a.Healing == nil {
 		return errNotImplemented.with(nothingToHeal)
 	}
-	if token := r.query.get("clientToken"); token != "" {
-		return s.followPass(r, token)
+	if token := c.Query.Get("clientToken"); token != "" {
+		return a.followPass(c, token)
 	}
-	if r.query.get("forceStop") == "true" {
-		return s.endPass(ctx, r)
+	if c.Query.Get("forceStop") == "true" {
+		return a.endPass(ctx, c)
 	}
 	var o healOptions
-	text, err := s.adminBody(r)
-	if err != nil {
-		return err
-	}
-	if err := decodeAdmin(text, &o); err != nil {
+	if err := c.decode(&o); err != nil {
 		return err
 	}
 	if why := o.refusal(); why != "" {
 		return errNotImplemented.with(why)
 	}
-	bucket, prefix, _ := strings.Cut(r.below, "/")
+	bucket, prefix, _ := strings.Cut(c.Below, "/")
 	if bucket != "" {
-		if _, err := s.Store.StatBucket(ctx, bucket); err != nil {
+		if _, err := a.Store.StatBucket(ctx, bucket); err != nil {
 			return err
 		}
 	}
-	now := s.Now()
+	now := a.Now()
 	p := upkeep.Pass{Kind: upkeep.Asked, Token: newPassToken(), Bucket: bucket, Prefix: prefix, Deep: o.ScanMode == scanDeep, Asked: now, Told: now}
-	if err := s.Healing.Ask(ctx, p, r.query.get("forceStart") == "true"); err != nil {
+	if err := a.Healing.Ask(ctx, p, c.Query.Get("forceStart") == "true"); err != nil {
 		return fromHealer(err)
 	}
-	s.Logger.Info("a pass over the drives was asked for", "bucket", bucket, "prefix", prefix, "deep", p.Deep, "request", r.id, "user", r.identity.AccessKey)
-	return r.answerPass(&p)
+	a.Logger.Info("a pass over the drives was asked for", "bucket", bucket, "prefix", prefix, "deep", p.Deep, "request", c.ID, "user", c.Identity.AccessKey)
+	return c.answerPass(&p)
 }
 
 func newPassToken() string {
@@ -232,13 +232,13 @@ func fromHealer(err error) error {
 }
 
 // answerPass answers how to follow a pass.
-func (r *request) answerPass(p *upkeep.Pass) error {
-	return r.answerJSON(map[string]any{"clientToken": p.Token, "clientAddress": r.ctx.RemoteIP().String(), "startTime": p.Asked})
+func (c *Call) answerPass(p *upkeep.Pass) error {
+	return c.answerJSON(map[string]any{"clientToken": p.Token, "clientAddress": c.Remote, "startTime": p.Asked})
 }
 
 // askedPass returns the pass that was asked for last.
-func (s *Server) askedPass() (*shownPass, error) {
-	all, err := s.passes()
+func (a *API) askedPass() (*Pass, error) {
+	all, err := a.Passes()
 	if err != nil {
 		return nil, err
 	}
@@ -251,21 +251,21 @@ func (s *Server) askedPass() (*shownPass, error) {
 }
 
 // endPass ends the pass that was asked for.
-func (s *Server) endPass(ctx context.Context, r *request) error {
-	p, err := s.askedPass()
+func (a *API) endPass(ctx context.Context, c *Call) error {
+	p, err := a.askedPass()
 	if err != nil {
 		return err
 	}
-	if err := s.Healing.End(ctx); err != nil {
+	if err := a.Healing.End(ctx); err != nil {
 		return fromHealer(err)
 	}
-	return r.answerPass(&p.Pass)
+	return c.answerPass(&p.Pass)
 }
 
 // followPass answers how far a pass is. What was healed is told when it is over, since a
 // client adds up what it is told.
-func (s *Server) followPass(r *request, token string) error {
-	p, err := s.askedPass()
+func (a *API) followPass(c *Call, token string) error {
+	p, err := a.askedPass()
 	if err != nil {
 		return err
 	}
@@ -273,8 +273,8 @@ func (s *Server) followPass(r *request, token string) error {
 		return errHealUnknown
 	}
 	state, detail, items := p.State, p.Error, []any{}
-	if p.Over(s.Now()) {
-		items = s.healItems(p.Mended)
+	if p.Over(a.Now()) {
+		items = a.healItems(p.Mended)
 		if p.Failed > 0 {
 			state, detail = upkeep.Stopped, fmt.Sprintf("%d names could not be healed: \"shoal admin heal\" shows why", p.Failed)
 		}
@@ -283,27 +283,27 @@ func (s *Server) followPass(r *request, token string) error {
 	if p.Deep {
 		scan = scanDeep
 	}
-	return r.answerJSON(map[string]any{
+	return c.answerJSON(map[string]any{
 		"summary": state, "detail": detail, "startTime": p.Asked, "items": items, "settings": map[string]any{"recursive": true, "scanMode": scan},
 	})
 }
 
 // healItems are objects that were healed, as MinIO's tools know them. It is known of how many
 // drives something was missing, and not of which. All are shown as of the first set.
-func (s *Server) healItems(mended []upkeep.Mended) []any {
+func (a *API) healItems(mended []upkeep.Mended) []any {
 	type state struct {
 		UUID     string `json:"uuid"`
 		Endpoint string `json:"endpoint"`
 		State    string `json:"state"`
 	}
 	n := 0
-	if s.Drives != nil {
-		n = len(s.Drives())
-		if sets := setsOf(s.Drives()); len(sets) > 1 {
-			n = len(sets[0].drives)
+	if a.Drives != nil {
+		n = len(a.Drives())
+		if sets := SetsOf(a.Drives()); len(sets) > 1 {
+			n = len(sets[0].Drives)
 		}
 	}
-	parity, _ := s.Parities()
+	parity, _ := a.Parities()
 	items := make([]any, 0, len(mended))
 	for i, m := range mended {
 		before, after := make([]state, n), make([]state, n)
@@ -324,8 +324,3 @@ func (s *Server) healItems(mended []upkeep.Mended) []any {
 
 // Why there is no pass.
 const nothingToHeal = "In a directory nothing needs to be healed: its objects are files, which are whole or not there."
-
-var (
-	errHealRunning = &s3Error{code: "XMinioHealAlreadyRunning", status: 400, message: "Another pass that was asked for is not over. --force-start has it end, --force-stop too."}
-	errHealUnknown = &s3Error{code: "XMinioHealNoSuchProcess", status: 404, message: "There is no such pass, or another one was asked for since."}
-)

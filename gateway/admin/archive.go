@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -7,47 +7,46 @@ import (
 )
 
 // exportUsers serves export-iam: everybody, in a zip file, with their secrets.
-func (s *Server) exportUsers(_ context.Context, r *request) error {
-	if r.identity.Bounded() {
-		return errAdminNotAllowed
+func (a *API) exportUsers(_ context.Context, c *Call) error {
+	if c.Identity.Bounded() {
+		return errNotAllowed
 	}
-	a, err := s.Directory.Export(r.identity.Root)
+	archive, err := a.Directory.Export(c.Identity.Root)
 	if err != nil {
 		return err
 	}
-	return r.answerArchive(a.Pack())
+	return c.answerArchive(archive.Pack())
 }
 
-func (r *request) answerArchive(packed []byte, err error) error {
+func (c *Call) answerArchive(packed []byte, err error) error {
 	if err != nil {
 		return errInternal.because(err)
 	}
-	r.set("Content-Type", "application/zip")
-	r.ctx.Response.SetBodyRaw(packed)
+	c.Answer(200, "application/zip", packed)
 	return nil
 }
 
 // importUsers serves import-iam and import-iam-v2, which wants to know what was done.
-func (s *Server) importUsers(ctx context.Context, r *request) error {
-	if r.identity.Bounded() {
-		return errAdminNotAllowed
+func (a *API) importUsers(ctx context.Context, c *Call) error {
+	if c.Identity.Bounded() {
+		return errNotAllowed
 	}
-	packed, err := s.adminBodyOf(r, directory.MaxArchive)
+	packed, err := c.Body(directory.MaxArchive)
 	if err != nil {
 		return err
 	}
-	a, err := directory.ReadArchive(packed)
+	archive, err := directory.ReadArchive(packed)
 	if err != nil {
 		return err
 	}
-	done, err := s.Directory.Import(ctx, a, r.identity.Root)
+	done, err := a.Directory.Import(ctx, archive, c.Identity.Root)
 	for _, reason := range done.Reasons {
-		s.Logger.Warn("it was not imported", "request", r.id, "reason", reason)
+		a.Logger.Warn("it was not imported", "request", c.ID, "reason", reason)
 	}
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(map[string]importedNames{"added": importedNamesOf(done.Added, a), "skipped": importedNamesOf(done.Skipped, a)})
+	return c.answerJSON(map[string]importedNames{"added": importedNamesOf(done.Added, archive), "skipped": importedNamesOf(done.Skipped, archive)})
 }
 
 // importedNames is what was imported as the API tells it.

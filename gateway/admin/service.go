@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -13,29 +13,29 @@ func serviceActions() map[string]string {
 
 // serviceAction serves service: this gateway ends as with SIGTERM, when what is under way
 // is done, the answer to this too. The others go on.
-func (s *Server) serviceAction(_ context.Context, r *request) error {
-	action, dry := r.query.get("action"), r.query.get("dry-run") == "true"
+func (a *API) serviceAction(_ context.Context, c *Call) error {
+	action, dry := c.Query.Get("action"), c.Query.Get("dry-run") == "true"
 	permission, known := serviceActions()[action]
 	if !known {
 		permission = "admin:ServiceFreeze"
 	}
-	if err := s.allow(r, permission, object.Ref{}); err != nil {
+	if err := c.Allow(permission, object.Ref{}); err != nil {
 		return err
 	}
-	if !known || s.Stop == nil {
+	if !known || a.Stop == nil {
 		return errNotImplemented.with("A gateway can be restarted or stopped, and nothing else can be done to it.")
 	}
 	if !dry {
-		s.Logger.Warn("this gateway ends, as was asked", "action", action, "request", r.id, "user", r.identity.AccessKey)
-		s.Stop(action == "restart")
+		a.Logger.Warn("this gateway ends, as was asked", "action", action, "request", c.ID, "user", c.Identity.AccessKey)
+		a.Stop(action == "restart")
 	}
-	return r.answerJSON(map[string]any{"action": action, "dryRun": dry, "results": []map[string]string{{"host": s.Node}}})
+	return c.answerJSON(map[string]any{"action": action, "dryRun": dry, "results": []map[string]string{{"host": a.Node}}})
 }
 
 // storageInfo serves storageinfo: what info tells of drives.
-func (s *Server) storageInfo(_ context.Context, r *request) error {
+func (a *API) storageInfo(_ context.Context, c *Call) error {
 	online, offline, drives := make(map[string]int), make(map[string]int), []map[string]any{}
-	for _, g := range s.gateways(r) {
+	for _, g := range a.gateways(c) {
 		for _, d := range g.drives() {
 			drives = append(drives, d.document())
 			if d.Online {
@@ -45,15 +45,15 @@ func (s *Server) storageInfo(_ context.Context, r *request) error {
 			}
 		}
 	}
-	standard, reduced := s.Parities()
-	return r.answerJSON(map[string]any{
+	standard, reduced := a.Parities()
+	return c.answerJSON(map[string]any{
 		"Disks": drives, "Backend": map[string]any{"Type": "Erasure", "OnlineDisks": online, "OfflineDisks": offline, "StandardSCParity": standard, "RRSCParity": reduced},
 	})
 }
 
 // notOffered answers a call of MinIO's that Shoal has no use for, and says what to do.
 func notOffered(message string) handler {
-	return func(*Server, context.Context, *request) error { return errNotImplemented.with(message) }
+	return func(*API, context.Context, *Call) error { return errNotImplemented.with(message) }
 }
 
 // Why calls are not offered.

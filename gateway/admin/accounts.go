@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"cmp"
@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/internal/directory"
 )
@@ -50,19 +48,19 @@ func accountDocumentOf(a directory.Account) accountDocument {
 func unlimited(t time.Time) bool { return t.IsZero() || t.Unix() == 0 }
 
 // addAccount serves add-service-account.
-func (s *Server) addAccount(ctx context.Context, r *request) error {
-	return s.addAccountOf(ctx, r, func(r *request, target string) (string, *directory.Person, error) {
+func (a *API) addAccount(ctx context.Context, c *Call) error {
+	return a.addAccountOf(ctx, c, func(c *Call, target string) (string, *directory.Person, error) {
 		if isPerson(target) {
-			return s.ownerOf(ctx, r, target)
+			return a.ownerOf(ctx, c, target)
 		}
-		return s.userOf(r, target)
+		return a.userOf(c, target)
 	})
 }
 
 // addAccountOf makes a service account of whom the document and owner name.
-func (s *Server) addAccountOf(ctx context.Context, r *request, owner func(r *request, target string) (string, *directory.Person, error)) error {
-	if r.identity.Bounded() {
-		return errAdminNotAllowed
+func (a *API) addAccountOf(ctx context.Context, c *Call, owner func(c *Call, target string) (string, *directory.Person, error)) error {
+	if c.Identity.Bounded() {
+		return errNotAllowed
 	}
 	var in struct {
 		Policy      json.RawMessage `json:"policy"`
@@ -74,14 +72,14 @@ func (s *Server) addAccountOf(ctx context.Context, r *request, owner func(r *req
 		Comment     string          `json:"comment"`
 		Expiration  time.Time       `json:"expiration"`
 	}
-	err := s.readSealed(r, &in)
+	err := a.readSealed(c, &in)
 	if err != nil {
 		return err
 	}
 	n := directory.NewAccount{
 		AccessKey: in.AccessKey, Secret: in.SecretKey, Policy: rawPolicy(in.Policy), Name: in.Name, Description: in.Description,
 	}
-	if n.Parent, n.Person, err = owner(r, in.TargetUser); err != nil {
+	if n.Parent, n.Person, err = owner(c, in.TargetUser); err != nil {
 		return err
 	}
 	if n.Description == "" {
@@ -90,10 +88,10 @@ func (s *Server) addAccountOf(ctx context.Context, r *request, owner func(r *req
 	if !unlimited(in.Expiration) {
 		n.Expires = in.Expiration
 	}
-	if err := s.allowOn(r, "admin:CreateServiceAccount", n.Parent); err != nil {
+	if err := a.allowOn(c, "admin:CreateServiceAccount", n.Parent); err != nil {
 		return err
 	}
-	accessKey, secret, err := s.Directory.AddAccount(ctx, n)
+	accessKey, secret, err := a.Directory.AddAccount(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -101,38 +99,38 @@ func (s *Server) addAccountOf(ctx context.Context, r *request, owner func(r *req
 	if !n.Expires.IsZero() {
 		credentials["expiration"] = n.Expires
 	}
-	return s.answerSealed(r, map[string]any{"credentials": credentials})
+	return a.answerSealed(c, map[string]any{"credentials": credentials})
 }
 
 // userOf returns the owner of a service account that a user is named for: the sender
 // himself, who may be no user, if nobody is.
-func (s *Server) userOf(r *request, target string) (name string, p *directory.Person, err error) {
-	if target != "" && target != r.identity.AccessKey && target != r.identity.User() {
+func (a *API) userOf(c *Call, target string) (name string, p *directory.Person, err error) {
+	if target != "" && target != c.Identity.AccessKey && target != c.Identity.User() {
 		return target, nil, nil
 	}
-	p, err = s.Directory.Bearer(r.identity.AccessKey, r.auth.SecurityToken)
+	p, err = a.Directory.Bearer(c.Identity.AccessKey, c.Token)
 	if p != nil && p.Provider == directory.Certificates {
-		err = errAdminInvalid.with("Who has shown a client certificate has temporary credentials only: they end with the certificate.")
+		err = errInvalid.with("Who has shown a client certificate has temporary credentials only: they end with the certificate.")
 	}
-	return r.identity.User(), p, err
+	return c.Identity.User(), p, err
 }
 
 // account returns the service account that the request names, if the sender may do
 // the action to it.
-func (s *Server) account(r *request, action string) (directory.Account, error) {
-	a, err := s.Directory.Account(r.query.get("accessKey"))
+func (a *API) account(c *Call, action string) (directory.Account, error) {
+	account, err := a.Directory.Account(c.Query.Get("accessKey"))
 	if err != nil {
-		return a, err
+		return account, err
 	}
-	return a, s.allowOn(r, action, a.Parent)
+	return account, a.allowOn(c, action, account.Parent)
 }
 
 // updateAccount serves update-service-account.
-func (s *Server) updateAccount(ctx context.Context, r *request) error {
-	if r.identity.Bounded() {
-		return errAdminNotAllowed
+func (a *API) updateAccount(ctx context.Context, c *Call) error {
+	if c.Identity.Bounded() {
+		return errNotAllowed
 	}
-	a, err := s.account(r, "admin:UpdateServiceAccount")
+	account, err := a.account(c, "admin:UpdateServiceAccount")
 	if err != nil {
 		return err
 	}
@@ -144,25 +142,25 @@ func (s *Server) updateAccount(ctx context.Context, r *request) error {
 		NewDescription string          `json:"newDescription"`
 		NewExpiration  *time.Time      `json:"newExpiration"`
 	}
-	if err := s.readSealed(r, &in); err != nil {
+	if err := a.readSealed(c, &in); err != nil {
 		return err
 	}
-	c := directory.AccountChange{Secret: given(in.NewSecretKey), Name: given(in.NewName), Description: given(in.NewDescription), Expires: in.NewExpiration}
+	change := directory.AccountChange{Secret: given(in.NewSecretKey), Name: given(in.NewName), Description: given(in.NewDescription), Expires: in.NewExpiration}
 	if len(in.NewPolicy) > 0 && string(in.NewPolicy) != "null" {
 		policy := rawPolicy(in.NewPolicy)
-		c.Policy = &policy
+		change.Policy = &policy
 	}
 	if in.NewExpiration != nil && unlimited(*in.NewExpiration) {
-		c.Expires = &time.Time{}
+		change.Expires = &time.Time{}
 	}
 	if in.NewStatus != "" {
 		enabled := in.NewStatus == "on" || in.NewStatus == "enabled"
-		c.Enabled = &enabled
+		change.Enabled = &enabled
 	}
-	if err := s.Directory.UpdateAccount(ctx, a.AccessKey, c); err != nil {
+	if err := a.Directory.UpdateAccount(ctx, account.AccessKey, change); err != nil {
 		return err
 	}
-	r.answerEmpty(fasthttp.StatusNoContent)
+	c.answerNothing()
 	return nil
 }
 
@@ -175,29 +173,29 @@ func given(text string) *string {
 }
 
 // serviceAccountInfo serves info-service-account and info-access-key.
-func (s *Server) serviceAccountInfo(_ context.Context, r *request) error {
-	a, err := s.account(r, "admin:ListServiceAccounts")
+func (a *API) serviceAccountInfo(_ context.Context, c *Call) error {
+	account, err := a.account(c, "admin:ListServiceAccounts")
 	if err != nil {
 		return err
 	}
-	return s.answerSealed(r, accountDocumentOf(a))
+	return a.answerSealed(c, accountDocumentOf(account))
 }
 
 // listAccounts serves list-service-accounts.
-func (s *Server) listAccounts(_ context.Context, r *request) error {
-	user, err := bearerName("", r.query.get("user"))
+func (a *API) listAccounts(_ context.Context, c *Call) error {
+	user, err := bearerName("", c.Query.Get("user"))
 	if err != nil {
 		return err
 	}
-	user = cmp.Or(user, r.identity.User())
-	if err := s.allowOn(r, "admin:ListServiceAccounts", user); err != nil {
+	user = cmp.Or(user, c.Identity.User())
+	if err := a.allowOn(c, "admin:ListServiceAccounts", user); err != nil {
 		return err
 	}
-	all, err := s.Directory.Accounts()
+	all, err := a.Directory.Accounts()
 	if err != nil {
 		return err
 	}
-	return s.answerSealed(r, map[string]any{"accounts": accountDocuments(all[user])})
+	return a.answerSealed(c, map[string]any{"accounts": accountDocuments(all[user])})
 }
 
 func accountDocuments(accounts []directory.Account) []accountDocument {
@@ -210,25 +208,25 @@ func accountDocuments(accounts []directory.Account) []accountDocument {
 
 // listAccessKeys serves list-access-keys-bulk: the service accounts of several users and
 // people, or of all. Of temporary credentials nothing is kept that could be listed.
-func (s *Server) listAccessKeys(_ context.Context, r *request) error {
-	all, err := s.Directory.Accounts()
+func (a *API) listAccessKeys(_ context.Context, c *Call) error {
+	all, err := a.Directory.Accounts()
 	if err != nil {
 		return err
 	}
 	var users []string
-	for _, user := range r.query.all("users") {
+	for _, user := range c.Query["users"] {
 		name, err := bearerName("", user)
 		if err != nil {
 			return err
 		}
 		users = append(users, name)
 	}
-	if r.query.get("all") == "true" {
-		if users, err = s.everyone(all); err != nil {
+	if c.Query.Get("all") == "true" {
+		if users, err = a.everyone(all); err != nil {
 			return err
 		}
 	}
-	return s.answerAccessKeys(r, all, users)
+	return a.answerAccessKeys(c, all, users)
 }
 
 // keysDocument is the access keys of somebody.
@@ -239,8 +237,8 @@ type keysDocument struct {
 
 // keysOf returns the access keys of somebody as far as the request asks for them, and whether
 // it asks for him.
-func (r *request) keysOf(accounts []directory.Account) (keys keysDocument, shown bool) {
-	kind := r.query.get("listType")
+func (c *Call) keysOf(accounts []directory.Account) (keys keysDocument, shown bool) {
+	kind := c.Query.Get("listType")
 	if kind == "svcacc-only" && len(accounts) == 0 {
 		return keys, false
 	}
@@ -252,29 +250,29 @@ func (r *request) keysOf(accounts []directory.Account) (keys keysDocument, shown
 
 // answerAccessKeys answers with the access keys of those that are named, the sender's own if
 // nobody is. If all are asked for they are those whom the sender may see.
-func (s *Server) answerAccessKeys(r *request, all map[string][]directory.Account, names []string) error {
-	everyone := r.query.get("all") == "true"
+func (a *API) answerAccessKeys(c *Call, all map[string][]directory.Account, names []string) error {
+	everyone := c.Query.Get("all") == "true"
 	if len(names) == 0 && !everyone {
-		names = []string{r.identity.User()}
+		names = []string{c.Identity.User()}
 	}
 	out := make(map[string]any, len(names))
 	for _, name := range names {
-		if err := s.allowOn(r, "admin:ListServiceAccounts", name); err != nil && everyone {
+		if err := a.allowOn(c, "admin:ListServiceAccounts", name); err != nil && everyone {
 			continue
 		} else if err != nil {
 			return err
 		}
-		if keys, shown := r.keysOf(all[name]); shown {
+		if keys, shown := c.keysOf(all[name]); shown {
 			out[name] = keys
 		}
 	}
-	return s.answerSealed(r, out)
+	return a.answerSealed(c, out)
 }
 
 // everyone returns the names of all users, root first, and of others who have access keys.
-func (s *Server) everyone(all map[string][]directory.Account) ([]string, error) {
-	users, err := s.Directory.Users()
-	names := []string{s.Directory.Root()}
+func (a *API) everyone(all map[string][]directory.Account) ([]string, error) {
+	users, err := a.Directory.Users()
+	names := []string{a.Directory.Root()}
 	for _, u := range users {
 		names = append(names, u.Name)
 	}
@@ -287,14 +285,14 @@ func (s *Server) everyone(all map[string][]directory.Account) ([]string, error) 
 }
 
 // removeAccount serves delete-service-account.
-func (s *Server) removeAccount(ctx context.Context, r *request) error {
-	a, err := s.account(r, "admin:RemoveServiceAccount")
+func (a *API) removeAccount(ctx context.Context, c *Call) error {
+	account, err := a.account(c, "admin:RemoveServiceAccount")
 	if err != nil {
 		return err
 	}
-	if err := s.Directory.RemoveAccount(ctx, a.AccessKey); err != nil {
+	if err := a.Directory.RemoveAccount(ctx, account.AccessKey); err != nil {
 		return err
 	}
-	r.answerEmpty(fasthttp.StatusNoContent)
+	c.answerNothing()
 	return nil
 }

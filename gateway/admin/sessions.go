@@ -1,11 +1,9 @@
-package gateway
+package admin
 
 import (
 	"cmp"
 	"context"
 	"strings"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/ldap"
@@ -17,33 +15,33 @@ const revokeCall = "revoke-tokens/"
 
 // noListedSessions serves temporary-account-info, which tools ask where there is no
 // service account of a key.
-func (s *Server) noListedSessions(context.Context, *request) error {
-	return errAdminNoAccount.with("There is no service account with this access key; temporary credentials are not kept.")
+func (a *API) noListedSessions(context.Context, *Call) error {
+	return errNoAccount.with("There is no service account with this access key; temporary credentials are not kept.")
 }
 
 // revokeTokens serves revoke-tokens: all temporary credentials of somebody end, those of the
 // sender if nobody is named.
-func (s *Server) revokeTokens(ctx context.Context, r *request) error {
-	name, err := bearerName(r.below, r.query.get("user"))
+func (a *API) revokeTokens(ctx context.Context, c *Call) error {
+	name, err := bearerName(c.Below, c.Query.Get("user"))
 	if err != nil {
 		return err
 	}
-	name = cmp.Or(name, r.identity.User())
-	if err := s.allowOn(r, "admin:RemoveServiceAccount", name); err != nil {
+	name = cmp.Or(name, c.Identity.User())
+	if err := a.allowOn(c, "admin:RemoveServiceAccount", name); err != nil {
 		return err
 	}
-	if r.query.get("tokenRevokeType") != "" {
+	if c.Query.Get("tokenRevokeType") != "" {
 		return errNotImplemented.with("Temporary credentials have no types here: all of a user are ended, or none.")
 	}
-	if !isPerson(name) && name != s.Directory.Root() {
-		if _, err := s.Directory.User(name); err != nil {
+	if !isPerson(name) && name != a.Directory.Root() {
+		if _, err := a.Directory.User(name); err != nil {
 			return err
 		}
 	}
-	if err := s.Directory.RevokeSessions(ctx, name); err != nil {
+	if err := a.Directory.RevokeSessions(ctx, name); err != nil {
 		return err
 	}
-	r.answerEmpty(fasthttp.StatusNoContent)
+	c.answerNothing()
 	return nil
 }
 
@@ -71,7 +69,7 @@ func bearerName(provider, name string) (string, error) {
 	}
 	dn, err := ldap.Canonical(name)
 	if err != nil {
-		return "", errAdminInvalid.with("The person must be a distinguished name, or one such as openid=SUBJECT.").because(err)
+		return "", errInvalid.with("The person must be a distinguished name, or one such as openid=SUBJECT.").because(err)
 	}
 	return dn, nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"context"
@@ -31,24 +31,24 @@ func documentOf(u directory.User) userDocument {
 }
 
 // addUser serves add-user.
-func (s *Server) addUser(ctx context.Context, r *request) error {
+func (a *API) addUser(ctx context.Context, c *Call) error {
 	in := struct {
 		SecretKey string `json:"secretKey"`
 		Status    string `json:"status"`
 	}{Status: "enabled"}
-	if err := s.readSealed(r, &in); err != nil {
+	if err := a.readSealed(c, &in); err != nil {
 		return err
 	}
 	enabled, err := parseStatus(in.Status)
 	if err != nil {
 		return err
 	}
-	return s.Directory.SetUser(ctx, r.query.get("accessKey"), in.SecretKey, enabled)
+	return a.Directory.SetUser(ctx, c.Query.Get("accessKey"), in.SecretKey, enabled)
 }
 
 // listUsers serves list-users.
-func (s *Server) listUsers(_ context.Context, r *request) error {
-	users, err := s.Directory.Users()
+func (a *API) listUsers(_ context.Context, c *Call) error {
+	users, err := a.Directory.Users()
 	if err != nil {
 		return err
 	}
@@ -56,96 +56,92 @@ func (s *Server) listUsers(_ context.Context, r *request) error {
 	for _, u := range users {
 		all[u.Name] = documentOf(u)
 	}
-	return s.answerSealed(r, all)
+	return a.answerSealed(c, all)
 }
 
 // userInfo serves user-info.
-func (s *Server) userInfo(ctx context.Context, r *request) error {
-	name, err := bearerName("", r.query.get("accessKey"))
+func (a *API) userInfo(ctx context.Context, c *Call) error {
+	name, err := bearerName("", c.Query.Get("accessKey"))
 	if err != nil {
 		return err
 	}
-	if err := s.allowOn(r, "admin:GetUser", name); err != nil {
+	if err := a.allowOn(c, "admin:GetUser", name); err != nil {
 		return err
 	}
-	u, err := s.Directory.User(name)
+	u, err := a.Directory.User(name)
 	if errors.Is(err, directory.ErrNoUser) && isPerson(name) && isDN(name) {
-		return s.personInfo(ctx, r, name)
+		return a.personInfo(ctx, c, name)
 	}
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(documentOf(u))
+	return c.answerJSON(documentOf(u))
 }
 
 // removeUser serves remove-user.
-func (s *Server) removeUser(ctx context.Context, r *request) error {
-	return s.Directory.RemoveUser(ctx, r.query.get("accessKey"))
+func (a *API) removeUser(ctx context.Context, c *Call) error {
+	return a.Directory.RemoveUser(ctx, c.Query.Get("accessKey"))
 }
 
 // setUserStatus serves set-user-status.
-func (s *Server) setUserStatus(ctx context.Context, r *request) error {
-	enabled, err := parseStatus(r.query.get("status"))
+func (a *API) setUserStatus(ctx context.Context, c *Call) error {
+	enabled, err := parseStatus(c.Query.Get("status"))
 	if err != nil {
 		return err
 	}
-	return s.Directory.EnableUser(ctx, r.query.get("accessKey"), enabled)
+	return a.Directory.EnableUser(ctx, c.Query.Get("accessKey"), enabled)
 }
 
 // updateGroupMembers serves update-group-members, which also makes a group, and removes
 // one if nobody is named.
-func (s *Server) updateGroupMembers(ctx context.Context, r *request) error {
-	text, err := s.adminBody(r)
-	if err != nil {
-		return err
-	}
+func (a *API) updateGroupMembers(ctx context.Context, c *Call) error {
 	var in struct {
 		Group    string   `json:"group"`
 		Members  []string `json:"members"`
 		IsRemove bool     `json:"isRemove"`
 	}
-	if err := decodeAdmin(text, &in); err != nil {
+	if err := c.decode(&in); err != nil {
 		return err
 	}
 	switch {
 	case in.IsRemove && len(in.Members) == 0:
-		return s.Directory.RemoveGroup(ctx, in.Group)
+		return a.Directory.RemoveGroup(ctx, in.Group)
 	case in.IsRemove:
-		return s.Directory.RemoveMembers(ctx, in.Group, in.Members)
+		return a.Directory.RemoveMembers(ctx, in.Group, in.Members)
 	}
-	return s.Directory.AddMembers(ctx, in.Group, in.Members)
+	return a.Directory.AddMembers(ctx, in.Group, in.Members)
 }
 
 // listGroups serves groups.
-func (s *Server) listGroups(_ context.Context, r *request) error {
-	groups, err := s.Directory.Groups()
+func (a *API) listGroups(_ context.Context, c *Call) error {
+	groups, err := a.Directory.Groups()
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(append([]string{}, groups...))
+	return c.answerJSON(append([]string{}, groups...))
 }
 
 // groupInfo serves group.
-func (s *Server) groupInfo(_ context.Context, r *request) error {
-	name := r.query.get("group")
-	g, err := s.Directory.Group(name)
+func (a *API) groupInfo(_ context.Context, c *Call) error {
+	name := c.Query.Get("group")
+	g, err := a.Directory.Group(name)
 	if errors.Is(err, directory.ErrNoGroup) && isPerson(name) {
-		g, err = s.entryInfo(name)
+		g, err = a.entryInfo(name)
 	}
 	if err != nil {
 		return err
 	}
-	return r.answerJSON(map[string]any{
+	return c.answerJSON(map[string]any{
 		"name": g.Name, "status": statusOf(g.Enabled), "members": append([]string{}, g.Members...),
 		"policy": strings.Join(g.Policies, ","), "updatedAt": g.Updated,
 	})
 }
 
 // setGroupStatus serves set-group-status.
-func (s *Server) setGroupStatus(ctx context.Context, r *request) error {
-	enabled, err := parseStatus(r.query.get("status"))
+func (a *API) setGroupStatus(ctx context.Context, c *Call) error {
+	enabled, err := parseStatus(c.Query.Get("status"))
 	if err != nil {
 		return err
 	}
-	return s.Directory.EnableGroup(ctx, r.query.get("group"), enabled)
+	return a.Directory.EnableGroup(ctx, c.Query.Get("group"), enabled)
 }
