@@ -178,6 +178,9 @@ func missable() map[string]struct{ prepare, change func(s *scene) } {
 		"a batch of events is dropped": {func(s *scene) {
 			name, err := s.journal.Keep(s.Context(), "label", []byte("batch"))
 			s.must(err)
+			if !strings.HasSuffix(name, ".label") {
+				s.Errorf("the batch is called %s", name)
+			}
 			s.made["batch"] = name
 		}, func(s *scene) { s.must(s.journal.Drop(s.Context(), s.made["batch"])) }},
 		"a setting is removed": {func(s *scene) { s.set("a", []byte("b")) }, func(s *scene) { s.set("a", nil) }},

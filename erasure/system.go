@@ -232,9 +232,10 @@ type Journal struct {
 // Journal returns the Journal of this process.
 func (s *Store) Journal(sessions Sessions) *Journal { return &Journal{s: s, sessions: sessions} }
 
-// Keep makes a batch durable and returns its name: a later one sorts behind it.
+// Keep makes a batch durable and returns its name: a later one sorts behind it, and it ends with a dot
+// and the label.
 func (j *Journal) Keep(ctx context.Context, label string, content []byte) (string, error) {
-	name := fmt.Sprintf("%s/%016x-%s", j.sessions.Current(), j.last.Add(1), label)
+	name := fmt.Sprintf("%s/%016x.%s", j.sessions.Current(), j.last.Add(1), label)
 	return name, j.change(ctx, name, func(ctx context.Context, h *hold) error {
 		return h.keep(ctx, register.Record{Version: register.Null, Kind: register.Object, Value: content})
 	})

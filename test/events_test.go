@@ -226,6 +226,33 @@ func testEveryAcknowledgedPut(t *testing.T, flags ...string) {
 	t.Logf("%d objects were acknowledged and told of", len(acknowledged))
 }
 
+// TestNodesTellWhatOthersHaveLeft has a target be away while nodes with drives die, one or all.
+func TestNodesTellWhatOthersHaveLeft(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	c := layOut(t, 4, 1)
+	c.env = h.env()
+	c.start(t)
+	tellOf(t, newS3(c.servers[0], noRetry), "bucket", hookARN)
+	for _, dies := range [][]int{{1}, {0, 1, 2, 3}} {
+		h.close()
+		key := fmt.Sprint("dying-", len(dies))
+		_, err := newS3(c.servers[1], noRetry).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: &key, Body: strings.NewReader("x")})
+		must(t, err)
+		for _, i := range dies {
+			c.servers[i].kill(t)
+		}
+		h.open(t)
+		if len(dies) == len(c.servers) {
+			c.start(t)
+		}
+		comesBack(t, "the target is told of what was left", func() bool { return h.has("Created:Put " + key) })
+		if len(dies) < len(c.servers) {
+			c.launch(t, dies[0]).waitReady(t)
+		}
+	}
+}
+
 // tellers are clients that write new objects, each through one gateway.
 type tellers struct {
 	mu           sync.Mutex

@@ -27,6 +27,7 @@ type nodes struct {
 	pools   []string // of drives, as they are named; nil: all drives are one
 	names   []string // by which nodes reach each other
 	at      []place  // where clients reach them
+	env     []string // further variables of all
 	servers []*server
 }
 
@@ -69,7 +70,7 @@ func (c *nodes) launch(t *testing.T, i int) *server {
 		}
 	}
 	last := len(urls) - 1
-	s := launch(t, nil, c.at[i], urls[last], append(flags, urls[:last]...)...)
+	s := launch(t, c.env, c.at[i], urls[last], append(flags, urls[:last]...)...)
 	s.url = "http://" + net.JoinHostPort(c.at[i].host, c.port)
 	c.servers[i] = s
 	return s

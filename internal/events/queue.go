@@ -20,7 +20,7 @@ import (
 // concurrently.
 type Journal interface {
 	// Keep makes a batch durable and returns its name: a later one of this gateway's
-	// sorts behind it. The label is part of it.
+	// sorts behind it. Behind its last slash are a number, a dot and the label.
 	Keep(ctx context.Context, label string, content []byte) (name string, err error)
 	// Left returns the sorted names of batches of gateways that keep none any more.
 	Left(ctx context.Context) ([]string, error)
