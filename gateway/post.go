@@ -70,6 +70,7 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 // postForm is the fields of a form up to the file, with names in lower case.
 type postForm struct {
 	fields map[string]string
+	values int64 // bytes that the fields have taken at least
 	file   *multipart.Part
 	policy sigv4.Policy
 }
@@ -103,6 +104,7 @@ func readForm(form *multipart.Reader) (*postForm, error) {
 			return nil, &s3Error{code: "MaxPostPreDataLengthExceeded", status: 400, message: "Your POST request fields preceding the upload file were too large."}
 		}
 		f.fields[name] = string(value)
+		f.values += int64(len(value))
 	}
 }
 
@@ -190,7 +192,7 @@ func (s *Server) storeForm(ctx context.Context, r *request, form *multipart.Read
 	if err != nil {
 		return object.Info{}, err
 	}
-	content := &formContent{file: f.file, rest: form, body: r.body, policy: f.policy, sums: newSummer(d.algorithm), want: d.value}
+	content := &formContent{file: f.file, rest: form, body: r.body, policy: f.policy, most: r.contentLength() - f.values, sums: newSummer(d.algorithm), want: d.value}
 	content.policy.MaxSize = min(content.policy.MaxSize, object.MaxPartSize)
 	info, e, err := s.putEncrypted(ctx, object.Ref{Bucket: r.bucket, Key: f.key()}, object.PutInput{Body: content, Meta: meta, Files: r.files()}, w)
 	if err == nil {
@@ -333,6 +335,7 @@ type formContent struct {
 	rest   *multipart.Reader
 	body   *body
 	policy sigv4.Policy
+	most   int64 // how long it can be
 	sums   summer
 	want   string // raw value of the checksum, or ""
 	digest object.Digest
@@ -386,6 +389,9 @@ func (c *formContent) end() error {
 
 // Size is not known before the form ends.
 func (c *formContent) Size() int64 { return -1 }
+
+// MostSize is what object.MostSize asks for: the form without its fields.
+func (c *formContent) MostSize() int64 { return min(c.most, c.policy.MaxSize) }
 
 // Digest describes the file; it is valid after io.EOF.
 func (c *formContent) Digest() object.Digest { return c.digest }

@@ -139,6 +139,18 @@ func ContentSize(b Body) int64 {
 	return b.Size()
 }
 
+// MostSize returns how many bytes ContentSize will turn out to be at most: where it is not known, what the
+// Body can tell by a method of this name, or what no Body is longer than.
+func MostSize(b Body) int64 {
+	if n := ContentSize(b); n >= 0 {
+		return n
+	}
+	if bounded, ok := b.(interface{ MostSize() int64 }); ok {
+		return bounded.MostSize()
+	}
+	return MaxPartSize
+}
+
 // Digest is what a Body found out about its bytes. A Body that seals gives other
 // bytes than it was made of: more of them, whose digest says nothing. A Store keeps
 // the bytes as they come, and what the Digest says of them as it is said.

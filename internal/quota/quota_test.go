@@ -234,6 +234,34 @@ func TestEncryptedObjectsCountByTheirContent(t *testing.T) {
 	f.must(put("m", 400))
 }
 
+// ofAForm is a Body of which nobody knows where it ends.
+type ofAForm struct {
+	object.Body
+	most int64
+}
+
+func (ofAForm) Size() int64       { return -1 }
+func (b ofAForm) MostSize() int64 { return b.most }
+
+func TestWhatMayNotFitIsRefusedWhereTheLengthIsNotKnown(t *testing.T) {
+	f := newFleet(t, 1, quota.Limit{Bytes: 1000})
+	put := func(key string, size int, wrap func(object.Body) object.Body, meta object.Meta) error {
+		body := objecttest.NewBody(make([]byte, size), object.CRC64NVME)
+		_, err := f.gateways[0].Put(t.Context(), ref(key), object.PutInput{Body: wrap(ofAForm{body, int64(size) + 50}), Meta: meta})
+		return err
+	}
+	plain := func(b object.Body) object.Body { return b }
+	sealed := func(b object.Body) object.Body { return sse.Encrypt(b, sse.NewKey(), "", false) }
+	f.must(put("k", 400, plain, object.Meta{}))
+	f.must(put("l", 400, sealed, object.Meta{Seal: "seal"}))
+	f.refused(put("m", 201, plain, object.Meta{}))
+	f.refused(put("m", 201, sealed, object.Meta{Seal: "seal"}))
+	f.must(put("m", 150, plain, object.Meta{}))
+	if got := f.held(); got.Bytes != 950 {
+		t.Errorf("the bucket holds %d bytes", got.Bytes)
+	}
+}
+
 func TestOfManyWritersAsManySucceedAsFit(t *testing.T) {
 	f := newFleet(t, 3, quota.Limit{Bytes: 10 << 10})
 	var won atomic.Int32

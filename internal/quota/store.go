@@ -75,7 +75,7 @@ func (s *Store) grow(ctx context.Context, ref object.Ref, size int64, check obje
 	if limit.IsZero() {
 		return do(check)
 	}
-	g := growth{s: s, bucket: b, limit: limit, ref: ref, size: max(size, 0)}
+	g := growth{s: s, bucket: b, limit: limit, ref: ref, size: size}
 	for range maxReplaced {
 		info, err := g.try(ctx, check, do)
 		if !errors.Is(err, errReplaced) {
@@ -192,7 +192,7 @@ func (w *watch) see(current *object.Info) {
 // Put implements object.Objects.
 func (s *Store) Put(ctx context.Context, ref object.Ref, in object.PutInput) (_ object.Info, err error) {
 	defer func() { s.tell(ref.Bucket, false, err) }()
-	return s.grow(ctx, ref, object.ContentSize(in.Body), in.Check, func(check object.Check) (object.Info, error) {
+	return s.grow(ctx, ref, object.MostSize(in.Body), in.Check, func(check object.Check) (object.Info, error) {
 		in.Check = check
 		return s.Store.Put(ctx, ref, in)
 	})

@@ -43,6 +43,9 @@ func (s *encrypted) Size() int64 {
 // ContentSize is what object.ContentSize asks for.
 func (s *encrypted) ContentSize() int64 { return s.body.Size() }
 
+// MostSize is what object.MostSize asks for.
+func (s *encrypted) MostSize() int64 { return object.MostSize(s.body) }
+
 // Digest implements object.Body.
 func (s *encrypted) Digest() object.Digest {
 	d := s.body.Digest()
