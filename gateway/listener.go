@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/samehost"
 )
 
 // listener hands out conns, and knows those on which no request is under way: clients
@@ -53,6 +55,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		samehost.Unpace(tcp)
 		c := &conn{TCPConn: tcp, stall: l.stall, secure: l.secure, from: l}
 		if l.admit(c) {
 			return c, nil

@@ -21,6 +21,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/samehost"
 )
 
 // Config says who this node is and whom it talks to.
@@ -94,8 +96,7 @@ func New(cfg Config) (*Mesh, error) {
 		return nil, fmt.Errorf("mesh: make certificate: %w", err)
 	}
 	if cfg.Dial == nil {
-		var d net.Dialer
-		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
+		cfg.Dial = dial
 	}
 	return &Mesh{
 		cfg: cfg, handlers: make(map[string]Handler), tickets: make(tickets), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time), strange: make(chan struct{}, maxStrangers),
@@ -106,6 +107,16 @@ func New(cfg Config) (*Mesh, error) {
 			SessionTicketsDisabled: true,
 		},
 	}, nil
+}
+
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	samehost.Unpace(c)
+	return c, nil
 }
 
 // Handle has h serve the connections of a protocol.
@@ -144,6 +155,7 @@ func (m *Mesh) Serve(ln net.Listener) error {
 		}
 		select {
 		case m.strange <- struct{}{}:
+			samehost.Unpace(c)
 		default:
 			_ = c.Close() // too many at the door: who means it comes again
 			continue

@@ -1,0 +1,32 @@
+package samehost
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a host may send by (tcp(7), TCP_CONGESTION): the one that paces, and the one that everybody
+// may choose.
+const (
+	pacing = "bbr"
+	plain  = "reno"
+)
+
+// Unpace has this end of a connection send as fast as the other takes it, if both are on this host
+// and its congestion control paces. Where the system does not let it, that goes on as before.
+func Unpace(c net.Conn) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok || !within(tcp.LocalAddr(), tcp.RemoteAddr()) {
+		return
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION); err == nil && name == pacing {
+			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, plain)
+		}
+	})
+}

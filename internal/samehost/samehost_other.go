@@ -1,0 +1,8 @@
+//go:build !linux
+
+package samehost
+
+import "net"
+
+// Unpace does nothing: congestion control is chosen on Linux.
+func Unpace(net.Conn) {}
