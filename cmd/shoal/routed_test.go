@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 
 // oneSetting is the setting of how a tree is shared as one gateway sees it.
 type oneSetting struct {
+	mu     sync.Mutex // of have
 	have   raftlock.Setting
 	alone  bool
 	full   bool
@@ -25,10 +27,22 @@ type oneSetting struct {
 
 func (s *oneSetting) AwaitSession(context.Context) (lock.Session, error) { return nil, nil }
 func (s *oneSetting) Alone() bool                                        { return s.alone }
-func (s *oneSetting) Get(string) (raftlock.Setting, bool)                { return s.have, s.have.Revision > 0 }
+
+func (s *oneSetting) Get(string) (raftlock.Setting, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have, s.have.Revision > 0
+}
 
 func (s *oneSetting) set(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.have = raftlock.Setting{Value: []byte(value), Revision: s.have.Revision + 1}
+}
+
+func (s *oneSetting) revision() uint64 {
+	have, _ := s.Get(modeSetting)
+	return have.Revision
 }
 
 func (s *oneSetting) Set(_ context.Context, c raftlock.Change) (uint64, error) {
@@ -39,11 +53,11 @@ func (s *oneSetting) Set(_ context.Context, c raftlock.Change) (uint64, error) {
 	switch {
 	case s.full:
 		return 0, fmt.Errorf("nothing was changed: %w", syscall.ENOSPC)
-	case *c.If != s.have.Revision:
+	case *c.If != s.revision():
 		return 0, raftlock.ErrChanged
 	}
 	s.set(string(c.Value))
-	return s.have.Revision, nil
+	return s.revision(), nil
 }
 
 func TestGatewaysAgreeOnOneWayToShareATree(t *testing.T) {
