@@ -47,6 +47,7 @@ type Node struct {
 	lives      int
 	leaving    bool
 	refused    error                     // why there can be no session now, nil if that is not known
+	outside    error                     // why this node is in no generation, nil if that is not known
 	lastFence  atomic.Int64              // ns since 1970
 	known      atomic.Pointer[fleetTime] // what was said last of the time of the fleet
 	clockWrong atomic.Bool               // that was said to be too much
@@ -158,7 +159,7 @@ func (n *Node) newCandidate() *protocol.Candidate {
 func (n *Node) replace(l *life) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.life = l
+	n.life, n.outside = l, nil
 	close(n.fresh)
 	n.fresh = make(chan struct{})
 	n.moved.happen()
@@ -224,15 +225,15 @@ func (n *Node) awaitSession(ctx context.Context) (*session, error) {
 var ErrCutOff = errors.New("this gateway is cut off from the others, or from the shared storage")
 
 // Ready returns nil while this node has a session that it knows to be alive: only
-// then can anything be locked. Otherwise it returns why it can have none (Refused), or ErrCutOff.
+// then can anything be locked. Otherwise it returns why it can have none (Refused), or an ErrCutOff.
 func (n *Node) Ready() error {
 	n.mu.Lock()
-	s, refused := n.session, n.refused
+	s, refused, outside := n.session, n.refused, n.outside
 	n.mu.Unlock()
 	if s != nil && s.alive() {
 		return nil
 	}
-	return cmp.Or(refused, ErrCutOff)
+	return cmp.Or(refused, outside, ErrCutOff)
 }
 
 // alive reports whether a session is known to be alive.
@@ -295,13 +296,27 @@ func (n *Node) enter(ctx context.Context, dead uint32) *life {
 		if l != nil {
 			return l
 		}
-		if ctx.Err() == nil && time.Since(begun) > enterPatience && said.about(err) {
-			n.cfg.Logger.Warn("not among the gateways of this tree yet"+advice(err), "error", err)
+		if ctx.Err() == nil && time.Since(begun) > enterPatience {
+			n.stays(err)
+			if said.about(err) {
+				n.cfg.Logger.Warn("not among the gateways of this tree yet"+advice(err), "error", err)
+			}
 		}
 		sleep(ctx, enterPace)
 	}
 	e.discard()
 	return nil
+}
+
+// stays notes why this node gets into no generation. That an attempt found nothing in its way, and nothing
+// to do, does not say that it is over.
+func (n *Node) stays(err error) {
+	if err == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.outside = fmt.Errorf("%w%s: %v", ErrCutOff, advice(err), err) //nolint:errorlint // it is what is behind ErrCutOff, and nothing else
 }
 
 // advice returns what is to be seen to where a node does not get into a generation.
