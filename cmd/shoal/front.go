@@ -113,12 +113,11 @@ func (f *front) wait(of waiting) {
 		Handler: f.pages(&of), ReadTimeout: waitingTime, WriteTimeout: waitingTime, MaxHeaderBytes: waitingHeader,
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 		ConnState: func(_ net.Conn, s http.ConnState) {
-			switch s {
+			switch s { //nolint:exhaustive // between these it is open
 			case http.StateNew:
 				open.Add(1)
 			case http.StateClosed:
 				open.Done()
-			default:
 			}
 		},
 	}
