@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -47,6 +48,7 @@ type Node struct {
 	lives      int
 	leaving    bool
 	refused    error                     // why there can be no session now, nil if that is not known
+	unseen     error                     // why this node cannot see whether there is a generation, nil if it can or that is not known
 	outside    error                     // why this node is in no generation, nil if that is not known
 	lastFence  atomic.Int64              // ns since 1970
 	known      atomic.Pointer[fleetTime] // what was said last of the time of the fleet
@@ -228,7 +230,7 @@ var ErrCutOff = errors.New("this gateway is cut off from the others, or from the
 // then can anything be locked. Otherwise it returns why it can have none (Refused), or an ErrCutOff.
 func (n *Node) Ready() error {
 	n.mu.Lock()
-	s, refused, outside := n.session, n.refused, n.outside
+	s, refused, outside := n.session, cmp.Or(n.unseen, n.refused), n.outside
 	n.mu.Unlock()
 	if s != nil && s.alive() {
 		return nil
@@ -249,13 +251,39 @@ func (s *session) alive() bool {
 func (n *Node) Refused() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.refused
+	return cmp.Or(n.unseen, n.refused)
+}
+
+// errDenied is an error of storage that does not let this node do what it takes to have a session.
+var errDenied = errors.New("the storage does not let this gateway in")
+
+// denied returns an error of the storage as an errDenied, if it is one.
+func denied(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	return err
+}
+
+// looked notes whether the storage lets this node see what there is. Until it does there is no session.
+func (n *Node) looked(err error) error {
+	var why error
+	if err = denied(err); errors.Is(err, errDenied) {
+		why = err
+	}
+	n.mu.Lock()
+	n.unseen = why
+	n.mu.Unlock()
+	return err
 }
 
 // tried notes what the storage has said to something without which there is no session.
 func (n *Node) tried(err error) error {
 	var why error
+	err = denied(err)
 	switch {
+	case errors.Is(err, errDenied):
+		why = err
 	case errors.Is(err, syscall.EROFS):
 		why = fmt.Errorf("the storage is read-only: %w", err)
 	case Refuses(err):
@@ -322,6 +350,8 @@ func (n *Node) stays(err error) {
 // advice returns what is to be seen to where a node does not get into a generation.
 func advice(err error) string {
 	switch {
+	case errors.Is(err, errDenied):
+		return "; the user that it runs as must be allowed to use .shoal.sys"
 	case Refuses(err):
 		return "; its storage must be writable, and have room"
 	case errors.Is(err, mesh.ErrRefused) && !errors.Is(err, mesh.ErrOtherNode):
@@ -388,7 +418,7 @@ func (e *entry) look(ctx context.Context) (protocol.Seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	g, err := e.node.cfg.Arbiter.Newest(ctx)
-	return protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}, err
+	return protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}, e.node.looked(err)
 }
 
 // join asks the members of a generation to let this node in. refused reports
