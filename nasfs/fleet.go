@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type Sessions interface {
 	// ctx ends.
 	AwaitSession(ctx context.Context) (lock.Session, error)
 	// Refused returns why there can be no session for now, nil if that is not known: the file system
-	// is full or read-only.
+	// is full or read-only, or does not let this process in.
 	Refused() error
 }
 
@@ -269,7 +270,9 @@ func (f *Fleet) write(ctx context.Context) (*tenure, error) {
 			return t, nil
 		}
 		f.mu.Unlock()
-		if why := f.sessions.Refused(); why != nil {
+		if why := f.sessions.Refused(); errors.Is(why, fs.ErrPermission) {
+			return nil, object.E("look for a session", f.cfg.Path, object.Unavailable, why) // it is not the client who may not
+		} else if why != nil {
 			return nil, fmt.Errorf("this gateway can have no session: %w", why)
 		}
 		select {

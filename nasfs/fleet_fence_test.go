@@ -433,6 +433,8 @@ func TestWhatCanHaveNoSessionIsRefusedAtOnce(t *testing.T) {
 		}
 		m.refuse(fmt.Errorf("renew: %w", syscall.ENOSPC))
 		is(t, "what comes", putIn(t.Context(), g, "k", "text", nil), object.Full)
+		m.refuse(fmt.Errorf("look: %w", syscall.EACCES))
+		is(t, "what comes to who is not let in", putIn(t.Context(), g, "k", "text", nil), object.Unavailable)
 		m.refuse(nil)
 		m.begin()
 		must(t, putIn(t.Context(), g, "k", "text", nil))

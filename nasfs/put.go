@@ -75,10 +75,10 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 			return err
 		}
 		p.valid, p.sequence = h.valid, ""
-		if slices.Min(names) == keyLock(ref.Bucket, ref.Key) {
-			p.sequence = s.sequence(h.names) // otherwise the token is another key's
-		}
 		err = s.locked(ctx, h, func() error {
+			if slices.Min(names) == keyLock(ref.Bucket, ref.Key) && s.raise() == nil {
+				p.sequence = s.sequence(h.names) // otherwise the token is another key's, or may be given again
+			}
 			err := publish(p)
 			if err != nil && (try == maxTries || !goesOn(err, mode)) {
 				s.remove(st)

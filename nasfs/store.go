@@ -84,6 +84,9 @@ type tree struct {
 	obstacles sync.Map // names that a warning told of, of what is no bucket
 	uploads   uploadIndex
 
+	raising  sync.Mutex
+	unraised atomic.Pointer[[]byte] // the format with the generation that this process has raised; nil: it is written
+
 	started time.Time
 	numbers numbers
 	lastUse atomic.Int64 // ticks of the last phase

@@ -162,10 +162,15 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
+	known := f.Deployment != ""
 	if err := s.beginSession(&f); err != nil {
 		return err
 	}
-	if err := errors.Join(s.proveReads(), s.proveFiles(s.cfg.Files), s.proveNames()); err != nil {
+	files := s.proveFiles(s.cfg.Files)
+	if known && isFull(files) {
+		files = nil // whoever makes files is told
+	}
+	if err := errors.Join(s.proveReads(), files, s.proveNames()); err != nil {
 		return err
 	}
 	if err := s.chooseMetadata(&f); err != nil {
@@ -176,8 +181,12 @@ func (s *Store) open() error {
 	if err != nil {
 		return fmt.Errorf("encode format: %w", err)
 	}
-	if err := s.publishFile(systemDir, formatName, b); err != nil {
-		return fmt.Errorf("write format: %w", err)
+	s.unraised.Store(&b)
+	if err := s.raise(); err != nil {
+		if !known || !isFull(err) {
+			return err
+		}
+		s.log.Warn("the storage is full: what is there is served, and can be deleted", "error", err)
 	}
 	s.deployment = f.Deployment
 	if err := s.recover(); err != nil {
@@ -185,6 +194,25 @@ func (s *Store) open() error {
 	}
 	s.startReaper()
 	s.health.start(s.tree, s.probe)
+	return nil
+}
+
+// raise writes the generation that Open has raised, if storage that was full has not taken it yet. Until then no
+// token of it may be kept: the next process would have the same.
+func (s *Store) raise() error {
+	if s.unraised.Load() == nil {
+		return nil
+	}
+	s.raising.Lock()
+	defer s.raising.Unlock()
+	content := s.unraised.Load()
+	if content == nil {
+		return nil
+	}
+	if err := s.publishFile(systemDir, formatName, *content); err != nil {
+		return fmt.Errorf("write format: %w", err)
+	}
+	s.unraised.Store(nil)
 	return nil
 }
 
@@ -373,11 +401,15 @@ func (s *Store) takeClaim() error {
 // an object would be overwritten by another one.
 func (s *Store) proveNames() error {
 	own, err := s.writeTemp("case", nil)
-	if err != nil {
+	switch {
+	case isFull(err):
+		_, err = s.root.Stat(systemDir + "/" + strings.ToUpper(formatName)) // that of a tree that is there tells, too
+	case err != nil:
 		return err
+	default:
+		defer s.removeTemp(own.temp)
+		_, err = s.statTemp(strings.ToUpper(own.temp))
 	}
-	defer s.removeTemp(own.temp)
-	_, err = s.statTemp(strings.ToUpper(own.temp))
 	switch {
 	case err == nil && !s.cfg.FoldedCase:
 		return ErrFoldsCase
@@ -395,7 +427,11 @@ func (s *Store) chooseMetadata(f *format) error {
 	has := false
 	if s.cfg.Metadata != Sidecar {
 		var err error
-		if has, err = s.probeXattr(); err != nil {
+		has, err = s.probeXattr()
+		if f.Metadata != "" && isFull(err) {
+			has, err = f.Metadata == Xattr.String(), nil
+		}
+		if err != nil {
 			return fmt.Errorf("probe for extended attributes: %w", err)
 		}
 	}

@@ -28,6 +28,9 @@ func (s *Store) Update(ctx context.Context, ref object.Ref, fn func(*object.Meta
 }
 
 func (s *Store) updateLocked(ctx context.Context, ref object.Ref, h held, fn func(*object.Meta) error) (object.Info, error) {
+	if err := s.raise(); err != nil {
+		return object.Info{}, err
+	}
 	o, err := s.find(ref, true)
 	if err != nil {
 		return object.Info{}, err

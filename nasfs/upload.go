@@ -388,7 +388,10 @@ func (s *Store) PutPart(ctx context.Context, ref object.UploadRef, number int, b
 	}
 	token := s.token(h.names)
 	err = s.locked(ctx, h, func() error {
-		err := s.putPart(ref, number, token, st)
+		err := s.raise()
+		if err == nil {
+			err = s.putPart(ref, number, token, st)
+		}
 		if err != nil {
 			s.remove(st)
 		}

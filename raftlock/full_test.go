@@ -159,6 +159,36 @@ func TestANodeKnowsThatItsStorageIsReadOnly(t *testing.T) {
 	})
 }
 
+// A gateway that is kept from its own directory says so, refuses what needs a session, and goes on when it is let in.
+func TestANodeKnowsThatItsStorageDoesNotLetItIn(t *testing.T) {
+	for _, refusal := range []error{syscall.EACCES, syscall.EPERM} {
+		t.Run(refusal.Error(), func(t *testing.T) {
+			inWorld(t, 0, func(t *testing.T, w *world) {
+				var told, port atomic.Int64
+				w.log = slog.New(slog.NewMultiHandler(counter{text: "must be allowed to use .shoal.sys", count: &told}, counter{text: "the cluster port", count: &port}))
+				p := w.start("a")
+				w.whole(t)
+				mend := p.storage.Inject(func(vfs.OpCall) error { return refusal })
+				eventually(t, "it is not ready", 10*time.Second, func() bool { return p.node.Ready() != nil })
+				for range 60 {
+					time.Sleep(time.Second)
+					if err := p.node.Refused(); !errors.Is(err, refusal) || !errors.Is(p.node.Ready(), refusal) {
+						t.Fatalf("refused: %v, not ready: %v", err, p.node.Ready())
+					}
+				}
+				if told.Load() == 0 || port.Load() > 0 {
+					t.Errorf("the log tells of permissions %d times, of the port %d times", told.Load(), port.Load())
+				}
+				mend()
+				eventually(t, "it is ready", 10*time.Second, func() bool { return p.node.Ready() == nil })
+				if err := p.node.Refused(); err != nil {
+					t.Errorf("in a session: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // While others elect a leader, or storage is out of reach, it is not known that there can be no session.
 func TestAnOutageIsNoRefusal(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -47,6 +48,8 @@ type Node struct {
 	lives      int
 	leaving    bool
 	refused    error                     // why there can be no session now, nil if that is not known
+	unseen     error                     // why this node cannot see whether there is a generation, nil if it can or that is not known
+	outside    error                     // why this node is in no generation, nil if that is not known
 	lastFence  atomic.Int64              // ns since 1970
 	known      atomic.Pointer[fleetTime] // what was said last of the time of the fleet
 	clockWrong atomic.Bool               // that was said to be too much
@@ -158,7 +161,7 @@ func (n *Node) newCandidate() *protocol.Candidate {
 func (n *Node) replace(l *life) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.life = l
+	n.life, n.outside = l, nil
 	close(n.fresh)
 	n.fresh = make(chan struct{})
 	n.moved.happen()
@@ -224,15 +227,15 @@ func (n *Node) awaitSession(ctx context.Context) (*session, error) {
 var ErrCutOff = errors.New("this gateway is cut off from the others, or from the shared storage")
 
 // Ready returns nil while this node has a session that it knows to be alive: only
-// then can anything be locked. Otherwise it returns why it can have none (Refused), or ErrCutOff.
+// then can anything be locked. Otherwise it returns why it can have none (Refused), or an ErrCutOff.
 func (n *Node) Ready() error {
 	n.mu.Lock()
-	s, refused := n.session, n.refused
+	s, refused, outside := n.session, cmp.Or(n.unseen, n.refused), n.outside
 	n.mu.Unlock()
 	if s != nil && s.alive() {
 		return nil
 	}
-	return cmp.Or(refused, ErrCutOff)
+	return cmp.Or(refused, outside, ErrCutOff)
 }
 
 // alive reports whether a session is known to be alive.
@@ -248,13 +251,39 @@ func (s *session) alive() bool {
 func (n *Node) Refused() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.refused
+	return cmp.Or(n.unseen, n.refused)
+}
+
+// errDenied is an error of storage that does not let this node do what it takes to have a session.
+var errDenied = errors.New("the storage does not let this gateway in")
+
+// denied returns an error of the storage as an errDenied, if it is one.
+func denied(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	return err
+}
+
+// looked notes whether the storage lets this node see what there is. Until it does there is no session.
+func (n *Node) looked(err error) error {
+	var why error
+	if err = denied(err); errors.Is(err, errDenied) {
+		why = err
+	}
+	n.mu.Lock()
+	n.unseen = why
+	n.mu.Unlock()
+	return err
 }
 
 // tried notes what the storage has said to something without which there is no session.
 func (n *Node) tried(err error) error {
 	var why error
+	err = denied(err)
 	switch {
+	case errors.Is(err, errDenied):
+		why = err
 	case errors.Is(err, syscall.EROFS):
 		why = fmt.Errorf("the storage is read-only: %w", err)
 	case Refuses(err):
@@ -295,8 +324,11 @@ func (n *Node) enter(ctx context.Context, dead uint32) *life {
 		if l != nil {
 			return l
 		}
-		if ctx.Err() == nil && time.Since(begun) > enterPatience && said.about(err) {
-			n.cfg.Logger.Warn("not among the gateways of this tree yet"+advice(err), "error", err)
+		if ctx.Err() == nil && time.Since(begun) > enterPatience {
+			n.stays(err)
+			if said.about(err) {
+				n.cfg.Logger.Warn("not among the gateways of this tree yet"+advice(err), "error", err)
+			}
 		}
 		sleep(ctx, enterPace)
 	}
@@ -304,9 +336,22 @@ func (n *Node) enter(ctx context.Context, dead uint32) *life {
 	return nil
 }
 
+// stays notes why this node gets into no generation. That an attempt found nothing in its way, and nothing
+// to do, does not say that it is over.
+func (n *Node) stays(err error) {
+	if err == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.outside = fmt.Errorf("%w%s: %v", ErrCutOff, advice(err), err) //nolint:errorlint // it is what is behind ErrCutOff, and nothing else
+}
+
 // advice returns what is to be seen to where a node does not get into a generation.
 func advice(err error) string {
 	switch {
+	case errors.Is(err, errDenied):
+		return "; the user that it runs as must be allowed to use .shoal.sys"
 	case Refuses(err):
 		return "; its storage must be writable, and have room"
 	case errors.Is(err, mesh.ErrRefused) && !errors.Is(err, mesh.ErrOtherNode):
@@ -373,7 +418,7 @@ func (e *entry) look(ctx context.Context) (protocol.Seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	g, err := e.node.cfg.Arbiter.Newest(ctx)
-	return protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}, err
+	return protocol.Seen{Number: g.Number, Pulse: g.Pulse, Closed: g.Closed}, e.node.looked(err)
 }
 
 // join asks the members of a generation to let this node in. refused reports

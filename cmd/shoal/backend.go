@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"runtime/debug"
 	"time"
@@ -114,11 +113,12 @@ func (f *serverFlags) openBackend(ctx context.Context, what served, front *front
 	case what.drives != nil:
 		return f.openDrives(ctx, what.drives, log)
 	}
+	front.wait(waiting{what: "its storage or the other gateways", creds: creds})
 	roots, err := newRootMarks(ctx, creds, env)
 	if err != nil {
 		return nil, err
 	}
-	return f.openTree(ctx, what.path, front.ln.Addr(), state, env, roots, log)
+	return f.openTree(ctx, what.path, front, state, env, roots, log)
 }
 
 // collectEarlier has garbage be collected when there is half as much of it as of what is in use, unless GOGC
@@ -131,7 +131,7 @@ func collectEarlier() {
 }
 
 // openTree opens a directory in which objects are files, alone or with other gateways.
-func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Addr, state *state, env *environment, roots *rootMarks, log *slog.Logger) (_ *backend, err error) {
+func (f *serverFlags) openTree(ctx context.Context, path string, front *front, state *state, env *environment, roots *rootMarks, log *slog.Logger) (_ *backend, err error) {
 	b := &backend{what: path, paths: func() []string { return []string{path} }}
 	defer func() {
 		if err != nil {
@@ -144,7 +144,7 @@ func (f *serverFlags) openTree(ctx context.Context, path string, clients net.Add
 		}
 	}
 	if !f.singleGateway {
-		if b.fleet, err = f.joinFleet(ctx, path, clients, env, roots, log); err != nil {
+		if b.fleet, err = f.joinFleet(ctx, path, front, env, roots, log); err != nil {
 			return nil, err
 		}
 		b.ends = append(b.ends, func() error { return b.fleet.close(context.WithoutCancel(ctx)) })

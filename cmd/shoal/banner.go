@@ -96,8 +96,8 @@ func openFailure(path string, err error) error {
 		return failed("cannot use "+path, err, "make it writable for the user that shoal runs as; where an NFS export squashes root, on the server")
 	case errors.Is(err, syscall.EROFS):
 		return failed("cannot use "+path, err, "mount it for writing")
-	case errors.Is(err, syscall.ENOSPC):
-		return failed("cannot use "+path, err, "free some space")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return failed("cannot use "+path, err, "free some space, or some inodes (df -i)")
 	}
 	return failed("cannot serve "+path, err, "")
 }

@@ -66,8 +66,8 @@ type fleet struct {
 }
 
 // joinFleet joins the gateways that serve the tree at path, or begins the fleet
-// if there is none. Clients of this one are served at an address.
-func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Addr, env *environment, roots *rootMarks, log *slog.Logger) (_ *fleet, err error) {
+// if there is none. Clients of this one are served at front, where they are told meanwhile why they wait.
+func (f *serverFlags) joinFleet(ctx context.Context, path string, front *front, env *environment, roots *rootMarks, log *slog.Logger) (_ *fleet, err error) {
 	fl := &fleet{log: log, roots: roots, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs}
 	fl.trace.Peers, fl.logs.Peers = listenedTo{fl, traceProtocol}, listenedTo{fl, logProtocol}
 	defer func() {
@@ -112,7 +112,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	if f.peers != "" && f.advertise == "" && len(f.lookup(ctx)) == 0 {
 		log.Warn("none of --peers is known yet: other gateways are told an address that they may not reach; --advertise names another", "cluster_address", address)
 	}
-	fl.name = endpoint(clients, address)
+	fl.name = endpoint(front.ln.Addr(), address)
 	fl.node, err = raftlock.Open(context.WithoutCancel(ctx), raftlock.Config{
 		Node: node, Address: address, Lookup: f.lookup, Version: version, Endpoint: fl.name,
 		Network: fl.network, Arbiter: fl.mount, Logger: log,
@@ -120,6 +120,7 @@ func (f *serverFlags) joinFleet(ctx context.Context, path string, clients net.Ad
 	if err != nil {
 		return nil, errors.Join(failed("cannot join the fleet", err, ""), ln.Close())
 	}
+	front.because(fl.node.Ready)
 	go func() { fl.ended <- fl.mesh.Serve(ln) }()
 	log.Info("joining the gateways of this tree", "node", node, "cluster_address", address)
 	if _, err := fl.node.AwaitSession(ctx); err != nil {

@@ -19,16 +19,17 @@ const infoPath = "/minio/admin/v3/info"
 // guessTime is how long who does not prove to be the root user keeps others from trying.
 const guessTime = time.Second
 
-// initializing tells the root user of a node that it waits for others. Nobody else is known before these are there.
+// initializing tells the root user of a server that it waits. Nobody else is known before it has what it waits for.
 type initializing struct {
-	creds     credentials
+	front     *front
+	of        *waiting
 	otherwise http.HandlerFunc // answers everybody else
 	begun     time.Time
 	proving   chan struct{} // holds one while somebody is
 }
 
-func newInitializing(creds credentials, otherwise http.HandlerFunc) *initializing {
-	return &initializing{creds: creds, otherwise: otherwise, begun: time.Now(), proving: make(chan struct{}, 1)}
+func newInitializing(f *front, of *waiting, otherwise http.HandlerFunc) *initializing {
+	return &initializing{front: f, of: of, otherwise: otherwise, begun: time.Now(), proving: make(chan struct{}, 1)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -38,7 +39,7 @@ func (i *initializing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	node := map[string]any{"endpoint": r.Host, "state": "initializing", "uptime": int64(time.Since(i.begun).Seconds()), "version": version}
-	unknown := map[string]string{"error": "the server waits for other nodes or drives"}
+	unknown := map[string]string{"error": i.front.reason(i.of)}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Connection", "close")
 	_ = json.NewEncoder(w).Encode(map[string]any{ // whoever asks again finds out
@@ -52,7 +53,7 @@ func (i *initializing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (i *initializing) isRoot(r *http.Request) bool {
 	signed := sigv4.Request{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: signedHeader{r}}
 	auth, err := sigv4.Parse(signed)
-	if err != nil || r.Method != http.MethodGet || auth.Presigned || auth.V2 || auth.AccessKey != i.creds.user || auth.CheckScope("") != nil {
+	if err != nil || r.Method != http.MethodGet || auth.Presigned || auth.V2 || auth.AccessKey != i.of.creds.user || auth.CheckScope("") != nil {
 		return false
 	}
 	none := sha256.Sum256(nil)
@@ -65,7 +66,7 @@ func (i *initializing) isRoot(r *http.Request) bool {
 		return false
 	}
 	defer func() { <-i.proving }()
-	if new(sigv4.Verifier).Verify(auth, signed, i.creds.password, time.Now()) != nil {
+	if new(sigv4.Verifier).Verify(auth, signed, i.of.creds.password, time.Now()) != nil {
 		lock.Pause(r.Context(), guessTime)
 		return false
 	}

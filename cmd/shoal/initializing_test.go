@@ -13,7 +13,7 @@ func TestTheRootUserIsToldThatANodeWaits(t *testing.T) {
 	later := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", later)
-	mux.Handle(infoPath, newInitializing(credentials{user: "root", password: "root-password"}, later))
+	mux.Handle(infoPath, newInitializing(new(front), &waiting{what: "others", creds: credentials{user: "root", password: "root-password"}}, later))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	ask := func(user, password string) (adminclient.Info, error) {

@@ -285,7 +285,7 @@ func (n *nodes) listen(ctx context.Context, front *front, creds credentials, env
 	if _, n.port, err = net.SplitHostPort(ln.Addr().String()); err != nil {
 		return failed("cannot listen for other nodes", err, "")
 	}
-	front.wait(gateway.Node{ID: n.self, Port: n.port}, creds)
+	front.wait(waiting{what: "other nodes or drives", node: gateway.Node{ID: n.self, Port: n.port}, creds: creds})
 	return nil
 }
 
