@@ -21,8 +21,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/shoal-storage/shoal/internal/samehost"
 )
 
 // Config says who this node is and whom it talks to.
@@ -111,12 +109,7 @@ func New(cfg Config) (*Mesh, error) {
 
 func dial(ctx context.Context, address string) (net.Conn, error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	samehost.Unpace(c)
-	return c, nil
+	return d.DialContext(ctx, "tcp", address)
 }
 
 // Handle has h serve the connections of a protocol.
@@ -155,7 +148,6 @@ func (m *Mesh) Serve(ln net.Listener) error {
 		}
 		select {
 		case m.strange <- struct{}{}:
-			samehost.Unpace(c)
 		default:
 			_ = c.Close() // too many at the door: who means it comes again
 			continue
