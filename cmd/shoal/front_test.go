@@ -47,12 +47,13 @@ func TestNoRequestIsLostWhenWaitingIsOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		next := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadTimeout: time.Minute}
-		asking.Go(func() { _ = next.Serve(taken) })
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = next.Serve(taken) })
 		time.Sleep(5 * time.Millisecond)
 		close(over)
-		time.Sleep(time.Millisecond)
-		_ = next.Shutdown(t.Context())
 		asking.Wait()
+		_ = next.Close()
+		serving.Wait()
 	}
 }
 
