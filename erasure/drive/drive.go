@@ -174,9 +174,10 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 		return err
 	}
 	if len(c.Inline) > 0 {
-		if err := d.room.check(); err != nil {
+		if err := d.room.promise(int64(len(c.Inline))); err != nil {
 			return err
 		}
+		defer d.room.spend(int64(len(c.Inline)))
 	}
 	if len(c.Inline) == 0 && len(c.Record.Data) > 0 {
 		defer d.bindings.bind(c.Record.Data)()

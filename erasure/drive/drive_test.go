@@ -9,7 +9,10 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/drive"
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -276,6 +279,77 @@ func TestAFullDriveTakesDeletionsAndNoContents(t *testing.T) {
 	gone := object(2)
 	gone.Kind = register.Tombstone
 	must(t, full.Commit(ctx, register.Change{Key: key("a"), Record: gone}))
+}
+
+// The disk is asked once in a while: what is written meanwhile, and what others have begun, counts.
+func TestADriveKeepsItsReserveWhateverIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const mib, reserve = 1 << 20, 64 << 20
+		ctx, left := t.Context(), uint64(reserve+10*mib)
+		d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), func() (uint64, uint64, error) { return left, 1 << 30, nil })
+		create := func(n byte, size int64) (register.ShardWriter, error) { return d.Create(ctx, register.DataID{n}, size) }
+		refused := func(err error) {
+			t.Helper()
+			if !errors.Is(err, register.ErrFull) {
+				t.Errorf("it is taken, or fails by %v", err)
+			}
+		}
+		write := func(w register.ShardWriter, size int) error {
+			_, err := w.Write(make([]byte, size))
+			return err
+		}
+		told, err := create(1, 6*mib)
+		must(t, err)
+		_, err = create(2, 5*mib)
+		refused(err)
+		untold, err := create(2, 0)
+		must(t, err)
+		must(t, write(untold, 3*mib))
+		refused(write(untold, 2*mib))
+		must(t, write(told, 5*mib))
+		refused(write(untold, 2*mib))
+		untold.Abort()
+		must(t, told.Finish())
+		third, err := create(3, 4*mib)
+		must(t, err)
+		third.Abort()
+		_, err = create(3, 6*mib)
+		refused(err)
+
+		left -= 6 * mib // as the disk says when it is asked again
+		time.Sleep(2 * time.Second)
+		_, err = create(3, 5*mib)
+		refused(err)
+		fourth, err := create(3, 4*mib)
+		must(t, err)
+		must(t, write(fourth, 4*mib))
+		must(t, fourth.Finish())
+		_, err = create(4, 1)
+		refused(err)
+	})
+}
+
+// overFiles are Files on a disk that takes nothing.
+type overFiles struct{ drive.Files }
+
+func (f overFiles) Create(id register.DataID) (drive.File, error) {
+	file, err := f.Files.Create(id)
+	return overFile{file}, err
+}
+
+type overFile struct{ drive.File }
+
+func (overFile) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// Somebody else may have filled the disk since it was asked.
+func TestADiskThatTakesNothingIsAFullDrive(t *testing.T) {
+	d := drive.New(drive.NewMemory(), overFiles{drive.NewMemoryFiles()}, func() (uint64, uint64, error) { return 1 << 40, 1 << 40, nil })
+	w, err := d.Create(t.Context(), register.DataID{1}, 1<<20)
+	must(t, err)
+	if _, err := w.Write(make([]byte, 1<<20)); !errors.Is(err, register.ErrFull) {
+		t.Errorf("a write: %v", err)
+	}
+	w.Abort()
 }
 
 // What a drive is told from one placement on it heeds, also when it is opened again; what does not move

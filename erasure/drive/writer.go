@@ -16,11 +16,11 @@ func (d *Drive) Create(_ context.Context, id register.DataID, size int64) (regis
 		return nil, err
 	}
 	defer d.leave(nil)
-	if err := d.room.check(); err != nil {
+	if err := d.room.promise(size); err != nil {
 		return nil, err
 	}
 	d.sweeper.due.Store(true)
-	return &shardWriter{d: d, id: id, large: size > maxSegmented}, nil
+	return &shardWriter{d: d, id: id, large: size > maxSegmented, promised: size}, nil
 }
 
 // maxInline is the size, in bytes, up to which a shard is in the ordered store.
@@ -38,6 +38,9 @@ type shardWriter struct {
 	size  int64  // what was written to it
 	large bool   // it is known that it cannot
 	ended bool
+
+	promised int64 // bytes of the disk's room
+	taken    int64 // bytes that came
 }
 
 // Write implements register.ShardWriter.
@@ -48,7 +51,7 @@ func (w *shardWriter) Write(p []byte) (int, error) {
 	defer w.d.leave(nil)
 	n, err := w.write(p)
 	w.d.doubt(err)
-	return n, err
+	return n, asFull(err)
 }
 
 func (w *shardWriter) write(p []byte) (int, error) {
@@ -57,6 +60,14 @@ func (w *shardWriter) write(p []byte) (int, error) {
 	switch {
 	case w.ended:
 		return 0, fs.ErrClosed
+	case w.taken+int64(len(p)) > w.promised: // its length was not told
+		if err := w.d.room.promise(int64(len(p))); err != nil {
+			return 0, err
+		}
+		w.promised += int64(len(p))
+	}
+	w.taken += int64(len(p))
+	switch {
 	case w.file != nil:
 		return w.toEnd(p)
 	case w.draft.length == 0 && len(w.small)+len(p) <= maxInline:
@@ -75,6 +86,7 @@ func (w *shardWriter) write(p []byte) (int, error) {
 func (w *shardWriter) toEnd(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.size += int64(n)
+	w.d.room.spend(int64(n))
 	return n, err
 }
 
@@ -126,7 +138,7 @@ func (w *shardWriter) Finish() error {
 	defer w.d.leave(in)
 	err := w.finish()
 	w.d.doubt(err)
-	return err
+	return asFull(err)
 }
 
 func (w *shardWriter) finish() error {
@@ -136,6 +148,7 @@ func (w *shardWriter) finish() error {
 		return fs.ErrClosed
 	}
 	w.ended = true
+	defer w.d.room.settle(w.promised-w.size, w.taken-w.size)
 	switch {
 	case w.file != nil:
 		defer w.d.claims.give(w.id)
@@ -163,6 +176,7 @@ func (w *shardWriter) Abort() {
 		return
 	}
 	w.ended = true
+	w.d.room.settle(w.promised-w.size, -w.size)
 	w.draft.drop()
 	if w.file != nil {
 		w.file.Abort()
