@@ -146,6 +146,7 @@ type copying struct {
 	algorithm object.Algorithm // asked for, or NoAlgorithm for the source's
 	wish      *wish            // how the copy is to be encrypted
 	stated    bool             // the request says so
+	says      lookup           // headers of the request
 	sourceKey *customerKey     // that the client sent for the source, or nil
 }
 
@@ -162,7 +163,8 @@ func (c *copying) encrypted(s *Server, r *request) (err error) {
 	if c.sourceKey, err = s.customerKey(r, r.lookup, sourceHeaders, false); err != nil {
 		return err
 	}
-	c.wish, c.stated, err = s.wish(r, r.lookup, c.dst.Bucket)
+	c.says = r.lookup
+	c.wish, c.stated, err = s.wish(r, c.says, c.dst.Bucket)
 	return err
 }
 
@@ -265,6 +267,9 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error
 	}
 	if c.wish == nil {
 		c.wish = from.keeping()
+		if err := c.wish.chooseBucketKey(c.says); err != nil {
+			return copied{}, err
+		}
 	}
 	if copier, ok := s.Store.(object.Copier); ok && c.copiesAsIs(&source) && c.wish.fits(from, c.sourceKey) {
 		done, err := c.within(ctx, copier, &source, from)

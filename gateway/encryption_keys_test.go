@@ -67,6 +67,36 @@ func TestBucketKeysSaveCallsWhereTheyAreAskedFor(t *testing.T) {
 	}
 }
 
+func TestWhetherThereIsABucketKeyIsTheRequestsToSay(t *testing.T) {
+	f := withKeys(t, nil)
+	const told = "x-amz-server-side-encryption-bucket-key-enabled"
+	flag := func(value string) headers { return headers{told: value} }
+	byDefault := func(enabled string) {
+		t.Helper()
+		document := strings.Replace(encryptionXML("aws:kms", "second", ""), "</Rule>", "<BucketKeyEnabled>"+enabled+"</BucketKeyEnabled></Rule>", 1)
+		f.ok(call{method: "PUT", path: "/bucket", query: "encryption=", body: document})
+	}
+	is := func(what, want string, got reply) {
+		t.Helper()
+		if got.header.Get(told) != want {
+			t.Errorf("%s: a bucket key: %q, want %q", what, got.header.Get(told), want)
+		}
+	}
+	byDefault("true")
+	is("by default", "true", f.ok(call{method: "PUT", path: "/bucket/k", body: "v"}))
+	is("PUT", "", f.ok(call{method: "PUT", path: "/bucket/l", body: "v", header: flag("false")}))
+	is("GET", "", f.ok(call{method: "GET", path: "/bucket/l"}))
+	is("Create", "", f.ok(call{method: "POST", path: "/bucket/m", query: "uploads=", header: flag("false")}))
+	is("Copy", "", f.ok(call{method: "PUT", path: "/bucket/copy", header: and(flag("false"), headers{"x-amz-copy-source": "bucket/k"})}))
+	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/n", body: "v", header: flag("maybe")})
+	f.missing("n")
+	byDefault("false")
+	is("asked for", "true", f.ok(call{method: "PUT", path: "/bucket/l", body: "v", header: flag("true")}))
+	f.ok(call{method: "DELETE", path: "/bucket", query: "encryption="})
+	is("a copy that keeps its master key", "", f.ok(call{method: "PUT", path: "/bucket/copy", header: and(flag("false"), headers{"x-amz-copy-source": "bucket/k"})}))
+	is("not under a master key", "", f.ok(call{method: "PUT", path: "/bucket/plain", body: "v", header: flag("true")}))
+}
+
 func TestMasterKeysThatAreOutOfReachAreToBeTriedAgain(t *testing.T) {
 	keys := testKeys(t)
 	f := withKeys(t, nil)

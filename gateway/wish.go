@@ -39,7 +39,9 @@ func (s *Server) wish(r *request, get lookup, bucket string) (w *wish, stated bo
 		if err := onlyWithKMS(get); err != nil {
 			return nil, true, err
 		}
-		w, err = s.defaultWish(rule)
+		if w, err = s.defaultWish(rule); err == nil {
+			err = w.chooseBucketKey(get)
+		}
 		return w, false, err
 	}
 	w, err = s.managedWish(get, method, rule)
@@ -91,13 +93,29 @@ func (s *Server) managedWish(get lookup, method string, rule *encryptionRule) (*
 		return nil, err
 	}
 	seal := sse.Seal{Mode: sse.Named, Context: bound, BucketKey: rule.bucketKey()}
-	if flag, there := get(bucketKeyHeader); there {
-		if seal.BucketKey, err = strconv.ParseBool(flag); err != nil {
-			return nil, errInvalidArgument.detailed("ArgumentName", bucketKeyHeader).detailed("ArgumentValue", flag)
-		}
-	}
 	id, _ := get(keyIDHeader)
-	return s.underMasterKey(seal, id)
+	w, err := s.underMasterKey(seal, id)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.chooseBucketKey(get)
+}
+
+// chooseBucketKey reads whether there is to be a bucket key, which counts over the bucket's default, for SSE-KMS alone
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-bucket-key-object.html).
+func (w *wish) chooseBucketKey(get lookup) error {
+	flag, there := get(bucketKeyHeader)
+	if !there {
+		return nil
+	}
+	on, err := strconv.ParseBool(flag)
+	if err != nil {
+		return errInvalidArgument.detailed("ArgumentName", bucketKeyHeader).detailed("ArgumentValue", flag)
+	}
+	if w != nil && w.seal.Mode == sse.Named {
+		w.seal.BucketKey = on
+	}
+	return nil
 }
 
 // underMasterKey completes a wish with the name of a master key, which may be left
