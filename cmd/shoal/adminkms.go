@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,16 +49,21 @@ func (f *adminFlags) kmsStatus() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		word := func(trouble string) string {
-			if trouble == "" {
-				return "works"
-			}
-			return trouble
+		trouble := oneLine(k.EncryptError + k.DecryptError) // of one alone
+		encrypts, decrypts := "works", "works"
+		switch {
+		case k.EncryptError != "":
+			encrypts, decrypts = trouble, "not tried"
+		case k.DecryptError != "":
+			decrypts = trouble
 		}
-		err = r.fields(k, [2]string{"master key", k.Name}, [2]string{"encryption", word(k.EncryptError)}, [2]string{"decryption", word(k.DecryptError)})
-		if err == nil && k.EncryptError+k.DecryptError != "" {
-			return &failure{code: exitFindings, what: "master key " + printable(k.Name) + " cannot be used", cause: errors.New(printable(k.EncryptError + k.DecryptError)), remedy: "docs/encryption.md says what it needs"}
+		err = r.fields(k, [2]string{"master key", k.Name}, [2]string{"encryption", encrypts}, [2]string{"decryption", decrypts})
+		if err == nil && trouble != "" {
+			return &failure{code: exitFindings, what: "master key " + printable(k.Name) + " cannot be used", cause: errors.New(printable(trouble)), remedy: "docs/encryption.md says what it needs"}
 		}
 		return err
 	})
 }
+
+// oneLine returns a text of several errors, one to a line, as one of one line.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", ": ") }
