@@ -172,15 +172,19 @@ func (d *Drive) free(id register.DataID) error {
 		return err
 	}
 	used := it.Next()
-	if err := it.Close(); err != nil || used {
+	if err := it.Close(); err != nil {
 		return err
 	}
 	note, found, err := d.kv.Get(dataName(id))
-	if err != nil || !found {
+	if err != nil {
 		return err
 	}
-	note, _ = located(note)
 	var b Batch
+	b.Remove(markName(id))
+	if used || !found {
+		return d.kv.Apply(&b, false)
+	}
+	note, _ = located(note)
 	b.Remove(dataName(id))
 	if p, ok := parsePlace(note); ok {
 		p.unindex(&b)

@@ -268,9 +268,7 @@ func (d *Drive) Install(_ context.Context, key register.Key, r register.Record, 
 		}
 	}
 	unused := except(freed, e.Data)
-	for _, id := range unused {
-		b.Remove(refName(id, k.name, e.Version))
-	}
+	unrefer(&b, unused, k.name, e.Version)
 	if err := st.apply(d.kv, &b, name); err != nil {
 		return false, err
 	}
@@ -440,9 +438,7 @@ func (d *Drive) decide(c *register.Decision) error {
 		return nil
 	}
 	unused := except(freed, e.Data)
-	for _, id := range unused {
-		b.Remove(refName(id, k.name, e.Version))
-	}
+	unrefer(&b, unused, k.name, e.Version)
 	if err := d.kv.Apply(&b, false); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 const grace = 5 * time.Minute
 
 // graveyard holds contents whose shards are to be removed. Those that are in it when the
-// process ends the sweeper finds.
+// process ends are marked: the sweeper of the next one removes them.
 type graveyard struct {
 	mu     sync.Mutex
 	graves []grave // in the order of their time
@@ -23,6 +23,26 @@ type graveyard struct {
 type grave struct {
 	id  register.DataID
 	due time.Time
+}
+
+// unrefer has a Batch say that a register refers to contents no more, and that nothing has for so long that they
+// are due after grace, unless another one does.
+func unrefer(b *Batch, ids []register.DataID, key []byte, version string) {
+	for _, id := range ids {
+		b.Remove(refName(id, key, version))
+		b.Set(markName(id), markOf(time.Now().Add(grace-orphanAge)))
+	}
+}
+
+// holds returns what is in it.
+func (g *graveyard) holds() map[register.DataID]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make(map[register.DataID]bool, len(g.graves))
+	for _, in := range g.graves {
+		all[in.id] = true
+	}
+	return all
 }
 
 // bury has the shards of contents removed after a while.

@@ -16,7 +16,7 @@ import (
 // When a drive is swept. What nothing refers to for as long as orphanAge nothing will: who writes several
 // contents for one record, which takes hours at most, would have it refused by a drive that lacks one.
 const (
-	sweepSoon  = time.Minute // after it was opened
+	sweepSoon  = time.Minute // after it was opened, for files; shards that are due somebody may still be reading (grace)
 	sweepEvery = 6 * time.Hour
 	orphanAge  = 24 * time.Hour
 )
@@ -29,13 +29,13 @@ type sweeper struct {
 }
 
 // StartSweeping has the drive give back, in the background, what a process that ended has left of files
-// that it was writing, and the shards that no register refers to for a day: those whose writer went before
-// it committed them, and those that were to be removed when the process ended. A drive that nobody
-// writes to is not looked at. It is called before anything else.
+// that it was writing, the shards that were to be removed when it ended, and those that no register refers
+// to for a day, whose writer went before it committed them. A drive that nobody writes to is not looked at.
+// It is called before anything else.
 func (d *Drive) StartSweeping(log *slog.Logger) {
 	d.sweeper.stop = make(chan struct{})
 	d.sweeper.stopped.Go(func() {
-		if d.pause(sweepSoon) && d.told(log, d.sweepFiles) {
+		if d.pause(sweepSoon) && d.told(log, d.sweepFiles) && d.pause(grace-sweepSoon) {
 			d.sweeper.due.Store(true) // what the process before has left
 			for d.told(log, d.sweepShards) && d.pause(sweepEvery) {
 			}
@@ -133,6 +133,7 @@ func (d *Drive) sweepShards() (removed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	buried := d.grave.holds() // they have a time of their own
 	var b Batch
 	now := time.Now()
 	err = d.orphans(func(id register.DataID) error {
@@ -140,11 +141,11 @@ func (d *Drive) sweepShards() (removed int, err error) {
 		delete(marks, id)
 		d.sweeper.due.Store(true)
 		switch {
+		case buried[id]:
 		case !ok:
-			b.Set(markName(id), binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))) //nolint:gosec // after 1970
+			b.Set(markName(id), markOf(now))
 		case now.Sub(marked) >= orphanAge:
 			removed++
-			b.Remove(markName(id))
 			return d.free(id)
 		}
 		return nil
@@ -156,6 +157,11 @@ func (d *Drive) sweepShards() (removed int, err error) {
 		return removed, err
 	}
 	return removed, d.kv.Apply(&b, false)
+}
+
+// markOf is the value of a mark: since when nothing refers to a content.
+func markOf(since time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(since.Unix())) //nolint:gosec // after 1970
 }
 
 func markName(id register.DataID) []byte { return append([]byte{markKey}, id[:]...) }

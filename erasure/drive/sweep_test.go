@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -187,8 +188,7 @@ func TestShardsThatNothingRefersToGoAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newSwept(t)
 		must(t, d.begin(1).Finish()) // its writer went before it committed it
-		must(t, d.begin(2).Finish())
-		must(t, d.commit(2, 2)) // it is overwritten, and the process ends
+		must(t, d.begin(2).Finish()) // so did this one's
 		must(t, d.begin(3).Finish())
 		must(t, d.commit(3, 3))
 		for range 4 { // the process ends now and then
@@ -211,6 +211,57 @@ func TestShardsThatNothingRefersToGoAfterADay(t *testing.T) {
 		}
 		if n := d.files(); n != 2 {
 			t.Errorf("there are %d files", n)
+		}
+	})
+}
+
+func TestWhatWasToBeRemovedIsRemovedMinutesAfterTheNextStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		there := func(when string, want ...byte) {
+			t.Helper()
+			for n := byte(1); n <= 3; n++ {
+				if got := d.has(n); got != slices.Contains(want, n) {
+					t.Errorf("%s: shard %d is there: %v", when, n, got)
+				}
+			}
+		}
+		for n := byte(1); n <= 2; n++ { // the second in the place of the first
+			must(t, d.begin(n).Finish())
+			must(t, d.commit(int(n)+1, n))
+		}
+		d.again()
+		time.Sleep(4 * time.Minute)
+		there("while somebody may be reading it", 1, 2)
+		must(t, d.begin(3).Finish())
+		must(t, d.commit(4, 3))
+		time.Sleep(2 * time.Minute)
+		there("after that", 2, 3)
+		time.Sleep(4 * time.Minute)
+		there("of what was to be removed since", 3)
+		d.again()
+		time.Sleep(48 * time.Hour)
+		there("two days later", 3)
+	})
+}
+
+// Contents that several registers refer to are marked by each that refers to them no more.
+func TestAMarkOfWhatIsReferredToMeansNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		must(t, d.begin(1).Finish())
+		other := object(2)
+		other.Data = []register.DataID{{1}}
+		must(t, d.Commit(t.Context(), register.Change{Key: key("other"), Record: other, Strict: true}))
+		must(t, d.commit(2, 1))
+		must(t, d.begin(2).Finish())
+		must(t, d.commit(3, 2))
+		for range 3 {
+			d.again()
+			time.Sleep(10 * time.Hour)
+			if !d.has(1) {
+				t.Fatal("a shard is gone that a register refers to")
+			}
 		}
 	})
 }
