@@ -130,6 +130,8 @@ func fromKeys(err error, seal *sse.Seal) error {
 	switch {
 	case errors.Is(err, sse.ErrNoMasterKey):
 		return errNoMasterKey.with("Key '" + keyIDPrefix + seal.MasterKey + "' does not exist").because(err)
+	case errors.Is(err, sse.ErrDenied):
+		return errAccessDenied.with("The key management service denies the use of the key '" + keyIDPrefix + seal.MasterKey + "'.").because(err)
 	case errors.Is(err, sse.ErrWrongKey):
 		return errInternal.because(err)
 	}
