@@ -37,4 +37,10 @@ func TestMasterKeysAreShownToWhoMay(t *testing.T) {
 	if r := ask("boss", "GET", "status", ""); !strings.Contains(r.body, "encryption-error") {
 		t.Errorf("of a key that is out of reach: %s", r.body)
 	}
+	o.server.api.MasterKeys = denying{testKeys(t)}
+	for _, r := range []reply{ask("boss", "POST", "create", "key-id=new"), ask("boss", "GET", "list", "")} {
+		if r.status != 403 || !strings.Contains(r.body, "KMS.AccessDeniedException") || !strings.Contains(r.body, "The key management service does not let the server") {
+			t.Errorf("what is denied: %d %s", r.status, r.body)
+		}
+	}
 }

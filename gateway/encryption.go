@@ -112,7 +112,7 @@ func (s *Server) sealed(seal string, customer *customerKey) (*encryption, error)
 	}
 	switch {
 	case e.seal.Mode != sse.Customer && customer != nil:
-		return nil, errInvalidRequest.with("The encryption parameters are not applicable to this object.")
+		return nil, errNeedsNoKey
 	case e.seal.Mode != sse.Customer:
 		return &e, nil
 	case customer == nil:
@@ -130,6 +130,8 @@ func fromKeys(err error, seal *sse.Seal) error {
 	switch {
 	case errors.Is(err, sse.ErrNoMasterKey):
 		return errNoMasterKey.with("Key '" + keyIDPrefix + seal.MasterKey + "' does not exist").because(err)
+	case errors.Is(err, sse.ErrDenied):
+		return errAccessDenied.with("The key management service denies the use of the key '" + keyIDPrefix + seal.MasterKey + "'.").because(err)
 	case errors.Is(err, sse.ErrWrongKey):
 		return errInternal.because(err)
 	}
@@ -293,7 +295,9 @@ func (s *Server) partKey(ctx context.Context, r *request, up *object.Upload) (*e
 	switch {
 	case errors.Is(err, sse.ErrWrongKey) && customer != nil:
 		return nil, errInvalidRequest.with("The provided encryption parameters did not match the ones used originally.").because(err)
-	case errors.Is(err, errNeedsKey), err != nil && customer != nil:
+	case errors.Is(err, errNeedsNoKey):
+		return nil, errInvalidRequest.with("The multipart upload was not begun with a key of the customer (SSE-C), so its parts take none.")
+	case errors.Is(err, errNeedsKey):
 		return nil, errPartKey
 	}
 	return e, err

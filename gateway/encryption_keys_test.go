@@ -119,6 +119,45 @@ func TestMasterKeysThatAreOutOfReachAreToBeTriedAgain(t *testing.T) {
 	}
 }
 
+// denying is master keys of a service that denies everything.
+type denying struct{ sse.MasterKeys }
+
+func (denying) Names(context.Context) ([]string, error) { return nil, sse.ErrDenied }
+func (denying) Create(_ context.Context, name string) error {
+	return fmt.Errorf("make %s: %w", name, sse.ErrDenied)
+}
+
+func (denying) Wrap(context.Context, string, sse.Key, []byte) ([]byte, error) {
+	return nil, sse.ErrDenied
+}
+
+func (denying) Unwrap(context.Context, string, []byte, []byte) (sse.Key, error) {
+	return sse.Key{}, sse.ErrDenied
+}
+
+func TestMasterKeysThatAreDeniedAreNotTriedAgain(t *testing.T) {
+	keys := testKeys(t)
+	f := withKeys(t, nil)
+	spare := headers{"x-amz-server-side-encryption-bucket-key-enabled": "true"}
+	f.ok(call{method: "PUT", path: "/bucket/k", body: "v", header: named("second")})
+	f.server.MasterKeys = denying{keys}
+	for _, c := range []call{
+		{method: "PUT", path: "/bucket/new", body: "v", header: named("second")},
+		{method: "PUT", path: "/bucket/new", body: "v", header: and(named("second"), spare)},
+		{method: "POST", path: "/bucket/new", query: "uploads=", header: named("second")},
+		{method: "GET", path: "/bucket/k"},
+		{method: "PUT", path: "/bucket/new", header: headers{"x-amz-copy-source": "bucket/k"}},
+		{method: "PUT", path: "/bucket/k", query: "encryption=", body: "<ObjectEncryption><Rewrap/></ObjectEncryption>"},
+	} {
+		r := f.refused("AccessDenied", c)
+		if r.status != 403 || r.header.Get("Retry-After") != "" || !strings.Contains(r.body, "The key management service denies the use of the key 'arn:aws:kms:second'.") {
+			t.Errorf("%s %s: %d %v %s", c.method, c.path, r.status, r.header, r.body)
+		}
+	}
+	f.missing("new")
+	f.ok(call{method: "HEAD", path: "/bucket/k"})
+}
+
 func TestTheKeyOfAnObjectIsWrappedAnewAndTheContentStays(t *testing.T) {
 	f := withKeys(t, nil)
 	content := strings.Repeat("marker of the content ", 10000)

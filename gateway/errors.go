@@ -127,6 +127,7 @@ var (
 	errMissingContentLength   = &s3Error{code: "MissingContentLength", status: 411, message: "You must provide the Content-Length HTTP header."}
 	errUnexpectedContent      = &s3Error{code: "UnexpectedContent", status: 400, message: "This request does not support content."}
 	errNeedsKey               = &s3Error{code: "InvalidRequest", status: 400, message: "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."}
+	errNeedsNoKey             = &s3Error{code: "InvalidRequest", status: 400, message: "The encryption parameters are not applicable to this object."}
 	errNoEncryption           = &s3Error{code: "ServerSideEncryptionConfigurationNotFoundError", status: 404, message: "The server side encryption configuration was not found"}
 	errNoMasterKey            = &s3Error{code: "KMS.NotFoundException", status: 400, message: "The request was rejected because the specified entity or resource could not be found."}
 	errInvalidOwner           = &s3Error{code: "InvalidBucketOwnerAWSAccountID", status: 400, message: "The value of the expected bucket owner parameter must be an AWS account ID."}

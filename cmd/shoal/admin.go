@@ -153,6 +153,7 @@ func adminRemedies() map[string]string {
 		"XMinioHealAlreadyRunning":          "wait for its end, which shoal admin heal shows, or add --instead",
 		"XMinioConfigError":                 "shoal admin config get shows which settings there are",
 		"XMinioHealNoSuchProcess":           "shoal admin heal shows the passes",
+		"KMS.AccessDeniedException":         "let the server do it by its policy in Vault: docs/encryption.md",
 		"NoSuchBucket":                      "shoal admin usage shows the buckets that were counted",
 	}
 }

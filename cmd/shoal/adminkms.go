@@ -65,5 +65,13 @@ func (f *adminFlags) kmsStatus() *cobra.Command {
 	})
 }
 
-// oneLine returns a text of several errors, one to a line, as one of one line.
-func oneLine(text string) string { return strings.ReplaceAll(text, "\n", ": ") }
+// oneLine returns a text of several lines, which Vault sets in too, as one of one line.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSuffix(strings.Join(strings.Fields(line), " "), ":"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, ": ")
+}

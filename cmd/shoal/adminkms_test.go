@@ -15,7 +15,7 @@ import (
 type broken struct{ sse.MasterKeys }
 
 func (broken) Wrap(context.Context, string, sse.Key, []byte) ([]byte, error) {
-	return nil, errors.New("sealed\nfor good")
+	return nil, errors.New("sealed\n1 error occurred:\n\t* for good\n\n")
 }
 
 func TestMasterKeysAreListedAndTried(t *testing.T) {
@@ -36,7 +36,7 @@ func TestMasterKeysAreListedAndTried(t *testing.T) {
 		t.Errorf("exit %d, %s", code, said)
 	}
 	c = openConsole(t, func(cfg *gateway.Config) { cfg.MasterKeys = broken{keys} })
-	if out, said, code := c.run("", "kms", "status"); code != exitFindings || !strings.Contains(said, "cannot be used: sealed: for good") || !strings.Contains(out, "encryption  sealed: for good\ndecryption  not tried\n") {
+	if out, said, code := c.run("", "kms", "status"); code != exitFindings || !strings.Contains(said, "cannot be used: sealed: 1 error occurred: * for good") || !strings.Contains(out, "encryption  sealed: 1 error occurred: * for good\ndecryption  not tried\n") {
 		t.Errorf("one that cannot be used: exit %d, %s%s", code, out, said)
 	}
 }

@@ -122,14 +122,14 @@ func (f *kmsFlags) openVault(ctx context.Context, env *environment, log *slog.Lo
 func (f *kmsFlags) vaultLogin(env *environment) (vault.Login, error) {
 	role, _, err := env.secret([]string{vaultRoleVariable})
 	if err != nil {
-		return nil, err
+		return vault.Login{}, err
 	}
 	id, _, err := env.secret([]string{vaultIDVariable})
 	if err != nil {
-		return nil, err
+		return vault.Login{}, err
 	}
 	if (role == "") != (id == "") {
-		return nil, usage("of "+vaultRoleVariable+" and "+vaultIDVariable+" one is missing", "set both, or "+vaultTokenVariable)
+		return vault.Login{}, usage("of "+vaultRoleVariable+" and "+vaultIDVariable+" one is missing", "set both, or "+vaultTokenVariable)
 	}
 	if role != "" {
 		return vault.AppRole(f.roleMount, role, id), nil
@@ -140,9 +140,9 @@ func (f *kmsFlags) vaultLogin(env *environment) (vault.Login, error) {
 	}
 	switch token, err := read(); {
 	case err != nil:
-		return nil, err
+		return vault.Login{}, err
 	case token == "":
-		return nil, usage("there is nothing to log in to Vault with", "set "+vaultTokenVariable+"_FILE, or "+vaultRoleVariable+" and "+vaultIDVariable)
+		return vault.Login{}, usage("there is nothing to log in to Vault with", "set "+vaultTokenVariable+"_FILE, or "+vaultRoleVariable+" and "+vaultIDVariable)
 	}
 	return vault.Token(read), nil
 }

@@ -67,6 +67,7 @@ var (
 	errBadPolicy       = &Error{Code: "MalformedPolicyDocument", Status: 400, Message: "The session policy is malformed."}
 	errInternal        = &Error{Code: "InternalError", Status: 500, Message: "We encountered an internal error. Please try again."}
 	errInvalidArgument = &Error{Code: "InvalidArgument", Status: 400, Message: "Invalid Argument"}
+	errKeysDenied      = &Error{Code: "KMS.AccessDeniedException", Status: 403, Message: "The key management service denies it."} // AccessDenied would be of the sender
 	errNoKeys          = &Error{Code: "NotImplemented", Status: 501, Message: "Server side encryption specified but KMS is not configured"}
 	errNoMasterKey     = &Error{Code: "KMS.NotFoundException", Status: 400, Message: "The request was rejected because the specified entity or resource could not be found."}
 	errNotImplemented  = &Error{Code: "NotImplemented", Status: 501, Message: "A header you provided implies functionality that is not implemented."}

@@ -20,7 +20,10 @@ func (a *API) listMasterKeys(ctx context.Context, c *Call) error {
 		return errNoKeys
 	}
 	names, err := a.MasterKeys.Names(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, sse.ErrDenied):
+		return errKeysDenied.with("The key management service does not let the server list keys.").because(err)
+	case err != nil:
 		return errUnavailable.because(err)
 	}
 	slices.Sort(names)
@@ -87,6 +90,8 @@ func (a *API) createMasterKey(ctx context.Context, c *Call) error {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return errNotImplemented.with("Master keys of the environment are made before the start: see docs/encryption.md.")
+	case errors.Is(err, sse.ErrDenied):
+		return errKeysDenied.with("The key management service does not let the server make the key '" + name + "'.").because(err)
 	case err != nil:
 		return errUnavailable.because(err)
 	}

@@ -29,8 +29,8 @@ type Seal struct {
 }
 
 // MasterKeys wraps keys under master keys, which it does not give out. It may be
-// used concurrently. Errors are ErrNoMasterKey, ErrWrongKey, or say why the keys
-// are out of reach.
+// used concurrently. Errors are ErrNoMasterKey, ErrWrongKey, ErrDenied, or say why the
+// keys are out of reach.
 type MasterKeys interface {
 	// Default returns the name of the master key that is used where none is named.
 	Default() string
@@ -50,6 +50,10 @@ type MasterKeys interface {
 
 // ErrNoMasterKey is returned where there is no master key of a name.
 var ErrNoMasterKey = errors.New("no such master key")
+
+// ErrDenied is returned where the service that has the master keys denies what is asked
+// of one, and will deny it again.
+var ErrDenied = errors.New("the key management service denies it")
 
 // formatVersion is the Version of seals that are made.
 const formatVersion = 1

@@ -31,17 +31,17 @@ type Config struct {
 	Timeout   time.Duration // of one call
 }
 
-// Login returns a token. It is called again when Vault does not take the one before
-// any more.
-type Login func(ctx context.Context, c *Client) (string, error)
-
 // Client is sse.MasterKeys of a Vault.
 type Client struct {
 	cfg  Config
 	base string
+	now  func() time.Time
 
-	mu    sync.Mutex
-	token string // "" before the first login
+	mu     sync.Mutex
+	token  string    // "" before the first login
+	tried  time.Time // when there was a login last
+	good   bool      // the token is taken at all
+	judged time.Time // when that was found out
 }
 
 // New returns a Client. It makes no call.
@@ -57,7 +57,7 @@ func New(cfg Config) (*Client, error) {
 	if mount == "" || strings.ContainsAny(mount, "?#%") || strings.Contains(mount, "..") {
 		return nil, errors.New("the mount of Vault's transit engine is not a path such as transit")
 	}
-	return &Client{cfg: cfg, base: strings.TrimSuffix(cfg.Address, "/") + "/v1/" + mount}, nil
+	return &Client{cfg: cfg, base: strings.TrimSuffix(cfg.Address, "/") + "/v1/" + mount, now: time.Now}, nil
 }
 
 // Default implements sse.MasterKeys.
@@ -118,9 +118,10 @@ func (c *Client) Check(ctx context.Context, name string) error {
 	return err
 }
 
-// call calls the transit engine, and logs in where that is needed.
+// call calls the transit engine, and logs in where that is needed. What is forbidden to a
+// token that Vault takes otherwise is sse.ErrDenied.
 func (c *Client) call(ctx context.Context, method, path string, body, data any) error {
-	token, err := c.login(ctx, "")
+	token, err := c.first(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,30 +129,23 @@ func (c *Client) call(ctx context.Context, method, path string, body, data any) 
 	if !errors.Is(err, errForbidden) {
 		return err
 	}
-	renewed, lost := c.login(ctx, token)
-	if lost != nil || renewed == token {
-		return errors.Join(err, lost)
+	renewed, granted, lost := c.renew(ctx, token)
+	if renewed != token {
+		err = c.send(ctx, method, c.base+"/"+path, renewed, body, &struct{ Data any }{data})
+		if !errors.Is(err, errForbidden) {
+			return err
+		}
 	}
-	return c.send(ctx, method, c.base+"/"+path, renewed, body, &struct{ Data any }{data})
+	good, unknown := c.takes(ctx, renewed, granted)
+	if good {
+		return fmt.Errorf("%w: %w", sse.ErrDenied, err)
+	}
+	return errors.Join(err, lost, unknown)
 }
 
-// login returns a token that is not the one that was refused, if there is another.
-func (c *Client) login(ctx context.Context, refused string) (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.token != refused {
-		return c.token, nil
-	}
-	token, err := c.cfg.Login(ctx, c)
-	if err != nil {
-		return "", fmt.Errorf("log in to vault: %w", err)
-	}
-	c.token = token
-	return token, nil
-}
-
-// errForbidden is returned where Vault does not take the token, or that for this.
-var errForbidden = errors.New("vault denies it")
+// errForbidden is returned where Vault does not take the token, or not for this: its
+// answer does not tell which.
+var errForbidden = errors.New("vault forbids it")
 
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 20
@@ -213,12 +207,12 @@ func (c *Client) request(ctx context.Context, method, target, token string, body
 // (https://developer.hashicorp.com/vault/api-docs#error-response).
 func refusal(status int, text []byte) error {
 	var answer struct{ Errors []string }
-	_ = json.Unmarshal(text, &answer) // a proxy may have answered
-	said := strings.Join(answer.Errors, "; ")
+	_ = json.Unmarshal(text, &answer)                                            // a proxy may have answered
+	said := strings.Join(strings.Fields(strings.Join(answer.Errors, "; ")), " ") // Vault lists errors on lines
 	err := fmt.Errorf("vault answers %d: %.300s", status, said)
 	switch {
 	case status == http.StatusForbidden:
-		return errors.Join(errForbidden, err)
+		return fmt.Errorf("%w: %w", errForbidden, err)
 	case status == http.StatusNotFound, strings.Contains(said, "key not found"):
 		return errors.Join(sse.ErrNoMasterKey, err)
 	case strings.Contains(said, "message authentication failed"), strings.Contains(said, "invalid ciphertext"):

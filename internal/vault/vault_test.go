@@ -28,9 +28,14 @@ type transit struct {
 	keys   map[string][]cipher.AEAD
 	tokens map[string]bool // that are valid
 	logins int             // of roles
+	denied map[string]bool // keys, to every token
+	mute   bool            // a token may not ask about itself
 	calls  []string
 	down   int // status that every call is answered with, if not 0
 }
+
+// lookup is where a token asks about itself.
+const lookup = "/v1/auth/token/lookup-self"
 
 func newKey() cipher.AEAD {
 	key := make([]byte, 32)
@@ -82,8 +87,15 @@ func (v *transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, "permission denied")
 		return
 	}
+	if r.URL.Path == lookup && !v.mute {
+		_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{"ttl": 60}})
+		return
+	}
 	action, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/mount/"), "/")
 	switch {
+	case v.denied[name] || strings.HasPrefix(r.URL.Path, "/v1/auth/"):
+		refuse(http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n")
+		return
 	case r.Method == http.MethodGet && action == "keys" && r.URL.Query().Get("list") == "true":
 		_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{"keys": slices.Sorted(maps.Keys(v.keys))}})
 		return
@@ -256,7 +268,7 @@ func TestATokenThatWasReplacedIsReadAgain(t *testing.T) {
 	v, s := serve(t)
 	now := "old"
 	c := client(t, s, Token(func() (string, error) { return now, nil }))
-	if err := c.Check(t.Context(), "first"); !errors.Is(err, errForbidden) || len(v.calls) != 1 {
+	if err := c.Check(t.Context(), "first"); !errors.Is(err, errForbidden) || errors.Is(err, sse.ErrDenied) || !slices.Equal(v.calls, []string{"/v1/mount/encrypt/first", lookup}) {
 		t.Errorf("an old token: %v after %d calls", err, len(v.calls))
 	}
 	now = "good"
@@ -284,4 +296,82 @@ func TestWhatCannotBeAVaultIsRefused(t *testing.T) {
 			t.Errorf("%+v was taken", cfg)
 		}
 	}
+}
+
+// counted returns how often a path was called.
+func (v *transit) counted(path string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := 0
+	for _, called := range v.calls {
+		if called == path {
+			n++
+		}
+	}
+	return n
+}
+
+// ofTime returns a client with a clock of its own, and how to put that forward.
+func ofTime(t *testing.T, s *httptest.Server, login Login) (*Client, func(time.Duration)) {
+	t.Helper()
+	c, now := client(t, s, login), time.Now()
+	c.now = func() time.Time { return now }
+	return c, func(d time.Duration) { now = now.Add(d) }
+}
+
+func TestAKeyThatIsDeniedIsToldFromATokenThatHasEnded(t *testing.T) {
+	for name, login := range map[string]Login{"a token": token("good"), "a role": AppRole("approle", "role", "secret")} {
+		v, s := serve(t)
+		v.denied = map[string]bool{"second": true, "new": true}
+		c, pass := ofTime(t, s, login)
+		for range 20 {
+			_, wrap := c.Wrap(t.Context(), "second", sse.NewKey(), nil)
+			_, unwrap := c.Unwrap(t.Context(), "second", make([]byte, 100), nil)
+			for _, err := range []error{wrap, unwrap, c.Create(t.Context(), "new")} {
+				if !errors.Is(err, sse.ErrDenied) || strings.Contains(err.Error(), "\n") {
+					t.Fatalf("%s: a key that is denied: %q", name, err)
+				}
+			}
+		}
+		if n := v.counted(lookup); n != 1 {
+			t.Errorf("%s: Vault was asked %d times whether it takes the token", name, n)
+		}
+		if err := c.Check(t.Context(), "first"); err != nil {
+			t.Errorf("%s: another key: %v", name, err)
+		}
+		pass(judgePause)
+		v.mu.Lock()
+		clear(v.tokens)
+		v.down = http.StatusForbidden
+		v.mu.Unlock()
+		if err := c.Check(t.Context(), "first"); err == nil || errors.Is(err, sse.ErrDenied) {
+			t.Errorf("%s has ended: %v", name, err)
+		}
+	}
+}
+
+func TestKeysThatAreDeniedAreNotLoggedInForEachTime(t *testing.T) {
+	v, s := serve(t)
+	v.denied = map[string]bool{"second": true}
+	c, pass := ofTime(t, s, AppRole("approle", "role", "secret"))
+	denied := func(what string, logins int) {
+		t.Helper()
+		for range 20 {
+			if err := c.Check(t.Context(), "second"); !errors.Is(err, sse.ErrDenied) {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		if v.logins != logins {
+			t.Errorf("%s: there were %d logins, want %d", what, v.logins, logins)
+		}
+	}
+	denied("at first", 1)
+	pass(loginPause)
+	denied("when what the role may do can be another", 2)
+	v.mute = true
+	pass(judgePause)
+	denied("where a token may not ask about itself", 3)
+	v.mute, c.cfg.Login = false, AppRole("approle", "role", "another secret")
+	pass(loginPause)
+	denied("where it cannot log in any more", 3)
 }
