@@ -60,12 +60,24 @@ const (
 
 // first returns the token in use.
 func (c *Client) first(ctx context.Context) (string, error) {
+	if token := c.current(); token != "" {
+		return token, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.token != "" {
-		return c.token, nil
+	if token := c.current(); token != "" {
+		return token, nil
 	}
-	return c.token, c.login(ctx)
+	err := c.login(ctx)
+	return c.current(), err
+}
+
+// current returns the token in use, "" if there is none yet.
+func (c *Client) current() string {
+	if token := c.token.Load(); token != nil {
+		return *token
+	}
+	return ""
 }
 
 // renew returns a token that is not the one that was refused, if there is another one, and
@@ -74,27 +86,28 @@ func (c *Client) first(ctx context.Context) (string, error) {
 func (c *Client) renew(ctx context.Context, refused string) (token string, granted bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.token != refused {
-		return c.token, false, nil
+	if token := c.current(); token != refused {
+		return token, false, nil
 	}
 	if c.cfg.Login.grants && c.now().Sub(c.tried) < loginPause {
 		if good, err := c.judge(ctx); good || err != nil {
-			return c.token, false, err
+			return refused, false, err
 		}
 	}
 	err = c.login(ctx)
-	return c.token, err == nil && c.cfg.Login.grants, err
+	return c.current(), err == nil && c.cfg.Login.grants, err
 }
 
-// login gets a token. If it fails, that from before stays.
+// login gets a token. If it fails, that from before stays. The caller holds mu.
 func (c *Client) login(ctx context.Context) error {
 	c.tried = c.now()
 	token, err := c.cfg.Login.token(ctx, c)
 	if err != nil {
 		return fmt.Errorf("log in to vault: %w", err)
 	}
-	if token != c.token {
-		c.token, c.judged = token, time.Time{}
+	if token != c.current() {
+		c.token.Store(&token)
+		c.judged = time.Time{}
 	}
 	return nil
 }
@@ -104,7 +117,7 @@ func (c *Client) login(ctx context.Context) error {
 func (c *Client) takes(ctx context.Context, token string, granted bool) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if token != c.token {
+	if token != c.current() {
 		return false, nil // it was replaced meanwhile
 	}
 	if granted {
@@ -113,13 +126,13 @@ func (c *Client) takes(ctx context.Context, token string, granted bool) (bool, e
 	return c.judge(ctx)
 }
 
-// judge asks Vault whether it takes the token in use, unless it was asked just now
+// judge asks Vault whether it takes the token in use, unless it was asked just now. The caller holds mu
 // (https://developer.hashicorp.com/vault/api-docs/auth/token#lookup-a-token-self).
 func (c *Client) judge(ctx context.Context) (bool, error) {
 	if !c.judged.IsZero() && c.now().Sub(c.judged) < judgePause {
 		return c.good, nil
 	}
-	err := c.send(ctx, http.MethodGet, c.auth("token/lookup-self"), c.token, nil, new(any))
+	err := c.send(ctx, http.MethodGet, c.auth("token/lookup-self"), c.current(), nil, new(any))
 	if err != nil && !errors.Is(err, errForbidden) {
 		return false, fmt.Errorf("ask vault whether it takes the token: %w", err)
 	}

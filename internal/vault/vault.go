@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-storage/shoal/internal/sse"
@@ -37,11 +38,12 @@ type Client struct {
 	base string
 	now  func() time.Time
 
-	mu     sync.Mutex
-	token  string    // "" before the first login
-	tried  time.Time // when there was a login last
-	good   bool      // the token is taken at all
-	judged time.Time // when that was found out
+	token atomic.Pointer[string] // nil before the first login
+
+	mu     sync.Mutex // held by who logs in, or asks about the token; the others use it meanwhile
+	tried  time.Time  // when there was a login last
+	good   bool       // the token is taken at all
+	judged time.Time  // when that was found out
 }
 
 // New returns a Client. It makes no call.

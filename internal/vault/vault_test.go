@@ -375,3 +375,38 @@ func TestKeysThatAreDeniedAreNotLoggedInForEachTime(t *testing.T) {
 	pass(loginPause)
 	denied("where it cannot log in any more", 3)
 }
+
+// A client can name a key that is denied as often as it likes.
+func TestWhoeverHasAGoodTokenWaitsForNobodyWhoAsksAboutIt(t *testing.T) {
+	v, _ := serve(t)
+	v.denied = map[string]bool{"second": true}
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == lookup {
+			close(asked)
+			<-answer
+		}
+		v.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	c := client(t, s, token("good"))
+	denied := make(chan error, 1)
+	go func() { denied <- c.Check(t.Context(), "second") }()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	good := make(chan error, 1)
+	go func() { good <- c.Check(ctx, "first") }()
+	select {
+	case err := <-good:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Error("another key waits for the answer")
+	}
+	close(answer)
+	if err := <-denied; !errors.Is(err, sse.ErrDenied) {
+		t.Error(err)
+	}
+}
