@@ -162,6 +162,12 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 		return fmt.Errorf("%w: %w", register.ErrFenced, err)
 	}
 	defer admitted()
+	if n := int64(len(c.Inline)); n > 0 {
+		if err := d.room.promise(n); err != nil {
+			return err
+		}
+		defer d.room.settle(n, n)
+	}
 	name := c.Key.Append(nil)
 	st := d.stripe(name)
 	defer st.lock()()
@@ -172,12 +178,6 @@ func (d *Drive) Commit(_ context.Context, c register.Change) error {
 	cur, err := d.entry(&k, c.Record.Version, c.Record.Made)
 	if err != nil {
 		return err
-	}
-	if len(c.Inline) > 0 {
-		if err := d.room.promise(int64(len(c.Inline))); err != nil {
-			return err
-		}
-		defer d.room.spend(int64(len(c.Inline)))
 	}
 	if len(c.Inline) == 0 && len(c.Record.Data) > 0 {
 		defer d.bindings.bind(c.Record.Data)()

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -327,6 +328,43 @@ func TestADriveKeepsItsReserveWhateverIsUnderWay(t *testing.T) {
 		_, err = create(4, 1)
 		refused(err)
 	})
+}
+
+func TestNobodyWaitsForADiskThatDoesNotSayHowFullItIs(t *testing.T) {
+	var hangs atomic.Bool
+	asked, answer := make(chan struct{}), make(chan struct{})
+	d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), func() (uint64, uint64, error) {
+		if hangs.Load() {
+			close(asked)
+			<-answer
+		}
+		return 1 << 40, 1 << 40, nil
+	})
+	under, err := d.Create(t.Context(), register.DataID{1}, 0)
+	must(t, err)
+	time.Sleep(1100 * time.Millisecond) // it is to be asked again
+	hangs.Store(true)
+	asks := make(chan error, 1)
+	go func() {
+		_, err := d.Create(t.Context(), register.DataID{2}, 0)
+		asks <- err
+	}()
+	<-asked
+	others := make(chan error, 1)
+	go func() {
+		_, err := under.Write(make([]byte, 100_000))
+		under.Abort()
+		_, more := d.Create(t.Context(), register.DataID{3}, 1<<20)
+		others <- errors.Join(err, more)
+	}()
+	select {
+	case err := <-others:
+		must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Error("others wait")
+	}
+	close(answer)
+	must(t, <-asks)
 }
 
 // overFiles are Files on a disk that takes nothing.

@@ -21,15 +21,18 @@ const (
 )
 
 // room knows whether there is room for more contents. It asks the disk once in a while, and adds up what was
-// written since, and what is going to be.
+// written since, and what is going to be. Who asks holds no lock: a disk may hang.
 type room struct {
 	free func() (left, all uint64, err error) // nil: there is
 
 	mu       sync.Mutex
+	known    bool // the disk has answered
+	asking   bool
 	asked    time.Time
-	err      error // of that
-	left     int64 // bytes that contents may take, as the disk has said, without those that were written since
-	promised int64 // bytes of these that are kept for contents that are being written
+	err      error // that it answered by
+	limit    int64 // what spent may come to
+	spent    int64 // bytes that were written since the drive was opened
+	promised int64 // bytes that are going to be
 }
 
 // promise keeps n bytes free for a content. It returns register.ErrFull if there is not so much room.
@@ -37,39 +40,46 @@ func (r *room) promise(n int64) error {
 	if r.free == nil {
 		return nil
 	}
+	r.look()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := time.Now(); now.Sub(r.asked) >= roomWindow {
-		r.asked = now
-		var left, all uint64
-		if left, all, r.err = r.free(); r.err == nil {
-			r.left = int64(min(left, math.MaxInt64)) - int64(max(leastFree, min(all/freeShare, mostFree))) //nolint:gosec // both are bounded
-		}
-	}
 	switch {
 	case r.err != nil:
 		return r.err
-	case r.left-r.promised < max(n, 1):
+	case r.limit-r.spent-r.promised < max(n, 1):
 		return register.ErrFull
 	}
 	r.promised += n
 	return nil
 }
 
-// spend says that so much of what was promised has been written.
-func (r *room) spend(n int64) {
+// look asks the disk if that is due, and nobody does so; whoever is there before the first answer asks himself.
+func (r *room) look() {
+	r.mu.Lock()
+	due := !r.known || !r.asking && time.Since(r.asked) >= roomWindow
+	before := r.spent // what comes after this the disk may not know
+	r.asking = r.asking || due
+	r.mu.Unlock()
+	if !due {
+		return
+	}
+	left, all, err := r.free()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.promised -= n
-	r.left -= n
+	r.known, r.asking, r.asked, r.err = true, false, time.Now(), err
+	if err == nil {
+		r.limit = before + int64(min(left, math.MaxInt64/2)) - int64(max(leastFree, min(all/freeShare, mostFree))) //nolint:gosec // all are bounded
+	}
 }
 
-// settle ends a promise of which rest is not spent, for a content of which the disk has more than was spent.
-func (r *room) settle(rest, more int64) {
+// settle ends a promise, or a part of it, for which so much was written.
+func (r *room) settle(promised, written int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.promised -= rest
-	r.left -= more
+	if r.free != nil {
+		r.promised -= promised
+		r.spent += written
+	}
 }
 
 // asFull returns an error of a disk that takes nothing more as what it is to whoever writes.

@@ -16,6 +16,7 @@ func (d *Drive) Create(_ context.Context, id register.DataID, size int64) (regis
 		return nil, err
 	}
 	defer d.leave(nil)
+	size = max(size, 0) // it is not known
 	if err := d.room.promise(size); err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (w *shardWriter) write(p []byte) (int, error) {
 func (w *shardWriter) toEnd(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.size += int64(n)
-	w.d.room.spend(int64(n))
+	w.d.room.settle(int64(n), int64(n))
 	return n, err
 }
 
