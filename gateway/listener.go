@@ -55,9 +55,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		samehost.Unpace(tcp)
 		c := &conn{TCPConn: tcp, stall: l.stall, secure: l.secure, from: l}
 		if l.admit(c) {
+			samehost.Unpace(tcp)
 			return c, nil
 		}
 		l.full()

@@ -15,18 +15,20 @@ const (
 
 // Unpace has this end of a connection send as fast as the other takes it, if both are on this host
 // and its congestion control paces. Where the system does not let it, that goes on as before.
-func Unpace(c net.Conn) {
-	tcp, ok := c.(*net.TCPConn)
-	if !ok || !within(tcp.LocalAddr(), tcp.RemoteAddr()) {
+func Unpace(c *net.TCPConn) { exchange(c, pacing, plain) }
+
+// exchange has this end send by another congestion control, if it sends by a certain one within this host.
+func exchange(c *net.TCPConn, from, to string) {
+	if !within(c.LocalAddr(), c.RemoteAddr()) {
 		return
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return // it is closed
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION); err == nil && name == pacing {
-			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, plain)
+		if name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION); err == nil && name == from {
+			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, to)
 		}
 	})
 }

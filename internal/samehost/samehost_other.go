@@ -5,4 +5,4 @@ package samehost
 import "net"
 
 // Unpace does nothing: congestion control is chosen on Linux.
-func Unpace(net.Conn) {}
+func Unpace(*net.TCPConn) {}

@@ -94,7 +94,8 @@ func New(cfg Config) (*Mesh, error) {
 		return nil, fmt.Errorf("mesh: make certificate: %w", err)
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = dial
+		var d net.Dialer
+		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	return &Mesh{
 		cfg: cfg, handlers: make(map[string]Handler), tickets: make(tickets), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time), strange: make(chan struct{}, maxStrangers),
@@ -105,11 +106,6 @@ func New(cfg Config) (*Mesh, error) {
 			SessionTicketsDisabled: true,
 		},
 	}, nil
-}
-
-func dial(ctx context.Context, address string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", address)
 }
 
 // Handle has h serve the connections of a protocol.
