@@ -52,8 +52,7 @@ func (s *Server) ownPage(r *request, path string) func() {
 	case "/minio/health/live":
 		return func() {}
 	case "/livez", "/readyz":
-		// These could be buckets: only what carries no signature is a probe.
-		if r.header(fasthttp.HeaderAuthorization) != "" || bytes.Contains(r.ctx.Request.Header.RequestURI(), []byte("X-Amz-")) {
+		if !r.unsigned() {
 			return nil
 		}
 		if path == "/livez" {
@@ -83,8 +82,17 @@ func (s *Server) ownPage(r *request, path string) func() {
 }
 
 func isBrowser(r *request) bool {
-	return strings.Contains(r.header(fasthttp.HeaderUserAgent), "Mozilla") &&
-		r.header(fasthttp.HeaderAuthorization) == "" && !bytes.Contains(r.ctx.Request.Header.RequestURI(), []byte("X-Amz-"))
+	return strings.Contains(r.header(fasthttp.HeaderUserAgent), "Mozilla") && r.unsigned()
+}
+
+func (r *request) unsigned() bool {
+	return Unsigned(r.header(fasthttp.HeaderAuthorization), string(r.ctx.Request.Header.RequestURI()))
+}
+
+// Unsigned reports whether a request with such a header and target carries no signature. Of /livez and
+// /readyz, which could be buckets, only such a one is a probe.
+func Unsigned(authorization, target string) bool {
+	return authorization == "" && !strings.Contains(target, "X-Amz-")
 }
 
 // answerCluster answers as answerReady, or with 412 whoever asks whether this node can be taken away
