@@ -367,6 +367,7 @@ func leaveOut(t *testing.T, seed uint64, r rules) (lost error) {
 	busy.Wait()
 	cancel()
 	weather.Wait()
+	time.Sleep(time.Minute) // for what nobody waits for: it may be late, too
 	f.late.Wait()
 	f.mu.Lock()
 	f.quiet = true
