@@ -31,6 +31,7 @@ type request struct {
 	Propose    []byte        `json:"propose,omitempty"` // a command
 	Keep       *keepRequest  `json:"keep,omitempty"`
 	Applied    uint64        `json:"applied,omitempty"` // answered once so much is
+	Logged     uint64        `json:"logged,omitempty"`  // answered once the log reaches so far
 	Status     *struct{}     `json:"status,omitempty"`
 	Locks      int           `json:"locks,omitempty"`    // so many of those that are held
 	Patience   time.Duration `json:"patience,omitempty"` // how long the answer is waited for
@@ -287,6 +288,8 @@ func (n *Node) answer(ctx context.Context, q request) response {
 		a.Alive, a.Fresh, err = l.kept(ctx, q.Keep.Session, q.Keep.Number)
 	case q.Applied != 0:
 		err = l.await(ctx, func(s *protocol.State) bool { return s.Applied >= q.Applied })
+	case q.Logged != 0:
+		err = l.consensus.logged(ctx, q.Logged)
 	case q.Status != nil:
 		status := l.memberStatus()
 		a.Status = &status

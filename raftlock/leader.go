@@ -95,7 +95,7 @@ func (t *term) run() {
 		case <-t.nudge:
 			// Followers hear that an entry is committed with the next one. Without
 			// one they would after commitTimeout.
-			t.life.consensus.raft.Apply(protocol.Encode(protocol.Tick{}), applyTimeout)
+			t.life.consensus.apply(protocol.Tick{})
 		case <-due.C:
 			for _, sid := range t.watch.Overdue(t.life.now()) {
 				t.expire(sid, "it was not heard of in time")
@@ -152,7 +152,7 @@ func (t *term) propose() {
 	}
 	t.asked, t.waiting = t.waiting, t.asked
 	clear(t.waiting)
-	future := t.life.consensus.raft.Apply(protocol.Encode(protocol.Tick{}), applyTimeout)
+	future := t.life.consensus.apply(protocol.Tick{})
 	t.group.Go(func() {
 		err := future.Error()
 		select {
@@ -181,7 +181,7 @@ func (t *term) expire(sid protocol.SID, why string) {
 	}
 	t.life.log.Warn("a session is taken for dead", "session", uint64(sid), "why", why)
 	t.life.node.metrics.expired.Add(1)
-	t.life.consensus.raft.Apply(protocol.Encode(protocol.ExpireSession{Session: sid}), applyTimeout)
+	t.life.consensus.apply(protocol.ExpireSession{Session: sid})
 	t.watch.Ended(sid)
 }
 
@@ -221,7 +221,7 @@ func (t *term) fence(s protocol.Session, runsOut time.Duration) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	future := l.consensus.raft.Apply(protocol.Encode(protocol.EndSession{Session: s.ID}), applyTimeout)
+	future := l.consensus.apply(protocol.EndSession{Session: s.ID})
 	if err := future.Error(); err == nil {
 		l.log.Info("a dead session is fenced", "session", uint64(s.ID))
 		l.node.metrics.fenced.Add(1)

@@ -66,15 +66,21 @@ func (l *life) successor(ctx context.Context) (raft.Server, bool) {
 }
 
 // handOver makes another server the leader: it is made to stand for election, and has the vote of
-// this one.
+// this one, if it has all entries. None is added meanwhile. The one that makes it a voter counts as
+// committed before that server has it.
 func (l *life) handOver(ctx context.Context, to raft.Server) error {
+	l.consensus.hold(true)
+	defer l.consensus.hold(false)
 	if to.Suffrage != raft.Voter {
 		if err := l.consensus.raft.AddVoter(to.ID, to.Address, 0, applyTimeout).Error(); err != nil {
 			return fmt.Errorf("make %s a voter: %w", to.ID, err)
 		}
-		if !l.follows(ctx, to) { // who lacks an entry is not elected
-			return fmt.Errorf("%s does not follow", to.ID)
-		}
+	}
+	if err := l.consensus.raft.Barrier(applyTimeout).Error(); err != nil { // what was proposed before is in the log
+		return fmt.Errorf("make %s the leader: %w", to.ID, err)
+	}
+	if !l.has(ctx, to, l.consensus.raft.LastIndex()) {
+		return fmt.Errorf("%s does not follow", to.ID)
 	}
 	l.mu.Lock()
 	t := l.term
@@ -129,11 +135,22 @@ func (l *life) isForgotten(sid protocol.SID) bool {
 
 // follows reports whether a server has all that is committed now.
 func (l *life) follows(ctx context.Context, s raft.Server) bool {
-	ctx, cancel := context.WithTimeout(ctx, followTimeout)
-	defer cancel()
 	index := uint64(0)
 	l.look(func(s *protocol.State) { index = s.Applied })
-	a, err := l.calls.ask(ctx, s.Address, request{Generation: l.generation, Applied: max(index, 1)})
+	return l.answers(ctx, s, request{Applied: max(index, 1)})
+}
+
+// has reports whether a server's log reaches as far as index.
+func (l *life) has(ctx context.Context, s raft.Server, index uint64) bool {
+	return l.answers(ctx, s, request{Logged: index})
+}
+
+// answers reports whether a server answers in time that something is so.
+func (l *life) answers(ctx context.Context, s raft.Server, q request) bool {
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	q.Generation = l.generation
+	a, err := l.calls.ask(ctx, s.Address, q)
 	return err == nil && a.Error == ""
 }
 
@@ -271,6 +288,6 @@ func (t *term) useFeature() {
 		}
 	})
 	if common > now {
-		t.life.consensus.raft.Apply(protocol.Encode(protocol.UseFeature{Feature: common}), applyTimeout)
+		t.life.consensus.apply(protocol.UseFeature{Feature: common})
 	}
 }

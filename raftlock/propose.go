@@ -35,7 +35,7 @@ func (l *life) commit(ctx context.Context, c protocol.Command) (protocol.Result,
 			return protocol.Result{}, 0, err
 		}
 	}
-	future := l.consensus.raft.Apply(protocol.Encode(c), applyTimeout)
+	future := l.consensus.apply(c)
 	done := make(chan error, 1)
 	go func() { done <- future.Error() }() // Raft ends it when it loses the leadership or shuts down
 	select {

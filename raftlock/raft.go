@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/shoal-storage/shoal/raftlock/protocol"
 )
 
 // Trailing logs and snapshots live in memory: a node begins each life with
@@ -51,6 +53,9 @@ type consensus struct {
 	transport *raft.NetworkTransport
 	stream    *stream
 	leading   chan bool // whether this server is the leader, at each change
+
+	gate sync.RWMutex
+	held bool // nothing is proposed
 }
 
 // newConsensus starts a server. With found it founds a cluster of its own;
@@ -88,6 +93,42 @@ func newConsensus(l *life, found bool) (*consensus, error) {
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), c.transport.Close())
 	}
 	return c, nil
+}
+
+// apply proposes a command, which only a leader can, and while nothing is held.
+func (c *consensus) apply(command protocol.Command) raft.ApplyFuture {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	if c.held {
+		return held{}
+	}
+	return c.raft.Apply(protocol.Encode(command), applyTimeout)
+}
+
+// hold holds proposals back, or no more. When it returns those before are on their way. Raft's own
+// transfer of the leadership does so too, and can forget to stop (hashicorp/raft issue 696).
+func (c *consensus) hold(on bool) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	c.held = on
+}
+
+// held is what becomes of a proposal that comes while they are held: it is for the next leader.
+type held struct{}
+
+func (held) Error() error  { return raft.ErrNotLeader }
+func (held) Index() uint64 { return 0 }
+func (held) Response() any { return nil }
+
+// logged waits until this server's log reaches as far as index.
+func (c *consensus) logged(ctx context.Context, index uint64) error {
+	for c.raft.LastIndex() < index {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		sleep(ctx, time.Millisecond)
+	}
+	return nil
 }
 
 // hasten has a server, which may be this one, stand for election at once: instead of waiting for

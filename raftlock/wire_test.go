@@ -56,6 +56,7 @@ func FuzzCalls(f *testing.F) {
 		{Generation: 1, Keep: &keepRequest{Session: 1, Number: 2}},
 		{Propose: protocol.Encode(protocol.SetSetting{Name: "a", Value: []byte("b")})},
 		{Applied: 7, Patience: time.Second},
+		{Logged: 7, Patience: time.Second},
 	} {
 		b, err := json.Marshal(q)
 		if err != nil {
