@@ -704,6 +704,38 @@ func TestAFileThatCannotBeReadIsListedAndRefused(t *testing.T) {
 	}
 }
 
+// A page that leaves out what may be there would say that it is not, and whoever mirrors the
+// bucket would delete it elsewhere.
+func TestADirectoryThatCannotBeReadIsShownAndNamedByListingsOfWhatIsInIt(t *testing.T) {
+	t.Parallel()
+	fault := vfs.NewFault(vfs.NewMemory().Root())
+	s := open(t, config(t, fault.Root()))
+	sc, err := setUp(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"mine", "theirs/x"} {
+		if err := sc.put(t.Context(), key, "x", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fault.Inject(func(c vfs.OpCall) error {
+		if c.Op == vfs.OpOpenDir && c.Path == bucket+"/theirs" {
+			return &injected{syscall.EACCES}
+		}
+		return nil
+	})
+	page, err := s.List(t.Context(), object.Query{Bucket: bucket, Delimiter: "/", Limit: 10})
+	if err != nil || !slices.Contains(page.Prefixes, "theirs/") {
+		t.Errorf("list of the top: %+v, %v", page, err)
+	}
+	sh := &share{T: t}
+	_, err = s.List(t.Context(), object.Query{Bucket: bucket, Limit: 10})
+	sh.obstructed(err, object.AccessDenied, bucket+"/theirs")
+	_, err = s.ListVersions(t.Context(), object.VersionQuery{Bucket: bucket, Limit: 10})
+	sh.obstructed(err, object.AccessDenied, bucket+"/theirs")
+}
+
 // obstructed checks that an error is of a kind, and names what is in the way.
 func (sh *share) obstructed(err error, kind object.Kind, path string) {
 	sh.Helper()

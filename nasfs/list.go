@@ -95,7 +95,8 @@ func (w *walk) dir(prefix string) error {
 }
 
 // gone is the error of a directory that cannot be walked: one that is not
-// there any more holds nothing, nor does one that is another file system's.
+// there any more holds nothing, nor does one that is another file system's. One
+// that this process may not read is named: what is in it may be objects.
 func (w *walk) gone(path string, err error) error {
 	if isAbsent(err) {
 		return nil
@@ -103,6 +104,9 @@ func (w *walk) gone(path string, err error) error {
 	if isMount(err) {
 		w.s.log.Warn("another file system is mounted in a bucket: it is left out", "path", path)
 		return nil
+	}
+	if kindOf(err) == object.AccessDenied {
+		return errors.Join(&object.Obstacle{Path: path}, err)
 	}
 	return err
 }
