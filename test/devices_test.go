@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -190,6 +191,39 @@ func TestADeviceThatFails(t *testing.T) {
 			w.expect(t, s)
 		})
 	}
+}
+
+// TestDevicesThatAreFullAreReadAndDeletedFrom has something else take the last byte of all devices while
+// nothing runs: the drives are opened with the room of their ballast.
+func TestDevicesThatAreFullAreReadAndDeletedFrom(t *testing.T) {
+	all, named := devices(t)
+	s := startOn(t, named)
+	_, err := newS3(s).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	must(t, err)
+	put := func(key string) error {
+		_, err := newS3(s).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: bytes.NewReader(random(100_000))})
+		return err
+	}
+	w := startSlowStream(t, []*server{s}, 300*time.Millisecond)
+	w.await(t, 20)
+	w.end()
+	must(t, put("gone"))
+	s.kill(t)
+	for _, d := range all {
+		d.fill(t)
+	}
+	s = startOn(t, named)
+	w.expect(t, s)
+	if err := put("refused"); errorCode(err) != "InsufficientStorage" {
+		t.Errorf("a write to full devices: %v", err)
+	}
+	_, err = newS3(s).DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: aws.String("gone")})
+	must(t, err)
+	for _, d := range all {
+		d.empty(t)
+	}
+	eventually(t, "there is room", func() bool { return put("more") == nil })
+	w.expect(t, s)
 }
 
 // TestADeviceThatForgets has one device of four lose all that is written to it, and say nothing: when it is

@@ -109,7 +109,9 @@ func look(path string) (s sight) {
 		s.err = empty(root)
 		return s
 	}
-	s.err = s.claim(root)
+	if s.err = s.claim(root); s.err == nil {
+		s.err = lighten(s.dir)
+	}
 	return s
 }
 
@@ -347,14 +349,13 @@ func openDrive(path string, dir vfs.Dir, blank bool, log *slog.Logger) (*Opened,
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	d := drive.New(kv, files, func() (left, all uint64, err error) {
-		u, err := dir.Usage()
-		return u.Free, u.Total, err
-	})
+	ballast := &ballast{dir: dir, log: log}
+	d := drive.New(kv, files, ballast.room)
 	if err := errors.Join(d.UseSegments(dir, log), d.StartLog()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	d.StartSweeping(log)
+	_, _, _ = ballast.room() // it is made now if it can be
 	o := &Opened{Drive: d, store: kv}
 	o.whole.Store(!blank)
 	return o, nil
