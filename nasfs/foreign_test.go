@@ -670,20 +670,29 @@ func TestRemovalOfATreeByHandDisturbsNobody(t *testing.T) {
 	})
 }
 
-func TestAFileThatCannotBeReadIsListedAndRefused(t *testing.T) {
-	t.Parallel()
+func withFaults(t *testing.T) (*nasfs.Store, *scene, *vfs.Fault) {
+	t.Helper()
 	fault := vfs.NewFault(vfs.NewMemory().Root())
 	s := open(t, config(t, fault.Root()))
 	sc, err := setUp(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	return s, sc, fault
+}
+
+// theirs has calls of a kind at a path be refused.
+func theirs(fault *vfs.Fault, op vfs.Op, path string) {
 	fault.Inject(func(c vfs.OpCall) error {
-		if c.Op == vfs.OpOpen && c.Path == bucket+"/theirs" {
+		if c.Op == op && c.Path == path {
 			return &injected{syscall.EACCES}
 		}
 		return nil
 	})
+}
+
+func TestAFileThatCannotBeReadIsListedAndRefused(t *testing.T) {
+	t.Parallel()
+	s, sc, fault := withFaults(t)
+	theirs(fault, vfs.OpOpen, bucket+"/theirs")
 	root := fault.Root()
 	dir, err := root.OpenDir(bucket)
 	if err != nil {
@@ -708,23 +717,11 @@ func TestAFileThatCannotBeReadIsListedAndRefused(t *testing.T) {
 // bucket would delete it elsewhere.
 func TestADirectoryThatCannotBeReadIsShownAndNamedByListingsOfWhatIsInIt(t *testing.T) {
 	t.Parallel()
-	fault := vfs.NewFault(vfs.NewMemory().Root())
-	s := open(t, config(t, fault.Root()))
-	sc, err := setUp(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, sc, fault := withFaults(t)
 	for _, key := range []string{"mine", "theirs/x"} {
-		if err := sc.put(t.Context(), key, "x", nil); err != nil {
-			t.Fatal(err)
-		}
+		must(t, sc.put(t.Context(), key, "x", nil))
 	}
-	fault.Inject(func(c vfs.OpCall) error {
-		if c.Op == vfs.OpOpenDir && c.Path == bucket+"/theirs" {
-			return &injected{syscall.EACCES}
-		}
-		return nil
-	})
+	theirs(fault, vfs.OpOpenDir, bucket+"/theirs")
 	page, err := s.List(t.Context(), object.Query{Bucket: bucket, Delimiter: "/", Limit: 10})
 	if err != nil || !slices.Contains(page.Prefixes, "theirs/") {
 		t.Errorf("list of the top: %+v, %v", page, err)
