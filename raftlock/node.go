@@ -103,13 +103,13 @@ func (n *Node) Close(ctx context.Context) error {
 const removeTimeout = 2 * time.Second
 
 // leave leaves the fleet. Where nobody else is alive it ends the generation, so
-// that the next node need not wait.
+// that the next node need not wait. It has left when its life is over, too.
 func (l *life) leave(ctx context.Context) error {
 	closed, err := l.closeSession(ctx)
-	if err != nil {
+	if err != nil && l.ctx.Err() == nil {
 		return err
 	}
-	for {
+	for l.ctx.Err() == nil {
 		others := 0
 		l.look(func(s *protocol.State) {
 			for _, session := range s.Sessions {
@@ -131,12 +131,13 @@ func (l *life) leave(ctx context.Context) error {
 		}
 		sleep(ctx, retryAfter)
 	}
+	return nil // the others have removed it, or are not there any more
 }
 
-// run lives one life after the other.
+// run lives one life after the other, until the node is to leave.
 func (n *Node) run() {
 	var dead uint32 // a generation that this node has found that nobody can keep alive
-	for n.ctx.Err() == nil {
+	for n.ctx.Err() == nil && !n.leaves() {
 		l := n.enter(n.ctx, dead)
 		if l == nil {
 			return
@@ -148,10 +149,16 @@ func (n *Node) run() {
 		if dead = 0; errors.Is(why, errSilent) {
 			dead = l.generation
 		}
-		if n.ctx.Err() == nil {
+		if n.ctx.Err() == nil && !n.leaves() {
 			n.cfg.Logger.Warn("this node looks for the fleet anew", "generation", l.generation, "why", why)
 		}
 	}
+}
+
+func (n *Node) leaves() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leaving
 }
 
 func (n *Node) newCandidate() *protocol.Candidate {

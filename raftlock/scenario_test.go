@@ -564,6 +564,33 @@ func keepProposing(ctx context.Context, l *life) {
 	}
 }
 
+// Whose session has ended is not removed by anybody then, and founded a generation of its own to
+// wait for that in.
+func TestWhoLeavesWhileTheOthersDieLeavesInSeconds(t *testing.T) {
+	for _, nodes := range []int{2, 3, 5} {
+		t.Run(fmt.Sprint("of ", nodes), func(t *testing.T) {
+			inWorld(t, nodes, func(t *testing.T, w *world) {
+				_, others := w.leader(t)
+				l := others[0].node.currentLife()
+				begun := time.Now()
+				w.leave(others[0])
+				for ended := false; !ended; time.Sleep(50 * time.Microsecond) {
+					l.mu.Lock()
+					ended = l.session == nil
+					l.mu.Unlock()
+				}
+				for _, p := range w.running {
+					w.crash(p)
+				}
+				w.group.Wait()
+				if took := time.Since(begun); took > 3*protocol.SessionTTL {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
 func TestWhenMostAreReplacedAtOnceTheRestJoinsThem(t *testing.T) {
 	inWorld(t, 3, func(t *testing.T, w *world) {
 		rest := w.running["c"]
