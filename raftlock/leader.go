@@ -155,6 +155,9 @@ func (t *term) propose() {
 	future := t.life.consensus.apply(protocol.Tick{})
 	t.group.Go(func() {
 		err := future.Error()
+		if err != nil {
+			sleep(t.ctx, retryAfter) // it is proposed again as soon as it is told
+		}
 		select {
 		case t.ticked <- err == nil:
 		case <-t.ctx.Done():
@@ -222,11 +225,13 @@ func (t *term) fence(s protocol.Session, runsOut time.Duration) {
 		return
 	}
 	future := l.consensus.apply(protocol.EndSession{Session: s.ID})
-	if err := future.Error(); err == nil {
-		l.log.Info("a dead session is fenced", "session", uint64(s.ID))
-		l.node.metrics.fenced.Add(1)
-		l.node.lastFence.Store(time.Now().UnixNano())
+	if err := future.Error(); err != nil {
+		sleep(t.ctx, retryAfter) // it is fenced again as soon as this returns
+		return
 	}
+	l.log.Info("a dead session is fenced", "session", uint64(s.ID))
+	l.node.metrics.fenced.Add(1)
+	l.node.lastFence.Store(time.Now().UnixNano())
 }
 
 // renew keeps the generation alive on the storage. A leader that cannot for the

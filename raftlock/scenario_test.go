@@ -557,6 +557,26 @@ func TestALeaderThatLeavesHandsOver(t *testing.T) {
 	}
 }
 
+// What has to be proposed meanwhile, as that a session is fenced, waits for the next leader.
+func TestALeaderThatLeavesWhileANodeDiesHandsOver(t *testing.T) {
+	step := 250 * time.Microsecond
+	if testing.Short() {
+		step = 2 * time.Millisecond
+	}
+	for after := 58 * time.Millisecond; after < 72*time.Millisecond; after += step { // its session is being fenced then
+		inWorld(t, 4, func(t *testing.T, w *world) {
+			leader, others := w.leader(t)
+			w.crash(others[0])
+			time.Sleep(after)
+			w.leave(leader)
+			eventually(t, "another leads", 3*electionTimeout, func() bool {
+				return slices.ContainsFunc(others[1:], func(p *process) bool { return leads(p.node) })
+			})
+			w.whole(t)
+		})
+	}
+}
+
 // keepProposing has a leader commit one entry after the other.
 func keepProposing(ctx context.Context, l *life) {
 	for ; ctx.Err() == nil; sleep(ctx, 100*time.Microsecond) {
