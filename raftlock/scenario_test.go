@@ -559,11 +559,7 @@ func TestALeaderThatLeavesHandsOver(t *testing.T) {
 
 // What has to be proposed meanwhile, as that a session is fenced, waits for the next leader.
 func TestALeaderThatLeavesWhileANodeDiesHandsOver(t *testing.T) {
-	step := 250 * time.Microsecond
-	if testing.Short() {
-		step = 2 * time.Millisecond
-	}
-	for after := 58 * time.Millisecond; after < 72*time.Millisecond; after += step { // its session is being fenced then
+	for after := 114 * time.Millisecond; after < 126*time.Millisecond; after += 500 * time.Microsecond { // its session is being fenced then
 		inWorld(t, 4, func(t *testing.T, w *world) {
 			leader, others := w.leader(t)
 			w.crash(others[0])
