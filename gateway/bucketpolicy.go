@@ -189,10 +189,10 @@ func (s *Server) deleteOwnershipControls(ctx context.Context, r *request) error 
 // accessControlPolicy is the body of PutBucketAcl and PutObjectAcl.
 type accessControlPolicy struct {
 	XMLName           xml.Name `xml:"AccessControlPolicy"`
-	Owner             struct{ ID string }
+	Owner             struct{ ID, DisplayName string }
 	AccessControlList struct {
 		Grant []struct {
-			Grantee    struct{ ID, URI, EmailAddress string }
+			Grantee    struct{ ID, DisplayName, URI, EmailAddress, Type string }
 			Permission string
 		}
 	}

@@ -47,7 +47,7 @@ func (s *Server) readTagging(r *request) (string, error) {
 // parseTagging reads a document with a tag set.
 func parseTagging(document string, limit int) ([]object.Tag, error) {
 	var in taggingRequest
-	if err := parseXML([]byte(document), &in); err != nil {
+	if err := parseRequest([]byte(document), &in); err != nil {
 		return nil, err
 	}
 	if in.TagSet == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -142,7 +143,7 @@ func appendEscaped(buf []byte, s string) []byte {
 	return append(buf, s[last:]...)
 }
 
-// readXML parses a request document into v. The body's own error, such as a
+// readXML parses a request document into v, which has a field for each element that may be in it. The body's own error, such as a
 // wrong digest, goes before a syntax error that it may have caused.
 func readXML(body io.Reader, limit int64, v any) error {
 	content, err := io.ReadAll(io.LimitReader(body, limit+1))
@@ -152,12 +153,22 @@ func readXML(body io.Reader, limit int64, v any) error {
 	if int64(len(content)) > limit {
 		return errMalformedXML.with("The XML that you provided is larger than this request may have.")
 	}
-	return parseXML(content, v)
+	return parseRequest(content, v)
 }
 
-// parseXML parses one complete document into v.
+// parseRequest is readXML for a document that was read.
+func parseRequest(content []byte, v any) error {
+	tokens := xml.NewDecoder(bytes.NewReader(content))
+	return parse(xml.NewTokenDecoder(&schema{tokens: tokens, root: elementOf(reflect.TypeOf(v))}), v)
+}
+
+// parseXML parses one complete document that was kept into v. One of before may have elements that
+// would be refused now.
 func parseXML(content []byte, v any) error {
-	d := xml.NewDecoder(bytes.NewReader(content))
+	return parse(xml.NewDecoder(bytes.NewReader(content)), v)
+}
+
+func parse(d *xml.Decoder, v any) error {
 	if err := d.Decode(v); err != nil {
 		return errMalformedXML.because(err)
 	}
