@@ -319,9 +319,11 @@ func (p *principals) add(kind, name string) error {
 		p.everyone = true
 		return nil
 	}
-	account := len(name) == 12 && strings.Trim(name, "0123456789") == ""
-	if !account && (!strings.HasPrefix(name, "arn:aws:iam::") && !strings.HasPrefix(name, "arn:aws:sts::") || strings.Count(name, ":") < 5) {
-		return errPrincipal
+	arn := strings.HasPrefix(name, "arn:aws:iam::") || strings.HasPrefix(name, "arn:aws:sts::")
+	switch {
+	case isAccount(name):
+	case !arn, strings.Count(name, ":") < 5, strings.ContainsAny(name, "*?"), strings.Contains(name, ":group/"):
+		return errPrincipal // groups are none, nor is a pattern
 	}
 	p.names = append(p.names, name)
 	return nil
@@ -396,7 +398,7 @@ func (p *Policy) Decide(r *Request) Decision {
 	action, resource := strings.ToLower(r.Action), r.resource()
 	for i := range p.statements {
 		s := &p.statements[i]
-		if s.effect > said && s.principals.match(r.Identity) && s.actions.match(action, nil) && s.applies(r, resource, p.variables) {
+		if s.effect > said && s.isAbout(r.Identity) && s.actions.match(action, nil) && s.applies(r, resource, p.variables) {
 			said = s.effect
 		}
 	}
@@ -419,6 +421,24 @@ func (s *statement) applies(r *Request, resource string, variables bool) bool {
 	return true
 }
 
+// isAbout reports whether the statement is about who sent a request. One that denies an account
+// something denies it to all who are in it; what it allows the account is for the root user, who
+// passes it on by policies of users.
+func (s *statement) isAbout(who Identity) bool {
+	if s.effect == Deny && !s.principals.not && !who.Anonymous() && slices.ContainsFunc(s.principals.names, isAccount) {
+		return true
+	}
+	return s.principals.match(who)
+}
+
+// isAccount reports whether a principal is an account: by its number, or its root user.
+func isAccount(principal string) bool {
+	if arn, ok := strings.CutPrefix(principal, "arn:aws:iam::"); ok {
+		return strings.HasSuffix(arn, ":root")
+	}
+	return len(principal) == 12 && strings.Trim(principal, "0123456789") == ""
+}
+
 func (p *principals) match(who Identity) bool {
 	if p.everyone {
 		return !p.not
@@ -432,19 +452,20 @@ func (p *principals) match(who Identity) bool {
 }
 
 // is reports whether a principal is who sent the request: the root user is his
-// account.
+// account, and temporary credentials are a user's, and a session of his. The number of
+// the account is of no account: there is one.
 func (i Identity) is(principal string) bool {
 	if i.Anonymous() {
 		return false
 	}
-	arn, account := strings.CutPrefix(principal, "arn:aws:iam::")
-	if !account {
-		return i.Root && len(principal) == 12
+	if arn, ok := strings.CutPrefix(principal, "arn:aws:sts::"); ok {
+		_, name, _ := strings.Cut(arn, ":")
+		return i.Session != nil && name == "assumed-role/"+i.User()+"/"+i.Session.Name
 	}
-	_, name, _ := strings.Cut(arn, ":")
 	if i.Root {
-		return name == "root"
+		return isAccount(principal)
 	}
+	_, name, _ := strings.Cut(strings.TrimPrefix(principal, "arn:aws:iam::"), ":")
 	user, ok := strings.CutPrefix(name, "user/")
 	return ok && user[strings.LastIndexByte(user, '/')+1:] == i.User()
 }

@@ -75,6 +75,32 @@ func TestAStatementAppliesToItsPrincipals(t *testing.T) {
 	}
 }
 
+// What is denied to an account is denied to all of it, and what is denied to a session to that one.
+func TestADenialMeansWhomAPolicyOfAWSMeans(t *testing.T) {
+	job := iam.Identity{AccessKey: "temporary", Parent: "ann", Session: &iam.Session{Name: "job"}}
+	for _, tt := range []struct {
+		principal                    string
+		nobody, ann, annsJob, rooted bool
+	}{
+		{`"Principal": {"AWS": "123456789012"}`, false, true, true, true},
+		{`"Principal": {"AWS": "arn:aws:iam::123456789012:root"}`, false, true, true, true},
+		{`"Principal": {"AWS": "arn:aws:iam::123456789012:user/ann"}`, false, true, true, false},
+		{`"Principal": {"AWS": "arn:aws:sts::000000000000:assumed-role/ann/job"}`, false, false, true, false},
+		{`"Principal": {"AWS": "arn:aws:sts::000000000000:assumed-role/ann/other"}`, false, false, false, false},
+		{`"NotPrincipal": {"AWS": "arn:aws:sts::000000000000:assumed-role/ann/job"}`, true, true, false, true},
+		{`"NotPrincipal": {"AWS": "123456789012"}`, true, true, true, false},
+	} {
+		p := parse(t, `{"Statement": {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*", `+tt.principal+`}}`)
+		for i, who := range []iam.Identity{{}, user(), job, root()} {
+			r := get("k")
+			r.Identity = who
+			if got := p.Decide(&r) == iam.Deny; got != []bool{tt.nobody, tt.ann, tt.annsJob, tt.rooted}[i] {
+				t.Errorf("%s: %+v is denied: %v", tt.principal, who, got)
+			}
+		}
+	}
+}
+
 func TestAStatementAppliesToItsActions(t *testing.T) {
 	for _, tt := range []struct {
 		element, action string
@@ -307,6 +333,8 @@ func TestAPolicyThatS3WouldRefuseIsRefused(t *testing.T) {
 		{policy(map[string]string{"Condition": `{"StringEquals": {"s3:moon": "full"}}`}), "invalid condition key"},
 		{policy(map[string]string{"Condition": `{"StringEquals": {"moon": "full"}}`}), "invalid condition key"},
 		{policy(map[string]string{"Principal": `{"AWS": []}`}), "Invalid principal"},
+		{policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:group/g"}`}), "Invalid principal"},
+		{policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/a*"}`}), "Invalid principal"},
 		{policy(map[string]string{"Condition": `{"NumericEquals": {"s3:max-keys": "many"}}`}), "Invalid value"},
 		{policy(map[string]string{"Condition": `{"Bool": {"aws:SecureTransport": "maybe"}}`}), "Invalid value"},
 		{policy(map[string]string{"Condition": `{"DateEquals": {"aws:CurrentTime": "soon"}}`}), "Invalid value"},
