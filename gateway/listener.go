@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/shoal-storage/shoal/internal/accept"
 	"github.com/shoal-storage/shoal/internal/samehost"
 )
 
@@ -20,8 +21,11 @@ type listener struct {
 	stall  time.Duration
 	secure bool          // clients are to speak TLS
 	most   int           // connections that are served
+	spare  int           // that may be there beyond those
 	grace  time.Duration // for which one may wait before it has to make room
-	full   func()        // is called when one comes that there is no room for
+
+	full    func()      // is called when one comes that there is no room for
+	starved func(error) // is called when there is no file for one
 
 	mu      sync.Mutex
 	open    int        // connections, but for those that were told to leave
@@ -39,7 +43,7 @@ type standing struct {
 	since  time.Time     // when it began to wait
 }
 
-// spareConnections is how many may be there beyond those that are served: to be told that
+// spareConnections is how many may be there beyond those that are served, at most: to be told that
 // there is no room for them.
 const spareConnections = 256
 
@@ -51,7 +55,7 @@ func serverConnections(served int) int { return served + 4*spareConnections }
 // Accept waits for the next client that there is room for, be it to be told that there is not.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		tcp, err := l.AcceptTCP()
+		tcp, err := accept.Next(l.AcceptTCP, l.lacks)
 		if err != nil {
 			return nil, err
 		}
@@ -66,6 +70,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		_ = c.Close() // nothing was said on it
 	}
+}
+
+// lacks makes room where there are no files for connections: nobody else can.
+func (l *listener) lacks(err error) {
+	l.mu.Lock()
+	l.makeRoom()
+	l.mu.Unlock()
+	l.starved(err)
 }
 
 // admit counts a connection, and reports whether there is room for it.
@@ -84,7 +96,7 @@ func (l *listener) admit(c *conn) bool {
 func (l *listener) bears() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.there <= l.most+spareConnections
+	return l.there <= l.most+l.spare
 }
 
 // makeRoom lets the connection go that has waited longest, unless that is not long: a client that

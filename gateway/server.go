@@ -21,6 +21,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/shoal-storage/shoal/gateway/admin"
+	"github.com/shoal-storage/shoal/internal/accept"
 	"github.com/shoal-storage/shoal/internal/audit"
 	"github.com/shoal-storage/shoal/internal/directory"
 	"github.com/shoal-storage/shoal/internal/events"
@@ -313,8 +314,11 @@ func (q quietLogger) Printf(format string, args ...any) {
 // Serve serves clients that come to ln, until Shutdown: after that it returns at once. It
 // closes ln.
 func (s *Server) Serve(ln *net.TCPListener) error {
+	files := accept.Files()
+	most := min(ConnectionsPerRequest*s.MaxRequests, files/2) // the other files are for what they ask for
 	l := &listener{
-		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: ConnectionsPerRequest * s.MaxRequests, grace: s.grace, full: s.crowded,
+		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: most, spare: min(spareConnections, files/8), grace: s.grace,
+		full: func() { s.crowded(most) }, starved: s.starved,
 	}
 	switch {
 	case !s.listeners.add(l):
@@ -328,15 +332,30 @@ func (s *Server) Serve(ln *net.TCPListener) error {
 // crowdedEvery is how often it is said that there are too many connections, at most.
 const crowdedEvery = time.Minute
 
-// crowded tells that a connection has come for which there is no room.
-func (s *Server) crowded() {
+// starved tells that there is no file for a connection that has come.
+func (s *Server) starved(err error) {
+	if s.tellsCrowd() {
+		s.Logger.Warn("there are no files for more connections: raise the limit (ulimit -n, LimitNOFILE)", "limit", accept.Files(), "error", err)
+	}
+}
+
+// tellsCrowd reports whether it is time to say anything of connections.
+func (s *Server) tellsCrowd() bool {
 	now := s.Now()
 	if last := s.crowdedAt.Load(); last != nil && now.Sub(*last) < crowdedEvery {
-		return
+		return false
 	}
 	s.crowdedAt.Store(&now)
+	return true
+}
+
+// crowded tells that a connection has come for which there is no room.
+func (s *Server) crowded(most int) {
+	if !s.tellsCrowd() {
+		return
+	}
 	s.Logger.Warn("on all connections that may be there requests are under way: who comes is told to slow down",
-		"connections", ConnectionsPerRequest*s.MaxRequests, "setting", "--max-requests")
+		"connections", most, "setting", "--max-requests")
 }
 
 // Drain makes the readiness check fail, so that load balancers turn away while

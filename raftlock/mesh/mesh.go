@@ -21,6 +21,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/shoal-storage/shoal/internal/accept"
 )
 
 // Config says who this node is and whom it talks to.
@@ -135,7 +137,7 @@ func (m *Mesh) Serve(ln net.Listener) error {
 	m.listener = ln
 	m.mu.Unlock()
 	for {
-		c, err := ln.Accept()
+		c, err := accept.Next(ln.Accept, func(error) {}) // whoever means it comes again
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
