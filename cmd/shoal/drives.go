@@ -18,6 +18,7 @@ import (
 	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/rebalance"
 	"github.com/shoal-storage/shoal/gateway/admin"
+	"github.com/shoal-storage/shoal/internal/accept"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/upkeep"
 )
@@ -57,8 +58,27 @@ func checkNoDrive(path string) error {
 	return nil
 }
 
+// How many files are open for a drive of which nothing is asked, and beside all drives.
+const (
+	filesOfDrive = 300
+	filesBeside  = 64
+)
+
+// checkFiles refuses so many drives of this machine where the process may not have the files that
+// they take: those that are opened last would be taken for lost.
+func checkFiles(drives int) error {
+	if have, need := accept.Files(), drives*filesOfDrive+filesBeside; have < need {
+		return unsafe(fmt.Sprintf("%d drives take %d open files, and this process may have %d", drives, need, have),
+			"raise the limit: ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of Docker")
+	}
+	return nil
+}
+
 // openDrives opens drives over which contents are spread.
 func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slog.Logger) (_ *backend, err error) {
+	if err := checkFiles(l.drives()); err != nil {
+		return nil, err
+	}
 	opened, err := format.OpenAll(ctx, l.each(), log)
 	if err != nil {
 		return nil, drivesFailure(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,5 +102,16 @@ func TestTheRoomOfAPoolIsThatOfItsDrivesThatAreThere(t *testing.T) {
 	}
 	if got := roomsOf(drives); got[0] != (upkeep.Room{Free: 30, Total: 100}) || got[1] != (upkeep.Room{Free: 65, Total: 200}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Those that are opened last would be taken for lost.
+func TestMoreDrivesThanThereMayBeFilesForAreRefused(t *testing.T) {
+	if err := checkFiles(1); err != nil {
+		t.Skip("the files that there may be here are few")
+	}
+	err := checkFiles(1 << 24)
+	if f, ok := errors.AsType[*failure](err); !ok || f.code != exitUnsafe || !strings.Contains(f.what, "open files") || !strings.Contains(f.remedy, "ulimit -n") {
+		t.Errorf("it gets %v", err)
 	}
 }

@@ -198,6 +198,17 @@ type nodes struct {
 	ends    []func() error
 }
 
+// fewest is how many drives the node has that has fewest.
+func (e *endpoints) fewest() int {
+	has := make(map[string]int)
+	for i := range e.layout {
+		for node, n := range perNode(e.layout[i].drives) {
+			has[node] += n
+		}
+	}
+	return slices.Min(slices.Collect(maps.Values(has)))
+}
+
 // warn tells what the loss of one node would come to, if that is more than people expect.
 func (e *endpoints) warn(log *slog.Logger) {
 	unreadable, unwritable := make(map[string]bool), make(map[string]bool)
@@ -230,6 +241,9 @@ const nodesLeave = 3 * time.Second
 
 // openNodes opens the drives of several nodes, together with those.
 func (f *serverFlags) openNodes(ctx context.Context, e *endpoints, front *front, creds credentials, env *environment, log *slog.Logger) (_ *backend, err error) {
+	if err := checkFiles(e.fewest()); err != nil {
+		return nil, err
+	}
 	n := &nodes{f: f, e: e, finder: newFinder(e.scheme), self: uuid.New()}
 	e.warn(log)
 	n.fl = &fleet{log: log, ended: make(chan error, 1), trace: new(trace.Hub), logs: f.logs, patience: nodesLeave}
