@@ -42,6 +42,7 @@ func TestConnectionIsRightAfterEveryRefusal(t *testing.T) {
 		{"no length", "MissingContentLength", f.rawRequest(call{method: "PUT", path: "/bucket/k"}, -1)},
 		{"document that is none", "MalformedXML", f.rawRequest(call{method: "PUT", path: "/bucket", query: "tagging="}, 5) + "<rub>"},
 		{"document with a tail", "MalformedXML", f.rawRequest(call{method: "PUT", path: "/bucket", query: "tagging="}, 53) + "<Tagging><TagSet></TagSet></Tagging><Tagging/><a></a>"},
+		{"the checksum of parts", "InvalidRequest", put("hello", map[string]string{"x-amz-checksum-crc32": crcOfHello + "-1"})},
 		{"wrong trailer", "BadDigest", unsigned(5, "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n")},
 		{"broken framing", "IncompleteBody", unsigned(5, "5\r\nhelloXX0\r\nx-amz-checksum-crc32:"+crcOfHello+"\r\n\r\n")},
 		{"framing that goes on", "MalformedTrailerError", unsigned(5, "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:"+crcOfHello+"\r\n\r\n"+long)},

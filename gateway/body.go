@@ -208,6 +208,9 @@ func (b *body) declareChecksum(opt bodyOptions) error {
 	if err != nil {
 		return err
 	}
+	if d.parts > 0 { // which only the checksum of a whole upload has
+		return invalidChecksum(headerOf(d.algorithm))
+	}
 	b.declared, b.want, b.trailer = d.algorithm, d.value, d.trailer
 	b.choose(opt)
 	return nil

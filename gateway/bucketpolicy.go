@@ -214,6 +214,9 @@ func (s *Server) putACL(ctx context.Context, r *request) error {
 		if err != nil {
 			return err
 		}
+		if in.Owner.ID != "" && in.Owner.ID != ownerID {
+			return errAccessDenied // the owner cannot be changed
+		}
 		for _, g := range in.AccessControlList.Grant {
 			if g.Permission != "FULL_CONTROL" || g.Grantee.ID != ownerID {
 				return errACLNotSupported

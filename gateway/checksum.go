@@ -57,7 +57,7 @@ func declaredChecksum(r *request) (declared, error) {
 		if a == object.NoAlgorithm {
 			continue
 		}
-		if d.algorithm != object.NoAlgorithm && d.algorithm != a {
+		if d.algorithm != object.NoAlgorithm {
 			return d, errSeveralChecksums()
 		}
 		d.algorithm = a

@@ -97,6 +97,9 @@ func (c conditions) sourceCheck() object.Check {
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
 func (s *Server) writeCheck(r *request) (object.Check, error) {
 	match, noneMatch := r.header("if-match"), r.header("if-none-match")
+	if err := r.without("If-Modified-Since", "If-Unmodified-Since", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"); err != nil {
+		return nil, err
+	}
 	if noneMatch != "" && noneMatch != "*" {
 		return nil, errNotImplemented.detailed("Header", "If-None-Match")
 	}
@@ -114,6 +117,16 @@ func (s *Server) writeCheck(r *request) (object.Check, error) {
 		checks = append(checks, object.IfNoneMatch(noneMatch))
 	}
 	return object.All(checks...), nil
+}
+
+// without refuses preconditions that an operation does not look at: it would do what they are to prevent.
+func (r *request) without(names ...string) error {
+	for _, name := range names {
+		if r.header(name) != "" {
+			return errNotImplemented.detailed("Header", name)
+		}
+	}
+	return nil
 }
 
 // mayMatch returns nil if the sender may know whether an object has the ETag that If-Match names: that

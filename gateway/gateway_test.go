@@ -341,6 +341,12 @@ func TestConditionalWritesAreDecidedByTheCurrentObject(t *testing.T) {
 	f.refused("PreconditionFailed", put(map[string]string{"If-None-Match": "*"}))
 	f.refused("PreconditionFailed", put(map[string]string{"If-Match": `"x"`}))
 	f.refused("NotImplemented", put(map[string]string{"If-None-Match": `"x"`}))
+	for _, name := range []string{"If-Unmodified-Since", "If-Modified-Since", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"} {
+		f.refused("NotImplemented", put(map[string]string{name: "Sat, 01 Jan 2000 00:00:00 GMT"}))
+	}
+	for _, name := range []string{"If-Unmodified-Since", "If-None-Match"} {
+		f.refused("NotImplemented", call{method: "DELETE", path: "/bucket/k", header: map[string]string{name: "*"}})
+	}
 	etag := f.ok(put(map[string]string{"If-Match": "*"})).header.Get("ETag")
 	f.ok(put(map[string]string{"If-Match": etag}))
 	f.refused("PreconditionFailed", call{method: "PUT", path: "/bucket/k", header: map[string]string{"x-amz-copy-source": "/bucket/k", "x-amz-metadata-directive": "REPLACE", "If-None-Match": "*"}})

@@ -98,6 +98,9 @@ func (s *Server) deleteObject(ctx context.Context, r *request) error {
 
 // deleteCheck reads the preconditions of a DELETE of ref.
 func (s *Server) deleteCheck(r *request, ref object.Ref) (object.Check, error) {
+	if err := r.without("If-None-Match", "If-Modified-Since", "If-Unmodified-Since"); err != nil {
+		return nil, err
+	}
 	var checks []object.Check
 	if match := r.header("if-match"); match != "" {
 		if err := s.mayMatch(r, match, ref); err != nil {

@@ -1,6 +1,9 @@
 package gateway
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // A rule whose filter is misspelled would be one for the whole bucket, and an object whose
 // version is one for the current version.
@@ -49,4 +52,11 @@ func TestElementsMayBeWrittenAsXMLLets(t *testing.T) {
 	}
 	transitions := "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter/><Transition><Days>1</Days></Transition><Transition><Days>2</Days></Transition></Rule></LifecycleConfiguration>"
 	f.refused("NotImplemented", call{method: "PUT", path: "/bucket", query: "lifecycle=", body: transitions})
+}
+
+func TestABucketHasNoOtherOwner(t *testing.T) {
+	f := withBucket(t)
+	told := f.ok(call{method: "GET", path: "/bucket", query: "acl="}).body
+	f.ok(call{method: "PUT", path: "/bucket", query: "acl=", body: told})
+	f.refused("AccessDenied", call{method: "PUT", path: "/bucket", query: "acl=", body: strings.Replace(told, "<ID>", "<ID>f", 1)})
 }
