@@ -14,8 +14,9 @@ import (
 // is, no operation pays for what follows from it. A file of its name says so to
 // whoever opens the tree, and in a fleet Facts says it to all who have.
 type fact struct {
-	name  string
-	known atomic.Bool
+	name   string
+	known  atomic.Bool
+	untold atomic.Bool // it is known here, and was not established
 }
 
 // The facts.
@@ -79,7 +80,12 @@ func (s *Store) tellFacts(ctx context.Context) error {
 		if !f.known.Load() || s.cfg.Facts == nil {
 			continue
 		}
-		if err := s.cfg.Facts.Establish(ctx, f.name); err != nil {
+		switch err := s.cfg.Facts.Establish(ctx, f.name); {
+		case (errors.Is(err, object.Full) || kindOf(err) == object.Full) && (f == &s.versioned || f == &s.configured):
+			// What makes it true is not there yet, and is not made before it is established.
+			f.untold.Store(true)
+			s.log.Warn("the storage is full: the other gateways are not told yet what they are to look for", "fact", f.name, "error", err)
+		case err != nil:
 			return fmt.Errorf("tell the other gateways that the tree is %s: %w", f.name, err)
 		}
 	}
@@ -88,7 +94,7 @@ func (s *Store) tellFacts(ctx context.Context) error {
 
 // learn establishes a fact, before the first thing is there that makes it true.
 func (s *Store) learn(ctx context.Context, f *fact) error {
-	if f.known.Load() {
+	if f.known.Load() && !f.untold.Load() {
 		return nil
 	}
 	if s.fleet && s.cfg.Facts == nil {
@@ -103,6 +109,7 @@ func (s *Store) learn(ctx context.Context, f *fact) error {
 		}
 	}
 	f.known.Store(true)
+	f.untold.Store(false)
 	return nil
 }
 

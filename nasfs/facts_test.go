@@ -128,12 +128,12 @@ func TestAFleetLooksInAliasSlotsOnceThereIsAFile(t *testing.T) {
 		if n := looks.Load(); n > 0 {
 			t.Errorf("looked %d times where nothing can be", n)
 		}
-		w.facts.lose(true)
+		w.facts.lose(object.Unavailable)
 		is(t, "a file moves of which nobody would know", putIn(ctx, w.gateways[0], "k/below", "x", nil), object.Unavailable)
 		if text, _, err := read(ctx, w.gateways[1], "k"); err != nil || text != "k" {
 			t.Errorf("read %q, %v", text, err)
 		}
-		w.facts.lose(false)
+		w.facts.lose(nil)
 		must(t, putIn(ctx, w.gateways[0], "k/below", "below", nil))
 		for key, want := range map[string]string{"k": "k", "k/below": "below"} {
 			if text, _, err := read(ctx, w.gateways[1], key); err != nil || text != want {
@@ -153,11 +153,11 @@ func TestWhoJoinsTellsWhatTheTreeSays(t *testing.T) {
 	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
 	must(t, w.gateways[0].CreateBucket(ctx, object.Bucket{Name: bucket}))
 	versioned := func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }
-	w.facts.lose(true)
+	w.facts.lose(object.Unavailable)
 	if err := w.gateways[0].UpdateBucket(ctx, bucket, versioned); err == nil {
 		t.Fatal("versions are kept of which nobody knows")
 	}
-	w.facts.lose(false)
+	w.facts.lose(nil)
 	joined := w.member(config(t, m.Root()))()
 	must(t, joined.UpdateBucket(ctx, bucket, versioned))
 	for _, content := range []string{"1", "2"} {
@@ -165,6 +165,34 @@ func TestWhoJoinsTellsWhatTheTreeSays(t *testing.T) {
 	}
 	if ids := listVersions(t, joined, "k", 10); len(ids) != 2 {
 		t.Errorf("%d versions are kept, want 2", len(ids))
+	}
+}
+
+// What could not be told because the disk is full is told when there is room, by whoever is the
+// first to need it: a gateway that did not start would take away what makes room.
+func TestWhoJoinsOnAFullDiskTellsLaterWhatTheTreeSays(t *testing.T) {
+	m, ctx := vfs.NewMemory(), t.Context()
+	w := newWorld(t, 2, func() nasfs.Config { return config(t, m.Root()) })
+	must(t, w.gateways[0].CreateBucket(ctx, object.Bucket{Name: bucket}))
+	must(t, putIn(ctx, w.gateways[0], "k", "0", nil))
+	versioned := func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }
+	w.facts.lose(object.Full)
+	is(t, "versions of which nobody knows", w.gateways[0].UpdateBucket(ctx, bucket, versioned), object.Full)
+	joined := w.member(config(t, m.Root()))()
+	if joined == nil {
+		t.FailNow()
+	}
+	if text, _, err := read(ctx, joined, "k"); err != nil || text != "0" {
+		t.Errorf("read %q, %v", text, err)
+	}
+	is(t, "versions of which nobody knows", joined.UpdateBucket(ctx, bucket, versioned), object.Full)
+	w.facts.lose(nil)
+	must(t, joined.UpdateBucket(ctx, bucket, versioned))
+	for _, content := range []string{"1", "2"} {
+		must(t, putIn(ctx, w.gateways[1], "k", content, nil))
+	}
+	if ids := listVersions(t, joined, "k", 10); len(ids) != 3 {
+		t.Errorf("%d versions are kept, want 3", len(ids))
 	}
 }
 

@@ -40,7 +40,7 @@ type facts struct {
 	mu        sync.Mutex
 	count     uint64
 	revisions map[string]uint64
-	lost      bool // nobody hears of what is established
+	lost      error // why nobody hears of what is established
 }
 
 // Revision implements nasfs.Facts.
@@ -79,18 +79,18 @@ func (f *facts) Holds(fact string) bool { _, ok := f.known.Load(fact); return ok
 func (f *facts) Establish(_ context.Context, fact string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.lost {
-		return object.Unavailable
+	if f.lost != nil {
+		return f.lost
 	}
 	f.known.Store(fact, true)
 	return nil
 }
 
-// lose has nobody hear of what is established, or everybody again.
-func (f *facts) lose(lost bool) {
+// lose has nobody hear of what is established, for that reason, or everybody again.
+func (f *facts) lose(why error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lost = lost
+	f.lost = why
 }
 
 // fenceBefore fences the first gateway behind its back, just before its n-th rename
