@@ -189,6 +189,8 @@ func (f *serverFlags) declare(cmd *cobra.Command) {
 
 // serve runs the server until the command's context ends.
 func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
+	// Whoever reads the log may end: the process would with the next line, and break off what is under way.
+	signal.Ignore(syscall.SIGPIPE)
 	env := readEnvironment(os.Environ())
 	if err := errors.Join(env.check(cmd.Flags()), env.apply(cmd.Flags())); err != nil {
 		return err
