@@ -21,6 +21,20 @@ type sought struct {
 	version string
 	made    register.Token
 	changed register.Token
+	undone  register.Token // of a state that is taken back if it was never committed; zero: none is
+}
+
+// judge returns what answers come to.
+func (what *sought) judge(answers []register.Answer, all bool) register.Judgement {
+	return register.Undo(answers, what.undone, all)
+}
+
+// before returns what is committed to go back.
+func (what *sought) before(j *register.Judgement) register.Record {
+	if j.Record.Kind == 0 {
+		return register.Record{Version: what.version, Kind: register.Tombstone, Made: what.made}
+	}
+	return j.Record
 }
 
 // views turns replies into the answers on one register. A drive that did not list it does
@@ -119,7 +133,7 @@ func (a asking) latest(ctx context.Context, key register.Key) (*register.Record,
 		case j.Verdict == register.Absent:
 			return nil, nil
 		case j.Verdict != register.Committed:
-			return nil, &unsettled{sought{top.Version, top.Made, top.Changed}}
+			return nil, &unsettled{sought{version: top.Version, made: top.Made, changed: top.Changed}}
 		case j.Record.Kind != register.Tombstone:
 			a.found(replies, &j.Record)
 			return &j.Record, nil
@@ -146,7 +160,7 @@ func (a asking) exact(ctx context.Context, key register.Key, version string, mad
 		return &j.Record, nil
 	case register.Forward, register.Back, register.Unreadable:
 	}
-	return nil, &unsettled{sought{version, made, newest(replies).Changed}}
+	return nil, &unsettled{sought{version: version, made: made, changed: newest(replies).Changed}}
 }
 
 // judge asks for one register; everybody, if that is wanted, unless what was seen of it turns
@@ -154,12 +168,12 @@ func (a asking) exact(ctx context.Context, key register.Key, version string, mad
 func (a asking) judge(ctx context.Context, key register.Key, what sought, everybody bool) (j register.Judgement, replies []reply[register.View]) {
 	n := len(a.s.drives)
 	replies = a.ask(ctx, register.Query{Key: key, Version: what.version, Made: what.made}, func(replies []reply[register.View], all bool) bool {
-		j = register.Judge(views(n, replies, what.version), all)
+		j = what.judge(views(n, replies, what.version), all)
 		seen := j.Decided && !j.Record.Changed.Less(what.changed)
 		return j.Verdict != register.AskMore && (!everybody || seen || all)
 	})
 	if j.Verdict == register.AskMore {
-		j = register.Judge(views(n, replies, what.version), true)
+		j = what.judge(views(n, replies, what.version), true)
 	}
 	return j, replies
 }

@@ -274,22 +274,30 @@ func (h *hold) settle(ctx context.Context, s *set, what sought) error {
 		h.s.counts.blocked.Add(1)
 		return object.E("settle", h.key.Name, object.Unavailable, fmt.Errorf("the version %s may have been stored, and too few of its shards are here", what.version))
 	case register.Back:
-		if r.Kind == 0 {
-			r = register.Record{Version: what.version, Kind: register.Tombstone, Made: what.made}
-		}
+		return h.back(ctx, s, what.before(&j))
 	case register.Forward:
 	}
-	// What it refers to was committed with a state before, or is on enough drives now.
-	r.Quorum, r.Need = s.majority(), 0
-	if err := h.commit(ctx, s, r, commitment{settles: true}); err != nil {
-		return err
-	}
-	if j.Verdict == register.Forward {
+	err := h.end(ctx, s, r)
+	if err == nil {
 		h.s.counts.forward.Add(1)
-	} else {
+	}
+	return err
+}
+
+// back commits what a register held before what was begun.
+func (h *hold) back(ctx context.Context, s *set, r register.Record) error {
+	err := h.end(ctx, s, r)
+	if err == nil {
 		h.s.counts.back.Add(1)
 	}
-	return nil
+	return err
+}
+
+// end commits a state that makes an end. What it refers to was committed with a state before, or is on
+// enough drives now.
+func (h *hold) end(ctx context.Context, s *set, r register.Record) error {
+	r.Quorum, r.Need = s.majority(), 0
+	return h.commit(ctx, s, r, commitment{settles: true})
 }
 
 // commitment says how a record is committed.
@@ -312,6 +320,9 @@ func (how *commitment) lateOf(drive int) *finishing {
 // commit commits a state of one of the key's registers in a set, under the next token. If it
 // fails the Kind is Unknown unless no drive has taken it.
 func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commitment) error {
+	if how.inline != nil && s.full(r.Quorum) {
+		return object.E("commit", h.key.Name, object.Full, register.ErrFull)
+	}
 	if err := h.probe(ctx, s, &r); err != nil {
 		return err
 	}
@@ -332,10 +343,19 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 		return nil
 	case o.refused == len(s.drives) && (errors.Is(o.err, register.ErrStale) || errors.Is(o.err, register.ErrFenced)):
 		return errStale
-	case o.refused == len(s.drives):
+	case o.refused == len(s.drives), o.count+o.refused == len(s.drives) && !how.settles && h.undo(ctx, s, &r):
 		return object.E("commit", h.key.Name, fullOr(o.err, object.Unavailable), errors.Join(errFew, o.err))
 	}
 	return object.E("commit", h.key.Name, object.Unknown, errors.Join(errFew, o.err))
+}
+
+// undo takes a state back that some drives took and all others have refused, fewer than it needs: what
+// was before it is committed under the next token. It would be settled otherwise by whoever meets it,
+// with the shards that there are, in the place of one that has all. It reports whether that was done.
+func (h *hold) undo(ctx context.Context, s *set, r *register.Record) bool {
+	what := sought{version: r.Version, made: r.Made, changed: r.Changed, undone: r.Changed}
+	j, _ := asking{s: s, token: h.token}.judge(ctx, h.key, what, true)
+	return j.Verdict == register.Back && h.back(ctx, s, what.before(&j)) == nil
 }
 
 // reached is what follows when the last drives have answered that nobody has waited for.

@@ -137,7 +137,7 @@ const maxLong = 2
 // versions heals registers, under the lock of their key.
 func (m *mending) versions(ctx context.Context, h *hold, made map[string]register.Token) error {
 	for _, version := range slices.Sorted(maps.Keys(made)) {
-		if err := m.version(ctx, h, sought{version, made[version], m.e.changed(version)}); err != nil {
+		if err := m.version(ctx, h, sought{version: version, made: made[version], changed: m.e.changed(version)}); err != nil {
 			return err
 		}
 	}

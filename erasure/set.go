@@ -60,7 +60,8 @@ type set struct {
 	near     func(i int) bool // nil: that is not known
 	away     func() int       // the same
 	writable func() error
-	wary     atomic.Bool // the last commit did not reach as many drives as it takes
+	wary     atomic.Bool    // the last commit did not reach as many drives as it takes
+	filled   []atomic.Int64 // when each drive has refused a content last for want of room, in ns since 1970
 
 	pieces, finishes           *latencies // of shards that are read, and made durable
 	records, promises, commits *latencies // of what drives are asked on registers
@@ -81,7 +82,7 @@ func newSet(cfg SetConfig, first int) *set {
 		first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable,
 		pieces: newLatencies(n), finishes: newLatencies(n),
 		records: newLatencies(n), promises: newLatencies(n), commits: newLatencies(n), sources: newLatencies(n), scans: newLatencies(n),
-		shards: newLatencies(n), writing: make([]atomic.Int64, n),
+		shards: newLatencies(n), writing: make([]atomic.Int64, n), filled: make([]atomic.Int64, n),
 	}
 	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
 	for _, d := range cfg.Drives {
@@ -258,6 +259,9 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 		case r := <-come:
 			o.note(r)
 			quick[r.drive] = false
+			if errors.Is(r.err, register.ErrFull) {
+				s.filled[r.drive].Store(time.Now().UnixNano())
+			}
 			if o.count < c.Record.Quorum {
 				continue
 			}
@@ -281,6 +285,21 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 		}
 	}
 	return o
+}
+
+// fullFor is for how long a drive that has refused a content is not asked again where as many have as
+// make it pointless: what others take has to be taken back.
+const fullFor = time.Second
+
+// full reports whether so many drives have just refused a content that a quorum cannot take one.
+func (s *set) full(quorum int) bool {
+	now, room := time.Now().UnixNano(), 0
+	for i := range s.filled {
+		if now-s.filled[i].Load() >= int64(fullFor) {
+			room++
+		}
+	}
+	return room < quorum
 }
 
 // commitOn has a drive take a change, once it has what is late of it.

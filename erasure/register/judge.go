@@ -48,7 +48,11 @@ type Judgement struct {
 
 // Judge returns what the answers of a set's drives come to, one for each drive; all says
 // that there will be no more of them.
-func Judge(answers []Answer, all bool) Judgement {
+func Judge(answers []Answer, all bool) Judgement { return Undo(answers, Token{}, all) }
+
+// Undo is Judge for who takes back what he has begun to commit: a state that is shown never to have
+// been committed comes to Back, though it could be read.
+func Undo(answers []Answer, begun Token, all bool) Judgement {
 	n, given := len(answers), 0
 	for i := range answers {
 		if answers[i].Given {
@@ -67,7 +71,7 @@ func Judge(answers []Answer, all bool) Judgement {
 			}
 			return Judgement{Verdict: Back}
 		}
-		j := c.judge(answers, silent, all)
+		j := c.judge(answers, silent, all, c.record.Changed == begun)
 		switch {
 		case j.Verdict != Back:
 			if !top && j.Verdict != AskMore && j.Verdict != Unreadable {
@@ -115,14 +119,14 @@ func newest(answers []Answer, below *Token) *candidate {
 }
 
 // judge decides on a candidate: the table of the design.
-func (c *candidate) judge(answers []Answer, silent int, all bool) Judgement {
+func (c *candidate) judge(answers []Answer, silent int, all, undo bool) Judgement {
 	j := Judgement{Record: c.record, Decided: c.decided, Holders: c.holders}
 	switch {
 	case c.decided, c.holders >= c.record.Quorum:
 		j.Verdict = Committed
 	case !all:
 		j.Verdict = AskMore
-	case c.decodable(answers):
+	case c.decodable(answers) && !(undo && c.holders+silent < c.record.Quorum):
 		j.Verdict = Forward
 	case c.holders+silent < c.record.Quorum:
 		j.Verdict = Back

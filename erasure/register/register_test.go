@@ -155,6 +155,32 @@ func TestAnswersAreJudgedByTheTable(t *testing.T) {
 	}
 }
 
+// What one has begun he takes back only where nobody can have read it: a drive that is silent may hold it.
+func TestWhatWasBegunIsTakenBackWhereItWasNeverCommitted(t *testing.T) {
+	none, silent := register.Answer{Given: true}, register.Answer{}
+	has := func(e *register.Entry) register.Answer { return register.Answer{Given: true, Entry: e} }
+	old, oldPast := state(1, 2, true), state(1, 2, true).Past
+	young := state(2, 2, false, oldPast)
+	newer := state(3, 2, false, oldPast)
+	for name, tt := range map[string]struct {
+		answers []register.Answer
+		want    register.Verdict
+		record  int
+	}{
+		"two hold it, and two do not":           {[]register.Answer{has(young), has(young), has(old), has(old)}, register.Back, 1},
+		"two hold it, and nothing was before":   {[]register.Answer{has(state(2, 2, false)), has(state(2, 2, false)), none, none}, register.Back, 0},
+		"two hold it, and one does not answer":  {[]register.Answer{has(young), has(young), has(old), silent}, register.Forward, 2},
+		"three hold it":                         {[]register.Answer{has(young), has(young), has(young), has(old)}, register.Committed, 2},
+		"one of two knows that it is decided":   {[]register.Answer{has(state(2, 2, true)), has(young), has(old), has(old)}, register.Committed, 2},
+		"somebody else has begun something new": {[]register.Answer{has(newer), has(newer), has(young), has(young)}, register.Forward, 3},
+	} {
+		j := register.Undo(tt.answers, at(2), true)
+		if j.Verdict != tt.want || tt.record != 0 && j.Record.Changed != at(tt.record) || tt.record == 0 && j.Record.Kind != 0 {
+			t.Errorf("%s: verdict %d on %+v, want %d on %d", name, j.Verdict, j.Record.Changed, tt.want, tt.record)
+		}
+	}
+}
+
 func TestAnyReadQuorumMeetsAnyQuorumThatCommits(t *testing.T) {
 	for n := 1; n <= 16; n++ {
 		for k := 1; k <= n; k++ {
