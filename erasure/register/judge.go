@@ -126,7 +126,7 @@ func (c *candidate) judge(answers []Answer, silent int, all, undo bool) Judgemen
 		j.Verdict = Committed
 	case !all:
 		j.Verdict = AskMore
-	case c.decodable(answers) && !(undo && c.holders+silent < c.record.Quorum):
+	case c.decodable(answers) && (!undo || c.holders+silent >= c.record.Quorum):
 		j.Verdict = Forward
 	case c.holders+silent < c.record.Quorum:
 		j.Verdict = Back
