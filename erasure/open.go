@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 
@@ -207,6 +208,14 @@ func (r *rangeReader) next() bool {
 	return true
 }
 
+// Prefetch implements object.Prefetcher.
+func (r *rangeReader) Prefetch() error {
+	if !r.next() {
+		return nil
+	}
+	return unreadable(r.now.Prefetch())
+}
+
 // Read implements io.Reader.
 func (r *rangeReader) Read(p []byte) (int, error) {
 	for {
@@ -244,6 +253,9 @@ func (r *rangeReader) end() {
 	r.now = nil
 }
 
+// errCut is the error of a shard that is shorter than it was.
+var errCut = fmt.Errorf("%w: its end is missing", shard.ErrDamaged)
+
 // unreadable gives the Kind to a content that cannot be read as things are.
 func unreadable(err error) error {
 	if errors.Is(err, shard.ErrTooMany) {
@@ -264,7 +276,7 @@ func (h *handle) from(drives []Drive, id register.DataID) shard.Source {
 		defer cancel()
 		n, err := drives[h.set.drive(h.v.start, i)].ReadShard(ctx, id, offset, p)
 		if err == nil && n < len(p) {
-			err = io.ErrUnexpectedEOF
+			err = errCut
 		}
 		return err
 	}

@@ -20,12 +20,13 @@ type asked struct {
 	erasure.Drive
 	records, shards atomic.Int32
 	spoil           bool // the shards that come with records
+	lost            bool // no shard is whole
 }
 
 func (a *asked) Read(ctx context.Context, q register.Query) (register.View, error) {
 	a.records.Add(1)
 	v, err := a.Drive.Read(ctx, q)
-	if a.spoil && len(v.Inline) > 0 {
+	if (a.spoil || a.lost) && len(v.Inline) > 0 {
 		v.Inline[len(v.Inline)/2] ^= 1
 	}
 	return v, err
@@ -33,7 +34,11 @@ func (a *asked) Read(ctx context.Context, q register.Query) (register.View, erro
 
 func (a *asked) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
 	a.shards.Add(1)
-	return a.Drive.ReadShard(ctx, id, offset, p)
+	n, err := a.Drive.ReadShard(ctx, id, offset, p)
+	if a.lost {
+		return n / 2, err
+	}
+	return n, err
 }
 
 // askedDrives returns a Store over four drives of which one is near, with a bucket.
@@ -146,5 +151,37 @@ func TestARecordThatARequestHasReadIsNotReadAgain(t *testing.T) {
 	_, err = s.Put(ctx, ref, object.PutInput{Body: objecttest.NewBody([]byte("late"), object.CRC64NVME)})
 	if kind := object.KindOf(err); kind != object.NoSuchBucket && kind != object.Unavailable { // drives may be forgetting it just now
 		t.Errorf("a bucket that is no more: %v", err)
+	}
+}
+
+// TestWhatCannotBeReadIsKnownBeforeAnythingIsGiven: of a small content and of a large one.
+func TestWhatCannotBeReadIsKnownBeforeAnythingIsGiven(t *testing.T) {
+	s, all := askedDrives(t, 0)
+	for _, size := range []int{3000, 100_000, 5 << 20} {
+		content := bytes.Repeat([]byte("shoal"), size/5)
+		ref := put(t, s, fmt.Sprint(size), content)
+		for lost := range 4 {
+			for i, a := range all {
+				a.lost = i < lost
+			}
+			h, err := s.Open(t.Context(), ref)
+			if err != nil {
+				if lost < 3 || object.KindOf(err) != object.Unavailable {
+					t.Errorf("%d bytes, %d shards lost: %v", size, lost, err)
+				}
+				continue
+			}
+			r := h.Range(5, int64(size))
+			if p, ok := r.(object.Prefetcher); ok {
+				err = p.Prefetch()
+			}
+			if lost < 3 {
+				if b, late := io.ReadAll(r); err != nil || late != nil || !bytes.Equal(b, content[5:]) {
+					t.Errorf("%d bytes, %d shards lost: %v, then %v with %d bytes", size, lost, err, late, len(b))
+				}
+			} else if object.KindOf(err) != object.Unavailable {
+				t.Errorf("%d bytes, %d shards lost: %v", size, lost, err)
+			}
+		}
 	}
 }

@@ -458,7 +458,7 @@ func TestPoliciesCanDemandEncryption(t *testing.T) {
 // damaging is a Store whose contents are changed on the way out.
 type damaging struct {
 	object.Store
-	change func(held []byte)
+	change func(held []byte) []byte
 }
 
 func (d *damaging) Open(ctx context.Context, ref object.Ref) (object.Handle, error) {
@@ -480,8 +480,16 @@ func (d damaged) Range(offset, length int64) io.Reader {
 	if err != nil {
 		return strings.NewReader("")
 	}
-	d.by.change(held)
-	return bytes.NewReader(held[offset : offset+length])
+	held = d.by.change(held)
+	return bytes.NewReader(held[min(int(offset), len(held)):min(int(offset+length), len(held))])
+}
+
+// flip changes a bit of the byte at a place, which is from the end if it is less than 0.
+func flip(at int) func(held []byte) []byte {
+	return func(held []byte) []byte {
+		held[(at+len(held))%len(held)] ^= 1
+		return held
+	}
 }
 
 func TestAnAnswerWithDamagedContentIsBrokenOff(t *testing.T) {
@@ -492,10 +500,9 @@ func TestAnAnswerWithDamagedContentIsBrokenOff(t *testing.T) {
 	})
 	content := strings.Repeat("0123456789abcdef", 20000)
 	f.ok(call{method: "PUT", path: "/bucket/k", body: content, header: managed()})
-	for name, change := range map[string]func(held []byte){
-		"a bit in the middle": func(held []byte) { held[200000] ^= 1 },
-		"the last bit":        func(held []byte) { held[len(held)-1] ^= 1 },
-		"the first bit":       func(held []byte) { held[0] ^= 1 },
+	for name, change := range map[string]func(held []byte) []byte{
+		"a bit in the middle": flip(200000),
+		"the last bit":        flip(-1),
 	} {
 		store.change = change
 		resp, err := f.client.Do(f.request(call{method: "GET", path: "/bucket/k"}))
@@ -509,7 +516,7 @@ func TestAnAnswerWithDamagedContentIsBrokenOff(t *testing.T) {
 		}
 		f.client.Transport.(*http.Transport).CloseIdleConnections()
 	}
-	store.change = func(held []byte) { held[200000] ^= 1 }
+	store.change = flip(200000)
 	if r := f.ok(call{method: "GET", path: "/bucket/k", header: headers{"Range": "bytes=0-65535"}}); r.body != content[:65536] {
 		t.Error("a range beside what is damaged is not what it was")
 	}
@@ -517,6 +524,31 @@ func TestAnAnswerWithDamagedContentIsBrokenOff(t *testing.T) {
 		t.Errorf("a copy of it: %d %s", r.status, r.body)
 	}
 	f.missing("copy")
+}
+
+// TestAContentWhoseBeginningCannotBeReadIsRefused: with an error, about which nothing that the object says is told.
+func TestAContentWhoseBeginningCannotBeReadIsRefused(t *testing.T) {
+	store := &damaging{}
+	f := withKeys(t, func(c *Config) {
+		store.Store = c.Store
+		c.Store = store
+	})
+	f.ok(call{method: "PUT", path: "/bucket/k", body: strings.Repeat("0123456789abcdef", 20000), header: and(managed(), headers{"Cache-Control": "max-age=9000"})})
+	for name, change := range map[string]func(held []byte) []byte{
+		"changed": flip(0),
+		"gone":    func([]byte) []byte { return nil },
+	} {
+		store.change = change
+		r := f.do(call{method: "GET", path: "/bucket/k", header: headers{"Range": "bytes=5-"}})
+		if r.status != 500 || !strings.Contains(r.body, "<Code>InternalError</Code>") {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+		for _, h := range []string{"Cache-Control", "ETag", "Content-Range", "x-amz-server-side-encryption"} {
+			if v := r.header.Get(h); v != "" {
+				t.Errorf("%s: the error comes with %s %q", name, h, v)
+			}
+		}
+	}
 }
 
 func TestCopiesAreEncryptedAsTheyAreAskedFor(t *testing.T) {

@@ -178,10 +178,11 @@ func toS3(err error) *s3Error {
 	if e := admin.FromDirectory(err); e != nil {
 		return fromAdmin(e)
 	}
-	if e := fromTransport(err); e != nil {
+	kind := object.KindOf(err)
+	if e := fromTransport(err); e != nil && kind == object.Internal { // another one is about the storage
 		return e
 	}
-	return fromKind(object.KindOf(err), err)
+	return fromKind(kind, err)
 }
 
 // fromTransport recognises what a client did to its connection.

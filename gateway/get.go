@@ -34,18 +34,33 @@ func (s *Server) getObject(ctx context.Context, r *request) error {
 		return err
 	}
 	info := h.Info()
-	part, err := s.describe(r, ref, &info, e)
+	part, err := s.choose(r, &info)
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	body, err := s.contentBody(h, part, r.id)
 	if err == nil {
 		err = s.tellOf(ctx, r, eventOf(events.AccessedGet, &info))
 	}
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
+	s.describe(r, ref, &info, e, part)
 	r.setAll(e.headers())
-	r.ctx.Response.SetBodyStream(&objectBody{
-		handle: h, source: h.Range(part.offset, part.length), left: part.length, server: s, request: r.id,
-	}, int(part.length))
+	r.ctx.Response.SetBodyStream(body, int(part.length))
 	return nil
+}
+
+// contentBody returns the body of an answer, of which the beginning is there: where that cannot be read, the
+// status still says so.
+func (s *Server) contentBody(h object.Handle, part span, id string) (*objectBody, error) {
+	source := h.Range(part.offset, part.length)
+	if p, ok := source.(object.Prefetcher); ok {
+		if err := p.Prefetch(); err != nil {
+			return nil, err
+		}
+	}
+	return &objectBody{handle: h, source: source, left: part.length, server: s, request: id}, nil
 }
 
 // headObject serves HeadObject
@@ -63,13 +78,14 @@ func (s *Server) headObject(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	part, err := s.describe(r, ref, &info, e)
+	part, err := s.choose(r, &info)
 	if err == nil {
 		err = s.tellOf(ctx, r, eventOf(events.AccessedHead, &info))
 	}
 	if err != nil {
 		return err
 	}
+	s.describe(r, ref, &info, e, part)
 	r.setAll(e.headers())
 	r.ctx.Response.Header.SetContentLength(int(part.length))
 	return nil
@@ -87,19 +103,19 @@ type span struct {
 	part           *object.PartInfo // that it is; nil: it is not asked for as one
 }
 
-// describe holds the object against the request's preconditions, finds the span
-// that is asked for and sets all headers of the answer.
-func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encryption) (span, error) {
+// choose holds the object against the request's preconditions, and finds the span that is asked for.
+func (s *Server) choose(r *request, info *object.Info) (span, error) {
 	if err := s.conditions(r).evaluate(info.ETag, info.Modified); err != nil {
 		if errors.Is(err, errNotModified) {
 			return span{}, notModified(info)
 		}
 		return span{}, err
 	}
-	part, err := r.selectSpan(info)
-	if err != nil {
-		return span{}, err
-	}
+	return r.selectSpan(info)
+}
+
+// describe sets all headers of the answer.
+func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encryption, part span) {
 	r.setETag(info.ETag)
 	r.setVersion(info.Version)
 	r.set("Last-Modified", httpTime(info.Modified))
@@ -120,7 +136,6 @@ func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encr
 		r.set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.offset, part.offset+part.length-1, info.Size))
 	}
 	r.override()
-	return part, nil
 }
 
 // httpTime is how headers tell a time (RFC 9110 section 5.6.7).

@@ -140,20 +140,27 @@ func (s *Server) showPage(ctx context.Context, r *request, key string, asked boo
 	}
 	part := span{length: info.Size}
 	if asked {
-		if part, err = s.describe(r, ref, &info, e); err != nil {
+		if part, err = s.choose(r, &info); err != nil {
 			return errors.Join(err, h.Close())
 		}
+	}
+	var body *objectBody
+	if r.method != fasthttp.MethodHead {
+		if body, err = s.contentBody(h, part, r.id); err != nil {
+			return errors.Join(err, h.Close())
+		}
+	}
+	if asked {
+		s.describe(r, ref, &info, e, part)
 	} else {
 		r.setMeta(&info)
 	}
 	r.setAll(e.headers())
-	if r.method == fasthttp.MethodHead {
+	if body == nil {
 		r.ctx.Response.Header.SetContentLength(int(part.length))
 		return h.Close()
 	}
-	r.ctx.Response.SetBodyStream(&objectBody{
-		handle: h, source: h.Range(part.offset, part.length), left: part.length, server: s, request: r.id,
-	}, int(part.length))
+	r.ctx.Response.SetBodyStream(body, int(part.length))
 	return nil
 }
 

@@ -48,6 +48,7 @@ const (
 	silentTime = 6 * time.Second // without a word, before a connection is given up
 	redialTime = 250 * time.Millisecond
 	stallTime  = 30 * time.Second // for the next piece of a shard
+	lastWords  = time.Second      // for the answer of who has hung up, which is on its way
 )
 
 // outcome is how a call ended, in the first byte of its answer. The values are spoken and

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -291,6 +292,31 @@ func TestAShardThatIsGivenUpLeavesNothing(t *testing.T) {
 	w.Abort()
 	if _, err := d.ReadShard(t.Context(), register.DataID{1}, 0, make([]byte, 1)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it can be read: %v", err)
+	}
+}
+
+// full is a drive that takes no shard.
+type full struct{ node.Drive }
+
+func (full) Create(context.Context, register.DataID, int64) (register.ShardWriter, error) {
+	return nil, register.ErrFull
+}
+
+// TestWhyAShardIsRefusedIsTold: also to who is sending it when the other end hangs up.
+func TestWhyAShardIsRefusedIsTold(t *testing.T) {
+	s := serve(t)
+	s.server.Offer("d", full{newDrive()})
+	d, piece := meet(t, s).Drive("d"), make([]byte, 1<<20)
+	for range 100 {
+		w, err := d.Create(t.Context(), register.DataID{1}, 8<<20)
+		for range 8 {
+			if err == nil {
+				_, err = w.Write(piece)
+			}
+		}
+		if !errors.Is(err, register.ErrFull) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -181,10 +181,11 @@ type remoteWriter struct {
 	bulk     *bulk
 	answered chan struct{}
 	err      error // valid once answered is closed
+	broken   bool  // the same: there was no answer
 }
 
 func (w *remoteWriter) listen() {
-	_, _, w.err = w.bulk.readAnswer(nil)
+	_, w.broken, w.err = w.bulk.readAnswer(nil)
 	close(w.answered)
 }
 
@@ -201,9 +202,7 @@ func (w *remoteWriter) Write(p []byte) (int, error) {
 			return written, nil
 		}
 		if err := w.bulk.writePiece(p[written : written+n]); err != nil {
-			_ = w.bulk.conn.Close() // what came before the other end hung up is of interest
-			<-w.answered
-			return written, errors.Join(w.failure(), err)
+			return written, w.refused(err)
 		}
 		written += n
 	}
@@ -217,12 +216,24 @@ func (w *remoteWriter) failure() error {
 	return errFrame
 }
 
+// refused returns why nothing more can be sent: what the other end has answered before it hung up, which
+// is still to be read, or else the error of sending.
+func (w *remoteWriter) refused(sending error) error {
+	if w.bulk.conn.SetReadDeadline(time.Now().Add(lastWords)) == nil {
+		<-w.answered
+	}
+	_ = w.bulk.conn.Close() // the error of sending says more
+	<-w.answered
+	if w.broken {
+		return errors.Join(sending, w.err)
+	}
+	return w.failure()
+}
+
 // Finish implements register.ShardWriter.
 func (w *remoteWriter) Finish() error {
 	if err := w.bulk.writePiece(nil); err != nil {
-		_ = w.bulk.conn.Close() // the error of writing is the answer
-		<-w.answered
-		return errors.Join(w.failure(), err)
+		return w.refused(err)
 	}
 	timer := time.AfterFunc(stallTime, func() { _ = w.bulk.conn.Close() })
 	<-w.answered

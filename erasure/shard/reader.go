@@ -41,6 +41,15 @@ func (c *Codec) NewReader(id ID, size, offset, length int64, source Source, fail
 // twice; the Reader can be used no more.
 func (r *Reader) Free() { r.memory.free(r.codec) }
 
+// Prefetch reads the first stripe of what is wanted, if nothing was read yet: an error of it is known before
+// anything is given.
+func (r *Reader) Prefetch() error {
+	if len(r.out) > 0 || r.next >= r.end {
+		return nil
+	}
+	return r.fill()
+}
+
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	if len(r.out) == 0 {

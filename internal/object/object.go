@@ -196,6 +196,12 @@ type Handle interface {
 	io.Closer
 }
 
+// Prefetcher is a reader of a Range that can read the beginning before it gives anything, so that who
+// answers with it learns in time that it cannot be read. Prefetch is called once at most, and first.
+type Prefetcher interface {
+	Prefetch() error
+}
+
 // Query selects a page of a listing.
 type Query struct {
 	Bucket    string

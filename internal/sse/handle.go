@@ -180,8 +180,8 @@ func (r *reader) advance() error {
 func (r *reader) decrypt() error {
 	n := int(r.place.length(r.parts)) + tagSize
 	sealed, err := r.source.Peek(n)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrDamaged
 	}
 	if err != nil {
 		return err
@@ -205,6 +205,14 @@ func (r *reader) nextPart() {
 	if r.place.part < len(r.parts) {
 		r.enter()
 	}
+}
+
+// Prefetch implements object.Prefetcher.
+func (r *reader) Prefetch() error {
+	if err := r.advance(); err != io.EOF { //nolint:errorlint // of advance itself
+		return err
+	}
+	return nil
 }
 
 // Read implements io.Reader.
