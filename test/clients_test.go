@@ -251,11 +251,7 @@ func TestBoto3(t *testing.T) {
 // locked objects be kept from everybody, on files as on drives.
 func TestTerraformAndBackupsFindWhatTheyNeed(t *testing.T) {
 	t.Parallel()
-	drives := t.TempDir()
-	for i := range 4 {
-		must(t, os.Mkdir(filepath.Join(drives, fmt.Sprint("d", i+1)), 0o700))
-	}
-	for name, dir := range map[string]string{"files": t.TempDir(), "drives": filepath.Join(drives, "d{1...4}")} {
+	for name, dir := range map[string]string{"files": t.TempDir(), "drives": fourDrives(t)} {
 		t.Run(name, func(t *testing.T) {
 			s := startOn(t, dir)
 			client(t, "/usr/bin/python3", append(awsEnv(), "ENDPOINT="+s.url)).run(t, "clients/features_test.py")

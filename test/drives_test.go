@@ -26,6 +26,16 @@ func makeDrives(t *testing.T, n int) (parent, named string) {
 	return parent, fmt.Sprintf("%s/d{1...%d}", parent, n)
 }
 
+// fourDrives returns what a server is told of four new drives in one directory.
+func fourDrives(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range 4 {
+		must(t, os.Mkdir(filepath.Join(dir, fmt.Sprint("d", i+1)), 0o700))
+	}
+	return filepath.Join(dir, "d{1...4}")
+}
+
 func putS3(t *testing.T, s *server, key string, content []byte) {
 	t.Helper()
 	_, err := newS3(s).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: bytes.NewReader(content)})

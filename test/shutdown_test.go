@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -81,5 +82,25 @@ func TestDrainEndsAtItsLimit(t *testing.T) {
 	s.stop(t)
 	if !strings.Contains(s.log(t), "broken off") {
 		t.Errorf("the log does not tell that a request was broken off:\n%s", s.log(t))
+	}
+}
+
+// TestAStopAtTheStartIsOrderly stops servers before they are ready, whatever they are at: on files as on drives.
+func TestAStopAtTheStartIsOrderly(t *testing.T) {
+	t.Parallel()
+	for name, dir := range map[string]string{"files": t.TempDir(), "drives": fourDrives(t)} {
+		t.Run(name, func(t *testing.T) {
+			for after := 40 * time.Millisecond; after < 400*time.Millisecond; after += 24 * time.Millisecond {
+				s := launch(t, nil, place{host: "127.0.0.1"}, dir)
+				time.Sleep(after)
+				s.terminate(t)
+				<-s.exited
+				log, ended := s.log(t), s.cmd.ProcessState
+				early := !ended.Exited() && log == "" // by the signal itself, which nobody heard yet
+				if !early && ended.ExitCode() != 0 || strings.Contains(log, `"level":"ERROR"`) {
+					t.Errorf("after %v: %v\n%s", after, ended, log)
+				}
+			}
+		})
 	}
 }

@@ -77,6 +77,7 @@ type serverFlags struct {
 	targets           []events.Target // from variables alone
 	auditFile         string
 	stop              func(restart bool) // ends serving
+	serving           bool               // it has begun
 	auditTargets      []audit.Target
 	flags             *pflag.FlagSet
 	common            *common
@@ -241,8 +242,8 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		}
 	}
 	if err := f.start(ctx, cmd.OutOrStdout(), log, what, state, env, creds); err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			log.Info("stopped before there was anything to serve")
+		if ctx.Err() != nil && !f.serving {
+			log.Info("stopped before there was anything to serve", "error", err)
 			return nil
 		}
 		return err
@@ -392,6 +393,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if ln, err = front.take(); err != nil {
 		return failed("cannot serve", err, "")
 	}
+	f.serving = true
 	log.Info("serving", "address", ln.Addr().String(), "path", b.what, "version", version)
 	return f.serveUntilDone(ctx, log, server, ln)
 }

@@ -155,6 +155,9 @@ func OpenAll(ctx context.Context, sets [][]string, log *slog.Logger) (all []*Set
 		}
 		all = append(all, &Set{local: local, slots: make([]atomic.Pointer[Opened], len(paths))})
 	}
+	if err := ctx.Err(); err != nil {
+		return all, err // drives that were not waited for are not missing
+	}
 	if err := formAll(all); err != nil {
 		return all, err
 	}

@@ -1,6 +1,7 @@
 package format_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -44,6 +45,30 @@ func open(ctx context.Context, paths []string) (*format.Set, error) {
 		return nil, err
 	}
 	return sets[0], nil
+}
+
+// TestDrivesThatWereNotWaitedForAreNotMissing: a server that is stopped while it opens them says nothing of them.
+func TestDrivesThatWereNotWaitedForAreNotMissing(t *testing.T) {
+	paths := directories(t, 4)
+	set, err := open(t.Context(), paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := set.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for after := range 40 {
+		var log bytes.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(after)*time.Millisecond/4)
+		sets, err := format.OpenAll(ctx, [][]string{paths}, slog.New(slog.NewTextHandler(&log, nil)))
+		cancel()
+		for _, s := range sets {
+			err = errors.Join(err, s.Close())
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) || log.Len() > 0 {
+			t.Errorf("after %d quarters of a millisecond: %v\n%s", after, err, &log)
+		}
+	}
 }
 
 // run opens the drives, does something with their Store, and closes them.
