@@ -42,6 +42,7 @@ type life struct {
 	keeps      chan keep     // what the leader's loop is told
 	busy       chan struct{} // one token: the Member waits for something
 	alarm      chan struct{} // one token: a process has gone, or hung up
+	opening    chan struct{} // one token: whoever opens a session has it meanwhile
 	calls      *calls
 	asked      atomic.Uint32 // acquaintances
 
@@ -63,8 +64,9 @@ func newLife(n *Node, generation uint32, id string) *life {
 		node: n, log: n.cfg.Logger, generation: generation, id: raft.ServerID(id),
 		state: protocol.NewState(), applied: make(chan struct{}), links: make(map[protocol.SID]*link),
 		keeps: make(chan keep),
-		busy:  make(chan struct{}, 1), alarm: make(chan struct{}, 1), seen: make(map[protocol.SID]time.Duration),
+		busy:  make(chan struct{}, 1), alarm: make(chan struct{}, 1), opening: make(chan struct{}, 1), seen: make(map[protocol.SID]time.Duration),
 	}
+	l.opening <- struct{}{}
 	l.address = raftAddress(l.id, n.cfg.Address)
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	l.calls = newCalls(n.cfg.Network)

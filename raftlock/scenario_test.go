@@ -607,6 +607,28 @@ func TestWhoLeavesWhileTheOthersDieLeavesInSeconds(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesAsItsSessionIsOpenedLeavesInSeconds: the fleet knows of the session in that moment, and its node does not.
+func TestWhoLeavesAsItsSessionIsOpenedLeavesInSeconds(t *testing.T) {
+	inWorld(t, 0, func(t *testing.T, w *world) {
+		for range 50 {
+			p := w.start("x")
+			l, err := p.node.awaitLife(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.await(t.Context(), func(s *protocol.State) bool { return len(s.Sessions) > 0 }); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			w.leave(p)
+			w.group.Wait()
+			if took := time.Since(begun); took > 3*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		}
+	})
+}
+
 func TestWhenMostAreReplacedAtOnceTheRestJoinsThem(t *testing.T) {
 	inWorld(t, 3, func(t *testing.T, w *world) {
 		rest := w.running["c"]

@@ -55,8 +55,9 @@ func (s *session) wake(d protocol.Decision) {
 // sessions opens a session and keeps it, again and again.
 func (l *life) sessions() {
 	var said complaint
-	for l.ctx.Err() == nil && !l.isLeaving() {
+	for l.ctx.Err() == nil && l.mayOpen() {
 		s, err := l.openSession(l.ctx)
+		l.opening <- struct{}{}
 		if l.ctx.Err() == nil && said.about(err) {
 			l.log.Warn("no session could be opened yet", "generation", l.generation, "error", err)
 		}
@@ -72,6 +73,20 @@ func (l *life) sessions() {
 			l.node.metrics.sessionsLost.Add(1)
 		}
 	}
+}
+
+// mayOpen reports whether a session is to be opened, and has who wants to leave wait for that.
+func (l *life) mayOpen() bool {
+	select {
+	case <-l.opening:
+	case <-l.ctx.Done():
+		return false
+	}
+	if l.isLeaving() {
+		l.opening <- struct{}{}
+		return false
+	}
+	return true
 }
 
 func (l *life) isLeaving() bool {
@@ -253,6 +268,15 @@ func (l *life) move(ctx context.Context, m protocol.MoveSlots) {
 func (l *life) closeSession(ctx context.Context) (bool, error) {
 	l.mu.Lock()
 	l.leaving = true
+	l.mu.Unlock()
+	select {
+	case <-l.opening: // the fleet may know of a session of which nothing is known here yet
+	case <-l.ctx.Done():
+		return false, nil
+	case <-ctx.Done():
+		return false, fmt.Errorf("open session: %w", context.Cause(ctx))
+	}
+	l.mu.Lock()
 	s := l.session
 	if s != nil {
 		s.dropCaches()
