@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +71,22 @@ func TestLoadBalancersHearOfTerminationFirst(t *testing.T) {
 	}
 }
 
+// TestASecondSignalEndsAServerAtOnce: of whatever kind the first one was.
+func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, first := range []os.Signal{syscall.SIGHUP, os.Interrupt, syscall.SIGTERM} {
+		s := start(t, "--shutdown-delay", "1m")
+		must(t, s.cmd.Process.Signal(first))
+		eventually(t, "it has heard of the first", func() bool { return s.probe("/minio/health/ready") == http.StatusServiceUnavailable })
+		begun := time.Now()
+		s.terminate(t)
+		s.code = -1 // by the signal itself
+		if <-s.exited; time.Since(begun) > 30*time.Second {
+			t.Errorf("after %v it went on for %v", first, time.Since(begun))
+		}
+	}
+}
+
 func TestDrainEndsAtItsLimit(t *testing.T) {
 	s := start(t, "--drain", "1s")
 	c := newS3(s)
@@ -96,6 +114,7 @@ func TestAStopAtTheStartIsOrderly(t *testing.T) {
 				s.terminate(t)
 				<-s.exited
 				log, ended := s.log(t), s.cmd.ProcessState
+				s.code = ended.ExitCode()
 				early := !ended.Exited() && log == "" // by the signal itself, which nobody heard yet
 				if !early && ended.ExitCode() != 0 || strings.Contains(log, `"level":"ERROR"`) {
 					t.Errorf("after %v: %v\n%s", after, ended, log)

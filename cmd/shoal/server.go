@@ -262,7 +262,10 @@ func (f *serverFlags) untilHangUp(ctx context.Context) context.Context {
 		return ctx
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second one ends the process at once
+	context.AfterFunc(ctx, func() { // a second one ends the process at once, whichever it is
+		stop()
+		signal.Reset(os.Interrupt, syscall.SIGTERM)
+	})
 	return ctx
 }
 
