@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -77,7 +78,7 @@ type serverFlags struct {
 	targets           []events.Target // from variables alone
 	auditFile         string
 	stop              func(restart bool) // ends serving
-	serving           bool               // it has begun
+	serving           *atomic.Bool       // it has begun
 	auditTargets      []audit.Target
 	flags             *pflag.FlagSet
 	common            *common
@@ -231,7 +232,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 	if f.auditTargets, err = env.auditTargets(cmd.Context(), f.auditFile); err != nil {
 		return err
 	}
-	f.flags = cmd.Flags()
+	f.flags, f.serving = cmd.Flags(), new(atomic.Bool)
 	ctx, end := context.WithCancelCause(f.untilHangUp(cmd.Context()))
 	defer end(nil)
 	f.stop = func(restart bool) {
@@ -242,7 +243,7 @@ func serve(cmd *cobra.Command, f *serverFlags, args []string) error {
 		}
 	}
 	if err := f.start(ctx, cmd.OutOrStdout(), log, what, state, env, creds); err != nil {
-		if ctx.Err() != nil && !f.serving {
+		if ctx.Err() != nil && !f.serving.Load() {
 			log.Info("stopped before there was anything to serve", "error", err)
 			return nil
 		}
@@ -320,6 +321,7 @@ func (f *serverFlags) warn(log *slog.Logger, env *environment) {
 
 // start opens everything, serves, and closes everything in turn.
 func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger, what served, state *state, env *environment, creds credentials) (err error) {
+	log = untilServing(ctx, f.serving, log)
 	pairs, err := f.certificates(log)
 	if err != nil {
 		return err
@@ -396,7 +398,7 @@ func (f *serverFlags) start(ctx context.Context, out io.Writer, log *slog.Logger
 	if ln, err = front.take(); err != nil {
 		return failed("cannot serve", err, "")
 	}
-	f.serving = true
+	f.serving.Store(true)
 	log.Info("serving", "address", ln.Addr().String(), "path", b.what, "version", version)
 	return f.serveUntilDone(ctx, log, server, ln)
 }
