@@ -69,9 +69,23 @@ func (s *Server) allowByPolicy(r *request, action string, ref object.Ref) error 
 	case said == iam.Deny && (!r.identity.Root || !isPolicyAction(action)):
 		return errAccessDenied.because(errExplicitDeny)
 	case said == iam.Allow, own == iam.Allow:
-		return nil
+		return s.notForStrangers(r, action)
 	}
 	return errAccessDenied
+}
+
+// notForStrangers refuses what S3 does for nobody it does not know, whatever a policy allows
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html): else who is let in could let in others.
+func (s *Server) notForStrangers(r *request, action string) error {
+	switch {
+	case !r.identity.Anonymous():
+		return nil
+	case isPolicyAction(action):
+		return errMethodNotAllowed
+	case strings.HasSuffix(action, "BucketOwnershipControls"), strings.HasSuffix(action, "BucketPublicAccessBlock"):
+		return errAccessDenied.with(action + " does not support Anonymous requests!")
+	}
+	return nil
 }
 
 // mayList reports whether the sender may know which keys there are not. To others S3

@@ -134,7 +134,6 @@ func TestConditionsOfAPolicySeeTheTagsThatAreGiven(t *testing.T) {
 		for tag, code := range map[string]string{allowed: "", denied: "AccessDenied"} {
 			f.refused(code, call{method: "PUT", path: "/bucket/k", query: "tagging=", body: document(tag), anonymous: true})
 			f.refused(code, call{method: "PUT", path: "/bucket/k", body: "x", header: map[string]string{"x-amz-tagging": tag}, anonymous: true})
-			f.refused(code, call{method: "POST", path: "/bucket/k", query: "uploads=", header: map[string]string{"x-amz-tagging": tag}, anonymous: true})
 			if got := f.post(form{unsigned: true, fields: [][2]string{{"key", "k"}, {"tagging", document(tag)}}, file: "x"}); got.code() != code {
 				t.Errorf("a form with %s: %d %s", tag, got.status, got.body)
 			}
@@ -227,17 +226,48 @@ func TestToRenameAnObjectOneMustBeAllowedToReadIt(t *testing.T) {
 
 func TestToTagWhatOneWritesTakesAPermissionOfItsOwn(t *testing.T) {
 	f := serveBucket(t)
-	f.put("tagged", "x")
+	f.put("plain", "x")
+	f.ok(call{method: "PUT", path: "/bucket/tagged", body: "x", header: map[string]string{"x-amz-tagging": "a=b"}})
 	tags := map[string]string{"x-amz-tagging": "a=b"}
 	f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObjectTagging", "Resource": "arn:aws:s3:::bucket/*"}`)
 	f.ok(call{method: "PUT", path: "/bucket/k", body: "x"})
 	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k", body: "x", header: tags})
 	f.refused("AccessDenied", call{method: "POST", path: "/bucket/k", query: "uploads=", header: tags})
-	copied := func(directive string) call {
-		return call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/tagged", "x-amz-tagging": "a=b", "x-amz-tagging-directive": directive}}
+	copied := func(source, directive string) call {
+		return call{method: "PUT", path: "/bucket/copy", header: map[string]string{"x-amz-copy-source": "/bucket/" + source, "x-amz-tagging": "a=b", "x-amz-tagging-directive": directive}}
 	}
-	f.ok(copied("COPY"))
-	f.refused("AccessDenied", copied("REPLACE"))
+	f.ok(copied("plain", "COPY"))
+	f.refused("AccessDenied", copied("tagged", "COPY"))
+	f.refused("AccessDenied", copied("plain", "REPLACE"))
+}
+
+// TestWhatAPolicyCannotGiveToStrangers: with one that allows everything to everyone.
+func TestWhatAPolicyCannotGiveToStrangers(t *testing.T) {
+	f := serveBucket(t)
+	f.put("k", "x")
+	f.setPolicy(`{"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]}`)
+	upload := f.upload("m")
+	from := headers{"x-amz-copy-source": "/bucket/k"}
+	for name, c := range map[string]struct {
+		call
+		code, message string
+	}{
+		"GetBucketPolicy":         {call{method: "GET", path: "/bucket", query: "policy"}, "MethodNotAllowed", ""},
+		"PutBucketPolicy":         {call{method: "PUT", path: "/bucket", query: "policy", body: "{}"}, "MethodNotAllowed", ""},
+		"DeleteBucketPolicy":      {call{method: "DELETE", path: "/bucket", query: "policy"}, "MethodNotAllowed", ""},
+		"GetOwnershipControls":    {call{method: "GET", path: "/bucket", query: "ownershipControls"}, "AccessDenied", "s3:GetBucketOwnershipControls does not support Anonymous requests!"},
+		"DeletePublicAccessBlock": {call{method: "DELETE", path: "/bucket", query: "publicAccessBlock"}, "AccessDenied", "does not support Anonymous requests!"},
+		"CopyObject":              {call{method: "PUT", path: "/bucket/copy", header: from}, "AccessDenied", "Anonymous users cannot copy objects.  Please authenticate."},
+		"UploadPartCopy":          {call{method: "PUT", path: "/bucket/m", query: "partNumber=1&uploadId=" + upload, header: from}, "AccessDenied", "Anonymous users cannot copy objects.  Please authenticate."},
+		"CreateMultipartUpload":   {call{method: "POST", path: "/bucket/new", query: "uploads"}, "AccessDenied", "Anonymous users cannot initiate multipart uploads.  Please authenticate."},
+	} {
+		c.anonymous = true
+		if r := f.do(c.call); r.code() != c.code || !strings.Contains(r.body, c.message) {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	f.ok(call{method: "GET", path: "/bucket/k", anonymous: true})
+	f.ok(call{method: "GET", path: "/bucket", query: "policy"})
 }
 
 func TestWhoMayNotReadAnObjectIsNotToldWhetherItHasAnETag(t *testing.T) {

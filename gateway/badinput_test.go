@@ -262,6 +262,8 @@ func TestADocumentOfAnObjectsTagsThatIsMissingIsToldFromOneThatIsMalformed(t *te
 	f.put("k", "x")
 	f.refused("MissingRequestBodyError", call{method: "PUT", path: "/bucket/k", query: "tagging="})
 	f.refused("MalformedXML", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: "<Tagging/>"})
+	f.refused("MalformedXML", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: "<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>"})
+	f.refused("MalformedXML", call{method: "PUT", path: "/bucket/k", query: "tagging=", body: "<Tagging><TagSet><Tag><Value>a</Value></Tag></TagSet></Tagging>"})
 }
 
 func TestRequestsForAnyRegionAreServedWhereTheyAreToBe(t *testing.T) {

@@ -344,7 +344,7 @@ func TestConnectionsThatSayNothingLockNobodyOut(t *testing.T) {
 					t.Fatal(err)
 				}
 				_ = answer.Body.Close()
-				if answer.StatusCode != http.StatusForbidden {
+				if answer.StatusCode != http.StatusNotFound {
 					t.Errorf("answered %d", answer.StatusCode)
 				}
 			}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,11 +87,8 @@ func (s *Server) openSource(ctx context.Context, who iam.Identity, src object.Re
 // copyObject serves CopyObject
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html).
 func (s *Server) copyObject(_ context.Context, r *request) error {
-	src, err := r.copySource()
+	src, err := s.mayCopy(r)
 	if err != nil {
-		return err
-	}
-	if err := s.allow(r, readAction(src), src); err != nil {
 		return err
 	}
 	check, err := s.writeCheck(r)
@@ -102,7 +100,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 		return err
 	}
 	if !c.tags {
-		c.untold = s.allowByPolicy(r, ofVersion("s3:GetObjectTagging", src), src)
+		c.untagged = cmp.Or(s.allowByPolicy(r, ofVersion("s3:GetObjectTagging", src), src), s.allowByPolicy(r, "s3:PutObjectTagging", c.dst))
 	}
 	if err := s.protect(r, r.ref(), r.header, &c.meta); err != nil {
 		return err
@@ -140,7 +138,7 @@ type copying struct {
 	meta      object.Meta
 	replace   bool             // meta stands for the source's, tags apart
 	tags      bool             // meta.Tags stands for the source's
-	untold    error            // why who copies may not know the source's tags, if it is to have them; or nil
+	untagged  error            // why who copies may not have the source's tags be the copy's, if it is to have them; or nil
 	redirect  string           // never copied
 	class     string           // never copied
 	algorithm object.Algorithm // asked for, or NoAlgorithm for the source's
@@ -259,8 +257,8 @@ func (s *Server) tryCopy(ctx context.Context, c copying) (done copied, err error
 			return copied{}, err
 		}
 	}
-	if c.untold != nil && len(source.Meta.Tags) > 0 {
-		return copied{}, c.untold
+	if c.untagged != nil && len(source.Meta.Tags) > 0 {
+		return copied{}, c.untagged
 	}
 	if source.Size > object.MaxPartSize {
 		return copied{}, errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: " + fmt.Sprint(int64(object.MaxPartSize)))
@@ -315,6 +313,18 @@ func (c *copying) copiesAsIs(source *object.Info) bool {
 		(c.algorithm == object.NoAlgorithm || c.algorithm == source.Checksum.Algorithm)
 }
 
+// mayCopy returns what is to be copied, if the sender may read it.
+func (s *Server) mayCopy(r *request) (object.Ref, error) {
+	src, err := r.copySource()
+	switch {
+	case err != nil:
+		return src, err
+	case r.identity.Anonymous():
+		return src, errAccessDenied.with("Anonymous users cannot copy objects.  Please authenticate.")
+	}
+	return src, s.allow(r, readAction(src), src)
+}
+
 // uploadPartCopy serves UploadPartCopy
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html).
 func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
@@ -322,11 +332,8 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	src, err := r.copySource()
+	src, err := s.mayCopy(r)
 	if err != nil {
-		return err
-	}
-	if err := s.allow(r, readAction(src), src); err != nil {
 		return err
 	}
 	up, err := s.Store.StatUpload(ctx, r.uploadRef())

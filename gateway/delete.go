@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/shoal-storage/shoal/internal/events"
@@ -52,7 +53,7 @@ func (s *Server) deleteObjects(ctx context.Context, r *request) error {
 	if err := readXML(b, maxDeleteDocument, &in); err != nil {
 		return err
 	}
-	if len(in.Object) == 0 || len(in.Object) > maxDeleteKeys {
+	if len(in.Object) == 0 || len(in.Object) > maxDeleteKeys || slices.ContainsFunc(in.Object, func(o deleteObject) bool { return o.Key == "" }) {
 		return errMalformedXML
 	}
 	if _, err := s.Store.StatBucket(ctx, r.bucket); err != nil {
@@ -141,9 +142,6 @@ func (s *Server) deleteAll(ctx context.Context, r *request, objects []deleteObje
 // mayDelete returns what else has to be checked, if there can be such an object and
 // the sender may delete it.
 func (s *Server) mayDelete(r *request, o *deleteObject) (object.Check, error) {
-	if o.Key == "" {
-		return nil, errInvalidArgument.with("A key must be specified.")
-	}
 	if len(o.Key) > object.MaxKeyLen {
 		return nil, errKeyTooLong
 	}

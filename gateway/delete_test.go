@@ -22,7 +22,9 @@ func TestDeleteObjects(t *testing.T) {
 	if got := f.get("b"); got != "y" {
 		t.Errorf("b is %q", got)
 	}
-	f.refused("MalformedXML", call{method: "POST", path: "/bucket", query: "delete=", body: "<Delete>", header: map[string]string{"Content-MD5": md5Base64("<Delete>")}})
+	for _, body := range []string{"<Delete>", "<Delete><Object></Object></Delete>", "<Delete><Object><Key>k</Key></Object><Object><Key></Key></Object></Delete>"} {
+		f.refused("MalformedXML", call{method: "POST", path: "/bucket", query: "delete=", body: body, header: map[string]string{"Content-MD5": md5Base64(body)}})
+	}
 }
 
 func TestDeletionsOfOneRequestShareWhatTheyWaitFor(t *testing.T) {

@@ -185,6 +185,12 @@ func toS3(err error) *s3Error {
 	return fromKind(kind, err)
 }
 
+// isDenied reports whether an error says that the sender may not do what he asks for.
+func isDenied(err error) bool {
+	e, ok := errors.AsType[*s3Error](err)
+	return ok && e.code == errAccessDenied.code
+}
+
 // fromTransport recognises what a client did to its connection.
 func fromTransport(err error) *s3Error {
 	switch {

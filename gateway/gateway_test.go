@@ -386,11 +386,32 @@ func TestEveryRowOfTheOperationTableIsReached(t *testing.T) {
 	}
 }
 
+func TestARequestForTwoThingsIsRefused(t *testing.T) {
+	f := withBucket(t)
+	for query, named := range map[string]string{"acl&policy": "acl, policy", "versions&uploads": "uploads, versions", "tagging=&cors=": "cors, tagging"} {
+		r := f.do(call{method: "GET", path: "/bucket", query: query})
+		if r.code() != "InvalidArgument" || !strings.Contains(r.body, "Conflicting query string parameters: "+named) {
+			t.Errorf("%s: %d %s", query, r.status, r.body)
+		}
+	}
+	f.ok(call{method: "GET", path: "/bucket", query: "versions&versions"})
+}
+
 func TestUnsignedAndWronglySignedRequestsAreRefused(t *testing.T) {
 	f := withBucket(t)
 	f.put("k", "v")
 	f.refused("AccessDenied", call{method: "GET", path: "/bucket/k", anonymous: true})
-	f.refused("AccessDenied", call{method: "GET", path: "/nobody-knows", anonymous: true})
+	f.refused("AccessDenied", call{method: "PUT", path: "/nobody-knows", anonymous: true})
+	for _, c := range []call{
+		{method: "GET", path: "/nobody-knows"},
+		{method: "DELETE", path: "/nobody-knows"},
+		{method: "GET", path: "/nobody-knows", query: "policy"},
+		{method: "GET", path: "/nobody-knows/k"},
+		{method: "PUT", path: "/nobody-knows/k", body: "x"},
+	} {
+		c.anonymous = true
+		f.refused("NoSuchBucket", c)
+	}
 	f.refused("AccessDenied", call{method: "PUT", path: "/bucket/k2", body: "x", anonymous: true})
 	f.refused("SignatureDoesNotMatch", call{method: "GET", path: "/bucket/k", secret: "wrong"})
 	f.refused("RequestTimeTooSkewed", call{method: "GET", path: "/bucket/k", now: time.Now().Add(-16 * time.Minute)})

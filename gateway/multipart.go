@@ -22,6 +22,9 @@ func (r *request) uploadRef() object.UploadRef {
 // createUpload serves CreateMultipartUpload
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html).
 func (s *Server) createUpload(ctx context.Context, r *request) error {
+	if r.identity.Anonymous() {
+		return errAccessDenied.with("Anonymous users cannot initiate multipart uploads.  Please authenticate.")
+	}
 	meta, err := r.readMeta()
 	if err != nil {
 		return err

@@ -182,9 +182,13 @@ func (t *table) find(r *request) (*operation, error) {
 	rows := t.rows[r.method+string('0'+byte(r.level()))]
 	sub := ""
 	for i := range r.query {
-		if t.subresources[r.query[i].name] {
-			sub = r.query[i].name
-			break
+		switch name := r.query[i].name; {
+		case !t.subresources[name]:
+		case sub == "":
+			sub = name
+		case sub != name:
+			return nil, errInvalidArgument.with("Conflicting query string parameters: "+min(sub, name)+", "+max(sub, name)).
+				detailed("ArgumentName", "ResourceType").detailed("ArgumentValue", min(sub, name))
 		}
 	}
 	for _, row := range rows {

@@ -81,10 +81,12 @@ func readForm(form *multipart.Reader) (*postForm, error) {
 	budget := maxFormBytes
 	for {
 		part, err := form.NextRawPart()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF) && len(f.fields) == 0:
+			return nil, errMalformedPOST
+		case errors.Is(err, io.EOF):
 			return nil, errInvalidArgument.with("POST requires exactly one file upload per request.").detailed("ArgumentName", "file").detailed("ArgumentValue", "0")
-		}
-		if err != nil {
+		case err != nil:
 			return nil, formError(err)
 		}
 		name := strings.ToLower(part.FormName())

@@ -183,7 +183,7 @@ func TestFormThatIsRefusedStoresNothing(t *testing.T) {
 
 func TestFormNeedsItsContentType(t *testing.T) {
 	f := withBucket(t)
-	for kind, code := range map[string]string{"": "PreconditionFailed", "application/json": "PreconditionFailed", "multipart/form-data": "MalformedPOSTRequest"} {
+	for kind, code := range map[string]string{"": "PreconditionFailed", "application/json": "PreconditionFailed", "multipart/form-data": "MalformedPOSTRequest", "multipart/form-data; boundary=x": "MalformedPOSTRequest"} {
 		f.refused(code, call{method: "POST", path: "/bucket", body: "x", anonymous: true, header: map[string]string{"Content-Type": kind}})
 	}
 }

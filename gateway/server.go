@@ -513,12 +513,13 @@ func (s *Server) prepare(r *request) error {
 }
 
 // identify finds out who asks, and whether he may. Whoever is refused a HeadBucket learns the
-// region all the same, as on S3: SDKs ask so which one to sign for. It is that of the server, so
-// that it does not tell whether there is such a bucket.
+// region all the same, as on S3: SDKs ask so which one to sign for. It is that of the server.
 func (s *Server) identify(r *request) error {
 	err := s.authenticate(r)
 	if err == nil {
-		err = s.authorise(r)
+		if err = s.authorise(r); isDenied(err) {
+			err = s.unlessNoBucket(s.root, r, err)
+		}
 	}
 	if err != nil && r.op.name == "HeadBucket" {
 		r.set("x-amz-bucket-region", s.Region)
@@ -542,6 +543,20 @@ func (s *Server) unlessDenied(r *request, err error) error {
 	return err
 }
 
+// unlessNoBucket returns err, or that there is no such bucket: S3 looks for it first, and tells everybody. Here that
+// costs only who asks in vain.
+func (s *Server) unlessNoBucket(ctx context.Context, r *request, err error) error {
+	if r.op.level == service || r.op.name == "CreateBucket" || r.checkNames() != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.QuickTimeout, errStalled)
+	defer cancel()
+	if _, missing := s.Store.StatBucket(ctx, r.bucket); errors.Is(missing, object.NoSuchBucket) {
+		return missing
+	}
+	return err
+}
+
 // run carries out the operation within its time.
 func (s *Server) run(r *request) {
 	ctx, cancel := s.deadline(r)
@@ -556,11 +571,8 @@ func (s *Server) run(r *request) {
 			err = context.Cause(ctx)
 		case kind == object.NoSuchKey && (r.op.action == "s3:GetObject" || r.op.action == "s3:GetObjectAttributes") && !r.mayList(s):
 			err = errAccessDenied.because(err)
-		case kind == object.NoSuchUpload:
-			// S3 looks for the bucket first; here that costs only who asks in vain.
-			if _, missing := s.Store.StatBucket(ctx, r.bucket); errors.Is(missing, object.NoSuchBucket) {
-				err = missing
-			}
+		case kind == object.NoSuchUpload, isDenied(err):
+			err = s.unlessNoBucket(ctx, r, err)
 		}
 		s.refuse(r, err)
 	}

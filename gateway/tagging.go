@@ -15,7 +15,7 @@ const maxDocument = 128 << 10
 // tagSet is the tags in a request document.
 type tagSet struct {
 	Tag []struct {
-		Key, Value string
+		Key, Value *string
 	}
 }
 
@@ -23,7 +23,10 @@ type tagSet struct {
 func (t tagSet) check(limit int) ([]object.Tag, error) {
 	tags := make([]object.Tag, len(t.Tag))
 	for i, tag := range t.Tag {
-		tags[i] = object.Tag{Key: tag.Key, Value: tag.Value}
+		if tag.Key == nil || tag.Value == nil {
+			return nil, errMalformedXML
+		}
+		tags[i] = object.Tag{Key: *tag.Key, Value: *tag.Value}
 	}
 	return checkTags(tags, limit)
 }

@@ -115,6 +115,25 @@ const s3Keys = ` accesspointnetworkorigin authtype dataaccesspointaccount dataac
  requestobjecttag requestobjecttagkeys resourceaccount signatureage signatureversion tlsversion versionid if-match if-none-match
  objectcreationoperation `
 
+// comesWith reports whether requests for an action may have a condition key. Those that are not named here, and
+// patterns of actions, S3 does not look at so closely.
+func comesWith(key, action string) bool {
+	var actions string
+	switch key {
+	case "s3:prefix", "s3:delimiter", "s3:max-keys":
+		actions = ` listbucket listbucketversions `
+	case "s3:x-amz-acl":
+		actions = ` putobject putobjectacl putobjectversionacl putbucketacl createbucket `
+	case "s3:versionid":
+		actions = ` getobjectversion getobjectversionacl getobjectversionattributes getobjectversiontagging getobjectversiontorrent
+ deleteobjectversion deleteobjectversiontagging putobjectversionacl putobjectversiontagging `
+	default:
+		return true
+	}
+	name, _ := strings.CutPrefix(strings.ToLower(action), "s3:")
+	return strings.ContainsAny(name, "*?") || slices.Contains(strings.Fields(actions), name)
+}
+
 func parsesAsBool(v string) bool {
 	return strings.EqualFold(v, "true") || strings.EqualFold(v, "false")
 }

@@ -48,22 +48,23 @@ type principals struct {
 
 // The errors of ParsePolicy, which have the words of S3.
 var (
-	errNotJSON     = errors.New("Policies must be valid JSON and the first byte must be '{'") //nolint:staticcheck,revive // S3's words
-	errBadJSON     = errors.New("This policy contains invalid Json")                          //nolint:staticcheck,revive // S3's words
-	errVersion     = errors.New("The policy must contain a valid version string")             //nolint:staticcheck,revive // S3's words
-	errStatements  = errors.New("Missing required field Statement")                           //nolint:staticcheck,revive // S3's words
-	errNoStatement = errors.New("Could not parse the policy: Statement is empty!")            //nolint:staticcheck,revive // S3's words
-	errEffect      = errors.New("Invalid effect")                                             //nolint:staticcheck,revive // S3's words
-	errPrincipal   = errors.New("Invalid principal in policy")                                //nolint:staticcheck,revive // S3's words
-	errNoPrincipal = errors.New("Missing required field Principal")                           //nolint:staticcheck,revive // S3's words
-	errAction      = errors.New("Policy has invalid action")                                  //nolint:staticcheck,revive // S3's words
-	errNoAction    = errors.New("Missing required field Action")                              //nolint:staticcheck,revive // S3's words
-	errResource    = errors.New("Policy has invalid resource")                                //nolint:staticcheck,revive // S3's words
-	errNoResource  = errors.New("Missing required field Resource")                            //nolint:staticcheck,revive // S3's words
-	errApplies     = errors.New("Action does not apply to any resource(s) in statement")      //nolint:staticcheck,revive // S3's words
-	errConditional = errors.New("Policy has an invalid condition key")                        //nolint:staticcheck,revive // S3's words
-	errAddress     = errors.New("Invalid IP address in Conditions")                           //nolint:staticcheck,revive // S3's words
-	errCondition   = errors.New("Invalid Condition type")                                     //nolint:staticcheck,revive // S3's words
+	errNotJSON     = errors.New("Policies must be valid JSON and the first byte must be '{'")                   //nolint:staticcheck,revive // S3's words
+	errBadJSON     = errors.New("This policy contains invalid Json")                                            //nolint:staticcheck,revive // S3's words
+	errVersion     = errors.New("The policy must contain a valid version string")                               //nolint:staticcheck,revive // S3's words
+	errStatements  = errors.New("Missing required field Statement")                                             //nolint:staticcheck,revive // S3's words
+	errNoStatement = errors.New("Could not parse the policy: Statement is empty!")                              //nolint:staticcheck,revive // S3's words
+	errEffect      = errors.New("Invalid effect")                                                               //nolint:staticcheck,revive // S3's words
+	errPrincipal   = errors.New("Invalid principal in policy")                                                  //nolint:staticcheck,revive // S3's words
+	errNoPrincipal = errors.New("Missing required field Principal")                                             //nolint:staticcheck,revive // S3's words
+	errAction      = errors.New("Policy has invalid action")                                                    //nolint:staticcheck,revive // S3's words
+	errNoAction    = errors.New("Missing required field Action")                                                //nolint:staticcheck,revive // S3's words
+	errResource    = errors.New("Policy has invalid resource")                                                  //nolint:staticcheck,revive // S3's words
+	errNoResource  = errors.New("Missing required field Resource")                                              //nolint:staticcheck,revive // S3's words
+	errApplies     = errors.New("Action does not apply to any resource(s) in statement")                        //nolint:staticcheck,revive // S3's words
+	errConditional = errors.New("Policy has an invalid condition key")                                          //nolint:staticcheck,revive // S3's words
+	errCombination = errors.New("Conditions do not apply to combination of actions and resources in statement") //nolint:staticcheck,revive // S3's words
+	errAddress     = errors.New("Invalid IP address in Conditions")                                             //nolint:staticcheck,revive // S3's words
+	errCondition   = errors.New("Invalid Condition type")                                                       //nolint:staticcheck,revive // S3's words
 )
 
 // oneOrMany is a string, or a list of them.
@@ -169,9 +170,36 @@ func ParsePolicy(text []byte, bucket string) (*Policy, error) {
 
 // Validate refuses what a new policy of a bucket may not have, though one that is stored is read with it.
 func (p *Policy) Validate() error {
-	for _, s := range p.statements {
-		if slices.ContainsFunc(s.conditions, func(c condition) bool { return misspelled(c.key) }) {
+	for i := range p.statements {
+		if err := p.statements[i].validateNew(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validateNew refuses what would never apply, or always: a user without a name, an action that is about none of
+// the resources, a condition on what no request for one of the actions has, and an address that is none.
+func (s *statement) validateNew() error {
+	if slices.ContainsFunc(s.principals.names, func(name string) bool { return strings.HasSuffix(name, "/") }) {
+		return errPrincipal
+	}
+	buckets, objects := s.levels()
+	for _, a := range s.actions.all {
+		onBucket, onObject, _ := levelOf(a)
+		if fits := onBucket && buckets || onObject && objects; !fits && !s.actions.not && !s.resources.not {
+			return errApplies
+		}
+	}
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		switch {
+		case misspelled(c.key):
 			return errConditional
+		case !s.actions.not && slices.ContainsFunc(s.actions.all, func(action string) bool { return !comesWith(c.key, action) }):
+			return errCombination
+		case c.key == "aws:sourceip" && c.validate(func(v string) bool { _, ok := parsePrefix(v); return ok }) != nil:
+			return errAddress
 		}
 	}
 	return nil
@@ -332,16 +360,14 @@ func (p *principals) add(kind, name string) error {
 // validate refuses actions that S3 does not know, and resources that are not the
 // bucket's or that no action is about.
 func (s *statement) validate(bucket string) error {
-	var buckets, objects bool // what the resources are
 	for _, r := range s.resources.all {
 		path, ok := strings.CutPrefix(r, ARNPrefix)
-		name, _, within := strings.Cut(path, "/")
+		name, _, _ := strings.Cut(path, "/")
 		if !ok || name != bucket && !wild(name, bucket) {
 			return errResource
 		}
-		objects = objects || within || strings.HasSuffix(path, "*")
-		buckets = buckets || !within
 	}
+	buckets, objects := s.levels()
 	fits := s.actions.not || s.resources.not
 	for _, a := range s.actions.all {
 		onBucket, onObject, known := levelOf(a)
@@ -354,6 +380,16 @@ func (s *statement) validate(bucket string) error {
 		return errApplies
 	}
 	return nil
+}
+
+// levels reports whether buckets and whether objects are among the resources.
+func (s *statement) levels() (buckets, objects bool) {
+	for _, r := range s.resources.all {
+		_, _, within := strings.Cut(strings.TrimPrefix(r, ARNPrefix), "/")
+		objects = objects || within || strings.HasSuffix(r, "*")
+		buckets = buckets || !within
+	}
+	return buckets, objects
 }
 
 // validateForUser sets the resources and refuses actions that nobody knows. Only a

@@ -346,17 +346,42 @@ func TestAPolicyThatS3WouldRefuseIsRefused(t *testing.T) {
 	}
 }
 
-func TestAGlobalConditionKeyThatThereIsNotIsRefusedInANewPolicy(t *testing.T) {
-	for key, refused := range map[string]bool{
-		"aws:SourceIp": false, "aws:sourceip": false, "aws:PrincipalTag/team": false, "aws:ViaAWSService": false, "s3:prefix": false,
-		"aws:SecureTransprot": true, "aws:": true, "aws:Moon/full": true,
+func TestWhatNeverAppliesIsRefusedInANewPolicyAndReadInOneThatIsStored(t *testing.T) {
+	condition := func(key string) string {
+		return policy(map[string]string{"Condition": `{"StringEquals": {"` + key + `": "a"}}`})
+	}
+	about := func(actions, resources, more string) string {
+		return `{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": ` + actions + `, "Resource": ` + resources + more + `}]}`
+	}
+	const object, bucket, both = `"arn:aws:s3:::bucket/*"`, `"arn:aws:s3:::bucket"`, `["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]`
+	const mismatch, pointless = "Conditions do not apply to combination", "Action does not apply to any resource"
+	for text, message := range map[string]string{
+		condition("aws:PrincipalTag/team"): "", condition("aws:ViaAWSService"): "",
+		condition("aws:SecureTransprot"): "invalid condition key", condition("aws:"): "invalid condition key", condition("aws:Moon/full"): "invalid condition key",
+		condition("aws:SourceIp"): "Invalid IP address", condition("aws:sourceip"): "Invalid IP address",
+		about(`"s3:GetObject"`, object, `, "Condition": {"Null": {"aws:SourceIp": "true"}}`): "Invalid IP address",
+		condition("s3:prefix"): mismatch, condition("s3:x-amz-acl"): mismatch, condition("s3:VersionId"): mismatch,
+		about(`"s3:ListBucket"`, bucket, `, "Condition": {"StringEquals": {"s3:prefix": "a"}}`):                              "",
+		about(`"s3:ListBucketMultipartUploads"`, bucket, `, "Condition": {"StringEquals": {"s3:prefix": "a"}}`):              mismatch,
+		about(`["s3:GetObject", "s3:PutObject"]`, object, `, "Condition": {"StringEquals": {"s3:x-amz-acl": "private"}}`):    mismatch,
+		about(`["s3:PutObjectAcl", "s3:PutObject"]`, object, `, "Condition": {"StringEquals": {"s3:x-amz-acl": "private"}}`): "",
+		about(`["s3:Get*", "s3:*"]`, both, `, "Condition": {"StringEquals": {"s3:x-amz-acl": "private"}}`):                   "",
+		about(`"s3:GetObjectVersion"`, object, `, "Condition": {"StringEquals": {"s3:VersionId": "x"}}`):                     "",
+		about(`["s3:GetObject", "s3:ListBucket"]`, object, ``):                                                               pointless,
+		about(`["s3:GetObject", "s3:ListBucket"]`, bucket, ``):                                                               pointless,
+		about(`["s3:GetObject", "s3:ListBucket"]`, both, ``):                                                                 "",
+		about(`["s3:GetObject", "s3:ListBucket"]`, `"arn:aws:s3:::buck*"`, ``):                                               "",
+		about(`"s3:*"`, object, ``): "",
+		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/"}`}):    "Invalid principal",
+		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/ann"}`}): "",
 	} {
-		p, err := iam.ParsePolicy([]byte(policy(map[string]string{"Condition": `{"StringEquals": {"` + key + `": "a"}}`})), "bucket")
+		p, err := iam.ParsePolicy([]byte(text), "bucket")
 		if err != nil {
-			t.Fatalf("%s, stored: %v", key, err)
+			t.Errorf("%s, stored: %v", text, err)
+			continue
 		}
-		if err := p.Validate(); (err != nil) != refused {
-			t.Errorf("%s, new: %v, refused %v", key, err, refused)
+		if err := p.Validate(); (err == nil) != (message == "") || err != nil && !strings.Contains(err.Error(), message) {
+			t.Errorf("%s, new: %v, want %q", text, err, message)
 		}
 	}
 }
