@@ -88,7 +88,7 @@ func unprepared(context.Context, *placement.Table) error { return nil }
 // moveAround returns the history of keys that move to and fro.
 func moveAround(t *testing.T, seed uint64, prepare func(*erasure.Store) preparation, heeds bool) (history []porcupine.Operation) {
 	n := []int{3, 4, 5, 6}[seed%4]
-	w := &world{r: rand.New(rand.NewPCG(seed, 3)), down: map[int]bool{}, heeds: heeds}
+	w := &world{r: rand.New(rand.NewPCG(seed, 3)), down: map[int]bool{}, full: map[int]bool{}, heeds: heeds}
 	_, gateways := build(t, w, 2, n)
 	var clients []*client
 	for i, g := range gateways {

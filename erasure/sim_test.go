@@ -48,6 +48,7 @@ type world struct {
 	r      *rand.Rand
 	faults bool
 	down   map[int]bool // drives that do not answer
+	full   map[int]bool // drives that take no contents
 	rough  int          // of 100 commits, how many get lost besides, or hang on their way
 	hung   []func()     // what brings those to their drives
 	heeds  bool         // drives heed from which placement on they are to take commits
@@ -72,14 +73,26 @@ func (w *world) isDown(i int) bool {
 	return w.faults && w.down[i]
 }
 
-// turn has the weather turn: other drives of each set are down.
+func (w *world) isFull(i int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.faults && w.full[i]
+}
+
+// turn has the weather turn: other drives of each set are down, and now and then some are full.
 func (w *world) turn(sets, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.down)
+	clear(w.full)
 	for set := range sets {
 		for range w.r.IntN(n/2 + 1) {
 			w.down[set*n+w.r.IntN(n)] = true
+		}
+		if w.r.IntN(3) == 0 {
+			for range w.r.IntN(n + 1) {
+				w.full[set*n+w.r.IntN(n)] = true
+			}
 		}
 	}
 }
@@ -178,7 +191,12 @@ func (l *link) Commit(ctx context.Context, c register.Change) error {
 	if l.w.loses(func() { _ = l.d.Commit(context.WithoutCancel(ctx), c) }) {
 		return errLost
 	}
-	return overErr(l, func() error { return l.d.Commit(context.WithoutCancel(ctx), c) })
+	return overErr(l, func() error {
+		if len(c.Inline) > 0 && l.w.isFull(l.i) {
+			return register.ErrFull
+		}
+		return l.d.Commit(context.WithoutCancel(ctx), c)
+	})
 }
 
 func (l *link) Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
@@ -690,7 +708,7 @@ func build(t *testing.T, w *world, sets, n int) (links [][]*link, gateways []*er
 // in what they still differ.
 func simulate(t *testing.T, seed uint64, spoil func([]*link)) (different []string) {
 	n := []int{3, 4, 5, 6}[seed%4]
-	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}, heeds: true}
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), down: map[int]bool{}, full: map[int]bool{}, heeds: true}
 	links, gateways := build(t, w, 1+int(seed%2), n) //nolint:gosec // one or two
 	all := slices.Concat(links...)
 	w.be(true, 0)
