@@ -125,6 +125,8 @@ type Config struct {
 	// or nil; nil: there is nothing else. Readable returns the same for requests that only
 	// read; nil: as Ready.
 	Ready, Readable func() error
+	// FilesKept is how many files the Store has open all the time: connections have half of the others.
+	FilesKept int
 	// Agreeing returns why nothing can be agreed upon with the others now, or nil; nil: there are
 	// no others.
 	Agreeing func() error
@@ -311,10 +313,13 @@ func (q quietLogger) Printf(format string, args ...any) {
 	q.log.Debug("http", "detail", fmt.Sprintf(format, args...))
 }
 
+// leastFiles is how many files there are for clients at least.
+const leastFiles = 64
+
 // Serve serves clients that come to ln, until Shutdown: after that it returns at once. It
 // closes ln.
 func (s *Server) Serve(ln *net.TCPListener) error {
-	files := accept.Files()
+	files := max(accept.Files()-s.FilesKept, leastFiles)
 	most := min(ConnectionsPerRequest*s.MaxRequests, files/2) // the other files are for what they ask for
 	l := &listener{
 		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: most, spare: min(spareConnections, files/8), grace: s.grace,

@@ -40,6 +40,7 @@ type backend struct {
 	pools    admin.Pools                                  // of these; nil: there are none
 	healer   admin.Healer                                 // of these; nil: they can lack nothing
 	counts   func() erasure.Counts                        // of these, on this node
+	files    int                                          // that it keeps open; 0: few
 	self     gateway.Node                                 // what other nodes find this one by
 	ready    func() error                                 // returns why requests cannot be served; nil: the fleet knows
 	readable func() error                                 // the same for those that only read; nil: as ready
@@ -67,6 +68,7 @@ func (b *backend) earliest() func() time.Time {
 func (b *backend) show(cfg *gateway.Config) error {
 	api := &cfg.Admin
 	api.MeasureDrives, api.Activity, api.Deployment, cfg.Self = b.measure, b.activity, b.id, b.self
+	cfg.FilesKept = b.files
 	api.Drives, api.Parities, api.Healing, api.DrivePools = b.drives, b.parities, b.healer, b.pools
 	if b.counts == nil {
 		return nil

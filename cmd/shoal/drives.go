@@ -64,10 +64,13 @@ const (
 	filesBeside  = 64
 )
 
+// filesOf returns how many files a process keeps open for drives.
+func filesOf(drives int) int { return drives*filesOfDrive + filesBeside }
+
 // checkFiles refuses so many drives of this machine where the process may not have the files that
 // they take: those that are opened last would be taken for lost.
 func checkFiles(drives int) error {
-	if have, need := accept.Files(), drives*filesOfDrive+filesBeside; have < need {
+	if have, need := accept.Files(), filesOf(drives); have < need {
 		return unsafe(fmt.Sprintf("%d drives take %d open files, and this process may have %d", drives, need, have),
 			"raise the limit: ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of Docker")
 	}
@@ -84,7 +87,7 @@ func (f *serverFlags) openDrives(ctx context.Context, l layout[string], log *slo
 		return nil, drivesFailure(err)
 	}
 	sets := localSets{l, opened}
-	b := &backend{what: l.what(), id: opened[0].Deployment, ends: []func() error{sets.close, sets.lookAfter(ctx)}}
+	b := &backend{what: l.what(), id: opened[0].Deployment, files: filesOf(l.drives()), ends: []func() error{sets.close, sets.lookAfter(ctx)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

@@ -461,7 +461,7 @@ func (n *nodes) join(ctx context.Context) (*backend, error) {
 	n.store.Store(store)
 	b := &backend{
 		store: store, journal: store.Journal(sessions{fl}), locker: fl.node, records: settings{fl.node, ledger.Newer}, sessions: sessions{fl}, fleet: fl,
-		id:   tables[0].Deployment,
+		id: tables[0].Deployment, files: filesOf(n.e.fewest()),
 		what: fmt.Sprintf("%d nodes, %s", len(perNode(slices.Concat(n.e.each()...))), n.e.what()), drives: n.shown, activity: n.activity, parities: n.e.parities,
 		classes: func(f *serverFlags) (func(), error) { return n.e.change(f, store) },
 		paths:   func() []string { return onlineOf(n.shown(), n.cluster.Self()) }, healRate: store.SetHealRate,

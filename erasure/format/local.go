@@ -101,8 +101,8 @@ func (l *Local) lookAt(ctx context.Context, p *place) {
 	case busy:
 	case seen.dir != nil:
 		room, err := vfs.Call(ctx, p.disk, func() (Room, error) { return seen.room(), seen.still(p.path) }, nil)
-		hangs := errors.Is(err, vfs.ErrHung)
-		if hangs {
+		hangs, unseen := errors.Is(err, vfs.ErrHung), vfs.Scarce(err)
+		if hangs || unseen {
 			err = nil
 		}
 		l.mu.Lock()
@@ -113,7 +113,7 @@ func (l *Local) lookAt(ctx context.Context, p *place) {
 			l.lose(p, err)
 		case opened != nil && opened.store.Failed() != nil:
 			l.fail(p, opened.store.Failed())
-		case !hangs:
+		case !hangs && !unseen:
 			p.room = room
 		}
 	default:
@@ -144,6 +144,8 @@ func (l *Local) found(p *place, s sight) {
 const (
 	retryFirst = 30 * time.Second
 	retryLast  = time.Hour
+	// retryScarce is for how long if it was for want of open files or memory, whose failure that is.
+	retryScarce = 2 * time.Second
 	// retryDoubled is how often the time is doubled, at most.
 	retryDoubled = 7
 )
@@ -153,8 +155,12 @@ func (l *Local) fail(p *place, why error) {
 	if time.Since(p.since) > retryLast {
 		p.fails = 0
 	}
-	p.failed, p.retry = p.at, time.Now().Add(min(retryFirst<<p.fails, retryLast))
-	p.fails = min(p.fails+1, retryDoubled)
+	pause := retryScarce
+	if !vfs.Scarce(why) {
+		pause = min(retryFirst<<p.fails, retryLast)
+		p.fails = min(p.fails+1, retryDoubled)
+	}
+	p.failed, p.retry = p.at, time.Now().Add(pause)
 	l.lose(p, why)
 }
 

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"syscall"
 	"time"
 )
 
@@ -29,6 +30,12 @@ var (
 	// ErrNumbers is returned by NumbersHold.
 	ErrNumbers = errors.New("the SMB client makes up inode numbers (noserverino): the share has to be remounted")
 )
+
+// Scarce reports whether an error is about this process or its host, which have no more open files or memory to
+// give, and so says nothing of the file that a call was for.
+func Scarce(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
 
 // CureNumbers is what cures ErrNumbers.
 const CureNumbers = "mount -o remount,serverino MOUNTPOINT"
