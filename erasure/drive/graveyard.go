@@ -15,8 +15,8 @@ const grace = 5 * time.Minute
 // process ends are marked: the sweeper of the next one removes them.
 type graveyard struct {
 	mu     sync.Mutex
-	graves []grave // in the order of their time
-	timer  *time.Timer
+	graves []grave     // in the order of their time
+	timer  *time.Timer // nil: there is none, and nobody removes anything
 	closed bool
 }
 
@@ -62,20 +62,38 @@ func (d *Drive) bury(ids []register.DataID) {
 	}
 }
 
-// exhume removes what has had its time.
+// exhume removes what has had its time. Nobody who buries waits for that: he holds the stripe of a key.
 func (d *Drive) exhume() {
-	g := &d.grave
+	for g := &d.grave; ; g.fill() {
+		id, due := g.first(d.exhume)
+		if !due || d.enter(nil) != nil {
+			return
+		}
+		_ = d.free(id) //nolint:errcheck // the sweeper finds what is left
+		d.leave(nil)
+	}
+}
+
+// first returns the content whose time is over, if there is one. Otherwise next is called when that of the first one is.
+func (g *graveyard) first(next func()) (id register.DataID, due bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	for len(g.graves) > 0 && !g.closed && !now.Before(g.graves[0].due) {
-		_ = d.free(g.graves[0].id) //nolint:errcheck // the sweeper finds what is left
-		g.graves = g.graves[1:]
+	if g.closed || len(g.graves) == 0 {
+		g.timer = nil
+		return id, false
 	}
-	g.timer = nil
-	if len(g.graves) > 0 && !g.closed {
-		g.timer = time.AfterFunc(g.graves[0].due.Sub(now), d.exhume)
+	if wait := time.Until(g.graves[0].due); wait > 0 {
+		g.timer = time.AfterFunc(wait, next)
+		return id, false
 	}
+	return g.graves[0].id, true
+}
+
+// fill has the first grave be one no more.
+func (g *graveyard) fill() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.graves = g.graves[1:]
 }
 
 func (g *graveyard) close() {
