@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -372,7 +376,9 @@ func (m *mending) shards(ctx context.Context, r *register.Record, i int, d Drive
 		if m.seen[at] {
 			continue
 		}
-		if m.verify(ctx, v, c, i) != nil {
+		if damage := m.verify(ctx, v, c, i); unasked(damage) {
+			return all, damage
+		} else if damage != nil {
 			if err := m.rebuild(ctx, v, c, i, d); err != nil {
 				return all, err
 			}
@@ -394,6 +400,22 @@ func (m *mending) verify(ctx context.Context, v *value, c content, i int) error 
 	}
 	source := (&handle{s: m.p.s, set: m.e.set, ctx: ctx, codec: codec, v: v}).source(c.id)
 	return codec.Verify(shard.ID(c.id), c.size, m.number(v, i), source)
+}
+
+// unasked reports whether an error is about the way to a drive, or about files or memory that its process lacks: it
+// says nothing of what the drive has.
+func unasked(err error) bool {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	for _, passing := range []error{
+		register.ErrUnknown, errHung, io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }
 
 // number returns which shard a drive has.
@@ -472,6 +494,10 @@ func (m *mending) scrubOne(ctx context.Context, r *register.Record, i int) error
 		}
 		damage := m.verify(ctx, v, c, i)
 		if damage == nil {
+			continue
+		}
+		if unasked(damage) {
+			m.leave("a shard cannot be looked at", damage, "drive", m.e.set.first+i, "content", fmt.Sprintf("%x", c.id))
 			continue
 		}
 		m.done.Damaged++

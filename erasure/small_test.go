@@ -3,9 +3,13 @@ package erasure_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -21,6 +25,7 @@ type asked struct {
 	records, shards atomic.Int32
 	spoil           bool // the shards that come with records
 	lost            bool // no shard is whole
+	away            error
 }
 
 func (a *asked) Read(ctx context.Context, q register.Query) (register.View, error) {
@@ -34,6 +39,9 @@ func (a *asked) Read(ctx context.Context, q register.Query) (register.View, erro
 
 func (a *asked) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
 	a.shards.Add(1)
+	if a.away != nil {
+		return 0, a.away
+	}
 	n, err := a.Drive.ReadShard(ctx, id, offset, p)
 	if a.lost {
 		return n / 2, err
@@ -183,5 +191,24 @@ func TestWhatCannotBeReadIsKnownBeforeAnythingIsGiven(t *testing.T) {
 				t.Errorf("%d bytes, %d shards lost: %v", size, lost, err)
 			}
 		}
+	}
+}
+
+// TestADriveThatCannotBeAskedHasNoDamage: a scrub leaves what it cannot look at, and makes nothing anew.
+func TestADriveThatCannotBeAskedHasNoDamage(t *testing.T) {
+	s, all := askedDrives(t, 0)
+	put(t, s, "k", bytes.Repeat([]byte("shoal"), 100_000))
+	for name, err := range map[string]error{
+		"the network": &net.OpError{Op: "dial", Err: errors.New("connection refused")}, "files": &fs.PathError{Op: "open", Err: syscall.EMFILE}, "closed": register.ErrUnknown,
+	} {
+		all[1].away = err
+		h, err := s.Scrub(t.Context(), 1<<40, nil)
+		if err != nil || h.Damaged != 0 || h.Shards != 0 || h.Failed == 0 {
+			t.Errorf("%s: %+v, %v", name, h, err)
+		}
+	}
+	all[1].away = &fs.PathError{Op: "read", Err: syscall.EIO}
+	if h, err := s.Scrub(t.Context(), 1<<40, nil); err != nil || h.Damaged != 1 {
+		t.Errorf("what cannot be read: %+v, %v", h, err)
 	}
 }
