@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -157,6 +158,74 @@ func TestASmallWriteThatTooManyDrivesRefuseForRoomLeavesWhatWasBefore(t *testing
 			}
 		}
 	}
+}
+
+// nowhere is a drive of a node that is away: nothing is asked of it, and none of its shards can be read.
+type nowhere struct{ absent }
+
+func (n *nowhere) Commit(ctx context.Context, c register.Change) error {
+	if n.away.Load() {
+		return register.ErrUnknown
+	}
+	return n.Drive.Commit(ctx, c)
+}
+
+func (n *nowhere) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	if n.away.Load() {
+		return 0, errAway
+	}
+	return n.Drive.ReadShard(ctx, id, offset, p)
+}
+
+// TestASmallWriteWithADriveAwayAndAnotherOneFullLeavesWhatWasBefore: two of four take it.
+func TestASmallWriteWithADriveAwayAndAnotherOneFullLeavesWhatWasBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left atomic.Uint64
+		left.Store(1 << 39)
+		all, ways := make([]erasure.Drive, 4), make([]*nowhere, 4)
+		for i := range all {
+			d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), func() (uint64, uint64, error) {
+				if i == 1 {
+					return left.Load(), 1 << 40, nil
+				}
+				return 1 << 39, 1 << 40, nil
+			})
+			ways[i] = &nowhere{absent{Drive: d}}
+			all[i] = ways[i]
+		}
+		s := open(t, 2, all)
+		if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+			t.Fatal(err)
+		}
+		ref, before := object.Ref{Bucket: "bucket", Key: "k"}, strings.Repeat("before", 600)
+		put := func(content string) error {
+			_, err := s.Put(t.Context(), ref, object.PutInput{Body: objecttest.NewBody([]byte(content), object.CRC64NVME)})
+			return err
+		}
+		if err := put(before); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		left.Store(0)
+		ways[0].away.Store(true)
+		for range 3 {
+			time.Sleep(2 * time.Second) // the drive asks its disk again
+			if err := put(strings.Repeat("after", 600)); object.KindOf(err) != object.Full {
+				t.Error(err)
+			}
+			if got := string(get(t, s, ref, 0, len(before))); got != before {
+				t.Errorf("a write that was refused is what is read: %.10q", got)
+			}
+		}
+		for out := 1; out < 4; out++ { // another drive is lost, and the one that was away is back
+			for i := range ways {
+				ways[i].away.Store(i == out)
+			}
+			if got := string(get(t, s, ref, 0, len(before))); got != before {
+				t.Errorf("without drive %d it is %.10q", out, got)
+			}
+		}
+	})
 }
 
 // stuffed is a drive that takes no shard, which shows when it is written to.

@@ -61,7 +61,8 @@ type set struct {
 	away     func() int       // the same
 	writable func() error
 	wary     atomic.Bool    // the last commit did not reach as many drives as it takes
-	filled   []atomic.Int64 // when each drive has refused a content last for want of room, in ns since 1970
+	filled   []atomic.Int64 // when each drive has refused a content last for want of room, in ns since begun; 0: never
+	begun    time.Time
 
 	pieces, finishes           *latencies // of shards that are read, and made durable
 	records, promises, commits *latencies // of what drives are asked on registers
@@ -82,7 +83,7 @@ func newSet(cfg SetConfig, first int) *set {
 		first: first, fresh: cfg.Fresh, near: cfg.Near, away: cfg.Away, writable: cfg.Writable,
 		pieces: newLatencies(n), finishes: newLatencies(n),
 		records: newLatencies(n), promises: newLatencies(n), commits: newLatencies(n), sources: newLatencies(n), scans: newLatencies(n),
-		shards: newLatencies(n), writing: make([]atomic.Int64, n), filled: make([]atomic.Int64, n),
+		shards: newLatencies(n), writing: make([]atomic.Int64, n), filled: make([]atomic.Int64, n), begun: time.Now(),
 	}
 	s.parities.Store(&parities{cfg.Parity, cfg.Reduced})
 	for _, d := range cfg.Drives {
@@ -260,7 +261,7 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 			o.note(r)
 			quick[r.drive] = false
 			if errors.Is(r.err, register.ErrFull) {
-				s.filled[r.drive].Store(time.Now().UnixNano())
+				s.filled[r.drive].Store(max(1, int64(time.Since(s.begun))))
 			}
 			if o.count < c.Record.Quorum {
 				continue
@@ -293,9 +294,9 @@ const fullFor = time.Second
 
 // full reports whether so many drives have just refused a content that a quorum cannot take one.
 func (s *set) full(quorum int) bool {
-	now, room := time.Now().UnixNano(), 0
+	now, room := time.Since(s.begun), 0 // whatever becomes of the clock
 	for i := range s.filled {
-		if now-s.filled[i].Load() >= int64(fullFor) {
+		if at := time.Duration(s.filled[i].Load()); at == 0 || now-at >= fullFor {
 			room++
 		}
 	}

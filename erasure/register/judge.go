@@ -50,8 +50,9 @@ type Judgement struct {
 // that there will be no more of them.
 func Judge(answers []Answer, all bool) Judgement { return Undo(answers, Token{}, all) }
 
-// Undo is Judge for who takes back what he has begun to commit: a state that is shown never to have
-// been committed comes to Back, though it could be read.
+// Undo is Judge for who takes back what he has begun to commit, and has heard of every drive of the set that it has
+// taken that, or has not and will not; of too few that they have. So it never was committed and never can be, whatever
+// those hold that are silent now: it comes to Back, though it could be read.
 func Undo(answers []Answer, begun Token, all bool) Judgement {
 	n, given := len(answers), 0
 	for i := range answers {
@@ -126,7 +127,9 @@ func (c *candidate) judge(answers []Answer, silent int, all, undo bool) Judgemen
 		j.Verdict = Committed
 	case !all:
 		j.Verdict = AskMore
-	case c.decodable(answers) && (!undo || c.holders+silent >= c.record.Quorum):
+	case undo:
+		j.Verdict = Back
+	case c.decodable(answers):
 		j.Verdict = Forward
 	case c.holders+silent < c.record.Quorum:
 		j.Verdict = Back

@@ -169,7 +169,7 @@ func TestWhatWasBegunIsTakenBackWhereItWasNeverCommitted(t *testing.T) {
 	}{
 		"two hold it, and two do not":           {[]register.Answer{has(young), has(young), has(old), has(old)}, register.Back, 1},
 		"two hold it, and nothing was before":   {[]register.Answer{has(state(2, 2, false)), has(state(2, 2, false)), none, none}, register.Back, 0},
-		"two hold it, and one does not answer":  {[]register.Answer{has(young), has(young), has(old), silent}, register.Forward, 2},
+		"two hold it, and one does not answer":  {[]register.Answer{has(young), has(young), has(old), silent}, register.Back, 1},
 		"three hold it":                         {[]register.Answer{has(young), has(young), has(young), has(old)}, register.Committed, 2},
 		"one of two knows that it is decided":   {[]register.Answer{has(state(2, 2, true)), has(young), has(old), has(old)}, register.Committed, 2},
 		"somebody else has begun something new": {[]register.Answer{has(newer), has(newer), has(young), has(young)}, register.Forward, 3},
