@@ -49,7 +49,9 @@ func (s *Store) loadFacts() error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("look whether the tree is %s: %w", f.name, err)
 		}
-		f.known.Store(err == nil)
+		if err == nil {
+			f.known.Store(true)
+		}
 	}
 	return nil
 }
@@ -82,7 +84,8 @@ func (s *Store) tellFacts(ctx context.Context) error {
 		}
 		switch err := s.cfg.Facts.Establish(ctx, f.name); {
 		case (errors.Is(err, object.Full) || kindOf(err) == object.Full) && (f == &s.versioned || f == &s.configured):
-			// What makes it true is not there yet, and is not made before it is established.
+			// What makes it true is not there yet, and is not made before it is established; or it was made by a process
+			// that served the tree alone, and whoever was there before that finds it in his next session (lookAgain).
 			f.untold.Store(true)
 			s.log.Warn("the storage is full: the other gateways are not told yet what they are to look for", "fact", f.name, "error", err)
 		case err != nil:

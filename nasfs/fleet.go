@@ -202,7 +202,12 @@ func (f *Fleet) enter(session lock.Session) error {
 	if err != nil {
 		return err
 	}
-	next := newTenure(&Store{tree: f.tree, locker: bound{f.sessions, session}, session: dir})
+	s := &Store{tree: f.tree, locker: bound{f.sessions, session}, session: dir}
+	if err := s.lookAgain(); err != nil {
+		closeDir(dir)
+		return err
+	}
+	next := newTenure(s)
 	f.mu.Lock()
 	last := f.current
 	idle := last.users == 0
@@ -215,6 +220,20 @@ func (f *Fleet) enter(session lock.Session) error {
 	}
 	f.log.Info("this gateway goes on in another session", "session", session.ID())
 	return nil
+}
+
+// lookAgain finds out what has become of the tree since the session before: while there was none a process may
+// have served it alone.
+func (s *Store) lookAgain() error {
+	if err := s.loadFacts(); err != nil {
+		return err
+	}
+	f, err := readFormat(s.root)
+	if err != nil {
+		return err
+	}
+	s.base = f.Generation
+	return s.loadStamped()
 }
 
 // sweepAll sweeps once in each session, until ctx ends.

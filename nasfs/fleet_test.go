@@ -568,3 +568,41 @@ func TestACopyThatIsRefusedHalfWayGoesOnThroughABuffer(t *testing.T) {
 		}
 	}
 }
+
+// TestAGatewayFindsWhatOneThatServedAloneHasMadeMeanwhile: it was cut off when that began, and goes on in another
+// session. Versions are kept then that were not before, and what it writes is later than what that one has written.
+func TestAGatewayFindsWhatOneThatServedAloneHasMadeMeanwhile(t *testing.T) {
+	m, ctx := vfs.NewMemory(), t.Context()
+	w := newWorld(t, 1, func() nasfs.Config { return config(t, m.Root()) })
+	gateway, key := w.gateways[0], object.Ref{Bucket: bucket, Key: "deleted"}
+	must(t, gateway.CreateBucket(ctx, object.Bucket{Name: bucket}))
+	must(t, putIn(ctx, gateway, "k", "0", nil))
+	w.members[0].lose()
+
+	alone, err := nasfs.Open(config(t, m.Root()))
+	must(t, err)
+	must(t, alone.UpdateBucket(ctx, bucket, func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }))
+	must(t, putIn(ctx, alone, "k", "1", nil))
+	must(t, alone.Close())
+	alone, err = nasfs.Open(config(t, m.Root())) // and again
+	must(t, err)
+	must(t, putIn(ctx, alone, "k", "2", nil))
+	before, err := alone.Delete(ctx, key, nil)
+	must(t, err)
+	must(t, alone.Close())
+
+	newest, err := w.mount.Newest(ctx)
+	must(t, err)
+	w.generation = newest.Number + 1
+	must(t, w.mount.Claim(ctx, w.generation, "test"))
+	w.members[0].begin()
+	must(t, putIn(ctx, gateway, "k", "3", nil))
+	after, err := gateway.Delete(ctx, key, nil)
+	must(t, err)
+	if after.Sequence <= before.Sequence {
+		t.Errorf("what comes later has the token %s, and what was before %s", after.Sequence, before.Sequence)
+	}
+	if all := listVersions(t, w.member(config(t, m.Root()))(), "k", 10); len(all) != 4 {
+		t.Errorf("these versions are kept, and should be four: %v", all)
+	}
+}

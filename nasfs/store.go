@@ -31,6 +31,7 @@ type Store struct {
 	*tree
 	locker  lock.Locker // grants leases of one session only
 	session vfs.Dir     // the session's own directory: every commit has one side in it
+	base    uint32      // what the generations of the fleet's tokens are counted from
 	local   *lock.Local // locker, if it is this Store's own
 	claim   vfs.File    // locked while the Store is open; nil where there are no locks
 	closed  sync.Once
@@ -53,11 +54,10 @@ type tree struct {
 	sidecars   bool // Metadata is Sidecar
 	strict     bool // Durability is Strict
 	localDisk  bool
-	fleet      bool   // others serve the tree at the same time
-	smb        bool   // the file system is an SMB server's
-	gaps       bool   // a key may be missing for a moment while its file is replaced
-	stateless  bool   // a file that another gateway replaces is gone, whoever has it open
-	base       uint32 // what the generations of the fleet's tokens are counted from
+	fleet      bool // others serve the tree at the same time
+	smb        bool // the file system is an SMB server's
+	gaps       bool // a key may be missing for a moment while its file is replaced
+	stateless  bool // a file that another gateway replaces is gone, whoever has it open
 
 	calls   *limit        // metadata
 	data    *limit        // content
