@@ -388,7 +388,10 @@ func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []store
 // completedBefore returns the current object if it was made by the same Complete.
 func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in object.CompleteInput, not error) (object.Info, error) {
 	f, err := s.find(ctx, "complete upload", ref.Ref, nil)
-	if err != nil {
+	switch {
+	case object.KindOf(err) == object.Unavailable:
+		return object.Info{}, err // who asks again, since he did not hear of it, may still find out
+	case err != nil:
 		return object.Info{}, not //nolint:nilerror // there is no such upload, whatever else is the matter
 	}
 	v := f.v

@@ -181,7 +181,7 @@ func (p *Policy) Validate() error {
 // validateNew refuses what would never apply, or always: a user without a name, an action that is about none of
 // the resources, a condition on what no request for one of the actions has, and an address that is none.
 func (s *statement) validateNew() error {
-	if slices.ContainsFunc(s.principals.names, func(name string) bool { return strings.HasSuffix(name, "/") }) {
+	if slices.ContainsFunc(s.principals.names, nobody) {
 		return errPrincipal
 	}
 	buckets, objects := s.levels()
@@ -350,8 +350,8 @@ func (p *principals) add(kind, name string) error {
 	arn := strings.HasPrefix(name, "arn:aws:iam::") || strings.HasPrefix(name, "arn:aws:sts::")
 	switch {
 	case isAccount(name):
-	case !arn, strings.Count(name, ":") < 5, strings.ContainsAny(name, "*?"), strings.Contains(name, ":group/"):
-		return errPrincipal // groups are none, nor is a pattern
+	case !arn, strings.Count(name, ":") < 5:
+		return errPrincipal
 	}
 	p.names = append(p.names, name)
 	return nil
@@ -380,6 +380,11 @@ func (s *statement) validate(bucket string) error {
 		return errApplies
 	}
 	return nil
+}
+
+// nobody reports whether a principal is no one: groups are none, nor is a pattern, nor a user without a name.
+func nobody(name string) bool {
+	return strings.ContainsAny(name, "*?") || strings.Contains(name, ":group/") || strings.HasSuffix(name, "/")
 }
 
 // levels reports whether buckets and whether objects are among the resources.
