@@ -403,14 +403,15 @@ func (m *mending) verify(ctx context.Context, v *value, c content, i int) error 
 }
 
 // unasked reports whether an error is about the way to a drive, or about files or memory that its process lacks: it
-// says nothing of what the drive has.
+// says nothing of what the drive has. What takes too long may be a disk that cannot read this.
 func unasked(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
 	}
-	for _, passing := range []error{
-		register.ErrUnknown, errHung, io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
-	} {
+	for _, passing := range []error{register.ErrUnknown, errHung, io.EOF, net.ErrClosed, context.Canceled, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, passing) {
 			return true
 		}

@@ -207,8 +207,10 @@ func TestADriveThatCannotBeAskedHasNoDamage(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
-	all[1].away = &fs.PathError{Op: "read", Err: syscall.EIO}
-	if h, err := s.Scrub(t.Context(), 1<<40, nil); err != nil || h.Damaged != 1 {
-		t.Errorf("what cannot be read: %+v, %v", h, err)
+	for name, err := range map[string]error{"what cannot be read": &fs.PathError{Op: "read", Err: syscall.EIO}, "what takes too long": context.DeadlineExceeded} {
+		all[1].away = err
+		if h, err := s.Scrub(t.Context(), 1<<40, nil); err != nil || h.Damaged != 1 {
+			t.Errorf("%s: %+v, %v", name, h, err)
+		}
 	}
 }

@@ -179,7 +179,7 @@ func toS3(err error) *s3Error {
 		return fromAdmin(e)
 	}
 	kind := object.KindOf(err)
-	if e := fromTransport(err); e != nil && kind == object.Internal { // another one is about the storage
+	if e := fromTransport(err); e != nil && (kind == object.Internal || e.code == errRequestTimeout.code) { // else it is about the storage
 		return e
 	}
 	return fromKind(kind, err)
