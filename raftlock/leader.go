@@ -182,11 +182,9 @@ func (t *term) expire(sid protocol.SID, why string) {
 		t.watch.Ended(sid)
 		return
 	}
-	if _, waits := t.life.consensus.apply(protocol.ExpireSession{Session: sid}).(held); waits {
-		return // while the lead is handed over; it is as dead if it is not
-	}
 	t.life.log.Warn("a session is taken for dead", "session", uint64(sid), "why", why)
 	t.life.node.metrics.expired.Add(1)
+	t.life.consensus.apply(protocol.ExpireSession{Session: sid})
 	t.watch.Ended(sid)
 }
 
