@@ -23,13 +23,17 @@ import (
 type asked struct {
 	erasure.Drive
 	records, shards atomic.Int32
-	spoil           bool // the shards that come with records
-	lost            bool // no shard is whole
-	away            error
+	spoil           bool  // the shards that come with records
+	lost            bool  // no shard is whole
+	away            error // of reading shards
+	blind           error // of reading what is kept of objects
 }
 
 func (a *asked) Read(ctx context.Context, q register.Query) (register.View, error) {
 	a.records.Add(1)
+	if a.blind != nil && q.Key.Space == register.Objects {
+		return register.View{}, a.blind
+	}
 	v, err := a.Drive.Read(ctx, q)
 	if (a.spoil || a.lost) && len(v.Inline) > 0 {
 		v.Inline[len(v.Inline)/2] ^= 1
@@ -212,5 +216,37 @@ func TestADriveThatCannotBeAskedHasNoDamage(t *testing.T) {
 		if h, err := s.Scrub(t.Context(), 1<<40, nil); err != nil || h.Damaged != 1 {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
+	}
+}
+
+// TestACompleteThatIsRepeatedWhileDrivesAreAwayCanBeRepeatedAgain: who did not hear the answer is not told that there was none.
+func TestACompleteThatIsRepeatedWhileDrivesAreAwayCanBeRepeatedAgain(t *testing.T) {
+	s, all := askedDrives(t, 0)
+	up, err := s.CreateUpload(t.Context(), object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: "bucket", Key: "k"}}, Algorithm: object.CRC64NVME, Type: object.FullObject, Implied: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := s.PutPart(t.Context(), up.UploadRef, 1, objecttest.NewBody([]byte("content"), object.CRC64NVME))
+	if err != nil {
+		t.Fatal(err)
+	}
+	complete := func() (object.Info, error) {
+		return s.CompleteUpload(t.Context(), up.UploadRef, object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}})
+	}
+	info, err := complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		a.blind = errAway
+	}
+	if _, err := complete(); object.KindOf(err) != object.Unavailable {
+		t.Errorf("while it cannot be looked for: %v", err)
+	}
+	for _, a := range all {
+		a.blind = nil
+	}
+	if again, err := complete(); err != nil || again.ETag != info.ETag {
+		t.Errorf("afterwards: %+v, %v", again, err)
 	}
 }

@@ -44,6 +44,22 @@ func TestSilentConnectionDoesNotHoldUpShutdown(t *testing.T) {
 }
 
 // A client may take all day, but not stand still: what is sent from a file, and from memory.
+// TestConnectionsLeaveFilesForWhatTheyAskFor: and for the storage, which keeps some open all the time.
+func TestConnectionsLeaveFilesForWhatTheyAskFor(t *testing.T) {
+	for _, tt := range []struct{ requests, kept, files, most, spare int }{
+		{1024, 0, 1 << 20, 4096, 256},
+		{1024, 0, 1024, 512, 128},
+		{1024, 364, 1024, 330, 82},
+		{1024, 364, 400, 32, 8},
+		{4, 1264, 1 << 20, 16, 256},
+	} {
+		s := &Server{Config: Config{MaxRequests: tt.requests, FilesKept: tt.kept}}
+		if most, spare := s.connections(tt.files); most != tt.most || spare != tt.spare {
+			t.Errorf("%d files of which %d are kept, %d requests: %d connections and %d more, want %d and %d", tt.files, tt.kept, tt.requests, most, spare, tt.most, tt.spare)
+		}
+	}
+}
+
 func TestASlowClientIsSentAllAndOneThatStandsStillIsNot(t *testing.T) {
 	const size = 3 << 20
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)

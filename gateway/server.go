@@ -319,10 +319,9 @@ const leastFiles = 64
 // Serve serves clients that come to ln, until Shutdown: after that it returns at once. It
 // closes ln.
 func (s *Server) Serve(ln *net.TCPListener) error {
-	files := max(accept.Files()-s.FilesKept, leastFiles)
-	most := min(ConnectionsPerRequest*s.MaxRequests, files/2) // the other files are for what they ask for
+	most, spare := s.connections(accept.Files())
 	l := &listener{
-		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: most, spare: min(spareConnections, files/8), grace: s.grace,
+		TCPListener: ln, stall: s.StallTimeout, secure: s.TLS != nil, most: most, spare: spare, grace: s.grace,
 		full: func() { s.crowded(most) }, starved: s.starved,
 	}
 	switch {
@@ -332,6 +331,13 @@ func (s *Server) Serve(ln *net.TCPListener) error {
 		return s.http.Serve(tls.NewListener(l, s.TLS))
 	}
 	return s.http.Serve(l)
+}
+
+// connections returns how many are kept, and how many more are heard out for a moment, of a process that may have so
+// many files. The others are for what clients ask for.
+func (s *Server) connections(files int) (most, spare int) {
+	files = max(files-s.FilesKept, leastFiles)
+	return min(ConnectionsPerRequest*s.MaxRequests, files/2), min(spareConnections, files/8)
 }
 
 // crowdedEvery is how often it is said that there are too many connections, at most.
