@@ -161,9 +161,13 @@ func TestASmallWriteThatTooManyDrivesRefuseForRoomLeavesWhatWasBefore(t *testing
 }
 
 // nowhere is a drive of a node that is away: nothing is asked of it, and none of its shards can be read.
-type nowhere struct{ absent }
+type nowhere struct {
+	absent
+	asked atomic.Int64 // to commit
+}
 
 func (n *nowhere) Commit(ctx context.Context, c register.Change) error {
+	n.asked.Add(1)
 	if n.away.Load() {
 		return register.ErrUnknown
 	}
@@ -190,7 +194,7 @@ func TestASmallWriteWithADriveAwayAndAnotherOneFullLeavesWhatWasBefore(t *testin
 				}
 				return 1 << 39, 1 << 40, nil
 			})
-			ways[i] = &nowhere{absent{Drive: d}}
+			ways[i] = &nowhere{absent: absent{Drive: d}}
 			all[i] = ways[i]
 		}
 		s := open(t, 2, all)
@@ -212,6 +216,15 @@ func TestASmallWriteWithADriveAwayAndAnotherOneFullLeavesWhatWasBefore(t *testin
 			time.Sleep(2 * time.Second) // the drive asks its disk again
 			if err := put(strings.Repeat("after", 600)); object.KindOf(err) != object.Full {
 				t.Error(err)
+			}
+			synctest.Wait()
+			asked := ways[3].asked.Load()
+			if err := put("at once"); object.KindOf(err) != object.Full {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if n := ways[3].asked.Load() - asked; n > 0 {
+				t.Errorf("the next one was committed and taken back by %d calls", n)
 			}
 			if got := string(get(t, s, ref, 0, len(before))); got != before {
 				t.Errorf("a write that was refused is what is read: %.10q", got)

@@ -337,6 +337,13 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 		h.s.missed.Add(1)
 	}
 	s.wary.Store(o.count < r.Quorum)
+	if o.count < r.Quorum && errors.Is(o.err, register.ErrFull) {
+		for i, took := range o.took { // those that are away are as good as full
+			if !took {
+				s.noRoom(i)
+			}
+		}
+	}
 	switch {
 	case o.count >= r.Quorum:
 		h.decide(s, &r, o.count == len(s.drives))

@@ -61,7 +61,7 @@ type set struct {
 	away     func() int       // the same
 	writable func() error
 	wary     atomic.Bool    // the last commit did not reach as many drives as it takes
-	filled   []atomic.Int64 // when each drive has refused a content last for want of room, in ns since begun; 0: never
+	filled   []atomic.Int64 // when each drive had last no room for a content, in ns since begun; 0: never
 	begun    time.Time
 
 	pieces, finishes           *latencies // of shards that are read, and made durable
@@ -261,7 +261,7 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 			o.note(r)
 			quick[r.drive] = false
 			if errors.Is(r.err, register.ErrFull) {
-				s.filled[r.drive].Store(max(1, int64(time.Since(s.begun))))
+				s.noRoom(r.drive)
 			}
 			if o.count < c.Record.Quorum {
 				continue
@@ -291,6 +291,9 @@ func (s *set) commit(ctx context.Context, c register.Change, how commitment, res
 // fullFor is for how long a drive that has refused a content is not asked again where as many have as
 // make it pointless: what others take has to be taken back.
 const fullFor = time.Second
+
+// noRoom notes that a drive takes no content now.
+func (s *set) noRoom(drive int) { s.filled[drive].Store(max(1, int64(time.Since(s.begun)))) }
 
 // full reports whether so many drives have just refused a content that a quorum cannot take one.
 func (s *set) full(quorum int) bool {
