@@ -113,6 +113,7 @@ func (d *Drive) ReadShard(_ context.Context, id register.DataID, offset int64, p
 		return 0, err
 	}
 	defer d.leave(&d.reads)
+	d.grave.visit(id)
 	var before []byte
 	for {
 		note, found, err := d.kv.Get(dataName(id))

@@ -43,7 +43,9 @@ type Drive struct {
 // New returns a Drive, which owns kv and files. free returns how many bytes the disk has
 // left, of how many; nil: there is room for everything.
 func New(kv KV, files Files, free func() (left, all uint64, err error)) *Drive {
-	return &Drive{kv: kv, files: files, seed: maphash.MakeSeed(), room: room{free: free}}
+	d := &Drive{kv: kv, files: files, seed: maphash.MakeSeed()}
+	d.room.free, d.room.tight = free, d.press
+	return d
 }
 
 // Close frees what the drive holds open. It waits for calls that are under way; what comes

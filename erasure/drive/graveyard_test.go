@@ -2,6 +2,7 @@ package drive
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -20,14 +21,11 @@ func (s stuckFiles) Remove(id register.DataID) error {
 	return s.Files.Remove(id)
 }
 
-// TestNobodyWaitsForShardsThatAreRemoved: many that were deleted together are removed together, which may take long.
-func TestNobodyWaitsForShardsThatAreRemoved(t *testing.T) {
-	files := stuckFiles{NewMemoryFiles(), make(chan struct{}), make(chan struct{})}
-	d := New(NewMemory(), files, nil)
-	sequence := uint64(0)
-	commit := func(name string, r register.Record) register.Decision {
-		sequence++
-		key := register.Key{Space: register.Objects, Bucket: 1, Name: name}
+// deleted returns the decision that the object of a content is deleted, which the drive has not heard yet.
+func deleted(t *testing.T, d *Drive, id byte) register.Decision {
+	t.Helper()
+	key := register.Key{Space: register.Objects, Bucket: 1, Name: string('a' + rune(id))}
+	commit := func(sequence uint64, r register.Record) register.Decision {
 		r.Version, r.Quorum, r.Made = register.Null, 1, register.Token{Lease: lock.Token{Generation: 1, Sequence: sequence}}
 		r.Changed = r.Made
 		if err := d.Commit(t.Context(), register.Change{Key: key, Record: r}); err != nil {
@@ -35,21 +33,25 @@ func TestNobodyWaitsForShardsThatAreRemoved(t *testing.T) {
 		}
 		return register.Decision{Key: key, Version: register.Null, Made: r.Made, Changed: r.Made}
 	}
-	deleted := func(name string, id byte) register.Decision {
-		w, err := d.Create(t.Context(), register.DataID{id}, 10<<10)
-		if err == nil {
-			_, err = w.Write(make([]byte, 10<<10))
-		}
-		if err == nil {
-			err = w.Finish()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		commit(name, register.Record{Kind: register.Object, Need: 1, Data: []register.DataID{{id}}})
-		return commit(name, register.Record{Kind: register.Tombstone})
+	w, err := d.Create(t.Context(), register.DataID{id}, 10<<10)
+	if err == nil {
+		_, err = w.Write(make([]byte, 10<<10))
 	}
-	one, other := deleted("one", 1), deleted("other", 2)
+	if err == nil {
+		err = w.Finish()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(1, register.Record{Kind: register.Object, Need: 1, Data: []register.DataID{{id}}})
+	return commit(2, register.Record{Kind: register.Tombstone})
+}
+
+// TestNobodyWaitsForShardsThatAreRemoved: many that were deleted together are removed together, which may take long.
+func TestNobodyWaitsForShardsThatAreRemoved(t *testing.T) {
+	files := stuckFiles{NewMemoryFiles(), make(chan struct{}), make(chan struct{})}
+	d := New(NewMemory(), files, nil)
+	one, other := deleted(t, d, 1), deleted(t, d, 2)
 	if err := d.Decide(t.Context(), []register.Decision{one}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,5 +73,67 @@ func TestNobodyWaitsForShardsThatAreRemoved(t *testing.T) {
 	close(files.let)
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatIsDeletedStaysForItsReaders: for five minutes, while it is being read, and half a minute after that.
+// Where there is little room what nobody reads goes after half a minute.
+func TestWhatIsDeletedStaysForItsReaders(t *testing.T) {
+	const roomy, tight = 1 << 39, 200 << 20
+	for _, c := range []struct {
+		name string
+		left uint64 // from one minute after it was deleted
+		read time.Duration
+		goes time.Duration
+	}{
+		{"nobody reads it", roomy, 0, grace},
+		{"read for two minutes", roomy, 2 * time.Minute, grace},
+		{"read for twenty minutes", roomy, 20 * time.Minute, 20*time.Minute + lull},
+		{"read for two days", roomy, 48 * time.Hour, longest},
+		{"nobody reads it, and there is little room", tight, 0, time.Minute},
+		{"read for twenty minutes while there is little room", tight, 20 * time.Minute, 20*time.Minute + lull},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				left := uint64(roomy)
+				files := NewMemoryFiles()
+				d := New(NewMemory(), files, func() (uint64, uint64, error) { return left, 1 << 33, nil })
+				one, other := deleted(t, d, 1), deleted(t, d, 2)
+				if err := d.Decide(t.Context(), []register.Decision{one, other}); err != nil {
+					t.Fatal(err)
+				}
+				begun := time.Now()
+				there := func() bool {
+					_, found, err := d.kv.Get(dataName(register.DataID{1}))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return found
+				}
+				for ; there() && time.Since(begun) < 72*time.Hour; time.Sleep(10 * time.Second) {
+					since := time.Since(begun)
+					if since == time.Minute {
+						left = c.left
+						w, err := d.Create(t.Context(), register.DataID{3}, 1) // somebody wants room
+						if err != nil {
+							t.Fatal(err)
+						}
+						w.Abort()
+						synctest.Wait()
+					}
+					if since <= c.read {
+						if _, err := d.ReadShard(t.Context(), register.DataID{1}, 0, make([]byte, 10)); err != nil {
+							t.Fatalf("after %v: %v", since, err)
+						}
+					}
+				}
+				if gone := time.Since(begun); gone < c.goes || gone > c.goes+20*time.Second {
+					t.Errorf("it went after %v, not %v", gone, c.goes)
+				}
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }

@@ -17,13 +17,15 @@ const (
 	leastFree  = 64 << 20 // bytes, at least,
 	freeShare  = 50       // a share of the disk,
 	mostFree   = 1 << 30  // bytes, at most
+	tightBelow = 4        // times that are left for contents: what was deleted goes sooner
 	roomWindow = time.Second
 )
 
 // room knows whether there is room for more contents. It asks the disk once in a while, and adds up what was
 // written since, and what is going to be. Who asks holds no lock: a disk may hang.
 type room struct {
-	free func() (left, all uint64, err error) // nil: there is
+	free  func() (left, all uint64, err error) // nil: there is
+	tight func(bool)                           // hears whether there is little
 
 	mu       sync.Mutex
 	known    bool // the disk has answered
@@ -64,11 +66,14 @@ func (r *room) look() {
 		return
 	}
 	left, all, err := r.free()
+	kept := int64(max(leastFree, min(all/freeShare, mostFree))) //nolint:gosec // it is bounded
+	room := int64(min(left, math.MaxInt64/2)) - kept            //nolint:gosec // it is bounded
+	r.tight(err == nil && room < tightBelow*kept)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known, r.asking, r.asked, r.err = true, false, time.Now(), err
 	if err == nil {
-		r.limit = before + int64(min(left, math.MaxInt64/2)) - int64(max(leastFree, min(all/freeShare, mostFree))) //nolint:gosec // all are bounded
+		r.limit = before + room
 	}
 }
 
