@@ -418,7 +418,8 @@ func TestAPolicyIsKeptAsItWasSet(t *testing.T) {
 		t.Errorf("status: %s", status)
 	}
 	misspelled := strings.Replace(text, `"Effect"`, `"Condition": {"Bool": {"aws:SecureTransprot": "false"}}, "Effect"`, 1)
-	for _, bad := range []string{`{"Statement": []}`, misspelled} {
+	twice := strings.Replace(text, `"Effect"`, `"Effect": "Deny", "Effect"`, 1)
+	for _, bad := range []string{`{"Statement": []}`, misspelled, twice} {
 		f.refused("MalformedPolicy", call{method: "PUT", path: "/bucket", query: "policy", body: bad})
 	}
 	f.refused("InvalidArgument", call{method: "PUT", path: "/bucket", query: "policy", body: `{"Id": "` + strings.Repeat("x", 20<<10) + `"}`})

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -70,7 +71,7 @@ func (s *Server) putBucketPolicy(ctx context.Context, r *request) error {
 	}
 	policy, err := iam.ParsePolicy(text, r.bucket)
 	if err == nil {
-		err = policy.Validate()
+		err = cmp.Or(iam.Unambiguous(text), policy.Validate())
 	}
 	if err != nil {
 		return errMalformedPolicy.with(err.Error())

@@ -268,6 +268,7 @@ func TestWhatIsNotValidIsRefused(t *testing.T) {
 		"no UTF-8":               d.SetUser(ctx, "ab\xff", "a good secret", true),
 		"a short secret":         d.SetUser(ctx, "bob", "short", true),
 		"no policy":              d.SetPolicy(ctx, "p", "{}"),
+		"a policy of two minds":  d.SetPolicy(ctx, "p", `{"Statement":[{"Effect":"Deny","Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}]}`),
 		"a built-in policy":      d.SetPolicy(ctx, "readonly", iam.Canned()["readonly"]),
 		"a long policy":          d.SetPolicy(ctx, "p", iam.Canned()["readonly"]+strings.Repeat(" ", iam.MaxPolicy)),
 		"a built-in one removed": d.RemovePolicy(ctx, "readonly"),

@@ -73,10 +73,18 @@ func checkPolicy(text string) error {
 	if len(text) > iam.MaxPolicy {
 		return invalid("the policy is longer than %d bytes", iam.MaxPolicy)
 	}
-	if _, err := iam.ParseUserPolicy([]byte(text)); err != nil {
+	if err := newPolicy(text); err != nil {
 		return invalid("%v", err)
 	}
 	return nil
+}
+
+// newPolicy tells what is wrong with a policy that is to be stored.
+func newPolicy(text string) error {
+	if _, err := iam.ParseUserPolicy([]byte(text)); err != nil {
+		return err //nolint:wrapcheck // it is told as it is
+	}
+	return iam.Unambiguous([]byte(text)) //nolint:wrapcheck // it is told as it is
 }
 
 // RemovePolicy removes a policy that is attached to nobody.

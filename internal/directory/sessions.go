@@ -125,7 +125,7 @@ func (n *NewSession) check() error {
 	case n.Policy == "":
 		return nil
 	}
-	if _, err := iam.ParseUserPolicy([]byte(n.Policy)); err != nil {
+	if err := newPolicy(n.Policy); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadPolicy, err)
 	}
 	return nil

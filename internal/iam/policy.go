@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -203,6 +204,48 @@ func (s *statement) validateNew() error {
 		}
 	}
 	return nil
+}
+
+// errTwice says what Unambiguous found.
+var errTwice = errors.New("Policy has the same element twice") //nolint:staticcheck,revive // as S3 would have it
+
+// Unambiguous refuses a new policy in which an element, or a key of a condition, is twice in one place: the last
+// one would count alone, and a denial may be in another one.
+func Unambiguous(text []byte) error {
+	type level struct {
+		names map[string]bool // nil: a list
+		value bool            // the next token is one, and no name
+	}
+	var levels []level
+	for d := json.NewDecoder(bytes.NewReader(text)); ; {
+		token, err := d.Token()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return errBadJSON
+		case token == json.Delim('}') || token == json.Delim(']'):
+			levels = levels[:len(levels)-1]
+			continue
+		}
+		if n := len(levels); n > 0 && levels[n-1].names != nil {
+			in := &levels[n-1]
+			name, _ := token.(string)
+			if name = strings.ToLower(strings.ToUpper(name)); !in.value && in.names[name] {
+				return fmt.Errorf("%w: %s", errTwice, name)
+			}
+			if !in.value {
+				in.names[name] = true
+			}
+			in.value = !in.value
+		}
+		switch token {
+		case json.Delim('{'):
+			levels = append(levels, level{names: make(map[string]bool)})
+		case json.Delim('['):
+			levels = append(levels, level{})
+		}
+	}
 }
 
 // ParseUserPolicy reads a policy that is attached to users or groups: it names no

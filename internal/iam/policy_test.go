@@ -344,6 +344,24 @@ func TestAPolicyThatS3WouldRefuseIsRefused(t *testing.T) {
 	}
 }
 
+func TestANewPolicySaysNothingTwice(t *testing.T) {
+	for text, twice := range map[string]string{
+		`{"Statement": [{"Effect": "Deny", "Effect": "Allow"}]}`:                                                                                           "effect",
+		`{"Statement": [{"Effect": "Deny", "effect": "Allow"}]}`:                                                                                           "effect",
+		`{"Statement": [{"Resource": "a", "Re\u017fource": "b"}]}`:                                                                                         "resource", // as encoding/json takes it
+		`{"Statement": [{"Action": ["a", {"b": 1}], "Sid": "", "Action": "c"}]}`:                                                                           "action",
+		`{"Statement": [], "Version": "", "Statement": []}`:                                                                                                "statement",
+		`{"Statement": {"Condition": {"Bool": {"a": true}, "Null": {}, "Bool": {"b": true}}}}`:                                                             "bool",
+		`{"Statement": {"Condition": {"Bool": {"a": true, "a": false}}}}`:                                                                                  "a",
+		`{"Statement": [{"Effect": "Effect", "Action": ["Action", "Action"]}, {"Effect": "Deny", "Condition": {"Bool": {"a": "a"}, "Null": {"a": "a"}}}]}`: "",
+	} {
+		err := iam.Unambiguous([]byte(text))
+		if (err != nil) != (twice != "") || err != nil && !strings.HasSuffix(err.Error(), ": "+twice) {
+			t.Errorf("%s: %v, want %q", text, err, twice)
+		}
+	}
+}
+
 func TestWhatNeverAppliesIsRefusedInANewPolicyAndReadInOneThatIsStored(t *testing.T) {
 	condition := func(key string) string {
 		return policy(map[string]string{"Condition": `{"StringEquals": {"` + key + `": "a"}}`})
