@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 )
@@ -45,6 +46,7 @@ type Drive struct {
 func New(kv KV, files Files, free func() (left, all uint64, err error)) *Drive {
 	d := &Drive{kv: kv, files: files, seed: maphash.MakeSeed()}
 	d.room.free, d.room.tight = free, d.press
+	d.grave.begun, d.grave.reads = time.Now(), make(map[register.DataID]time.Duration)
 	return d
 }
 

@@ -1,8 +1,7 @@
 package drive
 
 import (
-	"container/heap"
-	"slices"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,38 +17,25 @@ const (
 )
 
 // graveyard holds contents whose shards are to be removed. Those that are in it when the
-// process ends are marked: the sweeper of the next one removes them.
+// process ends are marked: the sweeper of the next one removes them. There may be a million.
 type graveyard struct {
-	some atomic.Bool // there is one
+	begun time.Time
+	some  atomic.Bool // somebody is in it
 
 	mu     sync.Mutex
-	graves graves // a heap
-	known  map[register.DataID]*grave
-	timer  *time.Timer // nil: there is none, and nobody removes anything
-	tight  bool        // there is little room
+	graves []grave                           // in the order of their time
+	kept   []grave                           // that were being read when their time was over, in the order of their new one
+	reads  map[register.DataID]time.Duration // when contents were read last while it held any, if that is less than lull ago
+	purge  int                               // how many of these there may be before older ones are left out
+	timer  *time.Timer                       // nil: there is none, and nobody removes anything
+	tight  bool                              // there is little room
 	closed bool
 }
 
+// grave is of one content. Times are since begun.
 type grave struct {
-	id     register.DataID
-	buried time.Time
-	read   time.Time // last, since then
-	due    time.Time // if there is room
-}
-
-// graves are a heap by when they are due.
-type graves []*grave
-
-func (g graves) Len() int           { return len(g) }
-func (g graves) Less(i, j int) bool { return g[i].due.Before(g[j].due) }
-func (g graves) Swap(i, j int)      { g[i], g[j] = g[j], g[i] }
-func (g *graves) Push(x any)        { *g = append(*g, x.(*grave)) } //nolint:forcetypeassert // bury alone pushes
-func (g *graves) Pop() any {
-	last := len(*g) - 1
-	x := (*g)[last]
-	(*g)[last] = nil
-	*g = (*g)[:last]
-	return x
+	id          register.DataID
+	buried, due time.Duration
 }
 
 // unrefer has a Batch say that a register refers to contents no more, and that nothing has for so long that they
@@ -65,23 +51,29 @@ func unrefer(b *Batch, ids []register.DataID, key []byte, version string) {
 func (g *graveyard) holds() map[register.DataID]bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := make(map[register.DataID]bool, len(g.graves))
+	all := make(map[register.DataID]bool, len(g.graves)+len(g.kept))
 	for _, in := range g.graves {
+		all[in.id] = true
+	}
+	for _, in := range g.kept {
 		all[in.id] = true
 	}
 	return all
 }
 
-// visit notes that a content is read.
+// visit notes that a content is read, which may be in it.
 func (g *graveyard) visit(id register.DataID) {
 	if !g.some.Load() {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if in := g.known[id]; in != nil {
-		in.read = time.Now()
+	now := time.Since(g.begun)
+	if len(g.reads) >= g.purge {
+		maps.DeleteFunc(g.reads, func(_ register.DataID, at time.Duration) bool { return now-at >= lull })
+		g.purge = max(1024, 2*len(g.reads))
 	}
+	g.reads[id] = now
 }
 
 // bury has the shards of contents removed after a while.
@@ -92,17 +84,9 @@ func (d *Drive) bury(ids []register.DataID) {
 	g := &d.grave
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
+	now := time.Since(g.begun)
 	for _, id := range ids {
-		if g.known[id] != nil {
-			continue
-		}
-		in := &grave{id: id, buried: now, due: now.Add(grace)}
-		if g.known == nil {
-			g.known = make(map[register.DataID]*grave)
-		}
-		g.known[id] = in
-		heap.Push(&g.graves, in)
+		g.graves = append(g.graves, grave{id, now, now + grace})
 	}
 	g.some.Store(true)
 	if g.timer == nil && !g.closed {
@@ -133,46 +117,52 @@ func (d *Drive) press(tight bool) {
 // exhume removes what has had its time. Nobody who buries waits for that: he holds the stripe of a key.
 func (d *Drive) exhume() {
 	for g := &d.grave; ; {
-		in := g.first(d.exhume)
-		if in == nil || d.enter(nil) != nil {
+		id, from := g.first(d.exhume)
+		if from == nil || d.enter(nil) != nil {
 			return
 		}
-		_ = d.free(in.id) //nolint:errcheck // the sweeper finds what is left
+		_ = d.free(id) //nolint:errcheck // the sweeper finds what is left
 		d.leave(nil)
-		g.fill(in)
+		g.fill(from)
 	}
 }
 
-// first returns the grave of a content whose time is over, if there is one. Otherwise next is called when that of the first one is.
-func (g *graveyard) first(next func()) *grave {
+// first returns a content whose time is over and the queue that it is the first of, if there is one. Otherwise next is
+// called when that of the first one is. Nobody else takes graves out.
+func (g *graveyard) first(next func()) (id register.DataID, from *[]grave) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	for !g.closed && len(g.graves) > 0 {
-		in, early := g.graves[0], g.early()
-		if wait := in.due.Sub(now) - early; wait > 0 {
+	now := time.Since(g.begun)
+	for !g.closed && len(g.graves)+len(g.kept) > 0 {
+		from, early := &g.graves, g.early()
+		if len(g.graves) == 0 || len(g.kept) > 0 && g.kept[0].due < g.graves[0].due-early {
+			from, early = &g.kept, 0
+		}
+		in := (*from)[0]
+		if wait := in.due - early - now; wait > 0 {
 			g.timer = time.AfterFunc(wait, next)
-			return nil
+			return id, nil
 		}
-		if quiet := in.read.Add(lull); !quiet.After(now) || now.Sub(in.buried) >= longest {
-			return in
+		if at, read := g.reads[in.id]; !read || now-at >= lull || now-in.buried >= longest {
+			return in.id, from
 		}
-		in.due = in.read.Add(lull + early)
-		heap.Fix(&g.graves, 0)
+		in.due = now + lull
+		*from = (*from)[1:]
+		g.kept = append(g.kept, in)
 	}
 	g.timer = nil
-	return nil
+	return id, nil
 }
 
-// fill has a grave be one no more.
-func (g *graveyard) fill(in *grave) {
+// fill has the first grave of a queue be one no more.
+func (g *graveyard) fill(from *[]grave) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if i := slices.Index(g.graves, in); i >= 0 {
-		heap.Remove(&g.graves, i)
+	*from = (*from)[1:]
+	if len(g.graves)+len(g.kept) == 0 {
+		g.some.Store(false)
+		clear(g.reads)
 	}
-	delete(g.known, in.id)
-	g.some.Store(len(g.graves) > 0)
 }
 
 func (g *graveyard) close() {
