@@ -330,11 +330,14 @@ func TestAServiceAccountCanBeMadeChangedAndShown(t *testing.T) {
 	var got struct {
 		ParentUser, AccountStatus, Name, Description string
 		ImpliedPolicy                                bool
-		Expiration                                   time.Time
+		Expiration                                   *time.Time
 	}
 	o.must(t, json.Unmarshal(text, &got))
-	if got.ParentUser != "ann" || got.AccountStatus != "off" || got.ImpliedPolicy || got.Name != "backup" || got.Description != "nightly" || got.Expiration.Unix() != 0 {
+	if got.ParentUser != "ann" || got.AccountStatus != "off" || got.ImpliedPolicy || got.Name != "backup" || got.Description != "nightly" || got.Expiration != nil {
 		t.Errorf("%s", text)
+	}
+	if listed, code := o.sealed(o.by("ann"), "GET", "list-service-accounts", "", nil); code != "" || !strings.Contains(listed, `"expiration":"1970-01-01T00:00:00Z"`) {
+		t.Errorf("mc takes no list in which an account has no expiration: %s %s", listed, code)
 	}
 }
 

@@ -14,22 +14,22 @@ import (
 
 // accountDocument is a service account as the admin API shows it.
 type accountDocument struct {
-	ParentUser    string    `json:"parentUser"`
-	AccountStatus string    `json:"accountStatus"`
-	ImpliedPolicy bool      `json:"impliedPolicy"`
-	Policy        string    `json:"policy,omitempty"`
-	AccessKey     string    `json:"accessKey"`
-	Name          string    `json:"name,omitempty"`
-	Description   string    `json:"description,omitempty"`
-	Expiration    time.Time `json:"expiration"` // unlimited: it does not expire, and mc needs one
-	UserType      string    `json:"userType"`
-	UserProvider  string    `json:"userProvider"`
+	ParentUser    string     `json:"parentUser"`
+	AccountStatus string     `json:"accountStatus"`
+	ImpliedPolicy bool       `json:"impliedPolicy"`
+	Policy        string     `json:"policy,omitempty"`
+	AccessKey     string     `json:"accessKey"`
+	Name          string     `json:"name,omitempty"`
+	Description   string     `json:"description,omitempty"`
+	Expiration    *time.Time `json:"expiration,omitempty"`
+	UserType      string     `json:"userType"`
+	UserProvider  string     `json:"userProvider"`
 }
 
 func accountDocumentOf(a directory.Account) accountDocument {
 	d := accountDocument{
 		ParentUser: a.Parent, AccountStatus: "off", ImpliedPolicy: a.Policy == "", Policy: a.Policy, AccessKey: a.AccessKey,
-		Name: a.Name, Description: a.Description, Expiration: time.Unix(0, 0).UTC(), UserType: "Service Account", UserProvider: "builtin",
+		Name: a.Name, Description: a.Description, UserType: "Service Account", UserProvider: "builtin",
 	}
 	if a.Person != nil {
 		d.UserProvider, _, _ = strings.Cut(a.Person.Provider, ".")
@@ -38,7 +38,7 @@ func accountDocumentOf(a directory.Account) accountDocument {
 		d.AccountStatus = "on"
 	}
 	if !a.Expires.IsZero() {
-		d.Expiration = a.Expires
+		d.Expiration = &a.Expires
 	}
 	return d
 }
@@ -198,10 +198,15 @@ func (a *API) listAccounts(_ context.Context, c *Call) error {
 	return a.answerSealed(c, map[string]any{"accounts": accountDocuments(all[user])})
 }
 
+// accountDocuments returns the items of a list. Each has an expiration, as mc needs one there: that of an account
+// that does not expire is the zero of Unix.
 func accountDocuments(accounts []directory.Account) []accountDocument {
 	documents := []accountDocument{}
+	never := time.Unix(0, 0).UTC()
 	for _, a := range accounts {
-		documents = append(documents, accountDocumentOf(a))
+		d := accountDocumentOf(a)
+		d.Expiration = cmp.Or(d.Expiration, &never)
+		documents = append(documents, d)
 	}
 	return documents
 }
