@@ -153,9 +153,12 @@ func (r *request) newSession() (directory.NewSession, error) {
 		n.Life = time.Duration(seconds) * time.Second
 	}
 	for i := range r.query {
-		// To leave out what narrows a session would widen it.
-		if strings.HasPrefix(r.query[i].name, "PolicyArns") {
+		name := r.query[i].name
+		switch kind, _, _ := strings.Cut(name, "."); kind {
+		case "PolicyArns": // to leave out what narrows a session would widen it
 			return n, errSTSInvalid.with("PolicyArns is not supported; put the statements into Policy.")
+		case "SerialNumber", "TokenCode", "SourceIdentity", "Tags", "TransitiveTagKeys":
+			return n, errSTSInvalid.with(name + " is not supported: nothing would come of it.")
 		}
 	}
 	return n, nil

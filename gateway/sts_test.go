@@ -140,6 +140,10 @@ func TestWhoAsksForCredentialsWronglyGetsNone(t *testing.T) {
 		"a name that is none":       {sts("ann", "AssumeRole", "RoleSessionName", "a b"), "InvalidParameterValue"},
 		"a policy that is none":     {sts("ann", "AssumeRole", "Policy", `{"Statement":[{"Effect":"Allow"}]}`), "MalformedPolicyDocument"},
 		"a policy that is too long": {sts("ann", "AssumeRole", "Policy", strings.Repeat(" ", 2049)+mayReadOnlyK), "InvalidParameterValue"},
+		"a second factor":           {sts("ann", "AssumeRole", "SerialNumber", "arn:aws:iam::123456789012:mfa/ann"), "InvalidParameterValue"},
+		"a code of one":             {sts("ann", "AssumeRole", "TokenCode", "123456"), "InvalidParameterValue"},
+		"whose it really is":        {sts("ann", "AssumeRole", "SourceIdentity", "bob"), "InvalidParameterValue"},
+		"tags of a session":         {sts("ann", "AssumeRole", "Tags.member.1.Key", "team"), "InvalidParameterValue"},
 		"policies by name":          {sts("ann", "AssumeRole", "PolicyArns.member.1.arn", "arn:aws:iam::aws:policy/x"), "InvalidParameterValue"},
 	} {
 		if got := stsCode(t, o.do(tt.call)); got != tt.want {
