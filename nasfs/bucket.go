@@ -246,8 +246,11 @@ func (s *Store) CreateBucket(ctx context.Context, b object.Bucket) error {
 }
 
 func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
-	if s.bucketThere(b.Name) == nil {
+	switch err := s.bucketThere(b.Name); {
+	case err == nil:
 		return object.BucketExists
+	case !errors.Is(err, object.NoSuchBucket):
+		return err // it may be there, with all that would be removed below
 	}
 	if err := s.nameTaken(b.Name); err != nil {
 		return err // before anything is removed: the bucket may have moved to where a link leads

@@ -85,26 +85,60 @@ func (l *lingering) ended(size int64) {
 	l.bytes -= size
 }
 
-// replacing gives the file that is about to be replaced a name in the session, if it is to
-// linger. Of one that was replaced replaced is called, and of one that was not spared.
+// replacing keeps the file that is about to be replaced from going with its name, if it is to linger, or if
+// something is kept under its stamp: until that is forgotten no other file may have the stamp. A clock that goes
+// by milliseconds or seconds gives it to the next one of the same size that has the inode. Of a file that was
+// replaced replaced is called, and of one that was not spared.
 func (s *Store) replacing(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spared func()) {
-	forget := func() {
-		if old.Ino != 0 && old.Mode.IsRegular() {
-			s.nowOrLater("metadata of a replaced object", func() error { return s.forget(old) })
+	nothing := func() {}
+	switch {
+	case old.Ino == 0 || !old.Mode.IsRegular():
+		return nothing, nothing
+	case s.mayLinger(old):
+		temp := s.tempName("k")
+		if s.linkIn(dir, leaf, temp) == nil {
+			return func() { s.letGoLater(temp, old.Size) }, func() {
+				s.linger.ended(old.Size)
+				s.removeTemp(temp)
+			}
 		}
+		s.linger.ended(old.Size) // whoever is sending it is cut off
 	}
-	if !s.mayLinger(old) {
-		return forget, func() {}
+	switch {
+	case !s.mayKeep(stampOf(old)):
+		return nothing, nothing
+	case s.localDisk:
+		return s.pinned(dir, leaf, old)
 	}
+	// With an open file a client of a file server would have the name replaced by way of another one beside it.
 	temp := s.tempName("k")
 	if s.linkIn(dir, leaf, temp) != nil {
-		s.linger.ended(old.Size)
-		return forget, func() {} // whoever is sending it is cut off
+		return func() { s.forgetReplaced(old, nothing) }, nothing
 	}
-	return func() { s.letGoLater(temp, old.Size) }, func() {
-		s.linger.ended(old.Size)
-		s.removeTemp(temp)
+	return func() { s.nowOrLater(replacedFile, func() error { return s.dropKept(temp) }) }, func() { s.removeTemp(temp) }
+}
+
+// pinned is replacing where an open file keeps its inode.
+func (s *Store) pinned(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spared func()) {
+	release := func() {}
+	if f, err := dir.Open(leaf); err == nil {
+		release = func() { closeFile(f) }
 	}
+	return func() { s.forgetReplaced(old, release) }, release
+}
+
+// replacedFile says what is cleaned up after a file was replaced.
+const replacedFile = "metadata of a replaced object"
+
+// forgetReplaced forgets what is kept of a file that was replaced, and calls then when it is.
+func (s *Store) forgetReplaced(old vfs.Stat, then func()) {
+	s.nowOrLater(replacedFile, func() error {
+		err := s.forget(old)
+		if err == nil {
+			then()
+		}
+		return err
+	})
 }
 
 // letGoLater removes a file of the session that lingers when it has had its time. If nobody

@@ -275,6 +275,11 @@ func (s *Store) forget(st vfs.Stat) error {
 	return errors.Join(s.removeStamp(s.stamps.meta, &s.haveMeta, stamp), s.removeStamp(s.stamps.state, &s.haveTags, stamp))
 }
 
+// mayKeep reports whether something may be kept under a stamp.
+func (s *Store) mayKeep(st stamp) bool {
+	return s.mayStamp() && (s.haveMeta[st.bin()].Load() || s.haveTags[st.bin()].Load())
+}
+
 // removeStamp removes the file of a stamp, if there is one.
 func (s *Store) removeStamp(parent vfs.Dir, have *haveBins, st stamp) error {
 	if !have[st.bin()].Load() || !s.mayStamp() {

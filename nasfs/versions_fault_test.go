@@ -375,3 +375,35 @@ func TestAHoldThatIsPutOnAVersionAfterAFenceKeepsIt(t *testing.T) {
 		})
 	}
 }
+
+// TestABucketThatCannotBeLookedAtIsNotMadeAnew: what was kept of it would be removed.
+func TestABucketThatCannotBeLookedAtIsNotMadeAnew(t *testing.T) {
+	for _, cause := range []error{syscall.EIO, syscall.ESTALE, syscall.ETIMEDOUT} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			fault := vfs.NewFault(osRoot(t))
+			s, err := nasfs.Open(config(t, fault.Root()))
+			must(t, err)
+			defer func() { must(t, s.Close()) }()
+			_, err = setEdition(t.Context(), s)
+			must(t, err)
+			createUpload(t, s, "up")
+			before, looks := mustDump(t, s), 0
+			fails := map[error]int{syscall.ESTALE: 5}[cause] + 1 // it is tried again
+			remove := fault.Inject(func(c vfs.OpCall) error {
+				if c.Op == vfs.OpStat && c.Path == bucket {
+					if looks++; looks <= fails {
+						return cause
+					}
+				}
+				return nil
+			})
+			if err := s.CreateBucket(t.Context(), object.Bucket{Name: bucket}); err == nil {
+				t.Error("it was made")
+			}
+			remove()
+			if after := mustDump(t, s); !maps.Equal(before, after) {
+				t.Errorf("before %v\nafter  %v", before, after)
+			}
+		})
+	}
+}
