@@ -99,19 +99,20 @@ type mover struct {
 // tellNames is after how many names somebody hears of a pass.
 const tellNames = 100
 
-// bucket moves what a set has of a bucket and is to leave it.
+// bucket moves what a set has of a bucket and is to leave it: uploads first, since one that is completed
+// meanwhile is an object there. None begins there any more.
 func (m *mover) bucket(ctx context.Context, b *bucket, from *set) error {
-	objects := m.s.listing(b, b.Record.Name, "", "", object.MaxListLimit)
-	objects.q.Versions = true
-	err := m.names(ctx, objects, from, func(ctx context.Context, e *entry) error {
-		return m.object(ctx, b, object.Ref{Bucket: b.Record.Name, Key: e.name}, e)
+	err := m.names(ctx, m.s.uploads(b, b.Record.Name, ""), from, func(ctx context.Context, e *entry) error {
+		key, id := splitUpload(e.name)
+		return m.upload(ctx, b, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
 	})
 	if err != nil {
 		return err
 	}
-	return m.names(ctx, m.s.uploads(b, b.Record.Name, ""), from, func(ctx context.Context, e *entry) error {
-		key, id := splitUpload(e.name)
-		return m.upload(ctx, b, object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id})
+	objects := m.s.listing(b, b.Record.Name, "", "", object.MaxListLimit)
+	objects.q.Versions = true
+	return m.names(ctx, objects, from, func(ctx context.Context, e *entry) error {
+		return m.object(ctx, b, object.Ref{Bucket: b.Record.Name, Key: e.name}, e)
 	})
 }
 

@@ -346,8 +346,28 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 	return info, fail(op, ref.Bucket+"/"+ref.Key, err)
 }
 
-// assemble commits the object that the parts make, in the set that has them.
+// assemble commits the object that the parts make, in the set that has them: by drives that have the shards of all
+// parts, as others lose theirs with the parts. Where different ones lack some these are made first.
 func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
+	info, err := s.assembled(ctx, set, up, parts, in)
+	if !errors.Is(err, register.ErrNoShard) || errors.Is(err, object.Unknown) {
+		return info, err
+	}
+	if lacking := s.healParts(ctx, set, up.upload.UploadRef); lacking != nil {
+		return info, errors.Join(err, lacking)
+	}
+	return s.assembled(ctx, set, up, parts, in)
+}
+
+// healParts makes the shards of parts that drives lack. It waits for those that somebody is writing.
+func (s *Store) healParts(ctx context.Context, set *set, ref object.UploadRef) error {
+	p := s.newHealing(nil)
+	p.bucket, p.pace = ref.Bucket, newPacer(s.cfg.Now)
+	number, _ := uploadNumber(ref.ID)
+	return p.space(ctx, s.partsOf(set, ref, number))
+}
+
+func (s *Store) assembled(ctx context.Context, set *set, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
 	have := make([]object.Part, len(parts))
 	byNumber := make(map[int]*stored, len(parts))
 	for i := range parts {
@@ -361,13 +381,13 @@ func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []store
 	v := &value{geometry: up.geometry, start: up.start, uploadID: up.upload.ID, info: object.Info{
 		Size: a.Size, Modified: s.cfg.Now().UTC(), ETag: a.ETag, Checksum: a.Checksum, Parts: a.Infos, Meta: up.upload.Meta,
 	}}
-	r := register.Record{Kind: register.Object, Quorum: set.majority()}
+	r := register.Record{Kind: register.Object, Quorum: register.WriteQuorum(len(set.drives), up.geometry.K)}
 	for _, p := range a.Parts {
 		from := byNumber[p.Number].v
 		v.info.Overhead += from.info.Overhead
 		for _, c := range from.contents {
 			v.contents = append(v.contents, c)
-			r.Data = append(r.Data, c.id)
+			r.Data, r.Need = append(r.Data, c.id), up.geometry.K
 		}
 	}
 	var info object.Info
@@ -378,7 +398,7 @@ func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []store
 		r.Version, r.Made = h.nextVersion(b)
 		r.Value = v.encode()
 		info = b.info(ref, &r, v)
-		err := h.put(ctx, set, r, commitment{})
+		err := h.put(ctx, set, r, commitment{strict: true})
 		info.Sequence = h.sequence()
 		return err
 	})
