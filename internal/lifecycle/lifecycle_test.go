@@ -396,3 +396,79 @@ func FuzzPrepare(f *testing.F) {
 		c.Expires(&object.Info{Key: "k", Modified: time.Unix(0, 0)})
 	})
 }
+
+// meanwhile is a Store in which a client does something once just before a version is deleted.
+type meanwhile struct {
+	object.Store
+	client func()
+}
+
+func (m *meanwhile) Delete(ctx context.Context, ref object.Ref, check object.Check) (object.Deleted, error) {
+	if f := m.client; f != nil {
+		m.client = nil
+		f()
+	}
+	return m.Store.Delete(ctx, ref, check)
+}
+
+// undoing is a Store in which a client does something just before it is looked which version is current.
+type undoing struct {
+	object.Store
+	client func()
+}
+
+func (u *undoing) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
+	if f := u.client; f != nil {
+		u.client = nil
+		f()
+	}
+	return u.Store.Stat(ctx, ref)
+}
+
+func TestWhatAClientPutsOrBringsBackMeanwhileIsNotDeleted(t *testing.T) {
+	const past = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"
+	suspend := func(s *shelf) {
+		s.must(s.UpdateBucket(s.t.Context(), bucket, func(b *object.Bucket) error { b.Versioning = object.Suspended; return nil }))
+	}
+	for name, c := range map[string]struct {
+		rule    string
+		prepare func(s *shelf) (meanwhile func())
+		undoes  bool
+	}{
+		"a null marker is an object": {"<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>", func(s *shelf) func() {
+			suspend(s)
+			s.remove("k")
+			return func() { s.put("k", 7) }
+		}, false},
+		"a null version is another one": {past, func(s *shelf) func() {
+			suspend(s)
+			s.put("k", 1)
+			s.must(s.UpdateBucket(s.t.Context(), bucket, func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }))
+			s.put("k", 2)
+			suspend(s)
+			return func() { s.put("k", 7) }
+		}, false},
+		"a version is current again": {past, func(s *shelf) func() {
+			s.put("k", 7)
+			marker, err := s.Store.Delete(s.t.Context(), object.Ref{Bucket: bucket, Key: "k"}, nil)
+			s.must(err)
+			return func() {
+				_, err := s.Delete(s.t.Context(), object.Ref{Bucket: bucket, Key: "k", Version: marker.Version}, nil)
+				s.must(err)
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShelf(t, object.Versioned, rules(enabled+c.rule))
+			client := *s
+			then := c.prepare(&client)
+			if s.Store = (&meanwhile{client.Store, then}); c.undoes {
+				s.Store = &undoing{client.Store, then}
+			}
+			s.after(3, false)
+			if info, err := client.Stat(t.Context(), object.Ref{Bucket: bucket, Key: "k"}); err != nil || info.Size != 7 {
+				t.Errorf("it is %d bytes, %v", info.Size, err)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,7 +152,7 @@ func (k *keySweep) end(ctx context.Context) error {
 		}
 		at, timed := r.expires(v.Modified)
 		if r.Expiration.removesMarkers() || timed && !k.Now.Before(at) {
-			return k.remove(ctx, RemoveMarker, v, nil)
+			return k.remove(ctx, RemoveMarker, v)
 		}
 	}
 	return nil
@@ -192,7 +193,7 @@ func (k *keySweep) past(ctx context.Context, v *object.VersionInfo, since time.T
 			return err
 		}
 		if ok {
-			return k.remove(ctx, ExpireNoncurrent, v, object.NotGoverned(k.Now))
+			return k.expirePast(ctx, v)
 		}
 	}
 	return nil
@@ -219,23 +220,46 @@ func (k *keySweep) tagged(ctx context.Context, r *Rule, v *object.VersionInfo) (
 // expire deletes a current version as a client does: where there are versions, it is
 // kept below a delete marker.
 func (k *keySweep) expire(ctx context.Context, v *object.VersionInfo) error {
-	unchanged := func(current *object.Info) error {
-		if current == nil || current.ETag != v.ETag || !current.Modified.Equal(v.Modified) {
+	return k.delete(ctx, Expire, object.Ref{Bucket: k.bucket.Name, Key: v.Key}, unchanged(v))
+}
+
+// unchanged is the Check of a Delete that something is still what was listed. A null version is another one when
+// somebody has put the key meanwhile.
+func unchanged(v *object.VersionInfo) object.Check {
+	return func(now *object.Info) error {
+		if v.Marker != (now == nil) || now != nil && (now.ETag != v.ETag || !now.Modified.Equal(v.Modified)) {
 			return errChanged
 		}
 		return nil
 	}
-	return k.delete(ctx, Expire, object.Ref{Bucket: k.bucket.Name, Key: v.Key}, unchanged)
+}
+
+// expirePast deletes a version that is not current, unless it has become so again: what was above it is gone.
+func (k *keySweep) expirePast(ctx context.Context, v *object.VersionInfo) error {
+	current, err := k.Store.Stat(ctx, object.Ref{Bucket: k.bucket.Name, Key: v.Key})
+	switch kind := object.KindOf(err); {
+	case err == nil && versionOf(current.Version) == versionOf(v.Version):
+		return nil
+	case err != nil && kind != object.NoSuchKey:
+		return fmt.Errorf("look at %s: %w", v.Key, err)
+	}
+	return k.remove(ctx, ExpireNoncurrent, v)
 }
 
 // remove deletes a version for good.
-func (k *keySweep) remove(ctx context.Context, a Action, v *object.VersionInfo, check object.Check) error {
-	id := v.Version
-	if id == "" {
-		id = object.NullVersion
+func (k *keySweep) remove(ctx context.Context, a Action, v *object.VersionInfo) error {
+	same, mayGo := unchanged(v), object.NotGoverned(k.Now)
+	check := func(now *object.Info) error {
+		if err := same(now); err != nil {
+			return err
+		}
+		return mayGo(now)
 	}
-	return k.delete(ctx, a, object.Ref{Bucket: k.bucket.Name, Key: v.Key, Version: id}, check)
+	return k.delete(ctx, a, object.Ref{Bucket: k.bucket.Name, Key: v.Key, Version: versionOf(v.Version)}, check)
 }
+
+// versionOf returns a version's ID as a Ref has it.
+func versionOf(id string) string { return cmp.Or(id, object.NullVersion) }
 
 func (k *keySweep) delete(ctx context.Context, a Action, ref object.Ref, check object.Check) error {
 	if k.DryRun {
