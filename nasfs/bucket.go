@@ -117,6 +117,19 @@ func statBucket(name string, stat func() (vfs.Stat, error)) (vfs.Stat, error) {
 	return st, err
 }
 
+// bucketGone reports whether nothing has the name of a bucket, so that what is kept of it can go. Where a link has it
+// the bucket may be where that leads to, and come back.
+func (s *Store) bucketGone(name string) (bool, error) {
+	if !isBucketName(name) {
+		return true, nil
+	}
+	_, err := retryStale(func() (vfs.Stat, error) { return s.root.Stat(name) })
+	if isAbsent(err) {
+		return true, nil
+	}
+	return false, err
+}
+
 // loadBucket returns a bucket's record; of a directory that somebody else
 // made, one that says so little.
 func (s *Store) loadBucket(name string) (object.Bucket, error) {
@@ -529,11 +542,11 @@ func (s *Store) sweepBuckets() error {
 		return err
 	}
 	for _, e := range entries {
-		if err := s.bucketThere(e.Name); errors.Is(err, object.NoSuchBucket) {
-			if err := dir.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		} else if err != nil {
+		gone, err := s.bucketGone(e.Name)
+		if gone {
+			err = dir.Remove(e.Name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

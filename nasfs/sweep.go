@@ -2,7 +2,6 @@ package nasfs
 
 import (
 	"context"
-	"errors"
 
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
@@ -33,19 +32,16 @@ func (s *Store) sweep(ctx context.Context) error {
 // bucket when their sessions ended.
 func (f *Fleet) Sweep(ctx context.Context, bucket string) error {
 	return changeErr(ctx, f, "sweep", bucket, func(s *Store) error {
-		var there error
-		look := func() error {
-			there = s.bucketThere(bucket)
-			return nil
+		var gone bool
+		look := func() (err error) {
+			gone, err = s.bucketGone(bucket)
+			return err
 		}
 		if err := s.phase(ctx, s.calls, look, nil); err != nil {
 			return err
 		}
-		switch {
-		case errors.Is(there, object.NoSuchBucket):
+		if gone {
 			return s.sweepBucket(ctx, bucket)
-		case there != nil:
-			return there
 		}
 		return s.sweepUploads(ctx, bucket)
 	})
@@ -67,13 +63,13 @@ func (s *Store) bucketsWithRest(ctx context.Context) (_, _ []string, err error) 
 					continue
 				}
 				seen[e.Name] = true
-				switch err := s.bucketThere(e.Name); {
-				case err == nil:
-					present = append(present, e.Name)
-				case errors.Is(err, object.NoSuchBucket):
+				switch none, err := s.bucketGone(e.Name); {
+				case err != nil:
+					return err
+				case none:
 					gone = append(gone, e.Name)
 				default:
-					return err
+					present = append(present, e.Name)
 				}
 			}
 		}
@@ -92,7 +88,7 @@ func (s *Store) sweepBucket(ctx context.Context, bucket string) error {
 		return err
 	}
 	return s.locked(ctx, h, func() error {
-		if err := s.bucketThere(bucket); !errors.Is(err, object.NoSuchBucket) {
+		if gone, err := s.bucketGone(bucket); !gone {
 			return err
 		}
 		return s.dropRest(bucket)

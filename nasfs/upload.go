@@ -165,8 +165,8 @@ func (s *Store) loadUploads() error {
 		return err
 	}
 	for _, b := range buckets {
-		err := s.bucketThere(b.Name)
-		if errors.Is(err, object.NoSuchBucket) {
+		gone, err := s.bucketGone(b.Name)
+		if gone {
 			err = s.throwAway(uploadsDir, b.Name)
 		} else if err == nil {
 			err = s.loadBucketUploads(b.Name)
