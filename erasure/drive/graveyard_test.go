@@ -137,3 +137,28 @@ func TestWhatIsDeletedStaysForItsReaders(t *testing.T) {
 		})
 	}
 }
+
+// TestMarksOfWhatASweepDoesNotGetToStay: it sees to so many shards at a time.
+func TestMarksOfWhatASweepDoesNotGetToStay(t *testing.T) {
+	d := New(NewMemory(), NewMemoryFiles(), nil)
+	var b Batch
+	for i := range maxOrphans + 100 {
+		id := register.DataID{byte(i >> 16), byte(i >> 8), byte(i)}
+		b.Set(dataName(id), inlineShard([]byte("shard")))
+		b.Set(markName(id), markOf(time.Now()))
+	}
+	if err := d.kv.Apply(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	d.sweeper.due.Store(true)
+	if _, err := d.sweepShards(); err != nil {
+		t.Fatal(err)
+	}
+	marks, err := d.marks()
+	if err != nil || len(marks) != maxOrphans+100 {
+		t.Errorf("%d of %d are marked, %v", len(marks), maxOrphans+100, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -136,7 +136,7 @@ func (d *Drive) sweepShards() (removed int, err error) {
 	buried := d.grave.holds() // they have a time of their own
 	var b Batch
 	now := time.Now()
-	err = d.orphans(func(id register.DataID) error {
+	all, err := d.orphans(func(id register.DataID) error {
 		marked, ok := marks[id]
 		delete(marks, id)
 		d.sweeper.due.Store(true)
@@ -150,8 +150,10 @@ func (d *Drive) sweepShards() (removed int, err error) {
 		}
 		return nil
 	})
-	for id := range marks { // they are referred to, or gone
-		b.Remove(markName(id))
+	if all {
+		for id := range marks { // they are referred to, or gone
+			b.Remove(markName(id))
+		}
 	}
 	if err != nil || len(b.ops) == 0 {
 		return removed, err
@@ -192,26 +194,26 @@ func idOf(key []byte) (id register.DataID, ok bool) {
 // maxOrphans is how many are seen to at a time. The others are the next time.
 const maxOrphans = 100_000
 
-// orphans calls fn for shards that no register refers to.
-func (d *Drive) orphans(fn func(id register.DataID) error) (err error) {
+// orphans calls fn for shards that no register refers to. all says that there are no more.
+func (d *Drive) orphans(fn func(id register.DataID) error) (all bool, err error) {
 	shards, err := d.kv.Scan([]byte{dataKey}, []byte{dataKey + 1})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { err = errors.Join(err, shards.Close()) }()
 	refs, err := d.kv.Scan([]byte{refKey}, []byte{refKey + 1})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { err = errors.Join(err, refs.Close()) }()
 	more := refs.Next()
-	for found := 0; shards.Next() && found < maxOrphans; {
-		if err := d.stopping(); err != nil {
-			return err
+	for found := 0; shards.Next(); {
+		if err := d.stopping(); err != nil || found == maxOrphans {
+			return false, err
 		}
 		id, ok := idOf(shards.Key())
 		if !ok {
-			return errData
+			return false, errData
 		}
 		prefix := append([]byte{refKey}, id[:]...)
 		for more && bytes.Compare(refs.Key(), prefix) < 0 {
@@ -222,8 +224,8 @@ func (d *Drive) orphans(fn func(id register.DataID) error) (err error) {
 		}
 		found++
 		if err := fn(id); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
