@@ -3,6 +3,7 @@ package erasure_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -23,6 +24,7 @@ type lossy struct {
 	erasure.Drive
 	shards  atomic.Bool // it takes no shards
 	objects atomic.Bool // it takes no objects
+	uploads atomic.Bool // it takes no uploads, nor that they are over
 	parts   atomic.Bool // it takes no parts
 }
 
@@ -34,7 +36,7 @@ func (l *lossy) Create(ctx context.Context, id register.DataID, size int64) (reg
 }
 
 func (l *lossy) Commit(ctx context.Context, c register.Change) error {
-	if l.objects.Load() && c.Key.Space == register.Objects || l.parts.Load() && c.Key.Space == register.Parts {
+	if l.objects.Load() && c.Key.Space == register.Objects || l.uploads.Load() && c.Key.Space == register.Uploads || l.parts.Load() && c.Key.Space == register.Parts {
 		return register.ErrUnknown
 	}
 	return l.Drive.Commit(ctx, c)
@@ -168,6 +170,42 @@ func TestAnUploadIsCompletedThoughEachPartIsMissingOnAnotherDrive(t *testing.T) 
 			again := &begun{T: t, Store: open(t, 2, lost), ref: b.ref, in: b.in}
 			again.whole()
 		}
+	})
+}
+
+// TestACompleteThatCouldNotEndItsUploadMakesOneVersion: who does not hear that it was done asks again.
+func TestACompleteThatCouldNotEndItsUploadMakesOneVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := beginUpload(t, 4, 2)
+		if err := b.UpdateBucket(t.Context(), "bucket", func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		b.part()
+		b.in.Check = func(current *object.Info) error {
+			if current != nil {
+				return object.E("check", current.Key, object.Locked, nil)
+			}
+			return nil
+		}
+		for _, d := range b.drives {
+			d.uploads.Store(true)
+		}
+		if _, err := b.CompleteUpload(t.Context(), b.ref, b.in); !errors.Is(err, object.Unknown) {
+			t.Fatal(err)
+		}
+		for _, d := range b.drives {
+			d.uploads.Store(false)
+		}
+		if _, err := b.CompleteUpload(t.Context(), b.ref, b.in); err != nil {
+			t.Error(err)
+		}
+		if page, err := b.ListVersions(t.Context(), object.VersionQuery{Bucket: "bucket", Limit: 10}); err != nil || len(page.Versions) != 1 {
+			t.Errorf("%d versions, %v", len(page.Versions), err)
+		}
+		if _, err := b.StatUpload(t.Context(), b.ref); !errors.Is(err, object.NoSuchUpload) {
+			t.Errorf("the upload: %v", err)
+		}
+		b.whole()
 	})
 }
 

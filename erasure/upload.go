@@ -334,17 +334,24 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 		if err != nil {
 			return err
 		}
-		parts, _, err := s.parts(ctx, set, ref, 0, object.MaxPartNumber)
-		if err != nil {
-			return err
+		// Who made the object of it may not have come to ending it: it is not made once more.
+		info, err = s.completedBefore(ctx, ref, in, errNotYet)
+		if errors.Is(err, errNotYet) {
+			var parts []stored
+			if parts, _, err = s.parts(ctx, set, ref, 0, object.MaxPartNumber); err == nil {
+				info, err = s.assemble(ctx, set, up, parts, in)
+			}
 		}
-		if info, err = s.assemble(ctx, set, up, parts, in); err != nil {
+		if err != nil {
 			return err
 		}
 		return h.partly(s.endUpload(ctx, h, ref))
 	})
 	return info, fail(op, ref.Bucket+"/"+ref.Key, err)
 }
+
+// errNotYet says that an upload has become no object.
+var errNotYet = errors.New("erasure: the upload is not completed")
 
 // assemble commits the object that the parts make, in the set that has them: by drives that have the shards of all
 // parts, as others lose theirs with the parts. Where different ones lack some these are made first.
