@@ -450,7 +450,7 @@ func TestWhatAClientPutsOrBringsBackMeanwhileIsNotDeleted(t *testing.T) {
 		}, false},
 		"a version is current again": {past, func(s *shelf) func() {
 			s.put("k", 7)
-			marker, err := s.Store.Delete(s.t.Context(), object.Ref{Bucket: bucket, Key: "k"}, nil)
+			marker, err := s.Delete(s.t.Context(), object.Ref{Bucket: bucket, Key: "k"}, nil)
 			s.must(err)
 			return func() {
 				_, err := s.Delete(s.t.Context(), object.Ref{Bucket: bucket, Key: "k", Version: marker.Version}, nil)
