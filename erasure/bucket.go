@@ -229,10 +229,12 @@ func (h *hold) bucket(ctx context.Context, op string) (*bucket, error) {
 	return decodeBucket(r)
 }
 
-// DeleteBucket implements object.Buckets. Whoever writes into the bucket shares its lock.
+// DeleteBucket implements object.Buckets. Whoever writes into the bucket shares its lock. Its uploads are ended
+// when it is gone: who completes one has the upload's lock, and waits for that of the bucket.
 func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 	const op = "delete bucket"
 	defer s.enter().leave()
+	var gone *bucket
 	err := s.holding(ctx, s.bucketPlace(name), func(ctx context.Context, h *hold) error {
 		b, err := h.bucket(ctx, op)
 		if err != nil {
@@ -246,9 +248,16 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
+		gone = b
 		return h.vanish(ctx)
 	})
-	return fail(op, name, err)
+	if err != nil {
+		return fail(op, name, err)
+	}
+	if err := s.endUploads(ctx, gone); err != nil {
+		s.cfg.Logger.Warn("uploads of a bucket that was deleted are left", "bucket", name, "error", err)
+	}
+	return nil
 }
 
 // within runs do under the lock of an object's key, with the bucket as it is then: nobody

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/lock"
@@ -452,6 +455,27 @@ func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef) er
 		}
 	}
 	return nil
+}
+
+// endTime is how long it may take to remove what is left of uploads that are no more, for whoever has asked for that and
+// may have gone away.
+const endTime = 2 * time.Minute
+
+// endUploads removes the uploads of a bucket that is no more.
+func (s *Store) endUploads(ctx context.Context, b *bucket) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	var all errgroup.Group
+	all.SetLimit(atOnce)
+	err := s.uploads(b, b.Record.Name, "").each(ctx, func(name string, _ *register.Record) (bool, error) {
+		key, id := splitUpload(name)
+		ref := object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
+		all.Go(func() error {
+			return s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error { return s.endUpload(ctx, h, ref) })
+		})
+		return true, nil
+	})
+	return errors.Join(err, all.Wait())
 }
 
 // dropParts removes the parts of an upload that a set has.
