@@ -439,9 +439,16 @@ func (s *Store) completedBefore(ctx context.Context, ref object.UploadRef, in ob
 	return f.b.info(ref.Ref, f.r, v), nil
 }
 
-// endUpload removes an upload and its parts. What they contain stays if an object refers to
-// it.
+// endUpload removes an upload and its parts, also if who has asked for it goes away meanwhile: nobody could ask
+// again.
 func (s *Store) endUpload(ctx context.Context, h *hold, ref object.UploadRef) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	return s.removeUpload(ctx, h, ref)
+}
+
+// removeUpload removes an upload and its parts. What they contain stays if an object refers to it.
+func (s *Store) removeUpload(ctx context.Context, h *hold, ref object.UploadRef) error {
 	all, err := h.copies(ctx, register.Null, register.Token{})
 	if err == nil {
 		err = h.remove(ctx, all)
@@ -471,7 +478,7 @@ func (s *Store) endUploads(ctx context.Context, b *bucket) error {
 		key, id := splitUpload(name)
 		ref := object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
 		all.Go(func() error {
-			return s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error { return s.endUpload(ctx, h, ref) })
+			return s.holding(ctx, s.uploadPlace(b, ref), func(ctx context.Context, h *hold) error { return s.removeUpload(ctx, h, ref) })
 		})
 		return true, nil
 	})
@@ -483,13 +490,16 @@ func (s *Store) dropParts(ctx context.Context, epoch uint64, in *set, ref object
 	parts, _, err := s.parts(ctx, in, ref, 0, object.MaxPartNumber)
 	number, _ := uploadNumber(ref.ID)
 	gone := register.Record{Version: register.Null, Kind: register.Tombstone, Quorum: in.majority()}
-	errs := []error{err}
+	var all errgroup.Group
+	all.SetLimit(atOnce)
 	for i := range parts {
-		errs = append(errs, s.holding(ctx, partPlace(epoch, in, ref, number, parts[i].Number), func(ctx context.Context, h *hold) error {
-			return h.commit(ctx, in, gone, commitment{})
-		}))
+		all.Go(func() error {
+			return s.holding(ctx, partPlace(epoch, in, ref, number, parts[i].Number), func(ctx context.Context, h *hold) error {
+				return h.commit(ctx, in, gone, commitment{})
+			})
+		})
 	}
-	return errors.Join(errs...)
+	return errors.Join(err, all.Wait())
 }
 
 // AbortUpload implements object.Uploads.

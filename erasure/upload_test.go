@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +137,83 @@ func TestABucketIsDeletedWhileItsUploadsAreCompleted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// goingAway returns a context that ends when a drive is to remove the second part.
+func goingAway(t *testing.T, d *watched) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	var gone atomic.Int64
+	d.refuses = func(c register.Change) error {
+		if c.Key.Space == register.Parts && c.Record.Kind == register.Tombstone && gone.Add(1) == 2 {
+			cancel()
+		}
+		return nil
+	}
+	return ctx
+}
+
+func TestAnUploadIsEndedAlsoIfWhoAskedForItIsGone(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, s *erasure.Store, ref object.UploadRef, in object.CompleteInput) error{
+		"abort": func(ctx context.Context, s *erasure.Store, ref object.UploadRef, _ object.CompleteInput) error {
+			return s.AbortUpload(ctx, ref)
+		},
+		"complete": func(ctx context.Context, s *erasure.Store, ref object.UploadRef, in object.CompleteInput) error {
+			_, err := s.CompleteUpload(ctx, ref, in)
+			if err == nil {
+				_, err = s.Delete(context.WithoutCancel(ctx), ref.Ref, nil)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all, as := watchedDrives(4)
+				s := open(t, 2, as)
+				if err := s.CreateBucket(t.Context(), object.Bucket{Name: inBucket}); err != nil {
+					t.Fatal(err)
+				}
+				ref, in := upload(t, s, 20)
+				if err := end(goingAway(t, all[0]), s, ref, in); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Minute)
+				if n := kept(all...); n > 0 {
+					t.Errorf("%d shards of parts are left", n)
+				}
+			})
+		})
+	}
+}
+
+// The gateway waits 20 s for an abort.
+func TestAnAbortOfManyPartsIsOverSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all, as := watchedDrives(4)
+		s := open(t, 2, as)
+		if err := s.CreateBucket(t.Context(), object.Bucket{Name: inBucket}); err != nil {
+			t.Fatal(err)
+		}
+		ref, _ := upload(t, s, 1)
+		for n := range 1999 {
+			if _, err := s.PutPart(t.Context(), ref, n+2, objecttest.NewBody([]byte("part"), object.CRC64NVME)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, w := range all {
+			w.refuses = func(register.Change) error { time.Sleep(10 * time.Millisecond); return nil }
+		}
+		begun := time.Now()
+		if err := s.AbortUpload(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := kept(all...); n > 0 {
+			t.Errorf("%d shards of parts are left", n)
 		}
 	})
 }
