@@ -118,16 +118,13 @@ func statBucket(name string, stat func() (vfs.Stat, error)) (vfs.Stat, error) {
 }
 
 // bucketGone reports whether nothing has the name of a bucket, so that what is kept of it can go. Where a link has it
-// the bucket may be where that leads to, and come back.
-func (s *Store) bucketGone(name string) (bool, error) {
+// the bucket may be where that leads to, and come back, and what cannot be looked at, as what a mount is over, may be it.
+func (s *Store) bucketGone(name string) bool {
 	if !isBucketName(name) {
-		return true, nil
+		return true
 	}
 	_, err := retryStale(func() (vfs.Stat, error) { return s.root.Stat(name) })
-	if isAbsent(err) {
-		return true, nil
-	}
-	return false, err
+	return isAbsent(err)
 }
 
 // loadBucket returns a bucket's record; of a directory that somebody else
@@ -530,7 +527,8 @@ func (s *Store) dropOwn(dir vfs.Dir, name string) error {
 	return nil
 }
 
-// sweepBuckets removes the records of buckets that are gone.
+// sweepBuckets removes the records of buckets that are gone. One that cannot be
+// looked at, as what a mount is over, is not.
 func (s *Store) sweepBuckets() error {
 	dir, err := s.root.OpenDir(bucketsDir)
 	if err != nil {
@@ -542,11 +540,10 @@ func (s *Store) sweepBuckets() error {
 		return err
 	}
 	for _, e := range entries {
-		gone, err := s.bucketGone(e.Name)
-		if gone {
-			err = dir.Remove(e.Name)
+		if !s.bucketGone(e.Name) {
+			continue
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := dir.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

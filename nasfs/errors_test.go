@@ -198,6 +198,52 @@ func TestADownloadThatFailsAtAnyCallIsCut(t *testing.T) {
 	}
 }
 
+// TestATreeOpensThoughTheKeyOfAnUploadCannotBeLookedAt, and the upload goes on, beside one that became an object.
+func TestATreeOpensThoughTheKeyOfAnUploadCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{bucket, bucket + "/mnt/up"} {
+		for _, cause := range []error{syscall.EXDEV, syscall.ENAMETOOLONG, syscall.EIO} {
+			t.Run(where+", "+cause.Error(), func(t *testing.T) {
+				t.Parallel()
+				fault := vfs.NewFault(vfs.NewMemory().Root())
+				s, err := nasfs.Open(config(t, fault.Root()))
+				must(t, err)
+				must(t, s.CreateBucket(t.Context(), object.Bucket{Name: bucket}))
+				up := createUpload(t, s, "mnt/up")
+				must(t, s.Close())
+				fault.Inject(func(c vfs.OpCall) error {
+					if c.Op != vfs.OpClose && c.Op != vfs.OpCloseDir && strings.HasPrefix(c.Path, where) {
+						return cause
+					}
+					return nil
+				})
+				_, err = open(t, config(t, fault.Root())).StatUpload(t.Context(), up.UploadRef)
+				must(t, err)
+			})
+		}
+	}
+}
+
+// TestASweepGoesOnThoughTheKeyOfAnUploadCannotBeLookedAt, to what never became an upload.
+func TestASweepGoesOnThoughTheKeyOfAnUploadCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	w := threeOn(t, "memory")
+	w.swept()
+	kept := createUpload(t, w.gateways[0], "mnt/up")
+	uploads := ".shoal.sys/uploads/" + bucket
+	must(t, w.faults[0].Root().Mkdir(uploads+"/zzz", 0o700))
+	defer w.faults[1].Inject(func(c vfs.OpCall) error {
+		if c.Op == vfs.OpOpen && strings.HasPrefix(c.Path, bucket+"/mnt") {
+			return syscall.EXDEV
+		}
+		return nil
+	})()
+	must(t, w.gateways[1].Sweep(t.Context(), bucket))
+	if left := filesBelow(t, w.faults[0].Root(), uploads, 0); len(left) != 1 || left[0] != uploads+"/"+kept.ID {
+		t.Errorf("there is %q", left)
+	}
+}
+
 // TestStaleHandlesAreTriedAgain makes each call of each operation meet, once, a
 // handle that the server does not know any more.
 func TestStaleHandlesAreTriedAgain(t *testing.T) {

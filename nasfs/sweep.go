@@ -33,9 +33,9 @@ func (s *Store) sweep(ctx context.Context) error {
 func (f *Fleet) Sweep(ctx context.Context, bucket string) error {
 	return changeErr(ctx, f, "sweep", bucket, func(s *Store) error {
 		var gone bool
-		look := func() (err error) {
-			gone, err = s.bucketGone(bucket)
-			return err
+		look := func() error {
+			gone = s.bucketGone(bucket)
+			return nil
 		}
 		if err := s.phase(ctx, s.calls, look, nil); err != nil {
 			return err
@@ -63,12 +63,9 @@ func (s *Store) bucketsWithRest(ctx context.Context) (_, _ []string, err error) 
 					continue
 				}
 				seen[e.Name] = true
-				switch none, err := s.bucketGone(e.Name); {
-				case err != nil:
-					return err
-				case none:
+				if s.bucketGone(e.Name) {
 					gone = append(gone, e.Name)
-				default:
+				} else {
 					present = append(present, e.Name)
 				}
 			}
@@ -88,8 +85,8 @@ func (s *Store) sweepBucket(ctx context.Context, bucket string) error {
 		return err
 	}
 	return s.locked(ctx, h, func() error {
-		if gone, err := s.bucketGone(bucket); !gone {
-			return err
+		if !s.bucketGone(bucket) {
+			return nil
 		}
 		return s.dropRest(bucket)
 	}, nil)
@@ -144,8 +141,7 @@ func (s *Store) uploadOver(bucket, id string) (over bool, up *object.Upload, err
 	if err != nil || !there {
 		return err == nil, nil, err
 	}
-	over, err = s.becameObject(found.UploadRef)
-	return over, &found, err
+	return s.becameObject(found.UploadRef), &found, nil
 }
 
 func (s *Store) sweepUpload(ctx context.Context, bucket, id string) error {

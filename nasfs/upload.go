@@ -165,13 +165,11 @@ func (s *Store) loadUploads() error {
 		return err
 	}
 	for _, b := range buckets {
-		gone, err := s.bucketGone(b.Name)
-		if gone {
-			err = s.throwAway(uploadsDir, b.Name)
-		} else if err == nil {
-			err = s.loadBucketUploads(b.Name)
+		done := s.loadBucketUploads
+		if s.bucketGone(b.Name) {
+			done = func(bucket string) error { return s.throwAway(uploadsDir, bucket) }
 		}
-		if err != nil {
+		if err := done(b.Name); err != nil {
 			return err
 		}
 	}
@@ -191,14 +189,10 @@ func (s *Store) loadBucketUploads(bucket string) error {
 	}
 	for _, e := range entries {
 		up, there, err := readUpload(dir, bucket, e.Name)
-		done := !there
-		if err == nil && there {
-			done, err = s.becameObject(up.UploadRef)
-		}
 		if err != nil {
 			return err
 		}
-		if done {
+		if !there || s.becameObject(up.UploadRef) {
 			if err := s.throwAway(path, e.Name); err != nil {
 				return err
 			}
@@ -231,17 +225,19 @@ func readUpload(dir vfs.Dir, bucket, id string) (up object.Upload, there bool, e
 }
 
 // becameObject reports whether an upload is an object already: the process
-// that completed it did not come to ending it.
-func (s *Store) becameObject(ref object.UploadRef) (bool, error) {
+// that completed it did not come to ending it. Where its key cannot be looked
+// at, as below a mount, it goes on: one key must not keep all others from being
+// served.
+func (s *Store) becameObject(ref object.UploadRef) bool {
 	o, err := s.openObject(ref.Ref)
 	if err != nil {
-		if errors.Is(err, errNoKey) || kindOf(err) == object.AccessDenied {
-			err = nil
+		if !errors.Is(err, errNoKey) && kindOf(err) != object.AccessDenied {
+			s.log.Warn("an upload is kept, as its key cannot be looked at", "bucket", ref.Bucket, "key", ref.Key, "upload", ref.ID, "error", err)
 		}
-		return false, err
+		return false
 	}
 	closeFile(o.file)
-	return o.rec != nil && o.rec.uploadID == ref.ID, nil
+	return o.rec != nil && o.rec.uploadID == ref.ID
 }
 
 // StatUpload implements object.Uploads.
