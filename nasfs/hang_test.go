@@ -129,6 +129,48 @@ func TestNobodyOvertakesAHungCommit(t *testing.T) {
 	}
 }
 
+// TestACompleteThatIsLeftAnywhereGivesItsUploadBack: it is left once it has assembled the object, while it tells the
+// others of the first alias, or while it moves the object.
+func TestACompleteThatIsLeftAnywhereGivesItsUploadBack(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{".shoal.sys/aliases", bucket + "/file/below"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			m := vfs.NewMemory()
+			w := newWorld(t, 2, func() nasfs.Config {
+				cfg := config(t, m.Root())
+				cfg.Detach = nasfs.DetachAlways
+				return cfg
+			})
+			s := w.gateways[0]
+			must(t, s.CreateBucket(t.Context(), object.Bucket{Name: bucket}))
+			must(t, putIn(t.Context(), s, "file", "x", nil))
+			up := createUpload(t, s, "file/below")
+			part, err := s.PutPart(t.Context(), up.UploadRef, 1, body("part"))
+			must(t, err)
+			in := object.CompleteInput{Size: -1, Parts: []object.CompletedPart{{Number: 1, ETag: part.ETag}}}
+			hang := w.faults[0].Hang(func(c vfs.OpCall) bool { return c.Op == vfs.OpRename && c.To == at })
+			ctx, cancel := context.WithCancel(t.Context())
+			left := make(chan error)
+			go func() {
+				_, err := s.CompleteUpload(ctx, up.UploadRef, in)
+				left <- err
+			}()
+			<-hang.Reached()
+			cancel()
+			if err := <-left; !errors.Is(err, object.Unavailable) && !errors.Is(err, object.Unknown) {
+				t.Errorf("the first: %v", err)
+			}
+			hang.Release()
+			ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if _, err := w.gateways[1].CompleteUpload(ctx, up.UploadRef, in); err != nil {
+				t.Errorf("once more: %v", err)
+			}
+		})
+	}
+}
+
 // TestCloseLeavesAHungFileSystem hangs each operation in turn while Close runs.
 func TestCloseLeavesAHungFileSystem(t *testing.T) {
 	for _, op := range []vfs.Op{vfs.OpOpenDir, vfs.OpReadDir, vfs.OpRmdir, vfs.OpClose} {

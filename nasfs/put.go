@@ -99,8 +99,7 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 			continue
 		}
 		if errors.Is(err, errUnaliased) {
-			if err := s.phase(ctx, s.calls, func() error { return s.learn(ctx, &s.aliased) }, nil); err != nil {
-				s.discard(ctx, st)
+			if err := s.learnAliases(ctx, st, late); err != nil {
 				return err
 			}
 			continue
@@ -109,6 +108,21 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 		// above the key while they are empty: they have to wait for once.
 		mode = lock.Exclusive
 	}
+}
+
+// learnAliases has all gateways look in alias slots, before a staged file goes on to
+// be published; if that fails the file is removed. late is that of commitLocked.
+func (s *Store) learnAliases(ctx context.Context, st *staged, late func()) error {
+	err := s.phase(ctx, s.calls, func() error { return s.learn(ctx, &s.aliased) }, func() {
+		s.remove(st)
+		if late != nil {
+			late()
+		}
+	})
+	if err != nil && !errors.Is(err, errLeft) {
+		s.discard(ctx, st)
+	}
+	return err
 }
 
 // goesOn reports whether a publication that failed under a lease on its bucket
