@@ -129,6 +129,25 @@ func TestNobodyOvertakesAHungCommit(t *testing.T) {
 	}
 }
 
+// TestAPutThatIsLeftAndWouldGoOnLeavesNothing: it meets a file that has to make room, and nobody is there for whom to
+// move that.
+func TestAPutThatIsLeftAndWouldGoOnLeavesNothing(t *testing.T) {
+	t.Parallel()
+	fault, sc := hanging(t, time.Minute)
+	hang := fault.Hang(func(c vfs.OpCall) bool { return c.Op == vfs.OpOpenDir && c.Path == bucket+"/file" })
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() { left <- sc.put(ctx, "file/below", "below", nil) }()
+	<-hang.Reached()
+	cancel()
+	if err := <-left; !errors.Is(err, object.Unknown) {
+		t.Errorf("put: %v", err)
+	}
+	hang.Release()
+	until(t, "nothing is left", func() bool { return len(leftovers(t, fault.Root())) == 0 })
+	must(t, sc.Close())
+}
+
 // TestACompleteThatIsLeftAnywhereGivesItsUploadBack: it is left once it has assembled the object, while it tells the
 // others of the first alias, or while it moves the object.
 func TestACompleteThatIsLeftAnywhereGivesItsUploadBack(t *testing.T) {

@@ -75,20 +75,32 @@ func (s *Store) commitLocked(ctx context.Context, st *staged, ref object.Ref, mo
 			return err
 		}
 		p.valid, p.sequence = h.valid, ""
+		rests := true // the staged file, neither published nor removed
 		err = s.locked(ctx, h, func() error {
 			if slices.Min(names) == keyLock(ref.Bucket, ref.Key) && s.raise() == nil {
 				p.sequence = s.sequence(h.names) // otherwise the token is another key's, or may be given again
 			}
 			err := publish(p)
-			if err != nil && (try == maxTries || !goesOn(err, mode)) {
+			rests = goesOn(err, mode) && try < maxTries
+			if err != nil && !rests {
 				s.remove(st)
 			}
 			return err
-		}, late)
-		if errors.Is(err, errNotStarted) {
-			s.discard(ctx, st)
-		}
-		if try == maxTries || !goesOn(err, mode) {
+		}, func() {
+			if rests {
+				s.remove(st) // nobody is there who would go on
+			}
+			if late != nil {
+				late()
+			}
+		})
+		switch {
+		case errors.Is(err, errLeft):
+			return err
+		case try == maxTries || !goesOn(err, mode):
+			if rests {
+				s.discard(ctx, st)
+			}
 			return err
 		}
 		if b, blocked := errors.AsType[blockedError](err); blocked {
