@@ -107,7 +107,7 @@ func (s *Store) replacing(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spa
 	switch {
 	case !s.mayKeep(stampOf(old)):
 		return nothing, nothing
-	case s.localDisk:
+	case s.localDisk && s.cfg.ReadRoot == nil:
 		return s.pinned(dir, leaf, old)
 	}
 	// With an open file a client of a file server would have the name replaced by way of another one beside it.
