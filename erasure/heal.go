@@ -139,8 +139,10 @@ func (s *Store) Repair(ctx context.Context, ref object.Ref, rate int64) (Healed,
 	return p.done, err
 }
 
-// everything heals all there is.
+// everything heals all there is, and removes what is left of uploads that are no more.
 func (p *healing) everything(ctx context.Context) (Healed, error) {
+	p.orphans = &orphans{of: make(map[*set][]parent), doubted: make(map[register.DataID]bool)}
+	left := p.findOrphans(ctx)
 	buckets, err := p.buckets(ctx)
 	if err != nil {
 		return p.done, err
@@ -150,7 +152,13 @@ func (p *healing) everything(ctx context.Context) (Healed, error) {
 			return p.done, err
 		}
 	}
-	return p.done, nil
+	if left == nil {
+		left = p.removeOrphans(ctx)
+	}
+	if left != nil && ctx.Err() == nil {
+		p.s.cfg.Logger.Warn("what is left of uploads that are no more is not removed yet", "error", left)
+	}
+	return p.done, context.Cause(ctx)
 }
 
 // healing is one pass.
@@ -168,6 +176,8 @@ type healing struct {
 	done   Healed
 	told   time.Time
 	agreed []agreement // of set: what its drives have to be told
+
+	orphans *orphans // nil: they are not looked for
 
 	long    chan struct{} // has an element for each name at hand that has a long version
 	writing chan struct{} // the same for who writes a large shard
@@ -303,6 +313,9 @@ func (p *healing) mend(ctx context.Context, page []*mending) error {
 func (p *healing) add(m *mending) {
 	p.done.add(&m.done)
 	p.agreed = append(p.agreed, m.agreed...)
+	if m.done.Failed > 0 && p.orphans != nil && len(p.orphans.of) > 0 {
+		p.orphans.doubt(m.e)
+	}
 	if now := p.s.cfg.Now(); p.seen != nil && now.Sub(p.told) > tellEvery {
 		p.told = now
 		p.seen(p.done)

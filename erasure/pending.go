@@ -131,6 +131,11 @@ func (m *mending) leftover(ctx context.Context) error {
 	if gone == nil {
 		return nil
 	}
+	return m.bury(ctx, gone)
+}
+
+// bury brings all drives the tombstone of a register of what is no more.
+func (m *mending) bury(ctx context.Context, gone *register.Record) error {
 	if err := m.p.pace.wait(ctx, forever); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure"
+	"github.com/shoal-storage/shoal/erasure/drive"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
@@ -23,6 +25,22 @@ type watched struct {
 	mu      sync.Mutex
 	begun   []register.DataID
 	refuses func(c register.Change) error // nil: nothing
+	leaves  func(key register.Key) bool   // what it is brought that it cannot take; nil: nothing
+	away    atomic.Bool                   // for scans
+}
+
+func (w *watched) Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
+	if w.leaves != nil && w.leaves(key) {
+		return false, errAway
+	}
+	return w.Drive.Install(ctx, key, r, t)
+}
+
+func (w *watched) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	if w.away.Load() {
+		return register.ScanPage{}, errAway
+	}
+	return w.Drive.Scan(ctx, q)
 }
 
 func (w *watched) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
@@ -43,6 +61,7 @@ func (w *watched) Commit(ctx context.Context, c register.Change) error {
 
 func watchedDrives(n int) (all []*watched, as []erasure.Drive) {
 	for _, d := range drives(n) {
+		d.(*drive.Drive).StartSweeping(slog.New(slog.DiscardHandler))
 		w := &watched{Drive: d}
 		all, as = append(all, w), append(as, w)
 	}

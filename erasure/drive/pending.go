@@ -26,20 +26,23 @@ func (d *Drive) settled(b *Batch, k *keyed, made register.Token) error {
 
 // Pending returns registers that are pending in the order of their places, each an item of the
 // page that is named by its place. It fails with register.ErrNoLog where not all of them are
-// known.
+// known; with Every it returns others as well, and does not.
 func (d *Drive) Pending(ctx context.Context, q register.PendingQuery) (page register.ScanPage, err error) {
 	if err := d.enter(nil); err != nil {
 		return page, err
 	}
 	defer d.leave(nil)
-	if !d.logging.complete.Load() {
+	first := byte(pendingKey)
+	if q.Every {
+		first = entryKey
+	} else if !d.logging.complete.Load() {
 		return page, register.ErrNoLog
 	}
-	prefix := []byte{pendingKey}
+	prefix := []byte{first}
 	if q.Space != 0 {
 		prefix = append(prefix, byte(q.Space))
 	}
-	from := append([]byte{pendingKey}, q.From...)
+	from := append([]byte{first}, q.From...)
 	if bytes.Compare(from, prefix) <= 0 {
 		from = append(prefix, 0) // not what stands for all
 	}

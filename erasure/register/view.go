@@ -58,6 +58,7 @@ type Decision struct {
 type PendingQuery struct {
 	Space Space  // only those; 0: all
 	From  string // the first Place that may come
+	Every bool   // of the Space also those that are not pending
 	Limit int    // registers, at most
 }
 

@@ -181,10 +181,13 @@ func DecodeScanQuery(b []byte) (ScanQuery, error) {
 	return q, d.end()
 }
 
-// Append appends the query.
+// Append appends the query. Who does not know of Every refuses what follows.
 func (q *PendingQuery) Append(b []byte) []byte {
 	b = appendBytes(append(b, byte(q.Space)), []byte(q.From))
-	return binary.AppendUvarint(b, uint64(q.Limit)) //nolint:gosec // not negative
+	if b = binary.AppendUvarint(b, uint64(q.Limit)); q.Every { //nolint:gosec // not negative
+		b = appendBool(b, true)
+	}
+	return b
 }
 
 // DecodePendingQuery is the inverse of Append.
@@ -194,6 +197,7 @@ func DecodePendingQuery(b []byte) (q PendingQuery, err error) {
 		q.Space = Space(space[0])
 	}
 	q.From, q.Limit = string(d.bytes()), d.length(maxScan)
+	q.Every = len(d.rest) > 0 && d.bool()
 	return q, d.end()
 }
 

@@ -50,8 +50,10 @@ func TestWhatNodesSayComesBackAsItWas(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	pending := register.PendingQuery{Space: register.Objects, From: key.Place(at(3)), Limit: 1000}
-	if got, err := register.DecodePendingQuery(pending.Append(nil)); err != nil || got != pending {
-		t.Errorf("%+v, %v", got, err)
+	for _, pending.Every = range []bool{false, true} {
+		if got, err := register.DecodePendingQuery(pending.Append(nil)); err != nil || got != pending {
+			t.Errorf("%+v, %v", got, err)
+		}
 	}
 	page := register.ScanPage{Items: []register.ScanItem{{Name: "n/", First: "n/1", View: view}, {Name: "o"}}, More: true}
 	if got, err := register.DecodeScanPage(page.Append(nil)); err != nil || !reflect.DeepEqual(got, page) {
