@@ -103,7 +103,7 @@ func retentionTime(t time.Time) string { return t.UTC().Format(timeFormat) }
 func parseRetentionTime(text string) (time.Time, bool) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05"} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
+			return t, t.UTC().Year() <= maxYear
 		}
 	}
 	return time.Time{}, false

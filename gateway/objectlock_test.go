@@ -309,12 +309,13 @@ func TestHeadersOfObjectLockAreHeldAgainstTheBucket(t *testing.T) {
 	f.ok(call{method: "PUT", path: "/plain/k", body: "x"})
 	f.refused("InvalidRequest", call{method: "GET", path: "/plain/k", query: "retention"})
 	for name, header := range map[string]map[string]string{
-		"a mode without an end": {"x-amz-object-lock-mode": "GOVERNANCE"},
-		"an end without a mode": {"x-amz-object-lock-retain-until-date": inAnHour()},
-		"no mode of S3":         {"x-amz-object-lock-mode": "SOME", "x-amz-object-lock-retain-until-date": inAnHour()},
-		"an end that is past":   {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "2001-01-01T00:00:00Z"},
-		"no date":               {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "soon"},
-		"no hold of S3":         {"x-amz-object-lock-legal-hold": "MAYBE"},
+		"a mode without an end":  {"x-amz-object-lock-mode": "GOVERNANCE"},
+		"an end without a mode":  {"x-amz-object-lock-retain-until-date": inAnHour()},
+		"no mode of S3":          {"x-amz-object-lock-mode": "SOME", "x-amz-object-lock-retain-until-date": inAnHour()},
+		"an end that is past":    {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "2001-01-01T00:00:00Z"},
+		"no date":                {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "soon"},
+		"an end that no date is": {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "9999-12-31T23:59:59-01:00"},
+		"no hold of S3":          {"x-amz-object-lock-legal-hold": "MAYBE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.refused("InvalidArgument", call{method: "PUT", path: "/bucket/k", body: "x", header: header})

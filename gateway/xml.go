@@ -16,6 +16,7 @@ const (
 	xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 	xmlNamespace   = "http://s3.amazonaws.com/doc/2006-03-01/"
 	timeFormat     = "2006-01-02T15:04:05.000Z" // S3's form of ISO 8601
+	maxYear        = 9999                       // the last that it and the dates of headers can tell
 )
 
 // xmlWriter appends an XML document to a buffer. A page of a listing is a

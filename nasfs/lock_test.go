@@ -34,3 +34,32 @@ func TestAVersionIsRetainedByTheClockForThat(t *testing.T) {
 		t.Errorf("when that is over: %v", err)
 	}
 }
+
+// TestARetentionHoldsHoweverFarOffItsEnd is, where the file's own record says it and where a change of it does.
+func TestARetentionHoldsHoweverFarOffItsEnd(t *testing.T) {
+	root := vfs.NewMemory().Root()
+	s := open(t, config(t, root))
+	b := object.Bucket{Name: "bucket", Versioning: object.Versioned, Documents: map[string]string{"object-lock": "on"}}
+	if err := s.CreateBucket(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	far := object.Retention{Mode: object.Compliance, Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for key, at := range map[string]object.Retention{"put": far, "changed": {}} {
+		info, err := s.Put(t.Context(), object.Ref{Bucket: "bucket", Key: key}, object.PutInput{Body: body("x"), Meta: object.Meta{Retention: at}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref := object.Ref{Bucket: "bucket", Key: key, Version: info.Version}
+		if key == "changed" {
+			if _, err := s.Update(t.Context(), ref, func(m *object.Meta) error { m.Retention = far; return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Delete(t.Context(), ref, nil); !errors.Is(err, object.Locked) {
+			t.Errorf("%s: it is deleted: %v", key, err)
+		}
+		if got, err := s.Stat(t.Context(), ref); err != nil || !got.Meta.Retention.Until.Equal(far.Until) {
+			t.Errorf("%s: %+v, %v", key, got.Meta.Retention, err)
+		}
+	}
+}

@@ -81,6 +81,8 @@ const (
 	fieldSeal
 	fieldOverhead
 	fieldSalt
+	fieldModifiedExact
+	fieldRetainUntilExact
 )
 
 // etagOf returns the object's ETag.
@@ -157,14 +159,14 @@ func (r *record) encode() []byte {
 		b = appendPair(b, fieldTag, t.Key, t.Value)
 	}
 	if !r.modified.IsZero() {
-		b = appendInt(b, fieldModified, protowire.EncodeZigZag(r.modified.UnixNano()))
+		b = appendTime(b, fieldModified, fieldModifiedExact, r.modified)
 	}
 	b = appendText(b, fieldUploadID, r.uploadID)
 	b = appendInt(b, fieldImplied, protowire.EncodeBool(r.implied))
 	b = appendInt(b, fieldSpilled, protowire.EncodeBool(r.spilled))
-	if until := r.meta.Retention.Until; r.meta.Retention.Mode != object.NoRetention {
+	if r.meta.Retention.Mode != object.NoRetention {
 		b = appendInt(b, fieldRetention, uint64(r.meta.Retention.Mode))
-		b = appendInt(b, fieldRetainUntil, protowire.EncodeZigZag(until.UnixNano()))
+		b = appendTime(b, fieldRetainUntil, fieldRetainUntilExact, r.meta.Retention.Until)
 	}
 	b = appendInt(b, fieldLegalHold, uint64(r.meta.LegalHold))
 	b = appendInt(b, fieldOverhead, uint64(r.overhead)) //nolint:gosec // bits
@@ -295,6 +297,8 @@ func (r *record) field(n protowire.Number, v uint64, s []byte) (err error) {
 		return r.part(s)
 	case fieldModified:
 		r.modified = time.Unix(0, protowire.DecodeZigZag(v)).UTC()
+	case fieldModifiedExact:
+		r.modified, err = exactTime(s)
 	case fieldUploadID:
 		r.uploadID = string(s)
 	case fieldImplied:
@@ -304,7 +308,9 @@ func (r *record) field(n protowire.Number, v uint64, s []byte) (err error) {
 	case fieldRetention:
 		r.meta.Retention.Mode = object.RetentionMode(min(v, uint64(object.Compliance))) //nolint:gosec // bounded
 	case fieldRetainUntil:
-		r.meta.Retention.Until = time.Unix(0, protowire.DecodeZigZag(v)).UTC()
+		r.meta.Retention.Until = retainedUntil(protowire.DecodeZigZag(v))
+	case fieldRetainUntilExact:
+		r.meta.Retention.Until, err = exactTime(s)
 	case fieldLegalHold:
 		r.meta.LegalHold = object.LegalHold(min(v, uint64(object.LegalHoldOff))) //nolint:gosec // bounded
 	case fieldOverhead:

@@ -18,7 +18,7 @@ type stamp struct {
 }
 
 func stampOf(st vfs.Stat) stamp {
-	return stamp{ino: st.Ino, size: st.Size, mtime: st.Mtime.UnixNano()}
+	return stamp{ino: st.Ino, size: st.Size, mtime: fileNanos(st.Mtime)}
 }
 
 // name is the stamp as a file name.

@@ -584,5 +584,3 @@ func (s *Store) loadBins(path string, have *haveBins) error {
 	}
 	return nil
 }
-
-func unixTime(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -130,9 +130,9 @@ func (o *opened) madeAt() int64 {
 	case !v.isZero():
 		return v.made()
 	case o.rec != nil:
-		return o.rec.modified.UnixNano()
+		return nanos(o.rec.modified)
 	}
-	return o.stat.Mtime.UnixNano()
+	return nanos(o.stat.Mtime)
 }
 
 // asPast returns what a current version is to be kept as, once one made at the
