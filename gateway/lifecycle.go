@@ -100,7 +100,7 @@ func expiration(rules *lifecycle.Configuration, info *object.Info) string {
 		return ""
 	}
 	at, rule, ok := rules.Expires(info)
-	if !ok {
+	if !ok || at.Year() > maxYear {
 		return ""
 	}
 	return fmt.Sprintf("expiry-date=%q, rule-id=%q", httpTime(at), escapeURL(rule))
@@ -112,7 +112,7 @@ func (s *Server) setAbort(r *request, up *object.Upload) {
 	if rules == nil {
 		return
 	}
-	if at, rule, ok := rules.Aborts(up); ok {
+	if at, rule, ok := rules.Aborts(up); ok && at.Year() <= maxYear {
 		r.set("x-amz-abort-date", httpTime(at))
 		r.set("x-amz-abort-rule-id", escapeURL(rule))
 	}

@@ -48,6 +48,16 @@ func TestLifecycleRulesAreKeptAndToldOf(t *testing.T) {
 	f.refused("NoSuchLifecycleConfiguration", call{method: "GET", path: "/bucket", query: "lifecycle"})
 }
 
+func TestAnEndThatNoDateCanTellIsNotTold(t *testing.T) {
+	f := serveBucket(t)
+	f.rules("<Status>Enabled</Status><Filter/><Expiration><Days>2147483647</Days></Expiration><AbortIncompleteMultipartUpload><DaysAfterInitiation>2147483647</DaysAfterInitiation></AbortIncompleteMultipartUpload>")
+	put := f.ok(call{method: "PUT", path: "/bucket/k", body: "x"}).header
+	create := f.ok(call{method: "POST", path: "/bucket/k", query: "uploads"}).header
+	if put.Get("x-amz-expiration")+create.Get("x-amz-abort-date") != "" {
+		t.Errorf("an object: %v; an upload: %v", put, create)
+	}
+}
+
 func TestTheDefaultSizeOfTransitionsIsToldAsOnAWS(t *testing.T) {
 	f := serveBucket(t)
 	rules := "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter/><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"

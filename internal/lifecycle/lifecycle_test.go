@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,10 @@ func TestAConfigurationThatS3WouldRefuseIsRefused(t *testing.T) {
 		{nil, rules(enabled + "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>100</NewerNoncurrentVersions></NoncurrentVersionExpiration>")},
 		{lifecycle.ErrArgument, rules(enabled + "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>101</NewerNoncurrentVersions></NoncurrentVersionExpiration>")},
 		{lifecycle.ErrArgument, rules(enabled + "<Expiration><Days>0</Days></Expiration>")},
+		{nil, rules(enabled + "<Expiration><Days>2147483647</Days></Expiration>")},
+		{lifecycle.ErrArgument, rules(enabled + "<Expiration><Days>2147483648</Days></Expiration>")},
+		{lifecycle.ErrArgument, rules(enabled + "<NoncurrentVersionExpiration><NoncurrentDays>9223372036854775807</NoncurrentDays></NoncurrentVersionExpiration>")},
+		{lifecycle.ErrArgument, rules(enabled + "<AbortIncompleteMultipartUpload><DaysAfterInitiation>106751991167300</DaysAfterInitiation></AbortIncompleteMultipartUpload>")},
 		{lifecycle.ErrArgument, rules(enabled + "<Expiration><Date>2030-01-01T01:00:00Z</Date></Expiration>")},
 		{lifecycle.ErrArgument, rules("<ID>a</ID>"+enabled+day, "<ID>a</ID>"+enabled+day)},
 		{lifecycle.ErrArgument, rules("<ID>" + strings.Repeat("x", 256) + "</ID>" + enabled + day)},
@@ -141,6 +146,24 @@ func TestAnUploadEndsAtTheMidnightAfterItsDays(t *testing.T) {
 	c.Rules = c.Rules[2:]
 	if at, rule, ok := c.Aborts(upload("k", 4)); ok {
 		t.Errorf("an upload that stays: %v by %s", at, rule)
+	}
+}
+
+// TestMoreDaysThanCanBeCountedNeverEnd: rules from before may have them.
+func TestMoreDaysThanCanBeCountedNeverEnd(t *testing.T) {
+	end := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	for _, days := range []int{math.MaxInt32, math.MaxInt32 + 1, 106751991167300, 213503982334601, math.MaxInt64 - 1, math.MaxInt64} {
+		c, err := lifecycle.Parse(rules(enabled + fmt.Sprintf("<Expiration><Days>%d</Days></Expiration>"+
+			"<AbortIncompleteMultipartUpload><DaysAfterInitiation>%[1]d</DaysAfterInitiation></AbortIncompleteMultipartUpload>", days)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at, _, ok := c.Expires(&object.Info{Key: "k", Modified: time.Now()}); !ok || at.Before(end) {
+			t.Errorf("an object after %d days: %v, %v", days, at, ok)
+		}
+		if at, _, ok := c.Aborts(&object.Upload{Initiated: time.Now()}); !ok || at.Before(end) {
+			t.Errorf("an upload after %d days: %v, %v", days, at, ok)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ const (
 	// maxPrefix is how long a prefix may be, maxNewer how many versions may be kept.
 	maxPrefix = 1024
 	maxNewer  = 100
+	// maxDays is what S3 counts days up to.
+	maxDays = math.MaxInt32
 )
 
 // Configuration is a bucket's rules, as they are set and shown.
@@ -179,7 +182,7 @@ func (n *NoncurrentExpiration) validate() error {
 		return nil
 	case n.NoncurrentDays == nil:
 		return ErrMalformed
-	case *n.NoncurrentDays < 1:
+	case !countable(*n.NoncurrentDays):
 		return invalid{ErrArgument, "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"}
 	case n.NewerNoncurrentVersions != nil && (*n.NewerNoncurrentVersions < 1 || *n.NewerNoncurrentVersions > maxNewer):
 		return invalid{ErrArgument, "'NewerNoncurrentVersions' for NoncurrentVersionExpiration action must be between 1 and 100"}
@@ -196,7 +199,7 @@ func (a *Abort) validate(about And) error {
 		return invalid{ErrRequest, "AbortIncompleteMultipartUpload cannot be specified with Tags."}
 	case about.ObjectSizeGreaterThan != nil || about.ObjectSizeLessThan != nil:
 		return invalid{ErrRequest, "AbortIncompleteMultipartUpload cannot be specified with Object Size."}
-	case a.DaysAfterInitiation < 1:
+	case !countable(a.DaysAfterInitiation):
 		return invalid{ErrArgument, "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"}
 	}
 	return nil
@@ -253,7 +256,7 @@ func (e *Expiration) validate(tags []Tag) error {
 	switch {
 	case parts != 1:
 		return ErrMalformed
-	case e.Days != nil && *e.Days < 1:
+	case e.Days != nil && !countable(*e.Days):
 		return invalid{ErrArgument, "'Days' for Expiration action must be a positive integer"}
 	case e.ExpiredObjectDeleteMarker != nil && len(tags) > 0:
 		return invalid{ErrRequest, "ExpiredObjectDeleteMarker cannot be specified with Tags."}
@@ -282,10 +285,13 @@ func parseDate(s string) (time.Time, error) {
 
 func midnight(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
+// countable reports whether something can have that many days.
+func countable(days int) bool { return 1 <= days && days <= maxDays }
+
 // due returns when something that began at a time has had its days: the midnight
-// after.
+// after. More than can be counted, as rules from before may have them, never end.
 func due(began time.Time, days int) time.Time {
-	t := began.UTC().AddDate(0, 0, days)
+	t := began.UTC().AddDate(0, 0, min(days, maxDays))
 	if t.Equal(midnight(t)) {
 		return t
 	}
