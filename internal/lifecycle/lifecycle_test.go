@@ -39,6 +39,8 @@ func prepare(text string) (*lifecycle.Configuration, error) {
 
 const enabled = "<Status>Enabled</Status><Filter></Filter>"
 
+func filtered(filter string) string { return "<Status>Enabled</Status><Filter>" + filter + "</Filter>" }
+
 func TestAConfigurationThatS3WouldRefuseIsRefused(t *testing.T) {
 	day := "<Expiration><Days>1</Days></Expiration>"
 	for _, tt := range []struct {
@@ -61,6 +63,15 @@ func TestAConfigurationThatS3WouldRefuseIsRefused(t *testing.T) {
 		{lifecycle.ErrMalformed, rules(enabled + "<Expiration><Date>soon</Date></Expiration>")},
 		{lifecycle.ErrMalformed, rules("<Status>Enabled</Status><Filter><Prefix>a</Prefix><ObjectSizeLessThan>1</ObjectSizeLessThan></Filter>" + day)},
 		{lifecycle.ErrMalformed, rules(enabled + "<NoncurrentVersionExpiration><NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>")},
+		{lifecycle.ErrMalformed, rules(filtered("<And/>") + day)},
+		{lifecycle.ErrMalformed, rules(filtered("<Tag/>") + day)},
+		{lifecycle.ErrMalformed, rules(filtered("<Tag><Key>k</Key></Tag>") + day)},
+		{lifecycle.ErrMalformed, rules(filtered("<Tag><Value>v</Value></Tag>") + day)},
+		{lifecycle.ErrMalformed, rules(filtered("<And><Prefix>p</Prefix><Tag><Key></Key><Value>v</Value></Tag></And>") + day)},
+		{lifecycle.ErrMalformed, rules(filtered("<Tag><Key>"+strings.Repeat("ä", 129)+"</Key><Value>v</Value></Tag>") + day)},
+		{lifecycle.ErrMalformed, rules(filtered("<Tag><Key>k</Key><Value>"+strings.Repeat("ä", 257)+"</Value></Tag>") + day)},
+		{nil, rules(filtered("<Tag><Key>"+strings.Repeat("ä", 128)+"</Key><Value>"+strings.Repeat("ä", 256)+"</Value></Tag>") + day)},
+		{nil, rules(filtered("<Tag><Key>k</Key><Value></Value></Tag>") + day)},
 		{lifecycle.ErrRequest, rules(enabled)},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>")},
 		{lifecycle.ErrRequest, rules("<Status>Enabled</Status><Filter><And><Tag><Key>k</Key><Value>v</Value></Tag><Tag><Key>k</Key><Value>w</Value></Tag></And></Filter>" + day)},
@@ -164,6 +175,28 @@ func TestMoreDaysThanCanBeCountedNeverEnd(t *testing.T) {
 		if at, _, ok := c.Aborts(&object.Upload{Initiated: time.Now()}); !ok || at.Before(end) {
 			t.Errorf("an upload after %d days: %v, %v", days, at, ok)
 		}
+	}
+}
+
+// TestAFilterFromBeforeThatNamesNothingIsAboutNothing, and not about every object.
+func TestAFilterFromBeforeThatNamesNothingIsAboutNothing(t *testing.T) {
+	for _, filter := range []string{"<And></And>", "<Tag><Key></Key><Value></Value></Tag>", "<Tag></Tag>", "<And><Tag></Tag></And>"} {
+		c, err := lifecycle.Parse(rules(filtered(filter) + "<Expiration><Days>1</Days></Expiration>"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tags := range [][]object.Tag{nil, {{Key: "k", Value: "v"}}} {
+			if at, _, ok := c.Expires(&object.Info{Key: "k", Meta: object.Meta{Tags: tags}}); ok {
+				t.Errorf("%s: an object with the tags %v expires at %s", filter, tags, at)
+			}
+		}
+	}
+	c, err := lifecycle.Parse(rules(filtered("<And></And>") + "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := c.Aborts(&object.Upload{}); ok {
+		t.Error("an upload ends")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/shoal-storage/shoal/internal/object"
 )
@@ -29,6 +30,9 @@ const (
 	maxNewer  = 100
 	// maxDays is what S3 counts days up to.
 	maxDays = math.MaxInt32
+	// maxTagKey and maxTagValue are how many characters the tags of objects may have.
+	maxTagKey   = 128
+	maxTagValue = 256
 )
 
 // Configuration is a bucket's rules, as they are set and shown.
@@ -74,7 +78,7 @@ type And struct {
 }
 
 // Tag is one that an object must have.
-type Tag struct{ Key, Value string }
+type Tag struct{ Key, Value *string }
 
 // Expiration is when current versions go.
 type Expiration struct {
@@ -215,10 +219,32 @@ func (f *Filter) validate() error {
 			parts++
 		}
 	}
-	if parts > 1 {
+	if parts > 1 || f.nothing() {
 		return ErrMalformed
 	}
 	return nil
+}
+
+// nothing reports whether it asks for several things together and names none. S3 takes no
+// such filter, and of one from before nobody can say which objects were meant: no object is.
+func (f *Filter) nothing() bool {
+	return f != nil && f.And != nil && f.And.Prefix == nil && len(f.And.Tags) == 0 && f.And.ObjectSizeGreaterThan == nil && f.And.ObjectSizeLessThan == nil
+}
+
+func (t Tag) validate() error {
+	if t.Key == nil || t.Value == nil || *t.Key == "" || utf8.RuneCountInString(*t.Key) > maxTagKey || utf8.RuneCountInString(*t.Value) > maxTagValue {
+		return ErrMalformed
+	}
+	return nil
+}
+
+// is reports whether it is a tag of an object.
+func (t Tag) is(tags map[string]string) bool {
+	if t.Key == nil || t.Value == nil {
+		return false
+	}
+	v, ok := tags[*t.Key]
+	return ok && v == *t.Value
 }
 
 func (a And) validate() error {
@@ -235,10 +261,13 @@ func (a And) validate() error {
 	}
 	seen := make(map[string]bool)
 	for _, t := range a.Tags {
-		if seen[t.Key] {
+		if err := t.validate(); err != nil {
+			return err
+		}
+		if seen[*t.Key] {
 			return invalid{ErrRequest, "Duplicate Tag Keys are not allowed."}
 		}
-		seen[t.Key] = true
+		seen[*t.Key] = true
 	}
 	return nil
 }
@@ -325,7 +354,7 @@ func (r *Rule) prefix() string {
 // about reports whether the rule is about an object, apart from its tags.
 func (r *Rule) about(key string, size int64) bool {
 	a := r.and()
-	return r.Status == "Enabled" && strings.HasPrefix(key, r.prefix()) &&
+	return r.Status == "Enabled" && !r.Filter.nothing() && strings.HasPrefix(key, r.prefix()) &&
 		(a.ObjectSizeGreaterThan == nil || size > *a.ObjectSizeGreaterThan) && (a.ObjectSizeLessThan == nil || size < *a.ObjectSizeLessThan)
 }
 
@@ -336,7 +365,7 @@ func (r *Rule) tagged(tags []object.Tag) bool {
 		have[t.Key] = t.Value
 	}
 	for _, t := range r.tags() {
-		if v, ok := have[t.Key]; !ok || v != t.Value {
+		if !t.is(have) {
 			return false
 		}
 	}
