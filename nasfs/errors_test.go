@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -195,6 +196,73 @@ func TestADownloadThatFailsAtAnyCallIsCut(t *testing.T) {
 				t.Errorf("%s, call %d failed: %v; %d of %d bytes came, %v", name, n, reached, got.Len(), len(content), err)
 			}
 		}
+	}
+}
+
+// TestADirectoryThatCouldNotBeMadeOnceCostsNothingLater: whoever comes next makes it durable, and the others find it so.
+func TestADirectoryThatCouldNotBeMadeOnceCostsNothingLater(t *testing.T) {
+	t.Parallel()
+	put := func(ctx context.Context, sc *scene) error { return sc.put(ctx, "d/k", "x", nil) }
+	for name, c := range map[string]struct {
+		op    vfs.Op
+		errno syscall.Errno
+		path  string
+		do    func(context.Context, *scene) error
+	}{
+		"of a bucket, not durable": {vfs.OpSyncDir, syscall.EIO, bucket, put},
+		"of a bucket, not made":    {vfs.OpMkdir, syscall.ENOSPC, bucket + "/d", put},
+		"of uploads, not durable":  {vfs.OpSyncDir, syscall.EIO, ".shoal.sys/uploads", operations()["create upload"]},
+		"of uploads, not made":     {vfs.OpMkdir, syscall.ENOSPC, ".shoal.sys/uploads/" + bucket, operations()["create upload"]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fault := vfs.NewFault(vfs.NewMemory().Root())
+			sc := &scene{Store: open(t, config(t, fault.Root()))}
+			must(t, sc.CreateBucket(t.Context(), object.Bucket{Name: bucket}))
+			var failed atomic.Int32
+			remove := fault.Inject(func(call vfs.OpCall) error {
+				if call.Op == c.op && call.Path == c.path {
+					failed.Add(1)
+					return c.errno
+				}
+				return nil
+			})
+			if err := c.do(t.Context(), sc); err == nil || failed.Load() == 0 {
+				t.Errorf("it ended with %v, after %d failures", err, failed.Load())
+			}
+			remove()
+			if n := nasfs.FreshDirs(sc.Store); n > 0 && c.op == vfs.OpMkdir {
+				t.Errorf("%d directories are remembered that are not there", n)
+			}
+			must(t, c.do(t.Context(), sc))
+			if n := nasfs.FreshDirs(sc.Store); n > 0 {
+				t.Errorf("%d directories are made durable each time", n)
+			}
+		})
+	}
+}
+
+// TestWhoPutsIntoADirectoryThatIsBeingMadeMakesItDurable, since its maker may not come to that.
+func TestWhoPutsIntoADirectoryThatIsBeingMadeMakesItDurable(t *testing.T) {
+	t.Parallel()
+	fault := vfs.NewFault(osRoot(t))
+	sc := &scene{Store: open(t, config(t, fault.Root()))}
+	must(t, sc.CreateBucket(t.Context(), object.Bucket{Name: bucket}))
+	var synced atomic.Int32 // calls
+	hang := fault.Hang(func(c vfs.OpCall) bool {
+		return c.Op == vfs.OpSyncDir && c.Path == bucket && synced.Add(1) == 1
+	})
+	made := make(chan error)
+	go func() { made <- sc.put(t.Context(), "d/k", "x", nil) }()
+	<-hang.Reached()
+	must(t, sc.put(t.Context(), "d/other", "x", nil))
+	if synced.Load() == 1 {
+		t.Error("what was put is in a directory that is not durable")
+	}
+	hang.Release()
+	must(t, <-made)
+	if n := nasfs.FreshDirs(sc.Store); n > 0 {
+		t.Errorf("%d directories are made durable each time", n)
 	}
 }
 

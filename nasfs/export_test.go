@@ -20,6 +20,9 @@ func Quiesce(s *Store) {
 // QuiesceFleet is Quiesce for a gateway of a fleet.
 func QuiesceFleet(f *Fleet) { Quiesce(&Store{tree: f.tree}) }
 
+// FreshDirs returns how many directories a Store takes for ones that may not be durable.
+func FreshDirs(s *Store) int { return int(s.fresh.count.Load()) }
+
 // LoseNumbers has a Store notice that its inode numbers are made up, and RegainNumbers that they are not
 // any more, long after.
 func LoseNumbers(s *Store) {

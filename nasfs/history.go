@@ -406,9 +406,11 @@ func (s *Store) rmdirHistory(path string) bool {
 	m := s.stripe(path)
 	m.Lock()
 	defer m.Unlock()
+	failed := s.fresh.failed(path)
 	if dir.Rmdir(leaf) != nil {
 		return false
 	}
+	s.fresh.settled(path, failed)
 	s.noteHistoryDir(path, false)
 	return true
 }

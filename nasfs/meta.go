@@ -127,18 +127,20 @@ func (s *Store) openBin(parent string, bin uint8) (vfs.Dir, error) {
 // durable. One for which that failed stays fresh: it is there, but must not be
 // used before this has been done again.
 func (s *Store) makeOwnDir(path string) error {
-	s.fresh.add(path)
-	err := s.make(path, func() error {
+	s.fresh.begin(path)
+	defer s.fresh.end(path)
+	return s.make(path, func() error {
 		err := s.root.Mkdir(path, systemMode)
 		if err == nil || errors.Is(err, fs.ErrExist) {
-			err = s.syncParent(path)
+			err = s.settleDir(path)
+		}
+		if err != nil {
+			if _, lost := s.root.Stat(path); !isAbsent(lost) { // the directory is there, or may be
+				s.fresh.fail(path)
+			}
 		}
 		return err
 	})
-	if err == nil {
-		s.fresh.done(path)
-	}
-	return err
 }
 
 // writeFile makes a durable file.

@@ -80,28 +80,67 @@ func closeDir(d vfs.Dir) { _ = d.Close() }
 // freshDirs are directories that were made but may not be durable, or known to
 // the snapshots, yet. Whoever puts a file below one sees to both first.
 type freshDirs struct {
-	count atomic.Int32
-	mu    sync.Mutex
-	dirs  map[string]int // path to how many are making it
+	count    atomic.Int32 // of dirs
+	mu       sync.Mutex
+	dirs     map[string]freshDir // by path
+	failures uint64
 }
 
-func (f *freshDirs) add(path string) {
+type freshDir struct {
+	makers int    // how many are making it
+	failed uint64 // the number of the failure since which it may not be durable; 0 if it may not be for its makers only
+}
+
+// change changes what is known of a directory.
+func (f *freshDirs) change(path string, fn func(*freshDir)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.dirs == nil {
-		f.dirs = make(map[string]int)
+		f.dirs = make(map[string]freshDir)
 	}
-	f.dirs[path]++
-	f.count.Add(1)
+	d := f.dirs[path]
+	if fn(&d); d == (freshDir{}) {
+		delete(f.dirs, path)
+	} else {
+		f.dirs[path] = d
+	}
+	f.count.Store(int32(len(f.dirs))) //nolint:gosec // they fit into memory
 }
 
-func (f *freshDirs) done(path string) {
+// begin says that a directory is going to be made, until end.
+func (f *freshDirs) begin(path string) { f.change(path, func(d *freshDir) { d.makers++ }) }
+
+func (f *freshDirs) end(path string) { f.change(path, func(d *freshDir) { d.makers-- }) }
+
+// fail says that a directory is there, and was not made durable.
+func (f *freshDirs) fail(path string) {
+	f.change(path, func(d *freshDir) {
+		f.failures++
+		d.failed = f.failures
+	})
+}
+
+// failed returns the number of the last failure, for settled.
+func (f *freshDirs) failed(path string) uint64 {
+	if f.count.Load() == 0 {
+		return 0
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.dirs[path]--; f.dirs[path] == 0 {
-		delete(f.dirs, path)
+	return f.dirs[path].failed
+}
+
+// settled says that a directory was made durable, or is gone, after failed was
+// asked: one that has been made since, and failed, is another.
+func (f *freshDirs) settled(path string, failed uint64) {
+	if failed == 0 {
+		return
 	}
-	f.count.Add(-1)
+	f.change(path, func(d *freshDir) {
+		if d.failed == failed {
+			d.failed = 0
+		}
+	})
 }
 
 func (f *freshDirs) has(path string) bool {
@@ -110,7 +149,7 @@ func (f *freshDirs) has(path string) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.dirs[path] > 0
+	return f.dirs[path] != freshDir{}
 }
 
 // unsettled reports whether a directory that is there may not be durable. A
@@ -166,20 +205,22 @@ func (s *Store) makeParents(ref object.Ref, path string, asked object.Files) err
 	return nil
 }
 
-// makeDir makes one directory, unless it is there.
+// makeDir makes one directory, unless it is there. One that could not be made
+// durable stays fresh.
 func (s *Store) makeDir(bucket string, a ancestor, asked object.Files) error {
-	s.fresh.add(a.path)
+	s.fresh.begin(a.path)
+	defer s.fresh.end(a.path)
 	made, err := s.mkdir(bucket, a)
-	if err == nil && made {
-		err = s.giveMade(bucket, a.path, asked)
+	if err != nil || !made {
+		return err
 	}
-	if err == nil && made {
-		err = s.syncParent(a.path)
+	if err = s.giveMade(bucket, a.path, asked); err == nil {
+		err = s.settleDir(a.path)
 	}
-	if err == nil || !made {
-		s.fresh.done(a.path)
+	if err != nil {
+		s.fresh.fail(a.path)
 	}
-	return err // a directory that could not be made durable stays fresh
+	return err
 }
 
 // giveMade gives a directory of a bucket what its new ones are given. One that has
@@ -226,6 +267,16 @@ func (s *Store) syncParent(path string) error {
 	return dir.Sync()
 }
 
+// settleDir makes the name of a directory durable that may not be.
+func (s *Store) settleDir(path string) error {
+	failed := s.fresh.failed(path)
+	err := s.syncParent(path)
+	if err == nil {
+		s.fresh.settled(path, failed)
+	}
+	return err
+}
+
 // settle sees to the directories above a path that somebody else has made but
 // not settled yet: what was put below them must not be lost with them.
 func (s *Store) settle(ref object.Ref, path string) error {
@@ -244,7 +295,7 @@ func (s *Store) settle(ref object.Ref, path string) error {
 		if s.fresh.has(a.path) {
 			s.noteDir(ref.Bucket, a.prefix, true)
 		}
-		if err := s.syncParent(a.path); err != nil {
+		if err := s.settleDir(a.path); err != nil {
 			return err
 		}
 	}
@@ -289,9 +340,11 @@ func (s *Store) rmdir(bucket string, a ancestor) bool {
 	m := s.stripe(a.path)
 	m.Lock()
 	defer m.Unlock()
+	failed := s.fresh.failed(a.path)
 	if err := dir.Rmdir(leaf); err != nil {
 		return false
 	}
+	s.fresh.settled(a.path, failed)
 	s.noteDir(bucket, a.prefix, false)
 	return true
 }

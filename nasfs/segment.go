@@ -267,7 +267,7 @@ func (h *history) settle(k kept) error {
 		if !h.s.unsettled(path) {
 			continue
 		}
-		if err := h.s.syncParent(path); err != nil {
+		if err := h.s.settleDir(path); err != nil {
 			return again(err)
 		}
 	}
