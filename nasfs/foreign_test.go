@@ -407,6 +407,40 @@ func TestAVersionThatIsPutBackCanBeDeleted(t *testing.T) {
 	})
 }
 
+// TestAKeyStaysDeletedWhenAVersionThatWasPutBackIsDeleted: the marker, which is later, counts again.
+func TestAKeyStaysDeletedWhenAVersionThatWasPutBackIsDeleted(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]object.Versioning{"a version": object.Versioned, "the null version": object.Suspended} {
+		t.Run(name, func(t *testing.T) {
+			onShares(t, func(sh *share) {
+				if sh.cfg.Metadata != nasfs.Xattr {
+					return
+				}
+				as := func(v object.Versioning) {
+					sh.ok(sh.UpdateBucket(sh.Context(), bucket, func(b *object.Bucket) error { b.Versioning = v; return nil }))
+				}
+				as(object.Versioned)
+				sh.put("k", "oldest")
+				as(first)
+				last := sh.put("k", "last")
+				at := sh.copyWithAttribute(sh.path("k"), sh.path("backup"))
+				gone, err := sh.Delete(sh.Context(), ref("k"), nil)
+				sh.ok(err)
+				sh.ok(os.Rename(sh.path("backup"), sh.path("k")))
+				sh.ok(os.Chtimes(sh.path("k"), at, at))
+				sh.same("k", "last")
+				sh.ok(drop(sh.Context(), sh, object.Ref{Bucket: bucket, Key: "k", Version: last.Version}, nil))
+				sh.absent("k")
+				page, err := sh.ListVersions(sh.Context(), object.VersionQuery{Bucket: bucket, Limit: 10})
+				sh.ok(err)
+				if v := page.Versions; len(v) != 2 || !v[0].Marker || v[0].Version != gone.Version || !v[0].Latest {
+					sh.Errorf("there is %+v", v)
+				}
+			})
+		})
+	}
+}
+
 func TestAnEditWhileAnObjectIsReadIsNoticed(t *testing.T) {
 	onShares(t, func(sh *share) {
 		size := 1 << 20

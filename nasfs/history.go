@@ -344,17 +344,17 @@ func (s *Store) dropNulls(ref object.Ref, but past) {
 	h, err := s.openHistory(ref)
 	if err == nil {
 		defer h.close()
-		err = h.dropNulls(but)
+		err = h.dropNulls(func(p past) bool { return p == but })
 	}
 	if err != nil {
 		s.log.Warn("a null version that was replaced is still there", "bucket", ref.Bucket, "key", ref.Key, "error", err)
 	}
 }
 
-func (h *history) dropNulls(but past) error {
+func (h *history) dropNulls(but func(past) bool) error {
 	var failed error
 	for k, err := range h.nulls() {
-		if err == nil && k.past != but {
+		if err == nil && !but(k.past) {
 			err = h.drop(k)
 		}
 		failed = errors.Join(failed, err)

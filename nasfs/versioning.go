@@ -282,15 +282,17 @@ func (s *Store) deleteCurrent(ref object.Ref, h *history, o *opened, check objec
 	if err := s.mayRemove(ref, &info, check); err != nil {
 		return err
 	}
+	rest := o // beside which versions of the history count
 	if o.copied() {
 		if err := s.dropOriginal(ref, h, o, check); err != nil {
 			return err
 		}
+		rest = nil // somebody has put it there: a delete that is later than it has happened, and counts again
 	}
 	if err := h.dropHidden(o); err != nil {
 		return err
 	}
-	next, ok, err := h.latest(o)
+	next, ok, err := h.latest(rest)
 	if err != nil {
 		return err
 	}
@@ -319,7 +321,7 @@ func (s *Store) dropOriginal(ref object.Ref, h *history, o *opened, check object
 }
 
 // dropHidden removes from a history what would count once the current version is
-// gone, and did not come to be or is replaced.
+// gone, and did not come to be or is replaced. The markers beside a copy came to be.
 func (h *history) dropHidden(o *opened) error {
 	v, latest := showing(o), past{}
 	for k, err := range h.all() {
@@ -327,7 +329,7 @@ func (h *history) dropHidden(o *opened) error {
 			latest = k.past
 			break
 		}
-		if err == nil {
+		if err == nil && !(k.marker && o.copied()) {
 			err = h.drop(k)
 		}
 		if err != nil {
@@ -337,7 +339,7 @@ func (h *history) dropHidden(o *opened) error {
 	if !v.null {
 		return nil
 	}
-	return h.dropNulls(latest) // those that are replaced can be anywhere
+	return h.dropNulls(func(p past) bool { return p == latest || p.marker && o.copied() }) // those that are replaced can be anywhere
 }
 
 // deletePast removes a version of a history; o is the current version, or nil.
