@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/shoal-storage/shoal/internal/object"
+	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // etagShards is how many tables the cache is spread over.
@@ -14,7 +15,9 @@ const etagShards = 64
 
 // etagCache remembers what a listing shows of objects and their stamps do not
 // tell. An entry counts only while its stamp is the file's, and holds only
-// what never changes of a stamp, so nothing need ever be taken out.
+// what never changes of a stamp, so nothing need ever be taken out. That a file
+// has no record can change, as by a copy in two passes: so such an entry counts
+// only while the file's time of change is the same, too.
 type etagCache struct {
 	limit  int // entries of one shard
 	shards [etagShards]etagShard
@@ -30,7 +33,7 @@ type etagShard struct {
 type etagEntry struct {
 	size, mtime int64
 	overhead    int64 // bytes of the file that are none of the content
-	modified    int64 // ns
+	modified    int64 // ns; of foreign content the file's time of change
 	sum         [16]byte
 	parts       int32 // -1: no suffix
 	class       uint8 // index into storageClasses
@@ -63,11 +66,12 @@ func (c *etagCache) shard(ino uint64) *etagShard {
 
 // put remembers what a record says, nil being that of foreign content. What
 // has an ETag of no usual form is not remembered.
-func (c *etagCache) put(st stamp, r *record) {
+func (c *etagCache) put(file vfs.Stat, r *record) {
 	if c.limit == 0 {
 		return
 	}
-	e := etagEntry{size: st.size, mtime: st.mtime, foreign: r == nil, parts: -1}
+	st := stampOf(file)
+	e := etagEntry{size: st.size, mtime: st.mtime, modified: file.Ctime.UnixNano(), foreign: r == nil, parts: -1}
 	if r != nil && !e.describe(r) {
 		return
 	}
@@ -109,12 +113,13 @@ func (e *etagEntry) describe(r *record) bool {
 }
 
 // get returns what a listing shows of the file of a stamp, if it is known.
-func (c *etagCache) get(ref object.Ref, st stamp, deployment string) (object.Info, bool) {
+func (c *etagCache) get(ref object.Ref, file vfs.Stat, deployment string) (object.Info, bool) {
+	st := stampOf(file)
 	s := c.shard(st.ino)
 	s.mu.RLock()
 	e, ok := s.m[st.ino]
 	s.mu.RUnlock()
-	if !ok || e.size != st.size || e.mtime != st.mtime {
+	if !ok || e.size != st.size || e.mtime != st.mtime || e.foreign && e.modified != file.Ctime.UnixNano() {
 		return object.Info{}, false
 	}
 	info := object.Info{Bucket: ref.Bucket, Key: ref.Key, Size: st.size - e.overhead, Overhead: e.overhead}

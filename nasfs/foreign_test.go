@@ -322,6 +322,32 @@ func TestACopyOfAnObjectsFileIsTheObjectIfItHasItsAttributeAndTime(t *testing.T)
 	})
 }
 
+// TestACopyWhoseAttributeComesLaterIsTheObjectInListingsToo, as it does with rsync -a and then rsync -aX.
+func TestACopyWhoseAttributeComesLaterIsTheObjectInListingsToo(t *testing.T) {
+	onShares(t, func(sh *share) {
+		if sh.cfg.Metadata != nasfs.Xattr {
+			return
+		}
+		original := sh.put("k", "content")
+		st, err := os.Stat(sh.path("k"))
+		sh.ok(err)
+		sh.write("copy", "content")
+		sh.ok(os.Chtimes(sh.path("copy"), st.ModTime(), st.ModTime()))
+		if got := sh.same("copy", "content"); got.ETag == original.ETag {
+			sh.Errorf("without its attribute it is %+v", got)
+		}
+		time.Sleep(20 * time.Millisecond) // or the time of change may be the same
+		buf := make([]byte, 4096)
+		n, err := syscall.Getxattr(sh.path("k"), "user.shoal", buf)
+		sh.ok(err)
+		sh.ok(syscall.Setxattr(sh.path("copy"), "user.shoal", buf[:n], 0))
+		if l := sh.listed()["copy"]; l.ETag != original.ETag || !l.Modified.Equal(original.Modified) {
+			sh.Errorf("it is listed as %+v", l)
+		}
+		sh.same("copy", "content")
+	})
+}
+
 // copyTree makes a copy of the tree as cp -a does, and serves that.
 func (sh *share) copyTree() {
 	sh.Helper()

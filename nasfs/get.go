@@ -138,7 +138,7 @@ func (s *Store) find(ref object.Ref, sure bool) (o *opened, err error) {
 		}
 	}
 	if err == nil {
-		s.etags.put(o.stamp(), o.rec)
+		s.etags.put(o.stat, o.rec)
 	}
 	return o, err
 }

@@ -297,7 +297,7 @@ func (s *Store) describe(bucket string, dir vfs.Dir, c *candidate) {
 			}
 			return
 		}
-		if c.info, c.ok = s.etags.get(ref, stampOf(st), s.deployment); c.ok {
+		if c.info, c.ok = s.etags.get(ref, st, s.deployment); c.ok {
 			return
 		}
 		if again := s.describeOpen(ref, dir, name, st, c); !again {
@@ -357,7 +357,7 @@ func (s *Store) describeOpen(ref object.Ref, dir vfs.Dir, name string, st vfs.St
 			return true
 		}
 	}
-	s.etags.put(stampOf(st), rec)
+	s.etags.put(st, rec)
 	c.info, c.ok = s.listed(ref, st, rec), true
 	return false
 }

@@ -432,7 +432,7 @@ func (h *history) describe(ref object.Ref, k kept) (object.Info, error) {
 	if err != nil {
 		return object.Info{}, again(err)
 	}
-	if info, ok := h.s.etags.get(ref, stampOf(st), h.s.deployment); ok {
+	if info, ok := h.s.etags.get(ref, st, h.s.deployment); ok {
 		return info, nil
 	}
 	o, err := h.open(k)
@@ -440,6 +440,6 @@ func (h *history) describe(ref object.Ref, k kept) (object.Info, error) {
 		return object.Info{}, err
 	}
 	closeFile(o.file)
-	h.s.etags.put(o.stamp(), o.rec)
+	h.s.etags.put(o.stat, o.rec)
 	return h.s.listed(ref, o.stat, o.rec), nil
 }

@@ -155,6 +155,6 @@ func (s *Store) published(p *publication) object.Info {
 	st := stampOf(p.staged.stat)
 	info := s.info(p.ref, st, &p.staged.rec, nil)
 	info.Sequence = p.sequence
-	s.etags.put(st, &p.staged.rec)
+	s.etags.put(p.staged.stat, &p.staged.rec)
 	return info
 }
