@@ -56,7 +56,7 @@ func idle(t *testing.T, s *erasure.Store, days int) {
 func registers(t *testing.T, space register.Space, all ...*watched) (n int) {
 	t.Helper()
 	for _, w := range all {
-		page, err := w.Drive.Pending(t.Context(), register.PendingQuery{Space: space, Every: true, Limit: 1000})
+		page, err := w.Pending(t.Context(), register.PendingQuery{Space: space, Every: true, Limit: 1000})
 		if err != nil {
 			t.Error(err)
 		}
@@ -190,6 +190,26 @@ func TestNoShardOfAnObjectGoesWithItsPartsWhereTheObjectIsNotKnown(t *testing.T)
 			})
 		})
 	}
+}
+
+// Such a process may have read by a Table that is not in force any more.
+func TestAProcessThatCannotCommitRemovesNothing(t *testing.T) {
+	withUploads(t, func(t *testing.T, s *scene, all []*watched) {
+		ref, _ := upload(t, s.Store, 2)
+		end := refuse(all, tombstonesOf(register.Parts))
+		s.must(s.AbortUpload(t.Context(), ref))
+		end()
+		end = refuse(all, func(register.Change) bool { return true })
+		idle(t, s.Store, 3)
+		if n := kept(all...); n != 8 {
+			t.Errorf("%d shards are there", n)
+		}
+		end()
+		idle(t, s.Store, 3)
+		if n := kept(all...); n > 0 {
+			t.Errorf("%d shards are left", n)
+		}
+	})
 }
 
 // everythingTo has what there is be in some of the sets.

@@ -72,7 +72,7 @@ func watchedDrives(n int) (all []*watched, as []erasure.Drive) {
 func kept(all ...*watched) (n int) {
 	for _, w := range all {
 		for _, id := range w.begun {
-			if _, err := w.Drive.ReadShard(context.Background(), id, 0, make([]byte, 10)); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := w.ReadShard(context.Background(), id, 0, make([]byte, 10)); !errors.Is(err, fs.ErrNotExist) {
 				n++
 			}
 		}

@@ -13,9 +13,14 @@ import (
 
 // pending returns the names of the keys of which a drive has registers pending, read a page of so
 // many at a time.
-func pending(t *testing.T, d *drive.Drive, space register.Space, limit int) (names []string) {
+func pending(t *testing.T, d *drive.Drive, space register.Space, limit int) []string {
 	t.Helper()
-	q := register.PendingQuery{Space: space, Limit: limit}
+	return listed(t, d, register.PendingQuery{Space: space, Limit: limit})
+}
+
+// listed returns the names of the keys of all that a drive lists.
+func listed(t *testing.T, d *drive.Drive, q register.PendingQuery) (names []string) {
+	t.Helper()
 	for more := true; more; {
 		page, err := d.Pending(t.Context(), q)
 		must(t, err)
@@ -128,4 +133,23 @@ func TestADriveWithoutALogHasEverythingPending(t *testing.T) {
 		t.Errorf("%d registers are pending", len(got))
 	}
 	must(t, d.Close())
+}
+
+func TestWhoAsksForEveryRegisterGetsThoseThatAreNotPendingAsWell(t *testing.T) {
+	for name, open := range stores(t) {
+		t.Run(name, func(t *testing.T) {
+			d := drive.New(open(), drive.NewMemoryFiles(), nil) // which has no log
+			part := register.Key{Space: register.Parts, Name: "part"}
+			for i, k := range []register.Key{key("a"), key("b"), part} {
+				must(t, d.Commit(t.Context(), register.Change{Key: k, Record: object(i + 1)}))
+			}
+			must(t, d.Decide(t.Context(), decision("a", 1, true)))
+			for space, want := range map[register.Space][]string{part.Space: {"part"}, key("a").Space: {"a", "b"}} {
+				if got := listed(t, d, register.PendingQuery{Space: space, Every: true, Limit: 1}); !slices.Equal(got, want) {
+					t.Errorf("of %c it has %q, want %q", space, got, want)
+				}
+			}
+			must(t, d.Close())
+		})
+	}
 }
