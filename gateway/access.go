@@ -342,9 +342,7 @@ func (v *conditionValues) ofS3(name string) []string {
 	case "authtype":
 		return present(authType(r.auth))
 	case "signatureage":
-		if !r.auth.Time.IsZero() {
-			return []string{strconv.FormatInt(r.started.Sub(r.auth.Time).Milliseconds(), 10)}
-		}
+		return present(r.signatureAge())
 	case "requestobjecttagkeys":
 		return tagKeys(v.requestTags())
 	case "if-match", "if-none-match":
@@ -449,6 +447,20 @@ func authType(a sigv4.Auth) string {
 		return ""
 	case a.Presigned:
 		return "REST-QUERY-STRING"
+	case a.Form:
+		return "POST"
 	}
 	return "REST-HEADER"
+}
+
+// signatureAge is how old the signature is, in ms. That of version 2 is always 0
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/bucket-policy-s3-sigv4-conditions.html).
+func (r *request) signatureAge() string {
+	switch {
+	case r.auth.AccessKey == "":
+		return ""
+	case r.auth.V2:
+		return "0"
+	}
+	return strconv.FormatInt(r.started.Sub(r.auth.Time).Milliseconds(), 10)
 }

@@ -173,7 +173,7 @@ func (s *Server) authenticateForm(r *request, f *postForm) error {
 	if err := f.policy.Check(s.Now(), fields, -1); err != nil {
 		return err
 	}
-	r.identity = identity
+	r.auth, r.identity = auth, identity
 	return nil
 }
 

@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // version 2 is defined by it
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -178,6 +180,35 @@ func TestFormThatIsRefusedStoresNothing(t *testing.T) {
 				t.Errorf("stored %v, %v", page.Objects, err)
 			}
 		})
+	}
+}
+
+func TestConditionsOfAPolicySeeHowAFormIsSigned(t *testing.T) {
+	f := withBucket(t)
+	policy := base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2100-01-01T00:00:00Z","conditions":[{"bucket":"bucket"},{"key":"k"}]}`))
+	mac := hmac.New(sha1.New, []byte(testSecret))
+	mac.Write([]byte(policy))
+	signed := form{fields: [][2]string{{"key", "k"}}}
+	old := form{unsigned: true, fields: [][2]string{{"key", "k"}, {"AWSAccessKeyId", testUser}, {"policy", policy}, {"signature", base64.StdEncoding.EncodeToString(mac.Sum(nil))}}}
+	for _, tt := range []struct {
+		form      form
+		condition string
+		code      string
+	}{
+		{signed, `"StringNotEquals":{"s3:authType":"POST"}`, ""},
+		{signed, `"StringEquals":{"s3:authType":"POST"}`, "AccessDenied"},
+		{signed, `"StringEquals":{"s3:signatureversion":"AWS4-HMAC-SHA256"}`, "AccessDenied"},
+		{signed, `"NumericLessThan":{"s3:signatureAge":"600000"}`, "AccessDenied"},
+		{signed, `"NumericGreaterThan":{"s3:signatureAge":"600000"}`, ""},
+		{old, `"StringNotEquals":{"s3:authType":"POST"}`, ""},
+		{old, `"StringEquals":{"s3:signatureversion":"AWS"}`, "AccessDenied"},
+		{old, `"StringEquals":{"s3:signatureversion":"AWS4-HMAC-SHA256"}`, ""},
+		{old, `"NumericEquals":{"s3:signatureAge":"0"}`, "AccessDenied"},
+	} {
+		f.ok(call{method: "PUT", path: "/bucket", query: "policy", body: `{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{` + tt.condition + `}}]}`})
+		if r := f.post(tt.form); r.code() != tt.code {
+			t.Errorf("%s: %d %s, want %q", tt.condition, r.status, r.body, tt.code)
+		}
 	}
 }
 
