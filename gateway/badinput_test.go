@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -86,6 +87,51 @@ func TestSignedBodyThatEndsEarlyIsNotStored(t *testing.T) {
 			t.Errorf("cut at %d: %d %s", cut, got.status, got.body)
 		}
 		f.missing("k")
+	}
+}
+
+func TestBrokenTransferCodingIsTheClientsError(t *testing.T) {
+	f := withBucket(t)
+	content := "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crcOfHello + "\r\n\r\n"
+	whole := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(content), content)
+	for name, tt := range map[string]struct{ text, code string }{
+		"nothing wrong":       {whole, ""},
+		"a size that is none": {"zz\r\n", "IncompleteBody"},
+		"a size that is long": {strings.Repeat("f", 40) + "\r\n", "IncompleteBody"},
+		"no line":             {"5hello", "IncompleteBody"},
+		"no end of a chunk":   {"3\r\n5\r\nXXXX", "IncompleteBody"},
+		"a broken trailer":    {strings.TrimSuffix(whole, "\r\n") + "no field\r\n\r\n", "IncompleteBody"},
+		"a chunk that is cut": {whole[:10], "IncompleteBody"},
+		"a size that is cut":  {whole[:1], "IncompleteBody"},
+	} {
+		text := strings.Replace(f.chunked(5, tt.text, -1), "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1)
+		c, r := f.raw(text)
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got := readReply(t, r); got.code() != tt.code {
+			t.Errorf("%s: %d %s, want %q", name, got.status, got.body, tt.code)
+		}
+	}
+}
+
+func TestAClientThatHangsUpIsNoFailureOfTheServer(t *testing.T) {
+	log, access := &lines{}, &lines{}
+	f := serve(t, func(c *Config) {
+		c.Logger, c.AccessLog = slog.New(slog.NewTextHandler(log, nil)), slog.New(slog.NewTextHandler(access, nil))
+	})
+	f.ok(call{method: "PUT", path: "/bucket"})
+	c, _ := f.raw(f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 1<<20) + strings.Repeat("x", 100_000))
+	if err := errors.Join(c.SetLinger(0), c.Close()); err != nil { // a reset
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(access.String(), "operation=PutObject"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no end of it: %s", access)
+		}
+	}
+	if !strings.Contains(access.String(), "status=400") || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("%s%s", access, log)
 	}
 }
 

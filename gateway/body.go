@@ -57,6 +57,10 @@ type wireReader struct {
 // deadlines of connections to other machines are none of the client's.
 var errClientSilent = errors.New("the client sends nothing")
 
+// errWireBroken says that the client has hung up, or does not send what its framing says. It is an error of
+// its own too, and hides the cause, which could be taken for one of the storage's connections.
+var errWireBroken = errors.New("the body breaks off")
+
 // Read is needed because a stream that is cut off looks like one that ended
 // (FH5).
 func (w *wireReader) Read(p []byte) (int, error) {
@@ -79,11 +83,21 @@ func (w *wireReader) Read(p []byte) (int, error) {
 	case err == nil && w.length >= 0 && w.read == w.length:
 		err = io.EOF
 	}
+	return n, wireError(err)
+}
+
+// wireError says of a failed read what the client has done: nobody else is on its connection. The body of
+// another request that this one is a part of has errors of its own.
+func wireError(err error) error {
 	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		err = fmt.Errorf("%w: %w", errClientSilent, err)
+	var known *s3Error
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &known):
+		return err
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%w: %w", errClientSilent, err)
 	}
-	return n, err
+	return fmt.Errorf("%w: %s", errWireBroken, err)
 }
 
 // bodyOptions say what a handler wants of a body beyond what the request

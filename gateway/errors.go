@@ -194,7 +194,7 @@ func isDenied(err error) bool {
 // fromTransport recognises what a client did to its connection.
 func fromTransport(err error) *s3Error {
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errWireBroken):
 		return errIncompleteBody.because(err)
 	case errors.Is(err, errClientSilent):
 		return errRequestTimeout.because(err)
