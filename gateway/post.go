@@ -305,11 +305,11 @@ func (s *Server) answerForm(r *request, f *postForm, info *object.Info) error {
 		target = f.fields["redirect"]
 	}
 	if u, err := url.Parse(target); target != "" && err == nil && u.IsAbs() {
-		q := u.Query()
-		q.Set("bucket", r.bucket)
-		q.Set("key", key)
-		q.Set("etag", `"`+info.ETag+`"`)
-		u.RawQuery = q.Encode()
+		told := "bucket=" + url.QueryEscape(r.bucket) + "&key=" + url.QueryEscape(key) + "&etag=" + url.QueryEscape(`"`+info.ETag+`"`)
+		if u.RawQuery != "" {
+			told = u.RawQuery + "&" + told // as it is: it may be signed
+		}
+		u.RawQuery = told
 		r.set("Location", u.String())
 		r.answerEmpty(303)
 		return nil

@@ -121,9 +121,22 @@ func TestFormIsAnsweredAsItAsks(t *testing.T) {
 			t.Errorf("%s: %d %s", status, r.status, r.body)
 		}
 	}
-	r := f.post(form{fields: [][2]string{{"key", "k k"}, {"success_action_redirect", "http://example.com/done?x=1"}}})
-	if got := r.header.Get("Location"); r.status != 303 || !strings.HasPrefix(got, "http://example.com/done?") || !strings.Contains(got, "key=k+k") || !strings.Contains(got, "x=1") {
-		t.Errorf("%d to %s", r.status, got)
+}
+
+func TestARedirectKeepsWhatItsURLSays(t *testing.T) {
+	f := withBucket(t)
+	const told = "bucket=bucket&key=k%26+k&etag=%22d41d8cd98f00b204e9800998ecf8427e%22"
+	for target, want := range map[string]string{
+		"http://example.com":                    "http://example.com?" + told,
+		"http://example.com/done?":              "http://example.com/done?" + told,
+		"http://example.com/done?z=1&a=2&z=3":   "http://example.com/done?z=1&a=2&z=3&" + told,
+		"http://example.com/?flag&a=b+c;d%2f&&": "http://example.com/?flag&a=b+c;d%2f&&&" + told,
+		"http://example.com/?bucket=mine#a?b":   "http://example.com/?bucket=mine&" + told + "#a?b",
+	} {
+		r := f.post(form{fields: [][2]string{{"key", "k& k"}, {"success_action_redirect", target}}})
+		if got := r.header.Get("Location"); r.status != 303 || got != want {
+			t.Errorf("%s: %d to %s, want %s", target, r.status, got, want)
+		}
 	}
 }
 
