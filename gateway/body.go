@@ -97,7 +97,7 @@ func wireError(err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("%w: %w", errClientSilent, err)
 	}
-	return fmt.Errorf("%w: %s", errWireBroken, err)
+	return fmt.Errorf("%w: %s", errWireBroken, err.Error())
 }
 
 // bodyOptions say what a handler wants of a body beyond what the request

@@ -14,7 +14,8 @@ import (
 // moments are times at and beyond the ends of what ns can say.
 func moments() []time.Time {
 	return []time.Time{
-		{}, time.Date(1600, 1, 1, 0, 0, 0, 1, time.UTC), time.Unix(0, math.MinInt64), time.Unix(-1, 5), time.Unix(0, 0), time.Unix(0, math.MaxInt64),
+		{},
+		time.Date(1600, 1, 1, 0, 0, 0, 1, time.UTC), time.Unix(0, math.MinInt64), time.Unix(-1, 5), time.Unix(0, 0), time.Unix(0, math.MaxInt64),
 		time.Unix(0, math.MaxInt64).Add(1), time.Date(2300, 1, 1, 0, 0, 0, 7, time.UTC), time.Date(2600, 1, 1, 0, 0, 0, 0, time.UTC),
 		time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), time.Unix(math.MaxInt64, 999999999), time.Unix(math.MinInt64, 0),
 	}

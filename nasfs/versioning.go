@@ -329,7 +329,7 @@ func (h *history) dropHidden(o *opened) error {
 			latest = k.past
 			break
 		}
-		if err == nil && !(k.marker && o.copied()) {
+		if err == nil && (!k.marker || !o.copied()) {
 			err = h.drop(k)
 		}
 		if err != nil {
