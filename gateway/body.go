@@ -269,7 +269,7 @@ func (b *body) declarePayload(opt bodyOptions) error {
 			}
 		}
 		if b.wire.length < 0 || !opt.plain && !b.r.declaresLength() {
-			return errMissingContentLength
+			return b.r.noLength()
 		}
 		return nil
 	}
@@ -289,11 +289,24 @@ func (b *body) declarePayload(opt bodyOptions) error {
 
 // decodedLength reads the length of framed content.
 func (r *request) decodedLength() (int64, error) {
-	n, err := strconv.ParseInt(r.header("x-amz-decoded-content-length"), 10, 64)
+	text := r.header("x-amz-decoded-content-length")
+	if text == "" {
+		return 0, r.noLength()
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
 		return 0, errMissingContentLength
 	}
 	return n, nil
+}
+
+// noLength is the error of a body that does not say how long its content is. A chunked transfer is to S3 what
+// it does not implement, unless the length is told beside it.
+func (r *request) noLength() error {
+	if r.contentLength() < 0 {
+		return errNotImplemented.detailed("Header", "Transfer-Encoding")
+	}
+	return errMissingContentLength
 }
 
 // Size returns the declared length of the content in bytes, -1 if unknown.

@@ -34,7 +34,7 @@ func (s *Server) postObject(ctx context.Context, r *request) error {
 		return errMalformedPOST
 	}
 	if r.contentLength() < 0 || !r.declaresLength() {
-		return errMissingContentLength
+		return r.noLength()
 	}
 	b, err := s.openBody(r, bodyOptions{plain: true, foreign: true, limit: object.MaxPartSize + maxFormBytes})
 	if err != nil {

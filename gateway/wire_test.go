@@ -322,6 +322,22 @@ func TestPutWithoutLengthIsRefused(t *testing.T) {
 	f.missing("k")
 }
 
+func TestAChunkedTransferNeedsTheLengthOfItsContent(t *testing.T) {
+	f := withBucket(t)
+	for name, c := range map[string]call{
+		"content":        {method: "PUT", path: "/bucket/k"},
+		"framed content": {method: "PUT", path: "/bucket/k", payload: "STREAMING-UNSIGNED-PAYLOAD-TRAILER"},
+		"a document":     {method: "PUT", path: "/bucket", query: "tagging="},
+		"a form":         {method: "POST", path: "/bucket", header: headers{"Content-Type": "multipart/form-data; boundary=b"}},
+	} {
+		_, r := f.raw(f.rawRequest(c, -1, "Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n")
+		if got := readReply(t, r); got.status != 501 || got.code() != "NotImplemented" || !strings.Contains(got.body, "<Header>Transfer-Encoding</Header>") {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+	}
+	f.missing("k")
+}
+
 // curl sends no Content-Length with a PUT or POST that has no body.
 func TestWhatNeedsNoBodyNeedsNoLength(t *testing.T) {
 	f := withBucket(t)
