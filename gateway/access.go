@@ -346,7 +346,10 @@ func (v *conditionValues) ofS3(name string) []string {
 	case "requestobjecttagkeys":
 		return tagKeys(v.requestTags())
 	case "if-match", "if-none-match":
-		return present(v.header(name))
+		if v.serves("PostObject") {
+			return nil
+		}
+		return present(r.list(name))
 	case "objectcreationoperation":
 		return []string{strconv.FormatBool(makesObject(r.op.name))}
 	case "resourceaccount":

@@ -30,8 +30,8 @@ func (s *Server) conditions(r *request) conditions {
 // "x-amz-copy-source-".
 func (r *request) readConditions(prefix string) conditions {
 	return conditions{
-		match:      r.header(prefix + "if-match"),
-		noneMatch:  r.header(prefix + "if-none-match"),
+		match:      r.list(prefix + "if-match"),
+		noneMatch:  r.list(prefix + "if-none-match"),
 		modified:   parseDate(r.header(prefix + "if-modified-since")),
 		unmodified: parseDate(r.header(prefix + "if-unmodified-since")),
 	}
@@ -96,7 +96,7 @@ func (c conditions) sourceCheck() object.Check {
 // If-None-Match with "*"
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
 func (s *Server) writeCheck(r *request) (object.Check, error) {
-	match, noneMatch := r.header("if-match"), r.header("if-none-match")
+	match, noneMatch := r.list("if-match"), r.list("if-none-match")
 	if err := r.without("If-Modified-Since", "If-Unmodified-Since", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (s *Server) writeCheck(r *request) (object.Check, error) {
 // without refuses preconditions that an operation does not look at: it would do what they are to prevent.
 func (r *request) without(names ...string) error {
 	for _, name := range names {
-		if r.header(name) != "" {
+		if r.list(name) != "" {
 			return errNotImplemented.detailed("Header", name)
 		}
 	}

@@ -102,7 +102,7 @@ func (s *Server) deleteCheck(r *request, ref object.Ref) (object.Check, error) {
 		return nil, err
 	}
 	var checks []object.Check
-	if match := r.header("if-match"); match != "" {
+	if match := r.list("if-match"); match != "" {
 		if err := s.mayMatch(r, match, ref); err != nil {
 			return nil, err
 		}

@@ -81,6 +81,25 @@ func (r *request) header(name string) string {
 	return string(r.ctx.Request.Header.Peek(name))
 }
 
+// list returns a header whose value is a list, which may be in several lines (RFC 9110 section 5.3).
+func (r *request) list(name string) string {
+	lines := r.ctx.Request.Header.PeekAll(name)
+	if len(lines) == 1 {
+		return string(lines[0])
+	}
+	var b []byte
+	for _, line := range lines {
+		switch {
+		case len(line) == 0:
+		case len(b) == 0:
+			b = append(b, line...)
+		default:
+			b = append(append(b, ", "...), line...)
+		}
+	}
+	return string(b)
+}
+
 // hasHeader reports whether a header is there, be it empty.
 func (r *request) hasHeader(name string) bool {
 	return len(r.ctx.Request.Header.PeekAll(name)) > 0

@@ -322,6 +322,47 @@ func TestPutWithoutLengthIsRefused(t *testing.T) {
 	f.missing("k")
 }
 
+func TestAConditionMayBeInSeveralLines(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "content")
+	const etag, other = `"9a0364b9e99bb480dd25e1f0284c8555"`, `"00000000000000000000000000000000"`
+	get := call{method: "GET", path: "/bucket/k"}
+	put := call{method: "PUT", path: "/bucket/k"}
+	remove := call{method: "DELETE", path: "/bucket/k"}
+	copied := func(name string) call {
+		return call{method: "PUT", path: "/bucket/copy", header: headers{"x-amz-copy-source": "/bucket/k", name: other + "," + etag}} // as it is signed
+	}
+	for _, tt := range []struct {
+		c      call
+		header string
+		lines  []string
+		status int
+	}{
+		{get, "If-Match", []string{other, etag}, 200},
+		{get, "If-None-Match", []string{other, etag}, 304},
+		{get, "If-None-Match", []string{"", etag}, 304},
+		{get, "If-None-Match", []string{other, other}, 200},
+		{put, "If-Match", []string{other, etag}, 200},
+		{put, "If-Match", []string{other, other}, 412},
+		{put, "If-None-Match", []string{"", "*"}, 412},
+		{put, "If-None-Match", []string{"*", etag}, 501},
+		{copied("X-Amz-Copy-Source-If-Match"), "X-Amz-Copy-Source-If-Match", []string{other, etag}, 200},
+		{copied("X-Amz-Copy-Source-If-None-Match"), "X-Amz-Copy-Source-If-None-Match", []string{other, etag}, 412},
+		{remove, "If-Unmodified-Since", []string{"", "Thu, 01 Jan 1970 00:00:00 GMT"}, 501},
+		{remove, "If-Match", []string{other, etag}, 204},
+	} {
+		body := ""
+		if tt.c.method == "PUT" && tt.c.path == "/bucket/k" {
+			body = "content"
+		}
+		text := f.rawRequest(tt.c, len(body), tt.header+": "+tt.lines[0], tt.header+": "+tt.lines[1]) + body
+		_, r := f.raw(strings.Replace(text, tt.header+": "+other+","+etag+"\r\n", "", 1))
+		if got := readReply(t, r); got.status != tt.status {
+			t.Errorf("%s with %s %q: %d %s, want %d", tt.c.method, tt.header, tt.lines, got.status, got.body, tt.status)
+		}
+	}
+}
+
 func TestAChunkedTransferNeedsTheLengthOfItsContent(t *testing.T) {
 	f := withBucket(t)
 	for name, c := range map[string]call{
