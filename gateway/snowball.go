@@ -253,6 +253,9 @@ func readEntryMeta(m *object.Meta, records map[string]string) error {
 			m.Tags = tags
 		}
 		if user, ok := strings.CutPrefix(name, metaPrefix); ok {
+			if err := checkUserMeta(user, value); err != nil {
+				return err
+			}
 			if m.User == nil {
 				m.User = make(map[string]string)
 			}
@@ -264,6 +267,15 @@ func readEntryMeta(m *object.Meta, records map[string]string) error {
 		return errMetadataTooLarge
 	}
 	return nil
+}
+
+// checkUserMeta refuses user metadata that can be no header of an answer. A record of an archive may have any
+// name and value.
+func checkUserMeta(user, value string) error {
+	if !isToken(user) {
+		return errInvalidArgument.with("The name of a header can have only the characters of a token.").detailed("ArgumentName", metaPrefix+user)
+	}
+	return checkHeaderText(metaPrefix+user, value)
 }
 
 func (x *extraction) store(ctx context.Context, ref object.Ref, meta object.Meta, source io.Reader, size int64) error {

@@ -105,6 +105,10 @@ func TestABrokenArchiveIsAnErrorAndLeavesNoPartOfAnEntry(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
+	for _, record := range [][2]string{{"x-amz-meta-", "v"}, {"x-amz-meta-a b", "v"}, {"x-amz-meta-a\r\nset-cookie: b", "v"}, {"x-amz-meta-ä", "v"}, {"x-amz-meta-a", "v\r\nset-cookie: b"}, {"x-amz-meta-a", "v\x7f"}} {
+		f.refused("InvalidArgument", extracting(archived(t, tar.Header{Name: "x", Linkname: "m", Format: tar.FormatPAX, PAXRecords: map[string]string{"minio.metadata." + record[0]: record[1]}})))
+		f.missing("x")
+	}
 	f.missing("second")
 	wrong := extracting(whole)
 	wrong.header["Content-MD5"] = md5Base64("other")
