@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/xml"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,10 @@ func (c *corsConfiguration) validate() error {
 }
 
 func (r *corsRule) validate() error {
-	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.ID) > 255 {
+	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.ID) > 255 || slices.Contains(r.AllowedOrigins, "") {
+		return errMalformedXML
+	}
+	if r.MaxAgeSeconds > math.MaxInt32 || r.MaxAgeSeconds < math.MinInt32 {
 		return errMalformedXML
 	}
 	for _, m := range r.AllowedMethods {

@@ -104,6 +104,8 @@ func TestACORSConfigurationIsKeptOrRefused(t *testing.T) {
 	}
 	f.refused("MalformedXML", rule("<AllowedMethod>GET</AllowedMethod>"))
 	f.refused("MalformedXML", rule("<AllowedOrigin>*</AllowedOrigin>"))
+	f.refused("MalformedXML", rule("<AllowedOrigin>*</AllowedOrigin><AllowedOrigin></AllowedOrigin><AllowedMethod>GET</AllowedMethod>"))
+	f.refused("MalformedXML", rule("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod><MaxAgeSeconds>2147483648</MaxAgeSeconds>"))
 	f.refused("MalformedXML", call{method: "PUT", path: "/bucket", query: "cors", body: "<CORSConfiguration></CORSConfiguration>"})
 	if again := f.ok(call{method: "GET", path: "/bucket", query: "cors"}).body; again != kept {
 		t.Errorf("after refusals: %s", again)
