@@ -183,7 +183,7 @@ func refuseUnsupported(r *request) error {
 // refuseVersion keeps an object from being replaced by what was meant for one of its versions.
 func refuseVersion(r *request) error {
 	switch r.op.name {
-	case "PutObject", "CopyObject", "UploadPart", "UploadPartCopy":
+	case "PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy":
 		if r.query.has("versionId") {
 			return errInvalidArgument.with("This operation does not accept a version-id.").detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
 		}

@@ -48,6 +48,7 @@ func TestWhatIsNotOfferedIsRefusedAndNotStored(t *testing.T) {
 		f.refused(tt.code, call{method: "PUT", path: "/bucket/k", query: tt.query, header: tt.header, body: "x"})
 		f.missing("k")
 	}
+	f.refused("InvalidArgument", call{method: "POST", path: "/bucket/k", query: "uploads=&versionId=null"})
 	for code, header := range map[string][2]string{
 		"InvalidBucketAclWithObjectOwnership": {"x-amz-acl", "public-read"},
 		"InvalidArgument":                     {"x-amz-object-ownership", "rubbish"},
