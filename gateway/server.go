@@ -404,15 +404,20 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 
 // expectation has fasthttp take "Expect: 100-Continue" for what it is (FH14): the case of the value
 // does not matter (RFC 9110 section 10.1.1), and PHP's Guzzle sends it so and waits for a second.
-// Where it may have been signed it is left as it is.
+// Where it may have been signed it is left as it is. With HTTP/1.0 it says nothing: such a client would take
+// what tells it to go on for the answer.
 func expectation(h *fasthttp.RequestHeader) (unchanged fasthttp.RequestConfig) {
 	const proceed = "100-continue"
 	value := h.Peek(fasthttp.HeaderExpect)
-	if len(value) == 0 || string(value) == proceed || !strings.EqualFold(string(value), proceed) {
+	if !strings.EqualFold(string(value), proceed) {
 		return unchanged
 	}
 	signed := func(text []byte) bool { return bytes.Contains(text, []byte("expect")) }
-	if !signed(h.Peek(fasthttp.HeaderAuthorization)) && !signed(h.RequestURI()) {
+	switch {
+	case signed(h.Peek(fasthttp.HeaderAuthorization)), signed(h.RequestURI()):
+	case !h.IsHTTP11():
+		h.Del(fasthttp.HeaderExpect)
+	case string(value) != proceed:
 		h.Set(fasthttp.HeaderExpect, proceed)
 	}
 	return unchanged

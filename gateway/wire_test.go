@@ -322,6 +322,17 @@ func TestPutWithoutLengthIsRefused(t *testing.T) {
 	f.missing("k")
 }
 
+func TestAClientOfHTTP10IsNotToldToGoOn(t *testing.T) {
+	f := withBucket(t)
+	for _, value := range []string{"100-continue", "100-Continue"} {
+		text := f.rawRequest(call{method: "PUT", path: "/bucket/k"}, 5, "Expect: "+value)
+		_, r := f.raw(strings.Replace(text, "HTTP/1.1", "HTTP/1.0", 1) + "hello")
+		if got := readReply(t, r); got.status != 200 {
+			t.Errorf("%s: %d %s", value, got.status, got.body)
+		}
+	}
+}
+
 func TestAConditionMayBeInSeveralLines(t *testing.T) {
 	f := withBucket(t)
 	f.put("k", "content")
