@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,34 +18,11 @@ import (
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
 )
 
-// lossy is a drive that can be without commits of some spaces.
-type lossy struct {
-	erasure.Drive
-	shards  atomic.Bool // it takes no shards
-	objects atomic.Bool // it takes no objects
-	uploads atomic.Bool // it takes no uploads, nor that they are over
-	parts   atomic.Bool // it takes no parts
-}
-
-func (l *lossy) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
-	if l.shards.Load() {
-		return nil, errAway
-	}
-	return l.Drive.Create(ctx, id, size)
-}
-
-func (l *lossy) Commit(ctx context.Context, c register.Change) error {
-	if l.objects.Load() && c.Key.Space == register.Objects || l.uploads.Load() && c.Key.Space == register.Uploads || l.parts.Load() && c.Key.Space == register.Parts {
-		return register.ErrUnknown
-	}
-	return l.Drive.Commit(ctx, c)
-}
-
-// begun is an upload over lossy drives.
+// begun is an upload that goes on.
 type begun struct {
 	*testing.T
 	*erasure.Store
-	drives []*lossy
+	drives []*watched
 	ref    object.UploadRef
 	in     object.CompleteInput
 }
@@ -55,45 +31,37 @@ const partSize = 5 << 20
 
 func beginUpload(t *testing.T, n, parity int) *begun {
 	t.Helper()
-	b := &begun{T: t, in: object.CompleteInput{Size: -1}}
-	var wrapped []erasure.Drive
-	for _, d := range drives(n) {
-		l := &lossy{Drive: d}
-		b.drives, wrapped = append(b.drives, l), append(wrapped, l)
-	}
-	b.Store = open(t, parity, wrapped)
-	if err := b.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+	all, as := watchedDrives(n)
+	b := &begun{T: t, Store: open(t, parity, as), drives: all}
+	if err := b.CreateBucket(t.Context(), object.Bucket{Name: inBucket}); err != nil {
 		t.Fatal(err)
 	}
-	b.ref = newUpload(t, b.Store)
+	b.ref, b.in = upload(t, b.Store, 0)
 	return b
 }
 
-func newUpload(t *testing.T, s *erasure.Store) object.UploadRef {
-	t.Helper()
-	up, err := s.CreateUpload(t.Context(), object.Upload{UploadRef: object.UploadRef{Ref: object.Ref{Bucket: "bucket", Key: "k"}}, Algorithm: object.CRC64NVME, Type: object.FullObject, Implied: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return up.UploadRef
+// of are the changes of a space.
+func of(space register.Space) func(c register.Change) bool {
+	return func(c register.Change) bool { return c.Key.Space == space }
 }
 
 // part uploads the next part, of which some drives take nothing.
 func (b *begun) part(without ...int) {
 	b.Helper()
+	var missing []*watched
 	for _, i := range without {
-		b.drives[i].shards.Store(true)
-		b.drives[i].parts.Store(true)
+		missing = append(missing, b.drives[i])
+		b.drives[i].full.Store(true)
 	}
+	defer refuse(missing, of(register.Parts))()
 	number := len(b.in.Parts) + 1
 	p, err := b.PutPart(b.Context(), b.ref, number, objecttest.NewBody(bytes.Repeat([]byte{byte(number)}, partSize), object.CRC64NVME))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.in.Parts = append(b.in.Parts, object.CompletedPart{Number: number, ETag: p.ETag})
-	for _, i := range without {
-		b.drives[i].shards.Store(false)
-		b.drives[i].parts.Store(false)
+	for _, w := range missing {
+		w.full.Store(false)
 	}
 }
 
@@ -126,15 +94,12 @@ func TestACompletedUploadHasItsShardsWhateverDrivesMissedOfIt(t *testing.T) {
 					without = append(without, i)
 				}
 				b.part(without...)
-				for _, d := range b.drives[:g.n-register.Majority(g.n)] {
-					d.objects.Store(true)
-				}
-				if _, err := b.CompleteUpload(b.Context(), b.ref, b.in); err != nil {
-					if object.KindOf(err) != object.Unavailable {
+				end := refuse(b.drives[:g.n-register.Majority(g.n)], of(register.Objects))
+				_, err := b.CompleteUpload(b.Context(), b.ref, b.in)
+				end()
+				if err != nil {
+					if object.KindOf(err) != object.Unavailable && !errors.Is(err, object.Unknown) {
 						t.Fatal(err)
-					}
-					for _, d := range b.drives {
-						d.objects.Store(false)
 					}
 					if _, err := b.CompleteUpload(b.Context(), b.ref, b.in); err != nil {
 						t.Fatal("once more:", err)
@@ -177,7 +142,7 @@ func TestAnUploadIsCompletedThoughEachPartIsMissingOnAnotherDrive(t *testing.T) 
 func TestACompleteThatCouldNotEndItsUploadMakesOneVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := beginUpload(t, 4, 2)
-		if err := b.UpdateBucket(t.Context(), "bucket", func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }); err != nil {
+		if err := b.UpdateBucket(t.Context(), inBucket, func(b *object.Bucket) error { b.Versioning = object.Versioned; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		b.part()
@@ -187,19 +152,15 @@ func TestACompleteThatCouldNotEndItsUploadMakesOneVersion(t *testing.T) {
 			}
 			return nil
 		}
-		for _, d := range b.drives {
-			d.uploads.Store(true)
-		}
+		end := refuse(b.drives, of(register.Uploads))
 		if _, err := b.CompleteUpload(t.Context(), b.ref, b.in); !errors.Is(err, object.Unknown) {
 			t.Fatal(err)
 		}
-		for _, d := range b.drives {
-			d.uploads.Store(false)
-		}
+		end()
 		if _, err := b.CompleteUpload(t.Context(), b.ref, b.in); err != nil {
 			t.Error(err)
 		}
-		if page, err := b.ListVersions(t.Context(), object.VersionQuery{Bucket: "bucket", Limit: 10}); err != nil || len(page.Versions) != 1 {
+		if page, err := b.ListVersions(t.Context(), object.VersionQuery{Bucket: inBucket, Limit: 10}); err != nil || len(page.Versions) != 1 {
 			t.Errorf("%d versions, %v", len(page.Versions), err)
 		}
 		if _, err := b.StatUpload(t.Context(), b.ref); !errors.Is(err, object.NoSuchUpload) {
@@ -216,10 +177,11 @@ func TestAnUploadThatIsCompletedWhileItsKeyLeavesASetIsNotLeftThere(t *testing.T
 	if err := relocate(t, s, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+	if err := s.CreateBucket(t.Context(), object.Bucket{Name: inBucket}); err != nil {
 		t.Fatal(err)
 	}
-	b := &begun{T: t, Store: s, ref: newUpload(t, s), in: object.CompleteInput{Size: -1}}
+	b := &begun{T: t, Store: s}
+	b.ref, b.in = upload(t, s, 0)
 	b.part()
 	next := s.Placement().Rebalanced([]int{1, 10}) // records of buckets stay
 	for next.Phase != placement.Moving {

@@ -27,6 +27,7 @@ type watched struct {
 	refuses func(c register.Change) error // nil: nothing
 	leaves  func(key register.Key) bool   // what it is brought that it cannot take; nil: nothing
 	away    atomic.Bool                   // for scans
+	full    atomic.Bool                   // for shards
 }
 
 func (w *watched) Install(ctx context.Context, key register.Key, r register.Record, t register.Token) (bool, error) {
@@ -44,6 +45,9 @@ func (w *watched) Scan(ctx context.Context, q register.ScanQuery) (register.Scan
 }
 
 func (w *watched) Create(ctx context.Context, id register.DataID, size int64) (register.ShardWriter, error) {
+	if w.full.Load() {
+		return nil, register.ErrFull
+	}
 	w.mu.Lock()
 	w.begun = append(w.begun, id)
 	w.mu.Unlock()
