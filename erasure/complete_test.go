@@ -81,6 +81,17 @@ func (b *begun) whole() {
 	}
 }
 
+// without is the same after a drive is lost.
+func (b *begun) without(drive int) *begun {
+	rest := make([]erasure.Drive, len(b.drives))
+	for i, d := range b.drives {
+		gone := &nowhere{absent: absent{Drive: unclosed{d.Drive}}}
+		gone.away.Store(i == drive)
+		rest[i] = gone
+	}
+	return &begun{T: b.T, Store: open(b.T, 2, rest), ref: b.ref, in: b.in}
+}
+
 // TestACompletedUploadHasItsShardsWhateverDrivesMissedOfIt: the shards of a part go with it where nothing else refers to
 // them, as on a drive that missed that there is an object.
 func TestACompletedUploadHasItsShardsWhateverDrivesMissedOfIt(t *testing.T) {
@@ -124,16 +135,8 @@ func TestAnUploadIsCompletedThoughEachPartIsMissingOnAnotherDrive(t *testing.T) 
 		}
 		time.Sleep(10 * time.Minute)
 		b.whole()
-		for i, d := range b.drives {
-			lost := make([]erasure.Drive, len(b.drives))
-			for j := range b.drives {
-				lost[j] = unclosed{b.drives[j].Drive}
-			}
-			gone := &nowhere{absent: absent{Drive: unclosed{d.Drive}}}
-			gone.away.Store(true)
-			lost[i] = gone
-			again := &begun{T: t, Store: open(t, 2, lost), ref: b.ref, in: b.in}
-			again.whole()
+		for i := range b.drives {
+			b.without(i).whole()
 		}
 	})
 }
@@ -167,6 +170,35 @@ func TestACompleteThatCouldNotEndItsUploadMakesOneVersion(t *testing.T) {
 			t.Errorf("the upload: %v", err)
 		}
 		b.whole()
+	})
+}
+
+// TestACompleteThatIsRepeatedSeesToShardsThatDrivesLack: of the first one nobody knew what became of it, and it was
+// settled by drives without them.
+func TestACompleteThatIsRepeatedSeesToShardsThatDrivesLack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := beginUpload(t, 4, 2)
+		b.part(2)
+		b.part()
+		end := refuse(b.drives[3:], of(register.Objects))
+		if _, err := b.CompleteUpload(t.Context(), b.ref, b.in); !errors.Is(err, object.Unknown) {
+			t.Fatal(err)
+		}
+		end()
+		b.drives[3].refuses = func(c register.Change) error { // it is known to be away by now, until the object is committed
+			if c.Key.Space == register.Objects {
+				return register.ErrUnknown
+			}
+			return nil
+		}
+		if _, err := b.CompleteUpload(t.Context(), b.ref, b.in); err != nil {
+			t.Fatal("once more:", err)
+		}
+		b.drives[3].refuses = nil
+		time.Sleep(10 * time.Minute)
+		for i := range b.drives {
+			b.without(i).whole()
+		}
 	})
 }
 

@@ -338,10 +338,8 @@ func (h *hold) commit(ctx context.Context, s *set, r register.Record, how commit
 	}
 	s.wary.Store(o.count < r.Quorum)
 	if o.count < r.Quorum && errors.Is(o.err, register.ErrFull) {
-		for i, took := range o.took { // those that are away are as good as full
-			if !took {
-				s.noRoom(i)
-			}
+		for _, i := range o.away { // they are as good as full
+			s.noRoom(i)
 		}
 	}
 	switch {

@@ -215,6 +215,7 @@ func why[T any](replies []reply[T]) error {
 // outcome is what became of a change that drives were asked to commit.
 type outcome struct {
 	took    []bool // drives that did
+	away    []int  // drives that were not asked, as they are known to be away
 	count   int
 	refused int // drives that certainly did not
 	open    int // that have not answered yet
@@ -345,6 +346,9 @@ func (o *outcome) note(r reply[struct{}]) {
 	case refusal(r.err):
 		o.refused++
 		o.err = errors.Join(o.err, r.err)
+		if errors.Is(r.err, register.ErrUnknown) {
+			o.away = append(o.away, r.drive)
+		}
 	default:
 		o.err = errors.Join(o.err, r.err)
 	}

@@ -339,11 +339,11 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 		}
 		// Who made the object of it may not have come to ending it: it is not made once more.
 		info, err = s.completedBefore(ctx, ref, in, errNotYet)
-		if errors.Is(err, errNotYet) {
-			var parts []stored
-			if parts, _, err = s.parts(ctx, set, ref, 0, object.MaxPartNumber); err == nil {
-				info, err = s.assemble(ctx, set, up, parts, in)
-			}
+		switch {
+		case err == nil:
+			err = s.lacking(ctx, set, ref, func() error { return s.commitAgain(ctx, set, ref) })
+		case errors.Is(err, errNotYet):
+			info, err = s.assemble(ctx, set, up, in)
 		}
 		if err != nil {
 			return err
@@ -356,17 +356,17 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, in obj
 // errNotYet says that an upload has become no object.
 var errNotYet = errors.New("erasure: the upload is not completed")
 
-// assemble commits the object that the parts make, in the set that has them: by drives that have the shards of all
-// parts, as others lose theirs with the parts. Where different ones lack some these are made first.
-func (s *Store) assemble(ctx context.Context, set *set, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
-	info, err := s.assembled(ctx, set, up, parts, in)
+// lacking has a commit done that refers to what parts of an upload contain: by drives that have all of their
+// shards, as others lose theirs with the parts. Where different ones lack some these are made first.
+func (s *Store) lacking(ctx context.Context, set *set, ref object.UploadRef, commit func() error) error {
+	err := commit()
 	if !errors.Is(err, register.ErrNoShard) || errors.Is(err, object.Unknown) {
-		return info, err
+		return err
 	}
-	if lacking := s.healParts(ctx, set, up.upload.UploadRef); lacking != nil {
-		return info, errors.Join(err, lacking)
+	if lacking := s.healParts(ctx, set, ref); lacking != nil {
+		return errors.Join(err, lacking)
 	}
-	return s.assembled(ctx, set, up, parts, in)
+	return commit()
 }
 
 // healParts makes the shards of parts that drives lack. It waits for those that somebody is writing.
@@ -375,6 +375,40 @@ func (s *Store) healParts(ctx context.Context, set *set, ref object.UploadRef) e
 	p.bucket, p.pace = ref.Bucket, newPacer(s.cfg.Now)
 	number, _ := uploadNumber(ref.ID)
 	return p.space(ctx, s.partsOf(set, ref, number))
+}
+
+// commitAgain commits the object of an upload once more, which may have come to be by drives without shards: nobody
+// knew what became of it, and it was settled.
+func (s *Store) commitAgain(ctx context.Context, set *set, ref object.UploadRef) error {
+	return s.within(ctx, "complete upload", ref.Ref, func(ctx context.Context, h *hold, _ *bucket) error {
+		r, in, err := h.named(ctx, ref.Ref)
+		if err != nil || r == nil || r.Kind != register.Object || in != set { // what has moved was copied
+			return err
+		}
+		v, err := decodeValue(r.Value)
+		if err != nil || v.uploadID != ref.ID {
+			return err
+		}
+		next := *r
+		next.Quorum, next.Need = register.Majority(len(set.drives)), 0
+		if len(r.Data) > 0 {
+			next.Quorum, next.Need = register.WriteQuorum(len(set.drives), v.geometry.K), v.geometry.K
+		}
+		return h.commit(ctx, set, next, commitment{strict: true})
+	})
+}
+
+// assemble commits the object that the parts of an upload make, in the set that has them.
+func (s *Store) assemble(ctx context.Context, set *set, up *value, in object.CompleteInput) (info object.Info, err error) {
+	parts, _, err := s.parts(ctx, set, up.upload.UploadRef, 0, object.MaxPartNumber)
+	if err != nil {
+		return info, err
+	}
+	err = s.lacking(ctx, set, up.upload.UploadRef, func() (err error) {
+		info, err = s.assembled(ctx, set, up, parts, in)
+		return err
+	})
+	return info, err
 }
 
 func (s *Store) assembled(ctx context.Context, set *set, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {

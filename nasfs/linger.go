@@ -113,7 +113,7 @@ func (s *Store) replacing(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spa
 	// With an open file a client of a file server would have the name replaced by way of another one beside it.
 	temp := s.tempName("k")
 	if s.linkIn(dir, leaf, temp) != nil {
-		return func() { s.forgetReplaced(old, nothing) }, nothing
+		return func() { s.forgetReplaced(old) }, nothing
 	}
 	return func() { s.nowOrLater(replacedFile, func() error { return s.dropKept(temp) }) }, func() { s.removeTemp(temp) }
 }
@@ -124,21 +124,18 @@ func (s *Store) pinned(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spared
 	if f, err := dir.Open(leaf); err == nil {
 		release = func() { closeFile(f) }
 	}
-	return func() { s.forgetReplaced(old, release) }, release
+	return func() {
+		s.forgetReplaced(old)
+		release()
+	}, release
 }
 
 // replacedFile says what is cleaned up after a file was replaced.
 const replacedFile = "metadata of a replaced object"
 
-// forgetReplaced forgets what is kept of a file that was replaced, and calls then when it is.
-func (s *Store) forgetReplaced(old vfs.Stat, then func()) {
-	s.nowOrLater(replacedFile, func() error {
-		err := s.forget(old)
-		if err == nil {
-			then()
-		}
-		return err
-	})
+// forgetReplaced forgets what is kept of a file that was replaced.
+func (s *Store) forgetReplaced(old vfs.Stat) {
+	s.nowOrLater(replacedFile, func() error { return s.forget(old) })
 }
 
 // letGoLater removes a file of the session that lingers when it has had its time. If nobody

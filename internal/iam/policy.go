@@ -231,8 +231,9 @@ func Unambiguous(text []byte) error {
 		if n := len(levels); n > 0 && levels[n-1].names != nil {
 			in := &levels[n-1]
 			name, _ := token.(string)
-			if name = strings.ToLower(strings.ToUpper(name)); !in.value && in.names[name] {
-				return fmt.Errorf("%w: %s", errTwice, name)
+			kind, tag, _ := strings.Cut(name, "/") // tags depend on case
+			if name = strings.ToLower(strings.ToUpper(kind)) + "/" + tag; !in.value && in.names[name] {
+				return fmt.Errorf("%w: %s", errTwice, kind)
 			}
 			if !in.value {
 				in.names[name] = true

@@ -353,10 +353,12 @@ func TestANewPolicySaysNothingTwice(t *testing.T) {
 		`{"Statement": [], "Version": "", "Statement": []}`:                                                                                                "statement",
 		`{"Statement": {"Condition": {"Bool": {"a": true}, "Null": {}, "Bool": {"b": true}}}}`:                                                             "bool",
 		`{"Statement": {"Condition": {"Bool": {"a": true, "a": false}}}}`:                                                                                  "a",
+		`{"Statement": {"Condition": {"StringEquals": {"s3:ExistingObjectTag/a": "", "s3:existingobjecttag/a": ""}}}}`:                                     "s3:existingobjecttag",
+		`{"Statement": {"Condition": {"StringEquals": {"s3:ExistingObjectTag/a": "", "s3:ExistingObjectTag/A": ""}}}}`:                                     "",
 		`{"Statement": [{"Effect": "Effect", "Action": ["Action", "Action"]}, {"Effect": "Deny", "Condition": {"Bool": {"a": "a"}, "Null": {"a": "a"}}}]}`: "",
 	} {
 		err := iam.Unambiguous([]byte(text))
-		if (err != nil) != (twice != "") || err != nil && !strings.HasSuffix(err.Error(), ": "+twice) {
+		if (err != nil) != (twice != "") || err != nil && !strings.HasSuffix(strings.ToLower(strings.ToUpper(err.Error())), ": "+twice) {
 			t.Errorf("%s: %v, want %q", text, err, twice)
 		}
 	}
