@@ -1,12 +1,15 @@
 package drive
 
 import (
+	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/lock"
+	"github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // stuckFiles do not come back from removing a file until they are let.
@@ -160,5 +163,40 @@ func TestMarksOfWhatASweepDoesNotGetToStay(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// scanless is a store whose newest files cannot be listed.
+type scanless struct {
+	KV
+	fails bool
+}
+
+func (s *scanless) Scan(from, to []byte) (Iterator, error) {
+	if s.fails && len(from) == 1 && from[0] == fileKey {
+		return nil, errors.New("no files")
+	}
+	return s.KV.Scan(from, to)
+}
+
+// TestADriveThatCouldNotBeReadAgainIsReadAgainTheNextTime: what was written last may be lost, as it was not closed in order.
+func TestADriveThatCouldNotBeReadAgainIsReadAgainTheNextTime(t *testing.T) {
+	for _, fails := range []bool{true, false} {
+		kv := &scanless{KV: NewMemory(), fails: fails}
+		var b Batch
+		b.Set([]byte{openKey}, nil)
+		if err := kv.Apply(&b, true); err != nil {
+			t.Fatal(err)
+		}
+		d := New(kv, NewMemoryFiles(), nil)
+		if err := d.UseSegments(vfs.NewMemory().Root(), slog.New(slog.DiscardHandler)); (err != nil) != fails {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, open, err := kv.Get([]byte{openKey}); err != nil || open != fails {
+			t.Errorf("it counts as closed in order: %v, %v", !open, err)
+		}
 	}
 }

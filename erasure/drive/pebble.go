@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/shoal-storage/shoal/erasure/register"
+	shoalvfs "github.com/shoal-storage/shoal/internal/vfs"
 )
 
 // Pebble is a KV on a disk: an LSM tree with a log, in a directory of its own
@@ -64,8 +65,24 @@ func (p *Pebble) open(path string) (err error) {
 	p.db, err = pebble.Open(path, &pebble.Options{
 		FS: p.disk, Cache: cache, MemTableSize: memtableSize, Logger: &pebbleLog{p},
 		FormatMajorVersion: pebble.FormatNewest, MaxOpenFiles: 256,
+		EventListener: &pebble.EventListener{DataCorruption: p.damaged, BackgroundError: p.background},
 	})
 	return err
+}
+
+// damaged is the end of a store of which a table is. Whoever has read it, a compaction among them, goes on and gets an
+// error: to end a compaction where it stands panics, as it gives back what it holds.
+func (p *Pebble) damaged(i pebble.DataCorruptionInfo) { p.fail("read", fmt.Errorf("%s", i)) }
+
+// background hears what became of a compaction, and the like. It is the end of the store, and of the goroutine,
+// since Pebble tries again at once, as often as it fails. Want of files passes.
+func (p *Pebble) background(err error) {
+	if shoalvfs.Scarce(err) {
+		p.log.Error("drive", "error", err)
+		return
+	}
+	p.fail("background", err)
+	runtime.Goexit()
 }
 
 // pebbleLog takes what Pebble logs. What it calls fatal, and would end the process for,

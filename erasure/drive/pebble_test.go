@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -118,5 +120,130 @@ func TestAStoreWhoseDiskFailsFailsAlone(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// overlapping returns a store with tables that a compaction reads, which somebody has damaged while it was closed.
+func overlapping(t *testing.T, disk vfs.FS, damage func(name string)) *Pebble {
+	t.Helper()
+	p, err := OpenPebbleIn(disk, "kv", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.NewChaCha8([32]byte{})
+	for range 3 {
+		for i := range 500 {
+			value := make([]byte, 4<<10)
+			_, _ = random.Read(value)
+			var b Batch
+			b.Set(fmt.Appendf(nil, "key %03d", i), value)
+			if err := p.Apply(&b, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := disk.List("kv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".sst") {
+			damage("kv/" + name)
+		}
+	}
+	if p, err = OpenPebbleIn(disk, "kv", slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// ends fails the test if a store has not failed soon, or cannot be closed.
+func ends(t *testing.T, p *Pebble) {
+	t.Helper()
+	select {
+	case <-p.failed:
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on")
+	}
+	time.Sleep(50 * time.Millisecond) // for what a compaction does then
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAStoreOfWhichATableIsDamagedFailsAlone: to Pebble that is the end of the process. Who reads has an answer.
+func TestAStoreOfWhichATableIsDamagedFailsAlone(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, p *Pebble){
+		"compacted": func(t *testing.T, p *Pebble) {
+			go func() { _ = p.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false) }()
+		},
+		"read": func(t *testing.T, p *Pebble) {
+			answered := make(chan error, 1)
+			go func() {
+				var err error
+				for i := 0; i < 500 && err == nil; i++ {
+					_, _, err = p.Get(fmt.Appendf(nil, "key %03d", i))
+				}
+				answered <- err
+			}()
+			select {
+			case err := <-answered:
+				if err == nil {
+					t.Error("all of it is read")
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("a reader has no answer")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := vfs.NewMem()
+			p := overlapping(t, disk, func(name string) {
+				f, err := disk.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+				if err != nil {
+					t.Fatal(err)
+				}
+				st, err := f.Stat()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for at := st.Size() / 4; at < st.Size()*3/4; at += st.Size() / 10 {
+					if _, err := f.WriteAt([]byte("damaged"), at); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+			use(t, p)
+			ends(t, p)
+		})
+	}
+}
+
+// TestAStoreWhoseTablesCannotBeReadFails, and does not try to compact them as fast as it can.
+func TestAStoreWhoseTablesCannotBeReadFails(t *testing.T) {
+	var broken atomic.Bool
+	var tried atomic.Int64
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") {
+			tried.Add(1)
+			return syscall.EIO
+		}
+		return nil
+	}))
+	p := overlapping(t, disk, func(string) {})
+	broken.Store(true)
+	go func() { _ = p.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false) }()
+	ends(t, p)
+	if n := tried.Load(); n > 100 {
+		t.Errorf("it was tried %d times", n)
 	}
 }

@@ -48,6 +48,7 @@ func (d *Drive) openSegments(root vfs.Dir, log *slog.Logger, size int64) (Iterat
 	if err := d.recheck(log); err != nil {
 		return nil, errors.Join(err, entries.Close())
 	}
+	d.rechecked = true
 	return entries, nil
 }
 
