@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func (s *Store) HealBucket(ctx context.Context, bucket, prefix string, rate int6
 	if err == nil {
 		err = p.inside(ctx, b, prefix)
 	}
-	return p.done, err
+	return p.done, cmp.Or(err, p.left)
 }
 
 // Repair is Scrub of one object, of which a reader has found something damaged: at once, whatever
@@ -136,7 +137,7 @@ func (s *Store) Repair(ctx context.Context, ref object.Ref, rate int64) (Healed,
 		p.bucket = b.Record.Name
 		err = p.space(ctx, s.listing(b, b.Record.Name, ref.Key, "", object.MaxListLimit))
 	}
-	return p.done, err
+	return p.done, cmp.Or(err, p.left)
 }
 
 // everything heals all there is, and removes what is left of uploads that are no more.
@@ -152,13 +153,13 @@ func (p *healing) everything(ctx context.Context) (Healed, error) {
 			return p.done, err
 		}
 	}
-	if left == nil {
+	if left = cmp.Or(left, p.left); left == nil {
 		left = p.removeOrphans(ctx)
 	}
 	if left != nil && ctx.Err() == nil {
 		p.s.cfg.Logger.Warn("what is left of uploads that are no more is not removed yet", "error", left)
 	}
-	return p.done, context.Cause(ctx)
+	return p.done, cmp.Or(context.Cause(ctx), p.left)
 }
 
 // healing is one pass.
@@ -178,6 +179,7 @@ type healing struct {
 	agreed []agreement // of set: what its drives have to be told
 
 	orphans *orphans // nil: they are not looked for
+	left    error    // why a set was left out
 
 	long    chan struct{} // has an element for each name at hand that has a long version
 	writing chan struct{} // the same for who writes a large shard
@@ -224,7 +226,7 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 	if err := p.space(ctx, l); err != nil {
 		return err
 	}
-	return l.each(ctx, func(name string, _ *register.Record) (bool, error) {
+	return p.passing(ctx, l.each(ctx, func(name string, _ *register.Record) (bool, error) {
 		key, id := splitUpload(name)
 		number, ok := uploadNumber(id)
 		if !ok {
@@ -239,17 +241,27 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 			}
 		}
 		return true, nil
-	})
+	}))
 }
 
-// space heals all names of a listing, in each of its sets.
+// space heals all names of a listing, in each of its sets. One of which too few drives are there is left out: it must
+// not keep others from being healed.
 func (p *healing) space(ctx context.Context, l *listing) error {
 	for _, s := range l.sets {
 		p.set = s
-		if err := p.names(ctx, l); err != nil {
+		if err := p.passing(ctx, p.names(ctx, l)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// passing returns an error with which the pass ends. What is unavailable is left out, and told at the end.
+func (p *healing) passing(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || object.KindOf(err) != object.Unavailable || errors.Is(err, register.ErrNoLog) {
+		return err
+	}
+	p.left = cmp.Or(p.left, err)
 	return nil
 }
 

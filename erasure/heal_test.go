@@ -153,3 +153,49 @@ func TestWhatDrivesAreAskedAndRefuseIsCounted(t *testing.T) {
 		}
 	})
 }
+
+// TestASetIsHealedThoughAnotherIsAway: what was looked at is told, and that there is more.
+func TestASetIsHealedThoughAnotherIsAway(t *testing.T) {
+	for name, heal := range map[string]func(ctx context.Context, s *erasure.Store) (erasure.Healed, error){
+		"everything": func(ctx context.Context, s *erasure.Store) (erasure.Healed, error) { return s.Heal(ctx, nil) },
+		"missed":     func(ctx context.Context, s *erasure.Store) (erasure.Healed, error) { return s.HealMissed(ctx, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sets []erasure.SetConfig
+				var all [3][]*detached // the first one has the records of buckets
+				for n := range all {
+					wrapped := drives(4)
+					for i := range wrapped {
+						d := &detached{absent{Drive: wrapped[i]}}
+						all[n], wrapped[i] = append(all[n], d), d
+					}
+					sets = append(sets, erasure.SetConfig{Drives: wrapped, Parity: 2})
+				}
+				away := func(n int, is bool) {
+					for _, d := range all[n] {
+						d.away.Store(is)
+					}
+				}
+				s := openSets(t, sets...)
+				if err := s.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+					t.Fatal(err)
+				}
+				all[2][2].away.Store(true)
+				for i := range 30 {
+					put(t, s, fmt.Sprint("k", i), make([]byte, 100_000))
+				}
+				time.Sleep(time.Minute)
+				away(2, false)
+				away(1, true)
+				if h, err := heal(t.Context(), s); h.Shards == 0 || object.KindOf(err) != object.Unavailable {
+					t.Errorf("%d shards were made anew, and the error is %v", h.Shards, err)
+				}
+				away(1, false)
+				if h, err := heal(t.Context(), s); err != nil || h.Failed > 0 {
+					t.Errorf("with all of them there: %+v, %v", h, err)
+				}
+			})
+		})
+	}
+}

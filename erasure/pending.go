@@ -18,11 +18,11 @@ func (s *Store) HealMissed(ctx context.Context, seen func(Healed)) (Healed, erro
 	p := s.newHealing(seen)
 	p.log = true
 	for _, set := range s.sets {
-		if err := p.pending(ctx, set, 0, func() catalog { return &storeCatalog{s: s} }); err != nil {
+		if err := p.passing(ctx, p.pending(ctx, set, 0, func() catalog { return &storeCatalog{s: s} })); err != nil {
 			return p.done, err
 		}
 	}
-	return p.done, nil
+	return p.done, p.left
 }
 
 // catalog says which listings have the names of registers that are pending.

@@ -374,7 +374,7 @@ func (s *Store) healParts(ctx context.Context, set *set, ref object.UploadRef) e
 	p := s.newHealing(nil)
 	p.bucket, p.pace = ref.Bucket, newPacer(s.cfg.Now)
 	number, _ := uploadNumber(ref.ID)
-	return p.space(ctx, s.partsOf(set, ref, number))
+	return cmp.Or(p.space(ctx, s.partsOf(set, ref, number)), p.left)
 }
 
 // commitAgain commits the object of an upload once more, which may have come to be by drives without shards: nobody
