@@ -115,7 +115,14 @@ func (s *Store) replacing(dir vfs.Dir, leaf string, old vfs.Stat) (replaced, spa
 	if s.linkIn(dir, leaf, temp) != nil {
 		return func() { s.forgetReplaced(old) }, nothing
 	}
-	return func() { s.nowOrLater(replacedFile, func() error { return s.dropKept(temp) }) }, func() { s.removeTemp(temp) }
+	return func() {
+		s.nowOrLater(replacedFile, func() error {
+			if err := s.forget(old); err != nil {
+				return err
+			}
+			return s.dropTemp(temp)
+		})
+	}, func() { s.removeTemp(temp) }
 }
 
 // pinned is replacing where an open file keeps its inode.

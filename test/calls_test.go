@@ -172,7 +172,7 @@ func TestCallsOfTheFileServer(t *testing.T) {
 			must(t, err)
 		}},
 		{"PUT, where there are tags", 8, func(i int) { put(fmt.Sprintf("other%d", i)) }},
-		{"PUT over another", 13, func(int) { put("new0") }},
+		{"PUT over another", 14, func(int) { put("new0") }},
 		{"GET", 5, func(int) {
 			_, err := readS3(c.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: aws.String("new2")}))
 			must(t, err)
