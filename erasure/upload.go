@@ -363,8 +363,8 @@ func (s *Store) lacking(ctx context.Context, set *set, ref object.UploadRef, com
 	if !errors.Is(err, register.ErrNoShard) || errors.Is(err, object.Unknown) {
 		return err
 	}
-	if lacking := s.healParts(ctx, set, ref); lacking != nil {
-		return errors.Join(err, lacking)
+	if unhealed := s.healParts(ctx, set, ref); unhealed != nil {
+		return errors.Join(err, unhealed)
 	}
 	return commit()
 }
@@ -390,9 +390,8 @@ func (s *Store) commitAgain(ctx context.Context, set *set, ref object.UploadRef)
 			return err
 		}
 		next := *r
-		next.Quorum, next.Need = register.Majority(len(set.drives)), 0
-		if len(r.Data) > 0 {
-			next.Quorum, next.Need = register.WriteQuorum(len(set.drives), v.geometry.K), v.geometry.K
+		if next.Quorum = register.WriteQuorum(len(set.drives), v.geometry.K); len(r.Data) > 0 {
+			next.Need = v.geometry.K
 		}
 		return h.commit(ctx, set, next, commitment{strict: true})
 	})
@@ -411,6 +410,7 @@ func (s *Store) assemble(ctx context.Context, set *set, up *value, in object.Com
 	return info, err
 }
 
+// assembled commits the object that parts make, if all drives that it takes have their shards.
 func (s *Store) assembled(ctx context.Context, set *set, up *value, parts []stored, in object.CompleteInput) (object.Info, error) {
 	have := make([]object.Part, len(parts))
 	byNumber := make(map[int]*stored, len(parts))
