@@ -247,3 +247,24 @@ func TestAStoreWhoseTablesCannotBeReadFails(t *testing.T) {
 		t.Errorf("it was tried %d times", n)
 	}
 }
+
+// TestWantOfFilesIsNoEndOfAStore: a compaction that could not open a table is tried again.
+func TestWantOfFilesIsNoEndOfAStore(t *testing.T) {
+	var scarce atomic.Bool
+	var refused atomic.Int64
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if scarce.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") && refused.Add(1) == 1 {
+			return syscall.EMFILE
+		}
+		return nil
+	}))
+	p := overlapping(t, disk, func(string) {})
+	scarce.Store(true)
+	_ = p.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false)
+	if err := p.Failed(); err != nil || refused.Load() == 0 {
+		t.Errorf("after %d reads: %v", refused.Load(), err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
