@@ -27,6 +27,7 @@ type Healed struct {
 	Failed  int64    // names that could not be healed, and will be tried again
 	Pending int64    // states that are not on every drive yet, of those that were looked at
 	Absent  Slots    // drives that were not there at some time: they may lack what others have
+	Lacking Slots    // drives of sets of which something was left: they may lack that
 	Mended  []Mended // the first objects that were healed
 	Left    []Left   // the first names that were not
 }
@@ -58,6 +59,7 @@ func (h *Healed) add(other *Healed) {
 	h.Failed += other.Failed
 	h.Pending += other.Pending
 	h.Absent.Add(&other.Absent)
+	h.Lacking.Add(&other.Lacking)
 	h.Mended = append(h.Mended, other.Mended[:min(len(other.Mended), maxNames-len(h.Mended))]...)
 	h.Left = append(h.Left, other.Left[:min(len(other.Left), maxNames-len(h.Left))]...)
 }
@@ -72,6 +74,13 @@ type Slots [MaxDrives / 64]uint64
 func (s *Slots) Has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 func (s *Slots) add(i int) { s[i/64] |= 1 << (i % 64) }
+
+// addSet adds the drives of a set.
+func (s *Slots) addSet(of *set) {
+	for i := range of.drives {
+		s.add(of.first + i)
+	}
+}
 
 // Add adds others.
 func (s *Slots) Add(others *Slots) {
@@ -100,9 +109,13 @@ func inner(d Drive) Drive {
 	return d
 }
 
+// ErrSetAway says that too few drives of a set were there to look it through. Others were.
+var ErrSetAway = errors.New("erasure: a set of drives is away")
+
 // Heal goes through everything that is kept once, and brings each drive what it lacks:
 // records that it has missed, and shards, made anew from those of others. seen, if not nil,
-// hears of it now and then. What cannot be healed now is counted and left.
+// hears of it now and then. What cannot be healed now is counted and left, and so are sets of which too few drives are
+// there: then it fails with ErrSetAway.
 func (s *Store) Heal(ctx context.Context, seen func(Healed)) (Healed, error) {
 	return s.newHealing(seen).everything(ctx)
 }
@@ -221,19 +234,32 @@ func (p *healing) inside(ctx context.Context, b *bucket, prefix string) error {
 	return p.uploads(ctx, b, prefix)
 }
 
+// uploads heals the uploads in a bucket, and the parts of those that it finds in a set.
 func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
-	l := p.s.uploads(b, b.Record.Name, prefix)
-	if err := p.space(ctx, l); err != nil {
+	all := p.s.uploads(b, b.Record.Name, prefix)
+	if err := p.space(ctx, all); err != nil {
 		return err
 	}
-	return p.passing(ctx, l.each(ctx, func(name string, _ *register.Record) (bool, error) {
+	for _, in := range all.sets {
+		one := p.s.uploads(b, b.Record.Name, prefix)
+		one.sets = []*set{in}
+		if err := p.passing(ctx, in, p.parts(ctx, b, one)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parts heals those of the uploads of a listing, in each set that may have some.
+func (p *healing) parts(ctx context.Context, b *bucket, uploads *listing) error {
+	return uploads.each(ctx, func(name string, _ *register.Record) (bool, error) {
 		key, id := splitUpload(name)
 		number, ok := uploadNumber(id)
 		if !ok {
 			return true, nil
 		}
 		ref := object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
-		for _, set := range l.sets {
+		for _, set := range p.s.sets {
 			if p.s.homed(p.s.epoch.Load(), set, key) {
 				if err := p.space(ctx, p.s.partsOf(set, ref, number)); err != nil {
 					return false, err
@@ -241,7 +267,7 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 			}
 		}
 		return true, nil
-	}))
+	})
 }
 
 // space heals all names of a listing, in each of its sets. One of which too few drives are there is left out: it must
@@ -249,19 +275,20 @@ func (p *healing) uploads(ctx context.Context, b *bucket, prefix string) error {
 func (p *healing) space(ctx context.Context, l *listing) error {
 	for _, s := range l.sets {
 		p.set = s
-		if err := p.passing(ctx, p.names(ctx, l)); err != nil {
+		if err := p.passing(ctx, s, p.names(ctx, l)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// passing returns an error with which the pass ends. What is unavailable is left out, and told at the end.
-func (p *healing) passing(ctx context.Context, err error) error {
+// passing returns an error with which the pass ends. What is unavailable of a set is left out, and told at the end.
+func (p *healing) passing(ctx context.Context, of *set, err error) error {
 	if err == nil || ctx.Err() != nil || object.KindOf(err) != object.Unavailable || errors.Is(err, register.ErrNoLog) {
 		return err
 	}
-	p.left = cmp.Or(p.left, err)
+	p.done.Lacking.addSet(of)
+	p.left = cmp.Or(p.left, fmt.Errorf("%w: %w", ErrSetAway, err))
 	return nil
 }
 
@@ -323,7 +350,9 @@ func (p *healing) mend(ctx context.Context, page []*mending) error {
 
 // add adds what was done for a name.
 func (p *healing) add(m *mending) {
-	p.done.add(&m.done)
+	if p.done.add(&m.done); m.done.Failed > 0 {
+		p.done.Lacking.addSet(p.set)
+	}
 	p.agreed = append(p.agreed, m.agreed...)
 	if m.done.Failed > 0 && p.orphans != nil && len(p.orphans.of) > 0 {
 		p.orphans.doubt(m.e)

@@ -184,15 +184,26 @@ func TestASetIsHealedThoughAnotherIsAway(t *testing.T) {
 				all[2][2].away.Store(true)
 				for i := range 30 {
 					put(t, s, fmt.Sprint("k", i), make([]byte, 100_000))
+					up, err := s.CreateUpload(t.Context(), object.Upload{UploadRef: object.UploadRef{Ref: at(fmt.Sprint("k", i), "")}, Algorithm: object.CRC64NVME})
+					if err == nil {
+						_, err = s.PutPart(t.Context(), up.UploadRef, 1, objecttest.NewBody(make([]byte, 100_000), object.CRC64NVME))
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
 				}
 				time.Sleep(time.Minute)
 				away(2, false)
 				away(1, true)
-				if h, err := heal(t.Context(), s); h.Shards == 0 || object.KindOf(err) != object.Unavailable {
+				h, err := heal(t.Context(), s)
+				if h.Shards == 0 || object.KindOf(err) != object.Unavailable || !errors.Is(err, erasure.ErrSetAway) {
 					t.Errorf("%d shards were made anew, and the error is %v", h.Shards, err)
 				}
+				if h.Lacking != (erasure.Slots{0xf0}) || h.Absent != h.Lacking {
+					t.Errorf("what may lack something is %#x, what was away %#x", h.Lacking, h.Absent)
+				}
 				away(1, false)
-				if h, err := heal(t.Context(), s); err != nil || h.Failed > 0 {
+				if h, err := heal(t.Context(), s); err != nil || h.Failed > 0 || h.Shards > 0 || h.Lacking.Count() > 0 {
 					t.Errorf("with all of them there: %+v, %v", h, err)
 				}
 			})

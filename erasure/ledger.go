@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -52,7 +53,7 @@ func (l *Ledger) Close() { l.s.decider.close() }
 func (l *Ledger) Heal(ctx context.Context) (Healed, error) {
 	p := l.s.newHealing(nil)
 	err := p.space(ctx, l.all())
-	return p.done, err
+	return p.done, cmp.Or(err, p.left)
 }
 
 // HealMissed is Heal, of what drives have pending.
@@ -60,11 +61,11 @@ func (l *Ledger) HealMissed(ctx context.Context) (Healed, error) {
 	p := l.s.newHealing(nil)
 	p.log = true
 	for _, set := range l.s.sets {
-		if err := p.pending(ctx, set, register.Fleet, func() catalog { return ledgerCatalog{l} }); err != nil {
+		if err := p.passing(ctx, set, p.pending(ctx, set, register.Fleet, func(*epoch) catalog { return ledgerCatalog{l} })); err != nil {
 			return p.done, err
 		}
 	}
-	return p.done, nil
+	return p.done, p.left
 }
 
 // ledgerCatalog is the catalog of what a Ledger keeps.

@@ -61,7 +61,7 @@ func (p *healing) findOrphans(ctx context.Context) error {
 	if found == 0 {
 		return nil
 	}
-	if err := there.readUploads(ctx); err != nil {
+	if err := there.readUploads(ctx, nil); err != nil {
 		return err
 	}
 	if p.s.epoch.Load() != e {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/shoal-storage/shoal/erasure/placement"
 	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/object"
 )
@@ -18,7 +19,7 @@ func (s *Store) HealMissed(ctx context.Context, seen func(Healed)) (Healed, erro
 	p := s.newHealing(seen)
 	p.log = true
 	for _, set := range s.sets {
-		if err := p.passing(ctx, p.pending(ctx, set, 0, func() catalog { return &storeCatalog{s: s} })); err != nil {
+		if err := p.passing(ctx, set, p.pending(ctx, set, 0, func(by *epoch) catalog { return &storeCatalog{s: s, by: by} })); err != nil {
 			return p.done, err
 		}
 	}
@@ -33,8 +34,8 @@ type catalog interface {
 }
 
 // pending heals the registers of a space, or of all, that drives of a set have pending.
-// catalogs returns a catalog that is true of what is read before.
-func (p *healing) pending(ctx context.Context, set *set, space register.Space, catalogs func() catalog) error {
+// catalogs returns a catalog that is true of what was read of the set before, since an epoch.
+func (p *healing) pending(ctx context.Context, set *set, space register.Space, catalogs func(since *epoch) catalog) error {
 	p.set = set
 	for from, more := "", true; more; {
 		by := p.s.epoch.Load()
@@ -48,7 +49,7 @@ func (p *healing) pending(ctx context.Context, set *set, space register.Space, c
 			from = entries[len(entries)-1].name + "\x00"
 		}
 		slices.SortStableFunc(entries, riskier)
-		page, err := p.found(ctx, catalogs(), entries, by)
+		page, err := p.found(ctx, catalogs(by), entries, by)
 		if err == nil {
 			err = p.mend(ctx, page)
 		}
@@ -168,6 +169,7 @@ func (m *mending) bury(ctx context.Context, gone *register.Record) error {
 // storeCatalog is the catalog of what a Store keeps, as it is when it is asked first.
 type storeCatalog struct {
 	s       *Store
+	by      *epoch                       // in which what it is asked of was read, in one set; nil: in several
 	buckets map[uint64]*bucket           // by ID; nil: they are not read yet
 	uploads map[uint64]*object.UploadRef // by number; nil: the same
 }
@@ -192,7 +194,7 @@ func (c *storeCatalog) listing(ctx context.Context, in *set, key register.Key) (
 		}
 		return c.s.listing(b, b.Record.Name, "", "", object.MaxListLimit), b.Record.Name, nil
 	case register.Parts:
-		if err := c.readUploads(ctx); err != nil {
+		if err := c.readUploads(ctx, in); err != nil {
 			return nil, "", err
 		}
 		if ref := c.uploads[key.Bucket]; ref != nil {
@@ -221,16 +223,24 @@ func (c *storeCatalog) readBuckets(ctx context.Context) error {
 	return err
 }
 
-func (c *storeCatalog) readUploads(ctx context.Context) error {
+// readUploads reads the uploads whose parts a set may have, of all if it is nil. Where nothing moves these are in
+// the same one, and others may be away.
+func (c *storeCatalog) readUploads(ctx context.Context, in *set) error {
 	if c.uploads != nil {
 		return nil
 	}
 	if err := c.readBuckets(ctx); err != nil {
 		return err
 	}
+	sets, settled := c.s.sets, in != nil && c.by != nil && c.by.table.Phase == placement.Settled
+	if settled {
+		sets = []*set{in}
+	}
 	all := make(map[uint64]*object.UploadRef)
 	for _, b := range c.buckets {
-		err := c.s.uploads(b, b.Record.Name, "").each(ctx, func(name string, _ *register.Record) (bool, error) {
+		l := c.s.uploads(b, b.Record.Name, "")
+		l.sets = sets
+		err := l.each(ctx, func(name string, _ *register.Record) (bool, error) {
 			key, id := splitUpload(name)
 			if number, ok := uploadNumber(id); ok {
 				all[number] = &object.UploadRef{Ref: object.Ref{Bucket: b.Record.Name, Key: key}, ID: id}
@@ -240,6 +250,9 @@ func (c *storeCatalog) readUploads(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	if settled && c.s.epoch.Load() != c.by {
+		return c.readUploads(ctx, nil)
 	}
 	c.uploads = all
 	return nil

@@ -3,6 +3,7 @@
 package healing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -303,10 +304,10 @@ func (k *Keeper) heal(ctx context.Context) (whole bool) {
 			log(&h)
 		})
 	})
-	if err != nil {
-		if ctx.Err() == nil {
-			k.Logger.Error("the drives could not be looked through, and will be later", "error", err)
-		}
+	if err != nil && ctx.Err() == nil {
+		k.Logger.Error("the drives could not be looked through, and will be later", "error", err)
+	}
+	if err != nil && !errors.Is(err, erasure.ErrSetAway) {
 		return false
 	}
 	if h.Records+h.Shards+h.Failed > 0 || len(blank) > 0 {
@@ -314,7 +315,7 @@ func (k *Keeper) heal(ctx context.Context) (whole bool) {
 	}
 	var all []string
 	for i, id := range blank {
-		if h.Failed == 0 && !h.Absent.Has(i) {
+		if !h.Absent.Has(i) && !h.Lacking.Has(i) {
 			all = append(all, id)
 		}
 	}
@@ -323,7 +324,7 @@ func (k *Keeper) heal(ctx context.Context) (whole bool) {
 			k.Logger.Error("a drive that was healed cannot take note of that", "error", err)
 		}
 	}
-	return h.Failed == 0 && h.Absent.Count() == 0
+	return err == nil && h.Failed == 0 && h.Absent.Count() == 0
 }
 
 // everything goes through all that the drives hold, and reads every shard if rate is not 0.
@@ -336,16 +337,20 @@ func (k *Keeper) everything(ctx context.Context, rate int64, seen func(erasure.H
 	return k.withLedger(ctx, h, err, (*erasure.Ledger).Heal)
 }
 
-// withLedger adds what healing the Ledger comes to, if there is one and nothing has failed.
+// withLedger adds what healing the Ledger comes to, if there is one and nothing has failed but what is away.
 func (k *Keeper) withLedger(ctx context.Context, h erasure.Healed, err error, heal func(*erasure.Ledger, context.Context) (erasure.Healed, error)) (erasure.Healed, error) {
-	if err == nil && k.Ledger != nil {
-		var kept erasure.Healed
-		kept, err = heal(k.Ledger, ctx)
-		h.Names, h.Records, h.Failed, h.Pending = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed, h.Pending+kept.Pending
-		h.Absent.Add(&kept.Absent)
-		h.Left = append(h.Left, kept.Left...)
+	if k.Ledger == nil || err != nil && !errors.Is(err, erasure.ErrSetAway) {
+		return h, err
 	}
-	return h, err //nolint:wrapcheck // it is told as what came of the pass
+	kept, unkept := heal(k.Ledger, ctx)
+	h.Names, h.Records, h.Failed, h.Pending = h.Names+kept.Names, h.Records+kept.Records, h.Failed+kept.Failed, h.Pending+kept.Pending
+	h.Absent.Add(&kept.Absent)
+	h.Lacking.Add(&kept.Lacking)
+	h.Left = append(h.Left, kept.Left...)
+	if unkept != nil && !errors.Is(unkept, erasure.ErrSetAway) {
+		err = unkept
+	}
+	return h, cmp.Or(err, unkept) //nolint:wrapcheck // it is told as what came of the pass
 }
 
 // serve makes the passes that are asked for.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/shoal-storage/shoal/erasure"
 	"github.com/shoal-storage/shoal/erasure/drive"
+	"github.com/shoal-storage/shoal/erasure/placement"
+	"github.com/shoal-storage/shoal/erasure/register"
 	"github.com/shoal-storage/shoal/internal/lock"
 	"github.com/shoal-storage/shoal/internal/object"
 	"github.com/shoal-storage/shoal/internal/object/objecttest"
@@ -30,10 +33,9 @@ func (r records) Set(ctx context.Context, name string, value []byte, revision ui
 	return err //nolint:wrapcheck // it says what it is
 }
 
-// openKeeper returns what keeps four drives in memory, which hold "bucket/key".
-func openKeeper(t *testing.T, alone bool) *Keeper {
+// newDrives returns four drives in memory.
+func newDrives(t *testing.T) (drives []erasure.Drive) {
 	t.Helper()
-	var drives []erasure.Drive
 	for range 4 {
 		d := drive.New(drive.NewMemory(), drive.NewMemoryFiles(), nil)
 		if err := d.StartLog(); err != nil {
@@ -41,12 +43,27 @@ func openKeeper(t *testing.T, alone bool) *Keeper {
 		}
 		drives = append(drives, d)
 	}
-	locker, log := lock.NewLocal(1), slog.New(slog.DiscardHandler)
-	store, err := erasure.New(context.WithoutCancel(t.Context()), erasure.Config{Sets: []erasure.SetConfig{{Drives: drives, Parity: 2}}, Locker: locker, Logger: log, Now: time.Now})
+	return drives
+}
+
+// openStore returns a Store of some sets.
+func openStore(t *testing.T, locker lock.Locker, cfg erasure.Config) *erasure.Store {
+	t.Helper()
+	cfg.Locker, cfg.Logger, cfg.Now = locker, slog.New(slog.DiscardHandler), time.Now
+	store, err := erasure.New(context.WithoutCancel(t.Context()), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close(); locker.Close() })
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// openKeeper returns what keeps four drives in memory, which hold "bucket/key".
+func openKeeper(t *testing.T, alone bool) *Keeper {
+	t.Helper()
+	locker, log := lock.NewLocal(1), slog.New(slog.DiscardHandler)
+	t.Cleanup(func() { locker.Close() })
+	store := openStore(t, locker, erasure.Config{Sets: []erasure.SetConfig{{Drives: newDrives(t), Parity: 2}}})
 	kept, err := store.Settings(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +78,75 @@ func openKeeper(t *testing.T, alone bool) *Keeper {
 		Store: store, Records: records{kept}, Alone: alone, Name: "here", Locker: locker, Logger: log,
 		Standing: func() Standing { return Standing{} }, Healed: func(context.Context, []string) error { return nil },
 	})
+}
+
+// absent is a drive that can be away.
+type absent struct {
+	erasure.Drive
+	away atomic.Bool
+}
+
+var errAway = errors.New("the drive is away")
+
+func (a *absent) Read(ctx context.Context, q register.Query) (register.View, error) {
+	if a.away.Load() {
+		return register.View{}, errAway
+	}
+	return a.Drive.Read(ctx, q) //nolint:wrapcheck // as it is
+}
+
+func (a *absent) Scan(ctx context.Context, q register.ScanQuery) (register.ScanPage, error) {
+	if a.away.Load() {
+		return register.ScanPage{}, errAway
+	}
+	return a.Drive.Scan(ctx, q) //nolint:wrapcheck // as it is
+}
+
+// TestANewDriveIsWholeWhateverOtherSetsLack: a pass that leaves out a set has seen all of the others.
+func TestANewDriveIsWholeWhateverOtherSetsLack(t *testing.T) {
+	for name, c := range map[string]struct {
+		away  []int // by their places: there are three sets of four drives, of which the first one has what belongs to no key
+		whole bool
+	}{
+		"all are there":                           {nil, true},
+		"another set is away":                     {[]int{8, 9, 10, 11}, true},
+		"a drive of another set is away":          {[]int{8}, true},
+		"it is away itself":                       {[]int{5}, false},
+		"too few drives of its set are there":     {[]int{4, 6, 7}, false},
+		"it is not known which buckets are there": {[]int{0, 1, 2, 3}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := openKeeper(t, true)
+				var sets []erasure.SetConfig
+				var all []*absent
+				for range 3 {
+					set := erasure.SetConfig{Parity: 2}
+					for _, d := range newDrives(t) {
+						all = append(all, &absent{Drive: d})
+						set.Drives = append(set.Drives, all[len(all)-1])
+					}
+					sets = append(sets, set)
+				}
+				k.Store = openStore(t, k.Locker, erasure.Config{Sets: sets, Table: placement.New([]int{4, 4, 4})})
+				k.Standing = func() Standing { return Standing{Blank: map[int]string{5: "new"}} }
+				var healed []string
+				k.Healed = func(_ context.Context, drives []string) error {
+					healed = append(healed, drives...)
+					return nil
+				}
+				for _, i := range c.away {
+					all[i].away.Store(true)
+				}
+				if whole := k.heal(t.Context()); whole != (len(c.away) == 0) {
+					t.Errorf("that all drives have all is said to be %t", whole)
+				}
+				if is := slices.Equal(healed, []string{"new"}); is != c.whole {
+					t.Errorf("%q are said to be whole", healed)
+				}
+			})
+		})
+	}
 }
 
 func (k *Keeper) ask(t *testing.T, p upkeep.Pass, instead bool) {
