@@ -38,7 +38,7 @@ func (s *Server) getObjectAttributes(ctx context.Context, r *request) error {
 	if wanted["ObjectParts"] && e != nil {
 		info = sse.RevealParts(info, e.key)
 	}
-	if err := s.conditions(r).evaluate(info.ETag, info.Modified); err != nil {
+	if err := s.conditions(r, "").evaluate(info.ETag, info.Modified); err != nil {
 		return err
 	}
 	w := newXML("GetObjectAttributesResponse")

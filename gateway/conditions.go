@@ -7,6 +7,14 @@ import (
 	"github.com/shoal-storage/shoal/internal/object"
 )
 
+// The conditions, as errors name them.
+const (
+	ifMatch           = "If-Match"
+	ifNoneMatch       = "If-None-Match"
+	ifModifiedSince   = "If-Modified-Since"
+	ifUnmodifiedSince = "If-Unmodified-Since"
+)
+
 // conditions are the four preconditions of a read, as headers give them
 // (RFC 9110 section 13, with S3's rules for combining them:
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-reads.html).
@@ -16,25 +24,20 @@ type conditions struct {
 	unmodified       time.Time // If-Unmodified-Since; zero: not given
 }
 
-// conditions reads the preconditions of a read. A date later than the server's clock is no
-// If-Modified-Since (RFC 2616 section 14.25), and S3 ignores it as such.
-func (s *Server) conditions(r *request) conditions {
-	c := r.readConditions("")
-	if c.modified.After(s.Now()) {
-		c.modified = time.Time{}
-	}
-	return c
-}
-
-// readConditions reads the headers with the prefix, which is "" or
-// "x-amz-copy-source-".
-func (r *request) readConditions(prefix string) conditions {
-	return conditions{
+// conditions reads the preconditions of a read, whose headers have the prefix "", or of the source of
+// a copy or rename. A date later than the server's clock is no If-Modified-Since (RFC 2616
+// section 14.25), and S3 ignores it as such.
+func (s *Server) conditions(r *request, prefix string) conditions {
+	c := conditions{
 		match:      r.list(prefix + "if-match"),
 		noneMatch:  r.list(prefix + "if-none-match"),
 		modified:   parseDate(r.header(prefix + "if-modified-since")),
 		unmodified: parseDate(r.header(prefix + "if-unmodified-since")),
 	}
+	if c.modified.After(s.Now()) {
+		c.modified = time.Time{}
+	}
+	return c
 }
 
 // parseDate returns the zero time for what is no HTTP date: such a condition
@@ -55,29 +58,45 @@ func parseDate(s string) time.Time {
 // evaluate returns nil if the object may be read, errNotModified or
 // errPreconditionFailed.
 func (c conditions) evaluate(etag string, modified time.Time) error {
+	switch broken := c.broken(etag, modified); broken {
+	case "":
+		return nil
+	case ifNoneMatch, ifModifiedSince:
+		return errNotModified
+	default:
+		return unmet(broken)
+	}
+}
+
+// broken returns the header of a condition that does not hold, or "".
+func (c conditions) broken(etag string, modified time.Time) string {
 	modified = modified.Truncate(time.Second)
 	switch {
 	case c.match != "":
 		if !object.MatchETag(c.match, etag) {
-			return errPreconditionFailed.detailed("Condition", "If-Match")
+			return ifMatch
 		}
 	case !c.unmodified.IsZero() && modified.After(c.unmodified):
-		return errPreconditionFailed.detailed("Condition", "If-Unmodified-Since")
+		return ifUnmodifiedSince
 	}
 	switch {
 	case c.noneMatch != "":
 		if object.MatchETag(c.noneMatch, etag) {
-			return errNotModified
+			return ifNoneMatch
 		}
 	case !c.modified.IsZero() && !modified.After(c.modified):
-		return errNotModified
+		return ifModifiedSince
 	}
-	return nil
+	return ""
 }
 
-// sourceCheck is the check of a copy's source: what a read would answer with
-// "not modified" is a failed precondition here.
-func (c conditions) sourceCheck() object.Check {
+// unmet is the error of a condition that does not hold.
+func unmet(condition string) *s3Error { return errPreconditionFailed.detailed("Condition", condition) }
+
+// sourceCheck returns the check of the source of a copy or rename, whose conditions have the prefix: what a
+// read would answer with "not modified" is a failed precondition here.
+func (s *Server) sourceCheck(r *request, prefix string) object.Check {
+	c := s.conditions(r, prefix)
 	if c == (conditions{}) {
 		return nil
 	}
@@ -85,8 +104,8 @@ func (c conditions) sourceCheck() object.Check {
 		if current == nil {
 			return errNoSuchKey
 		}
-		if err := c.evaluate(current.ETag, current.Modified); err != nil {
-			return errPreconditionFailed
+		if broken := c.broken(current.ETag, current.Modified); broken != "" {
+			return unmet(prefix + broken)
 		}
 		return nil
 	}

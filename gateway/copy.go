@@ -95,7 +95,7 @@ func (s *Server) copyObject(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	c := copying{who: r.identity, src: src, lists: r.mayListIn(s, src.Bucket), dst: r.ref(), check: check, files: r.files(), source: r.readConditions("x-amz-copy-source-").sourceCheck()}
+	c := copying{who: r.identity, src: src, lists: r.mayListIn(s, src.Bucket), dst: r.ref(), check: check, files: r.files(), source: s.sourceCheck(r, "x-amz-copy-source-")}
 	if err := errors.Join(c.encrypted(s, r), c.directives(r)); err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ func (s *Server) uploadPartCopy(ctx context.Context, r *request) error {
 		return err
 	}
 	c := partCopying{
-		who: r.identity, src: src, lists: r.mayListIn(s, src.Bucket), up: up, number: number, check: r.readConditions("x-amz-copy-source-").sourceCheck(), span: r.header("x-amz-copy-source-range"),
+		who: r.identity, src: src, lists: r.mayListIn(s, src.Bucket), up: up, number: number, check: s.sourceCheck(r, "x-amz-copy-source-"), span: r.header("x-amz-copy-source-range"),
 	}
 	if c.to, err = s.partKey(ctx, r, &up); err != nil {
 		return err

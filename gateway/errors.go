@@ -243,7 +243,7 @@ func fromKind(kind object.Kind, err error) *s3Error {
 	case object.Locked:
 		return errObjectLocked.because(err)
 	case object.PreconditionFailed:
-		return errPreconditionFailed.because(err)
+		return unmetCheck(err)
 	case object.Conflict:
 		return errConflict.because(err)
 	case object.InvalidPart:
@@ -262,6 +262,21 @@ func fromKind(kind object.Kind, err error) *s3Error {
 		return errNotImplemented.because(err)
 	}
 	return errInternal.because(err)
+}
+
+// unmetCheck returns the error of a Check that refused, with the condition that did not hold: it is what
+// the innermost of the errors says was done.
+func unmetCheck(err error) *s3Error {
+	var done string
+	for found, ok := errors.AsType[*object.Error](err); ok; found, ok = errors.AsType[*object.Error](found.Err) {
+		done = found.Op
+	}
+	for _, condition := range []string{ifMatch, ifNoneMatch} {
+		if strings.EqualFold(done, condition) {
+			return unmet(condition).because(err)
+		}
+	}
+	return errPreconditionFailed.because(err)
 }
 
 // inTheWay returns the error with what is in the way and cannot be seen through S3 in its message,

@@ -328,7 +328,41 @@ func TestIfModifiedSinceCountsUpToTheServersClock(t *testing.T) {
 			}
 		}
 	}
-	f.refused("PreconditionFailed", call{method: "PUT", path: "/bucket/copy", header: headers{"x-amz-copy-source": "/bucket/k", "x-amz-copy-source-if-modified-since": at(15 * time.Minute)}})
+	copied := func(since string) call {
+		return call{method: "PUT", path: "/bucket/copy", header: headers{"x-amz-copy-source": "/bucket/k", "x-amz-copy-source-if-modified-since": since}}
+	}
+	f.refused("PreconditionFailed", copied(at(5*time.Minute)))
+	f.ok(copied(at(15 * time.Minute)))
+}
+
+func TestAConditionThatDoesNotHoldIsNamed(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "v")
+	etag, past := f.ok(call{method: "HEAD", path: "/bucket/k"}).header.Get("ETag"), "Sat, 01 Jan 2000 00:00:00 GMT"
+	for _, tt := range []struct {
+		method, condition, header, value string
+	}{
+		{"GET", "If-Match", "If-Match", `"x"`},
+		{"GET", "If-Unmodified-Since", "If-Unmodified-Since", past},
+		{"PUT", "If-Match", "If-Match", `"x"`},
+		{"PUT", "If-None-Match", "If-None-Match", "*"},
+		{"DELETE", "If-Match", "If-Match", `"x"`},
+		{"DELETE", "x-amz-if-match-size", "x-amz-if-match-size", "2"},
+		{"DELETE", "x-amz-if-match-last-modified-time", "x-amz-if-match-last-modified-time", past},
+		{"PUT", "x-amz-copy-source-If-Match", "x-amz-copy-source-if-match", `"x"`},
+		{"PUT", "x-amz-copy-source-If-Unmodified-Since", "x-amz-copy-source-if-unmodified-since", past},
+		{"PUT", "x-amz-copy-source-If-None-Match", "x-amz-copy-source-if-none-match", etag},
+		{"PUT", "x-amz-copy-source-If-Modified-Since", "x-amz-copy-source-if-modified-since", httpTime(time.Now())},
+	} {
+		header, path := headers{tt.header: tt.value}, "/bucket/k"
+		if strings.HasPrefix(tt.header, "x-amz-copy") {
+			header["x-amz-copy-source"], path = "/bucket/k", "/bucket/copy"
+		}
+		r := f.refused("PreconditionFailed", call{method: tt.method, path: path, header: header})
+		if !strings.Contains(r.body, "<Condition>"+tt.condition+"</Condition>") {
+			t.Errorf("%s with %s: %s", tt.method, tt.header, r.body)
+		}
+	}
 }
 
 func TestConditionalWritesAreDecidedByTheCurrentObject(t *testing.T) {

@@ -105,7 +105,7 @@ type span struct {
 
 // choose holds the object against the request's preconditions, and finds the span that is asked for.
 func (s *Server) choose(r *request, info *object.Info) (span, error) {
-	if err := s.conditions(r).evaluate(info.ETag, info.Modified); err != nil {
+	if err := s.conditions(r, "").evaluate(info.ETag, info.Modified); err != nil {
 		if errors.Is(err, errNotModified) {
 			return span{}, notModified(info)
 		}

@@ -368,7 +368,7 @@ func (s *Server) abortUpload(ctx context.Context, r *request) error {
 		}
 		// The time of an upload never changes, so this needs no lock.
 		if want := parseDate(v); want.IsZero() || want.Unix() != up.Initiated.Unix() {
-			return errPreconditionFailed.detailed("Condition", "x-amz-if-match-initiated-time")
+			return unmet("x-amz-if-match-initiated-time")
 		}
 	}
 	if err := s.Store.AbortUpload(ctx, r.uploadRef()); err != nil {

@@ -128,7 +128,7 @@ func (s *Server) deleteCheck(r *request, ref object.Ref) (object.Check, error) {
 func ifSize(want int64) object.Check {
 	return func(current *object.Info) error {
 		if current != nil && current.Size != want {
-			return errPreconditionFailed
+			return unmet("x-amz-if-match-size")
 		}
 		return nil
 	}
@@ -137,7 +137,7 @@ func ifSize(want int64) object.Check {
 func ifModified(want int64) object.Check {
 	return func(current *object.Info) error {
 		if current != nil && current.Modified.Unix() != want {
-			return errPreconditionFailed
+			return unmet("x-amz-if-match-last-modified-time")
 		}
 		return nil
 	}

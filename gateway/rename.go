@@ -33,7 +33,7 @@ func (s *Server) renameObject(ctx context.Context, r *request) error {
 		return errInvalidRequest.with("The source and the destination of a rename must differ.")
 	}
 	err = renamer.Rename(ctx, src, r.ref(), object.CopyInput{
-		SourceCheck: r.readConditions("x-amz-rename-source-").sourceCheck(),
+		SourceCheck: s.sourceCheck(r, "x-amz-rename-source-"),
 		Check:       check,
 		Files:       r.files(),
 	})
