@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/xml"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/shoal-storage/shoal/internal/object"
 )
 
 // maxCORSRules is how many rules a configuration may have
@@ -149,31 +152,24 @@ func fitsWildcard(pattern, text string) bool {
 }
 
 // preflight serves the question of a browser whether a page may make a request
-// (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html).
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html). S3 looks for rules before
+// it looks at what is asked.
 func (s *Server) preflight(ctx context.Context, r *request) error {
-	origin, method := r.header(fasthttp.HeaderOrigin), r.header(fasthttp.HeaderAccessControlRequestMethod)
-	switch {
-	case origin == "":
+	origin := r.header(fasthttp.HeaderOrigin)
+	if origin == "" {
 		return errBadRequest.with("Insufficient information. Origin request header needed.")
-	case !slices.Contains([]string{"GET", "PUT", "HEAD", "POST", "DELETE"}, method):
-		if method == "" {
-			method = "null"
-		}
-		return errBadRequest.with("Invalid Access-Control-Request-Method: " + method)
+	}
+	rules, err := s.preflightRules(ctx, r)
+	if err != nil {
+		return err
+	}
+	method, err := r.methodToAllow()
+	if err != nil {
+		return err
 	}
 	headers, err := r.headersToAllow()
 	if err != nil {
 		return err
-	}
-	rules, err := s.corsOf(r, r.bucket)
-	if err != nil {
-		return err
-	}
-	if rules == nil {
-		if _, err := s.Store.StatBucket(ctx, r.bucket); err != nil {
-			return err
-		}
-		return errCORSForbidden
 	}
 	rule := rules.match(origin, method, headers)
 	if rule == nil {
@@ -184,6 +180,31 @@ func (s *Server) preflight(ctx context.Context, r *request) error {
 		r.set(fasthttp.HeaderAccessControlAllowHeaders, strings.Join(headers, ", "))
 	}
 	return nil
+}
+
+// preflightRules returns the rules of the bucket that a preflight is about. Where there are none it is
+// refused with AccessForbidden, and so it is if there is no bucket.
+func (s *Server) preflightRules(ctx context.Context, r *request) (*corsConfiguration, error) {
+	rules, err := s.corsOf(r, r.bucket)
+	if err != nil || rules != nil {
+		return rules, err
+	}
+	switch _, err := s.Store.StatBucket(ctx, r.bucket); {
+	case errors.Is(err, object.NoSuchBucket):
+		return nil, errCORSForbidden.with("CORSResponse: Bucket not found").because(err)
+	case err != nil:
+		return nil, err
+	}
+	return nil, errCORSForbidden
+}
+
+// methodToAllow returns the method that a page wants to use.
+func (r *request) methodToAllow() (string, error) {
+	method := r.header(fasthttp.HeaderAccessControlRequestMethod)
+	if !slices.Contains([]string{"GET", "PUT", "HEAD", "POST", "DELETE"}, method) {
+		return "", errBadRequest.with("Invalid Access-Control-Request-Method: " + cmp.Or(method, "null"))
+	}
+	return method, nil
 }
 
 // headersToAllow returns the headers that a page wants to send, in lower case.

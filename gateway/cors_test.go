@@ -46,19 +46,31 @@ func TestAPreflightForWhatCannotBeIsToldWhy(t *testing.T) {
 	ask := func(path, headers string) call {
 		return call{method: "OPTIONS", path: path, anonymous: true, header: map[string]string{"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": headers}}
 	}
-	for _, path := range []string{"/no-such-bucket", "/no-such-bucket/k"} {
-		if r := f.refused("NoSuchBucket", ask(path, "content-type")); r.status != 404 {
-			t.Errorf("%s: %d", path, r.status)
+	for path, want := range map[string]string{
+		"/no-such-bucket":   "CORSResponse: Bucket not found</Message><Method>PUT</Method><ResourceType>BUCKET</ResourceType>",
+		"/no-such-bucket/k": "CORSResponse: Bucket not found</Message><Method>PUT</Method><ResourceType>OBJECT</ResourceType>",
+		"/bucket/k":         "CORSResponse: CORS is not enabled for this bucket.</Message><Method>PUT</Method><ResourceType>OBJECT</ResourceType>",
+	} {
+		if r := f.refused("AccessForbidden", ask(path, "content-type, bad@char")); r.status != 403 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}
 	}
-	for _, path := range []string{"/bucket", "/with-rules/k"} {
-		for _, name := range []string{"invalid header", "X(Custom)", "bad@char"} {
-			want := `<Message>Access-Control-Request-Headers "` + name + `" contains invalid character.</Message>`
-			if r := f.refused("BadRequest", ask(path, "content-type, "+name)); r.status != 400 || !strings.Contains(r.body, want) {
-				t.Errorf("%s of %s: %d %s", name, path, r.status, r.body)
-			}
+	for _, name := range []string{"invalid header", "X(Custom)", "bad@char"} {
+		want := `<Message>Access-Control-Request-Headers "` + name + `" contains invalid character.</Message>`
+		if r := f.refused("BadRequest", ask("/with-rules/k", "content-type, "+name)); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
+}
+
+func TestAPreflightWithoutAMethodIsToldFirstThatThereAreNoRules(t *testing.T) {
+	f := serveBucket(t)
+	ask := call{method: "OPTIONS", path: "/bucket", anonymous: true, header: headers{"Origin": "https://app.example.com"}}
+	if r := f.refused("AccessForbidden", ask); !strings.Contains(r.body, "<Method>OPTIONS</Method><ResourceType>BUCKET</ResourceType>") {
+		t.Errorf("%s", r.body)
+	}
+	f.ok(call{method: "PUT", path: "/bucket", query: "cors", body: corsExample})
+	f.refused("BadRequest", ask)
 }
 
 func TestAnAnswerSaysWhichPagesMaySeeIt(t *testing.T) {

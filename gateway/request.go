@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"iter"
@@ -200,6 +201,8 @@ func (r *request) naming(e *s3Error) *s3Error {
 		return e.detailed("ArgumentName", "versionId").detailed("ArgumentValue", r.query.get("versionId"))
 	case e.code == errMethodNotAllowed.code && errors.Is(e, object.DeleteMarker):
 		return e.detailed("Method", r.method).detailed("ResourceType", "DeleteMarker")
+	case e.code == errCORSForbidden.code:
+		return e.detailed("Method", cmp.Or(r.header(fasthttp.HeaderAccessControlRequestMethod), r.method)).detailed("ResourceType", r.level().resourceType())
 	case e.code == errMethodNotAllowed.code:
 		return e.detailed("Method", r.method).detailed("ResourceType", r.level().resourceType())
 	}
