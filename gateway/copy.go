@@ -143,7 +143,6 @@ type copying struct {
 	class     string           // never copied
 	algorithm object.Algorithm // asked for, or NoAlgorithm for the source's
 	wish      *wish            // how the copy is to be encrypted
-	stated    bool             // the request says so
 	says      lookup           // headers of the request
 	sourceKey *customerKey     // that the client sent for the source, or nil
 }
@@ -162,7 +161,7 @@ func (c *copying) encrypted(s *Server, r *request) (err error) {
 		return err
 	}
 	c.says = r.lookup
-	c.wish, c.stated, err = s.wish(r, c.says, c.dst.Bucket)
+	c.wish, _, err = s.wish(r, c.says, c.dst.Bucket)
 	return err
 }
 
@@ -188,7 +187,8 @@ func (c *copying) directives(r *request) error {
 			return errUnsupportedAlgorithm()
 		}
 	}
-	if c.src == c.dst && !c.replace && !c.tags && c.class == "" && c.redirect == "" && !c.stated {
+	// S3 takes a default of the bucket's for a change too: what was put before there was one is encrypted so.
+	if c.src == c.dst && !c.replace && !c.tags && c.class == "" && c.redirect == "" && c.wish == nil {
 		return errInvalidRequest.with("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	return nil

@@ -611,6 +611,20 @@ func TestACopyOntoItselfChangesTheEncryption(t *testing.T) {
 	}
 }
 
+func TestACopyOntoItselfIsEncryptedAsTheBucketSays(t *testing.T) {
+	f := withKeys(t, nil)
+	f.put("k", "content")
+	self := call{method: "PUT", path: "/bucket/k", header: headers{"x-amz-copy-source": "bucket/k"}}
+	f.refused("InvalidRequest", self)
+	f.ok(call{method: "PUT", path: "/bucket", query: "encryption=", body: encryptionXML("AES256", "", "")})
+	for range 2 {
+		tells(t, "the copy", f.ok(self), managed())
+		if r := f.ok(call{method: "GET", path: "/bucket/k"}); r.body != "content" || r.header.Get(encryptionHeader) != "AES256" {
+			t.Errorf("%q, %v", r.body, r.header)
+		}
+	}
+}
+
 func TestEveryVersionHasAKeyOfItsOwn(t *testing.T) {
 	f := withKeys(t, nil)
 	f.ok(call{method: "PUT", path: "/bucket", query: "versioning=", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"})
