@@ -421,7 +421,10 @@ func copyRange(header string, size int64) (offset, length int64, err error) {
 	if err1 != nil || err2 != nil || begin > end {
 		return 0, 0, invalid
 	}
-	if end >= size {
+	switch {
+	case begin >= size:
+		return 0, 0, errInvalidRequest.with("The specified copy range is invalid for the source object size")
+	case end >= size:
 		return 0, 0, errInvalidArgument.with(fmt.Sprintf("Range specified is not valid for source object of size: %d", size)).
 			detailed("ArgumentName", "x-amz-copy-source-range").detailed("ArgumentValue", header)
 	}

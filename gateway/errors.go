@@ -324,9 +324,9 @@ func (e *s3Error) ofPart(err error) *s3Error {
 }
 
 // ofUpload returns the error of a completion, with the upload in front of the part that is not
-// as the client says, as S3 has it.
+// as the client says, or of those in the wrong order, as S3 has it.
 func ofUpload(err error, id string) error {
-	if !errors.Is(err, object.InvalidPart) {
+	if !errors.Is(err, object.InvalidPart) && !errors.Is(err, object.InvalidPartOrder) {
 		return err
 	}
 	e := *toS3(err)

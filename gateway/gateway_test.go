@@ -507,7 +507,9 @@ func TestMultipartUpload(t *testing.T) {
 	}
 	f.refused("MalformedXML", complete(""))
 	f.refused("MalformedXML", complete("<Part><PartNumber>1</PartNumber></Part>"))
-	f.refused("InvalidPartOrder", complete(part("2", etag2)+part("1", etag1)))
+	if r := f.refused("InvalidPartOrder", complete(part("2", etag2)+part("1", etag1))); !strings.Contains(r.body, "<UploadId>"+up.UploadId+"</UploadId>") {
+		t.Errorf("parts in the wrong order: %s", r.body)
+	}
 	f.refused("InvalidPart", complete(part("1", etag2)))
 	f.refused("EntityTooSmall", complete(part("2", etag2)+part("3", etag2)))
 	f.ok(complete(part("1", etag1) + part("2", etag2)))

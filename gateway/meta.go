@@ -253,11 +253,8 @@ func checkTags(tags []object.Tag, limit int) ([]object.Tag, error) {
 		return nil, errBadRequest.with(what + " cannot be greater than " + itoa(limit))
 	}
 	for _, t := range tags {
-		if t.Key == "" || utf8.RuneCountInString(t.Key) > maxTagKeyLen || !validTagText(t.Key) || strings.HasPrefix(t.Key, "aws:") {
-			return nil, errInvalidTag.with("The TagKey you have provided is invalid").detailed("TagKey", t.Key)
-		}
-		if utf8.RuneCountInString(t.Value) > maxTagValueLen || !validTagText(t.Value) {
-			return nil, errInvalidTag.with("The TagValue you have provided is invalid").detailed("TagValue", t.Value)
+		if err := checkTag(t, limit); err != nil {
+			return nil, err
 		}
 	}
 	tags = slices.SortedFunc(slices.Values(tags), func(a, b object.Tag) int { return strings.Compare(a.Key, b.Key) })
@@ -267,6 +264,22 @@ func checkTags(tags []object.Tag, limit int) ([]object.Tag, error) {
 		}
 	}
 	return tags, nil
+}
+
+// checkTag returns nil if a tag may be in a set of up to limit of them.
+func checkTag(t object.Tag, limit int) error {
+	invalid := errInvalidTag.detailed("TagKey", t.Key)
+	switch {
+	case strings.HasPrefix(t.Key, "aws:") && limit == maxBucketTags:
+		return invalid.with("System tags cannot be added/updated by requester")
+	case strings.HasPrefix(t.Key, "aws:"):
+		return invalid.with("Your TagKey cannot be prefixed with aws:")
+	case t.Key == "" || utf8.RuneCountInString(t.Key) > maxTagKeyLen || !validTagText(t.Key):
+		return invalid.with("The TagKey you have provided is invalid")
+	case utf8.RuneCountInString(t.Value) > maxTagValueLen || !validTagText(t.Value):
+		return invalid.with("The TagValue you have provided is invalid").detailed("TagValue", t.Value)
+	}
+	return nil
 }
 
 func validTagText(s string) bool {

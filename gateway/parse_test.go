@@ -282,6 +282,36 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
+func TestTheRangeOfAPartThatIsCopiedIsWithinTheSource(t *testing.T) {
+	for header, code := range map[string]string{
+		"bytes=0-9": "", "bytes=9-9": "", "bytes=0-10": "InvalidArgument", "bytes=9-10": "InvalidArgument", "bytes=10-10": "InvalidRequest", "bytes=100-200": "InvalidRequest",
+		"bytes=1-0": "InvalidArgument", "bytes=1-": "InvalidArgument", "bytes=-1": "InvalidArgument", "0-8": "InvalidArgument", "bytes=0-1,3-4": "InvalidArgument",
+	} {
+		_, _, err := copyRange(header, 10)
+		if (err == nil) != (code == "") || err != nil && toS3(err).code != code {
+			t.Errorf("%s: %v, want %q", header, err, code)
+		}
+	}
+}
+
+func TestATagThatIsRefusedIsNamed(t *testing.T) {
+	f := withBucket(t)
+	f.put("k", "v")
+	document := func(key, value string) string {
+		return "<Tagging><TagSet><Tag><Key>" + key + "</Key><Value>" + value + "</Value></Tag></TagSet></Tagging>"
+	}
+	for _, tt := range []struct{ path, key, value, want string }{
+		{"/bucket", "a,b", "v", "The TagKey you have provided is invalid</Message><TagKey>a,b</TagKey>"},
+		{"/bucket/k", "a", "v,w", "The TagValue you have provided is invalid</Message><TagKey>a</TagKey><TagValue>v,w</TagValue>"},
+		{"/bucket", "aws:a", "v", "System tags cannot be added/updated by requester</Message><TagKey>aws:a</TagKey>"},
+		{"/bucket/k", "aws:a", "v", "Your TagKey cannot be prefixed with aws:</Message><TagKey>aws:a</TagKey>"},
+	} {
+		if r := f.refused("InvalidTag", call{method: "PUT", path: tt.path, query: "tagging", body: document(tt.key, tt.value)}); !strings.Contains(r.body, tt.want) {
+			t.Errorf("%s=%s of %s: %s", tt.key, tt.value, tt.path, r.body)
+		}
+	}
+}
+
 func TestTagSetRules(t *testing.T) {
 	long := strings.Repeat("x", 129)
 	for _, tt := range []struct {
