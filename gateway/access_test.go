@@ -308,6 +308,23 @@ func TestToCopyTagsOneMustBeAllowedToReadThem(t *testing.T) {
 	f.ok(copied("tagged", ""))
 }
 
+func TestToLearnHowManyTagsThereAreOneMustBeAllowedToReadThem(t *testing.T) {
+	f := serveBucket(t)
+	f.versioning("Enabled")
+	put := f.ok(call{method: "PUT", path: "/bucket/k", body: "x", header: headers{"x-amz-tagging": "a=b"}})
+	version := "versionId=" + put.header.Get("x-amz-version-id")
+	for denied, want := range map[string]headers{"GetObjectTagging": {"": "", version: "1"}, "GetObjectVersionTagging": {"": "1", version: ""}} {
+		f.setPolicy(`{"Effect": "Deny", "Principal": "*", "Action": "s3:` + denied + `", "Resource": "arn:aws:s3:::bucket/*"}`)
+		for query, count := range want {
+			for _, method := range []string{"GET", "HEAD"} {
+				if got := f.ok(call{method: method, path: "/bucket/k", query: query}).header.Get("x-amz-tagging-count"); got != count {
+					t.Errorf("%s ?%s without s3:%s: %q, want %q", method, query, denied, got, count)
+				}
+			}
+		}
+	}
+}
+
 // The policy is AWS's example of a bucket in which nothing is overwritten.
 func TestAPolicyEnforcesConditionalWrites(t *testing.T) {
 	f := serveBucket(t)

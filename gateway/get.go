@@ -120,6 +120,7 @@ func (s *Server) describe(r *request, ref object.Ref, info *object.Info, e *encr
 	r.setVersion(info.Version)
 	r.set("Last-Modified", httpTime(info.Modified))
 	r.setMeta(info)
+	s.setTagCount(r, ref, &info.Meta)
 	s.setLock(r, ref, &info.Meta)
 	if ref.Version == "" {
 		s.setExpiration(r, info)

@@ -207,7 +207,11 @@ func (r *request) setMeta(info *object.Info) {
 	for _, name := range slices.Sorted(maps.Keys(m.User)) {
 		r.ctx.Response.Header.Set(metaPrefix+name, encodeWords(m.User[name]))
 	}
-	if len(m.Tags) > 0 {
+}
+
+// setTagCount tells who may read an object's tags how many there are.
+func (s *Server) setTagCount(r *request, ref object.Ref, m *object.Meta) {
+	if len(m.Tags) > 0 && s.allow(r, ofVersion("s3:GetObjectTagging", ref), ref) == nil {
 		r.set("x-amz-tagging-count", itoa(len(m.Tags)))
 	}
 }
