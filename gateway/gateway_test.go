@@ -505,6 +505,7 @@ func TestMultipartUpload(t *testing.T) {
 	part := func(n, etag string) string {
 		return "<Part><PartNumber>" + n + "</PartNumber><ETag>" + etag + "</ETag></Part>"
 	}
+	f.refused("InvalidRequest", call{method: "POST", path: "/bucket/m", query: id})
 	f.refused("MalformedXML", complete(""))
 	f.refused("MalformedXML", complete("<Part><PartNumber>1</PartNumber></Part>"))
 	if r := f.refused("InvalidPartOrder", complete(part("2", etag2)+part("1", etag1))); !strings.Contains(r.body, "<UploadId>"+up.UploadId+"</UploadId>") {

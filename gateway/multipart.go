@@ -219,6 +219,9 @@ func (s *Server) completeUpload(_ context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if b.size == 0 {
+		return errInvalidRequest.with("You must specify at least one part")
+	}
 	var doc completeRequest
 	if err := readXML(b, maxCompleteDocument, &doc); err != nil {
 		return err
