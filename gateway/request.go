@@ -175,7 +175,7 @@ func (r *request) answerError(e *s3Error) {
 	}
 	if r.website {
 		r.set("Content-Type", "text/html; charset=utf-8")
-		r.ctx.Response.SetBodyRaw(errorPage(e, r.id))
+		r.ctx.Response.SetBodyRaw(errorPage(r.naming(e), r.id))
 		return
 	}
 	r.answerXML(errorXML(r.naming(e), r.path, r.id))

@@ -65,6 +65,19 @@ func TestWebsiteShowsPagesAndTheIndexOfDirectories(t *testing.T) {
 	}
 }
 
+func TestAnErrorPageNamesWhatIsMissing(t *testing.T) {
+	f := withWebsite(t, plainWebsite, strings.Replace(strings.Replace(publicRead, `["s3:GetObject"]`, `["s3:GetObject","s3:ListBucket"]`, 1),
+		`["arn:aws:s3:::bucket/*"]`, `["arn:aws:s3:::bucket/*","arn:aws:s3:::bucket"]`, 1))
+	for path, want := range map[string]string{"/": "Key: index.html", "/none&<": "Key: none&amp;&lt;", "/dir/": "Key: dir/index.html"} {
+		if r := f.browse("GET", path); r.status != 404 || !strings.Contains(r.body, "<li>"+want+"</li>\n<li>RequestId: ") {
+			t.Errorf("GET %s: %d %s", path, r.status, r.body)
+		}
+	}
+	if r := f.browse("GET", "/", "Host", "no-bucket.web.test"); r.status != 404 || !strings.Contains(r.body, "<li>BucketName: no-bucket</li>") {
+		t.Errorf("no bucket: %d %s", r.status, r.body)
+	}
+}
+
 func TestWebsiteAnswersErrorsWithPages(t *testing.T) {
 	f := withWebsite(t, plainWebsite, publicRead)
 	r := f.browse("GET", "/missing&<")

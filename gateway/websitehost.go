@@ -82,7 +82,7 @@ func (s *Server) getWebsite(ctx context.Context, r *request) error {
 	if object.KindOf(err) == object.NoSuchKey && !r.mayList(s) {
 		err = errAccessDenied.because(err)
 	}
-	e := toS3(err)
+	e := r.naming(toS3(err))
 	if e.status == fasthttp.StatusNotModified {
 		return e
 	}
