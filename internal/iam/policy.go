@@ -56,6 +56,7 @@ var (
 	errNoStatement = errors.New("Could not parse the policy: Statement is empty!")                              //nolint:staticcheck,revive // S3's words
 	errEffect      = errors.New("Invalid effect")                                                               //nolint:staticcheck,revive // S3's words
 	errPrincipal   = errors.New("Invalid principal in policy")                                                  //nolint:staticcheck,revive // S3's words
+	errAllowAllBut = errors.New("Allow with NotPrincipal is not allowed.")                                      //nolint:staticcheck,revive // S3's words
 	errNoPrincipal = errors.New("Missing required field Principal")                                             //nolint:staticcheck,revive // S3's words
 	errAction      = errors.New("Policy has invalid action")                                                    //nolint:staticcheck,revive // S3's words
 	errNoAction    = errors.New("Missing required field Action")                                                //nolint:staticcheck,revive // S3's words
@@ -180,8 +181,13 @@ func (p *Policy) Validate() error {
 }
 
 // validateNew refuses what would never apply, or always: a user without a name, an action that is about none of
-// the resources, a condition on what no request for one of the actions has, and an address that is none.
+// the resources, a condition on what no request for one of the actions has, and an address that is none; and what
+// lets in all but some, strangers too
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html).
 func (s *statement) validateNew() error {
+	if s.effect == Allow && s.principals.not {
+		return errAllowAllBut
+	}
 	if slices.ContainsFunc(s.principals.names, nobody) {
 		return errPrincipal
 	}

@@ -390,10 +390,12 @@ func TestWhatNeverAppliesIsRefusedInANewPolicyAndReadInOneThatIsStored(t *testin
 		about(`["s3:GetObject", "s3:ListBucket"]`, both, ``):                                                                 "",
 		about(`["s3:GetObject", "s3:ListBucket"]`, `"arn:aws:s3:::buck*"`, ``):                                               "",
 		about(`"s3:*"`, object, ``): "",
-		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:group/g"}`}):  "Invalid principal",
-		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/a*"}`}):  "Invalid principal",
-		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/"}`}):    "Invalid principal",
-		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/ann"}`}): "",
+		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:group/g"}`}):                                          "Invalid principal",
+		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/a*"}`}):                                          "Invalid principal",
+		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/"}`}):                                            "Invalid principal",
+		policy(map[string]string{"Principal": `{"AWS": "arn:aws:iam::123456789012:user/ann"}`}):                                         "",
+		policy(map[string]string{"Principal": "", "NotPrincipal": `{"AWS": "arn:aws:iam::123456789012:user/ann"}`}):                     "Allow with NotPrincipal is not allowed",
+		policy(map[string]string{"Effect": `"Deny"`, "Principal": "", "NotPrincipal": `{"AWS": "arn:aws:iam::123456789012:user/ann"}`}): "",
 	} {
 		p, err := iam.ParsePolicy([]byte(text), "bucket")
 		if err != nil {
