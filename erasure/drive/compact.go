@@ -60,8 +60,18 @@ func (d *Drive) compactAll() {
 
 // count adds up what was in use of each segment when the drive was opened. What has changed
 // since then was counted as it did.
-func (s *segments) count(entries Iterator) (err error) {
-	defer func() { err = errors.Join(err, entries.Close()) }()
+func (s *segments) count(entries Iterator) error {
+	known := make(map[uint32]bool)
+	err := s.countEach(entries, known)
+	if err = errors.Join(err, entries.Close()); err != nil {
+		return err
+	}
+	return s.settle(known)
+}
+
+// countEach is count, up to what it finds in its way, and notes which segments the store knew, and whether
+// anything in them was in use.
+func (s *segments) countEach(entries Iterator, known map[uint32]bool) error {
 	for entries.Next() {
 		if s.stopping() {
 			return errStopped
@@ -70,6 +80,7 @@ func (s *segments) count(entries Iterator) (err error) {
 		if err != nil {
 			return err
 		}
+		known[e.segment] = known[e.segment] || entry
 		if entry {
 			s.mu.Lock()
 			if g := s.all[e.segment]; g != nil {

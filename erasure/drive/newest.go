@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"slices"
 
 	"github.com/shoal-storage/shoal/erasure/register"
@@ -109,11 +108,7 @@ func (d *Drive) newestShards() (all []register.DataID, err error) {
 
 // newest returns the entries in use that were written last: so many bytes of them, or a little more.
 func (s *segments) newest(limit int64) (all []indexed, err error) {
-	known, err := s.known()
-	if err != nil {
-		return nil, err
-	}
-	for _, number := range slices.Backward(slices.Sorted(maps.Keys(known))) {
+	for number := s.last; number > 0 && limit > 0; number-- {
 		entries, err := s.entries(number, 2*segmentSize)
 		if err != nil {
 			return nil, err

@@ -57,23 +57,47 @@ func (s *segments) index() (Iterator, error) {
 	return s.kv.Scan([]byte{segmentKey}, []byte{segmentKey + 1})
 }
 
-// find takes note of the segments that are there and that the store knows.
+// find takes note of the segments that are there. Which of them the store knows is seen when what is in use is
+// counted: that takes a look at each, and a slow disk that holds much is to be open before.
 func (s *segments) find() error {
 	sizes, err := s.sizes()
 	if err != nil {
 		return err
 	}
-	known, err := s.known()
+	s.found = make(map[uint32]bool, len(sizes))
+	for number, size := range sizes {
+		g := &segment{number: number, synced: size, ended: true, full: true}
+		g.size.Store(size)
+		s.all[number], s.found[number] = g, true
+		s.last = max(s.last, number)
+	}
+	return s.afterLast()
+}
+
+// afterLast takes note of numbers that the store knows above those of all files: none of them is used again.
+func (s *segments) afterLast() (err error) {
+	it, err := s.kv.Scan(segmentName(s.last+1), []byte{segmentKey + 1})
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for there := it.Next(); there; there = it.Seek(after(segmentName(s.last))) {
+		e, _, err := parseIndex(it.Key(), it.Value())
+		if err != nil {
+			return err
+		}
+		s.last = e.segment
+	}
+	return nil
+}
+
+// settle compares the segments that were there with those that the store knew, and whether anything in them was in
+// use. Nothing is compacted before.
+func (s *segments) settle(known map[uint32]bool) error {
 	for number, used := range known {
-		size, there := sizes[number]
 		switch {
-		case there:
-			g := &segment{number: number, synced: size, ended: true, full: true}
-			g.size.Store(size)
-			s.all[number] = g
+		case s.found[number]:
+			delete(s.found, number)
 		case used:
 			s.log.Error("a segment is not there, whose shards are lost to this drive", "segment", number)
 		default: // it was removed when the process ended
@@ -83,19 +107,19 @@ func (s *segments) find() error {
 				return err
 			}
 		}
-		s.last = max(s.last, number)
 	}
-	for number, size := range sizes {
-		s.last = max(s.last, number)
-		if _, ok := known[number]; ok {
-			continue
-		}
+	for number := range s.found {
+		s.mu.Lock()
+		size := s.all[number].size.Load()
+		delete(s.all, number)
+		s.mu.Unlock()
 		if size > 0 {
 			s.log.Warn("a segment that the store does not know is left alone", "segment", number, "bytes", size)
 		} else if err := s.dir.Remove(segmentFile(number)); err != nil { // it was begun when the process ended
 			return fmt.Errorf("remove segment %d: %w", number, err)
 		}
 	}
+	s.found = nil
 	return nil
 }
 
@@ -114,31 +138,6 @@ func (s *segments) sizes() (map[uint32]int64, error) {
 			}
 			all[number] = st.Size
 		}
-	}
-	return all, nil
-}
-
-// known returns the numbers of the segments that the store knows, and whether anything in
-// them is in use.
-func (s *segments) known() (all map[uint32]bool, err error) {
-	it, err := s.index()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	all = make(map[uint32]bool)
-	for there := it.Next(); there; {
-		e, entry, err := parseIndex(it.Key(), it.Value())
-		if err != nil {
-			return nil, err
-		}
-		if entry {
-			all[e.segment] = true
-			there = it.Seek(after(segmentName(e.segment)))
-			continue
-		}
-		all[e.segment] = false
-		there = it.Next()
 	}
 	return all, nil
 }

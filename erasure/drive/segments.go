@@ -35,6 +35,8 @@ type segments struct {
 	open    *segment // that is written to; nil: the next one is to be begun
 	last    uint32   // number that was used
 
+	found map[uint32]bool // the files that were there when it was opened, until it is known which of them the store knows
+
 	mu      sync.Mutex
 	all     map[uint32]*segment
 	reading []*segment    // those with a reader, the longest one first

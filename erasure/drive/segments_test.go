@@ -419,6 +419,76 @@ func TestASegmentThatTheStoreDoesNotKnowIsLeftAlone(t *testing.T) {
 	b.has(2, 10_000)
 }
 
+// countingKV is a KV that counts to how many places its iterators go.
+type countingKV struct {
+	KV
+	steps *int
+}
+
+func (k countingKV) Scan(from, to []byte) (Iterator, error) {
+	it, err := k.KV.Scan(from, to)
+	return countingIterator{it, k.steps}, err //nolint:wrapcheck // as it is
+}
+
+type countingIterator struct {
+	Iterator
+	steps *int
+}
+
+func (it countingIterator) Next() bool           { *it.steps++; return it.Iterator.Next() }
+func (it countingIterator) Seek(key []byte) bool { *it.steps++; return it.Iterator.Seek(key) }
+
+// TestADriveOpensAsFastWithManySegments: a disk with one arm takes 8 ms for each place that it goes to, and a drive
+// that is not open within a minute is taken to hang.
+func TestADriveOpensAsFastWithManySegments(t *testing.T) {
+	const many = 200
+	b := newBed(t, 10_000)
+	for n := range byte(many) {
+		b.must(b.write(n, 10_000))
+	}
+	b.must(b.d.segments.dir.Remove(b.names()[many-1]))
+	b.must(b.d.Close())
+	steps := 0
+	files, err := OpenFiles(b.fault.Root())
+	b.must(err)
+	b.d = New(countingKV{b.store, &steps}, files, nil)
+	entries, err := b.d.openSegments(b.fault.Root(), slog.New(slog.DiscardHandler), b.size)
+	b.must(err)
+	if steps > 5 {
+		t.Errorf("the store went to %d places before the drive was open", steps)
+	}
+	b.has(1, 10_000)
+	b.must(b.write(many, 10_000))
+	if last := segmentFile(many + 1); !slices.Contains(b.names(), last) {
+		t.Errorf("the number of a segment that is lost was used again: there is no %s", last)
+	}
+	b.must(b.d.segments.count(entries))
+	b.has(1, 10_000)
+	b.has(many, 10_000)
+}
+
+// TestNothingIsSettledWhereTheStoreCannotTell: what is not known for that is no less the drive's.
+func TestNothingIsSettledWhereTheStoreCannotTell(t *testing.T) {
+	b := newBed(t, 10_000)
+	b.must(b.write(1, 10_000))
+	b.must(b.write(2, 10_000))
+	entries, err := b.d.segments.index()
+	b.must(err)
+	b.d.segments.found = map[uint32]bool{1: true, 2: true}
+	if err := b.d.segments.count(endingIterator{entries}); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("it is settled with %v", err)
+	}
+	b.has(1, 10_000)
+	b.has(2, 10_000)
+}
+
+// endingIterator is one that fails before its first place.
+type endingIterator struct{ Iterator }
+
+func (endingIterator) Next() bool { return false }
+
+func (it endingIterator) Close() error { return errors.Join(io.ErrUnexpectedEOF, it.Iterator.Close()) }
+
 func TestAShardOfASegmentThatIsLostIsNotThere(t *testing.T) {
 	b := newBed(t, segmentSize)
 	b.must(b.write(1, 10_000))
