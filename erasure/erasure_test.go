@@ -48,13 +48,19 @@ func open(t *testing.T, parity int, all []erasure.Drive) *erasure.Store {
 // openSets returns a Store over sets that have keys in proportion to their drives.
 func openSets(t *testing.T, sets ...erasure.SetConfig) *erasure.Store {
 	t.Helper()
+	return openTimed(t, time.Now, sets...)
+}
+
+// openTimed is openSets, by a clock.
+func openTimed(t *testing.T, now func() time.Time, sets ...erasure.SetConfig) *erasure.Store {
+	t.Helper()
 	locker := lock.NewLocal(1)
 	var weights []int
 	for _, s := range sets {
 		weights = append(weights, len(s.Drives))
 	}
 	s, err := erasure.New(context.Background(), erasure.Config{
-		Sets: sets, Table: placement.New(weights), Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Sets: sets, Table: placement.New(weights), Locker: locker, Logger: slog.New(slog.DiscardHandler), Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)

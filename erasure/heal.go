@@ -30,6 +30,14 @@ type Healed struct {
 	Lacking Slots    // drives of sets of which something was left: they may lack that
 	Mended  []Mended // the first objects that were healed
 	Left    []Left   // the first names that were not
+	At      Position // how far a pass over everything has come
+}
+
+// Position is a place in the objects of all buckets, in the order in which a pass goes through them.
+type Position struct {
+	Bucket string `json:"bucket"`
+	Set    int    `json:"set"`  // by the place of its first drive
+	Name   string `json:"name"` // the first one that was not looked at
 }
 
 // maxNames is how many names of each kind a pass tells.
@@ -123,8 +131,14 @@ func (s *Store) Heal(ctx context.Context, seen func(Healed)) (Healed, error) {
 // Scrub is Heal, and reads every shard to see whether it is whole: no more than rate bytes
 // a second.
 func (s *Store) Scrub(ctx context.Context, rate int64, seen func(Healed)) (Healed, error) {
+	return s.ScrubFrom(ctx, Position{}, rate, seen)
+}
+
+// ScrubFrom is Scrub that goes on where another one was. What was in front of that it leaves out, but for what the
+// server keeps.
+func (s *Store) ScrubFrom(ctx context.Context, at Position, rate int64, seen func(Healed)) (Healed, error) {
 	p := s.newHealing(seen)
-	p.rate = rate
+	p.rate, p.begin, p.done.At = rate, at, at
 	return p.everything(ctx)
 }
 
@@ -156,12 +170,18 @@ func (s *Store) Repair(ctx context.Context, ref object.Ref, rate int64) (Healed,
 // everything heals all there is, and removes what is left of uploads that are no more.
 func (p *healing) everything(ctx context.Context) (Healed, error) {
 	p.orphans = &orphans{of: make(map[*set][]parent), doubted: make(map[register.DataID]bool)}
-	left := p.findOrphans(ctx)
+	var left error
+	if p.begin == (Position{}) { // else not every name is looked at, as what is removed has to have been
+		left = p.findOrphans(ctx)
+	}
 	buckets, err := p.buckets(ctx)
 	if err != nil {
 		return p.done, err
 	}
 	for _, b := range buckets {
+		if b.Record.Name < p.begin.Bucket {
+			continue
+		}
 		if err := p.inside(ctx, b, ""); err != nil {
 			return p.done, err
 		}
@@ -177,15 +197,17 @@ func (p *healing) everything(ctx context.Context) (Healed, error) {
 
 // healing is one pass.
 type healing struct {
-	s    *Store
-	seen func(Healed)
-	log  bool   // only what is pending is looked at
-	rate int64  // in bytes a second, at which shards are read; 0: they are not
-	only string // name that is looked at; empty: all
-	pace *pacer // of what is written
+	s     *Store
+	seen  func(Healed)
+	log   bool     // only what is pending is looked at
+	rate  int64    // in bytes a second, at which shards are read; 0: they are not
+	only  string   // name that is looked at; empty: all
+	begin Position // what is in front of it was looked at
+	pace  *pacer   // of what is written
 
-	set    *set   // that is being looked at
-	bucket string // the same
+	set     *set   // that is being looked at
+	bucket  string // the same
+	objects bool   // these are
 
 	done   Healed
 	told   time.Time
@@ -227,8 +249,9 @@ func (p *healing) buckets(ctx context.Context) ([]*bucket, error) {
 
 // inside heals what is in a bucket, of keys that begin with prefix.
 func (p *healing) inside(ctx context.Context, b *bucket, prefix string) error {
-	p.bucket = b.Record.Name
-	if err := p.space(ctx, p.s.listing(b, b.Record.Name, prefix, "", object.MaxListLimit)); err != nil {
+	p.bucket, p.objects = b.Record.Name, true
+	err := p.space(ctx, p.s.listing(b, b.Record.Name, prefix, "", object.MaxListLimit))
+	if p.objects = false; err != nil {
 		return err
 	}
 	return p.uploads(ctx, b, prefix)
@@ -275,11 +298,24 @@ func (p *healing) parts(ctx context.Context, b *bucket, uploads *listing) error 
 func (p *healing) space(ctx context.Context, l *listing) error {
 	for _, s := range l.sets {
 		p.set = s
-		if err := p.passing(ctx, s, p.names(ctx, l)); err != nil {
+		from, seen := p.seenBefore()
+		if seen {
+			continue
+		}
+		if err := p.passing(ctx, s, p.names(ctx, l, from)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// seenBefore returns from which name on the set is to be looked at, and whether it was already: by the pass that this
+// one goes on with.
+func (p *healing) seenBefore() (from string, seen bool) {
+	if !p.objects || p.bucket != p.begin.Bucket || p.set.first > p.begin.Set {
+		return "", false
+	}
+	return p.begin.Name, p.set.first < p.begin.Set
 }
 
 // passing returns an error with which the pass ends. What is unavailable of a set is left out, and told at the end.
@@ -292,9 +328,9 @@ func (p *healing) passing(ctx context.Context, of *set, err error) error {
 	return nil
 }
 
-// names heals those of a listing that one set has.
-func (p *healing) names(ctx context.Context, l *listing) error {
-	for from, below, more := "", (register.Token{}), true; more; {
+// names heals those of a listing that one set has, from one on.
+func (p *healing) names(ctx context.Context, l *listing, from string) error {
+	for below, more := (register.Token{}), true; more; {
 		entries, further, err := p.scan(ctx, l, from, below)
 		if err != nil {
 			return err
@@ -354,6 +390,9 @@ func (p *healing) add(m *mending) {
 		p.done.Lacking.addSet(p.set)
 	}
 	p.agreed = append(p.agreed, m.agreed...)
+	if p.objects && m.e.cut().IsZero() { // else it has more versions
+		p.done.At = Position{Bucket: p.bucket, Set: p.set.first, Name: behind(*m.e)}
+	}
 	if m.done.Failed > 0 && p.orphans != nil && len(p.orphans.of) > 0 {
 		p.orphans.doubt(m.e)
 	}

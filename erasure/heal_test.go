@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,5 +209,69 @@ func TestASetIsHealedThoughAnotherIsAway(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// readCounter is a drive that counts the shards that are read.
+type readCounter struct {
+	erasure.Drive
+	reads *atomic.Int64
+}
+
+func (d readCounter) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	if offset == 0 {
+		d.reads.Add(1)
+	}
+	return d.Drive.ReadShard(ctx, id, offset, p)
+}
+
+// TestAScrubGoesOnWhereAnotherOneWas has one begin at each place at which another one says to be.
+func TestAScrubGoesOnWhereAnotherOneWas(t *testing.T) {
+	var reads atomic.Int64
+	var sets []erasure.SetConfig
+	for range 2 {
+		counted := drives(4)
+		for i := range counted {
+			counted[i] = readCounter{counted[i], &reads}
+		}
+		sets = append(sets, erasure.SetConfig{Drives: counted, Parity: 2})
+	}
+	var now atomic.Int64
+	s := openTimed(t, func() time.Time { return time.Unix(now.Add(10), 0) }, sets...) // whoever is to hear of a pass does at each name
+	for _, bucket := range []string{"bucket", "empty", "other"} {
+		if err := s.CreateBucket(t.Context(), object.Bucket{Name: bucket, Versioning: object.Versioned}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 40 {
+		ref := object.Ref{Bucket: []string{"bucket", "other"}[i%2], Key: fmt.Sprint("k", i)}
+		for range 1 + i%3 {
+			if _, err := s.Put(t.Context(), ref, object.PutInput{Body: objecttest.NewBody(make([]byte, 20_000), object.CRC64NVME)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	type stop struct {
+		at   erasure.Position
+		read int64
+	}
+	var stops []stop
+	reads.Store(0)
+	if h, err := s.Scrub(t.Context(), 1<<40, func(h erasure.Healed) { stops = append(stops, stop{h.At, reads.Load()}) }); err != nil || h.Failed > 0 {
+		t.Fatal(h, err)
+	}
+	all := reads.Load()
+	if len(stops) < 40 {
+		t.Fatalf("it was heard of %d times", len(stops))
+	}
+	for _, stop := range stops {
+		reads.Store(0)
+		if h, err := s.ScrubFrom(t.Context(), stop.at, 1<<40, nil); err != nil || h.Failed > 0 || reads.Load() != all-stop.read {
+			t.Errorf("from %+v %d shards were read of %d, after %d: %v", stop.at, reads.Load(), all, stop.read, err)
+		}
+	}
+	reads.Store(0)
+	if _, err := s.ScrubFrom(t.Context(), erasure.Position{Bucket: "c"}, 1<<40, nil); err != nil || reads.Load() == 0 || reads.Load() >= all {
+		t.Errorf("from a bucket that is gone %d were read, %v", reads.Load(), err)
 	}
 }

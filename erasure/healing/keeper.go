@@ -3,9 +3,12 @@
 package healing
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -28,12 +31,17 @@ const (
 	wholeApart  = time.Hour        // the same while a drive is away, and what it misses grows
 	wholeEvery  = 24 * time.Hour   // over everything, in any case
 	scrubEvery  = 30 * 24 * time.Hour
-	scrubRate   = 8 << 20  // bytes a second, of all drives together
-	askedRate   = 64 << 20 // the same where somebody waits for it
+	scrubTold   = 10 * time.Minute // how far it is, for who goes on
+	scrubRate   = 8 << 20          // bytes a second, of all drives together
+	askedRate   = 64 << 20         // the same where somebody waits for it
 )
 
-// lastScrub is the setting that says when all shards were read, as seconds since 1970.
-const lastScrub = "scrub/last"
+// Settings that say when all shards were read, as seconds since 1970, and how far the pass is that reads them, as
+// an erasure.Position in JSON; empty: there is none.
+const (
+	lastScrub = "scrub/last"
+	scrubAt   = "scrub/at"
+)
 
 // Config says what a Keeper looks after. Its functions may be called concurrently.
 type Config struct {
@@ -260,10 +268,12 @@ func (k *Keeper) underWay(msg string) func(h *erasure.Healed) {
 
 // read reads all shards now and then.
 func (k *Keeper) read(ctx context.Context) {
-	for lock.Pause(ctx, wholeAgain); ctx.Err() == nil; lock.Pause(ctx, wholeAgain) {
-		if k.scrubIsDue() {
-			k.scrub(ctx)
+	for lock.Pause(ctx, wholeAgain); ctx.Err() == nil; {
+		again := wholeAgain
+		if k.scrubIsDue() && errors.Is(k.scrub(ctx), erasure.ErrSetAway) {
+			again = wholeEvery // all others were read
 		}
+		lock.Pause(ctx, again)
 	}
 }
 
@@ -277,20 +287,60 @@ func (k *Keeper) scrubIsDue() bool {
 
 // scrub reads all shards, unless none of the set was read before: then it only notes that
 // the time for it begins now.
-func (k *Keeper) scrub(ctx context.Context) {
+func (k *Keeper) scrub(ctx context.Context) error {
 	_, revision, err := k.Records.Get(lastScrub)
 	if err == nil && revision != 0 {
-		var h erasure.Healed
-		h, err = k.pass(ctx, upkeep.Pass{Kind: upkeep.Scrub, Deep: true}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
-			return k.Store.Scrub(ctx, scrubRate, seen)
-		})
-		k.Logger.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
+		err = k.scrubOn(ctx)
 	}
 	if err == nil {
 		err = k.Records.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
 	}
 	if err != nil && ctx.Err() == nil {
 		k.Logger.Error("the shards could not be read through, and will be later", "error", err)
+	}
+	return err
+}
+
+// scrubOn reads all shards that the last pass has not come to, which ended before it was through, as its process did.
+func (k *Keeper) scrubOn(ctx context.Context) error {
+	var from erasure.Position
+	value, _, err := k.Records.Get(scrubAt)
+	if err == nil && len(value) > 0 {
+		err = json.Unmarshal(value, &from)
+	}
+	if err != nil {
+		return fmt.Errorf("read how far the shards were read: %w", err)
+	}
+	told := time.Now()
+	h, err := k.pass(ctx, upkeep.Pass{Kind: upkeep.Scrub, Deep: true}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
+		return k.Store.ScrubFrom(ctx, from, scrubRate, func(h erasure.Healed) {
+			seen(h)
+			if now := time.Now(); now.Sub(told) > scrubTold {
+				told = now
+				k.scrubbedTo(ctx, h.At)
+			}
+		})
+	})
+	k.Logger.Info("all shards were read", "names", h.Names, "damaged", h.Damaged, "failed", h.Failed, "error", err)
+	if err == nil || errors.Is(err, erasure.ErrSetAway) {
+		h.At = erasure.Position{} // the next one is to begin with the first
+	}
+	k.scrubbedTo(ctx, h.At)
+	return err
+}
+
+// scrubbedTo notes how far the shards were read.
+func (k *Keeper) scrubbedTo(ctx context.Context, at erasure.Position) {
+	value, err := json.Marshal(at)
+	if at == (erasure.Position{}) {
+		value = nil
+	}
+	before, revision, err1 := k.Records.Get(scrubAt)
+	if err = cmp.Or(err, err1); err == nil && !bytes.Equal(value, before) {
+		err = k.Records.Set(ctx, scrubAt, value, revision)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.Logger.Warn("it could not be noted how far the shards were read", "error", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -84,6 +85,7 @@ func openKeeper(t *testing.T, alone bool) *Keeper {
 type absent struct {
 	erasure.Drive
 	away atomic.Bool
+	read func() // nil: nothing is done before a shard is read
 }
 
 var errAway = errors.New("the drive is away")
@@ -100,6 +102,66 @@ func (a *absent) Scan(ctx context.Context, q register.ScanQuery) (register.ScanP
 		return register.ScanPage{}, errAway
 	}
 	return a.Drive.Scan(ctx, q) //nolint:wrapcheck // as it is
+}
+
+func (a *absent) ReadShard(ctx context.Context, id register.DataID, offset int64, p []byte) (int, error) {
+	if a.read != nil {
+		a.read()
+	}
+	return a.Drive.ReadShard(ctx, id, offset, p) //nolint:wrapcheck // as it is
+}
+
+// TestAScrubGoesOnWhereThatOfAProcessThatEndedWas: of a large set one takes weeks, and no process runs for ever.
+func TestAScrubGoesOnWhereThatOfAProcessThatEndedWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const objects, pause = 1500, 900 * time.Millisecond
+		k := openKeeper(t, true)
+		slow := &absent{Drive: newDrives(t)[0]}
+		k.Store = openStore(t, k.Locker, erasure.Config{Sets: []erasure.SetConfig{{Drives: []erasure.Drive{slow}}}})
+		if err := k.Store.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range objects {
+			ref := object.Ref{Bucket: "bucket", Key: fmt.Sprint(i)}
+			if _, err := k.Store.Put(t.Context(), ref, object.PutInput{Body: objecttest.NewBody(make([]byte, 20_000), object.CRC64NVME)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		setting := func(name string) string {
+			value, _, err := k.Records.Get(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(value)
+		}
+		if err := k.scrub(t.Context()); err != nil || setting(lastScrub) == "" {
+			t.Fatalf("that there is to be one in a month is not noted: %v", err)
+		}
+		begun := setting(lastScrub)
+
+		ctx, kill := context.WithCancel(t.Context())
+		reads := 0
+		slow.read = func() {
+			time.Sleep(pause)
+			if reads++; reads == objects/2 {
+				kill()
+			}
+		}
+		if err := k.scrub(ctx); err == nil || setting(lastScrub) != begun {
+			t.Errorf("one that was not through is over: %v", err)
+		}
+		slow.away.Store(true)
+		if err := k.scrub(t.Context()); err == nil || setting(scrubAt) == "" {
+			t.Errorf("one that could read nothing is over, or has begun anew: %v", err)
+		}
+		slow.away.Store(false)
+		if err := k.scrub(t.Context()); err != nil || setting(scrubAt) != "" || setting(lastScrub) == begun {
+			t.Errorf("it is not over: %v", err)
+		}
+		if reads < objects || reads > objects+int((scrubTold+passTold)/pause) { // of which some were read since it was noted how far it was
+			t.Errorf("%d times a shard was read, of %d", reads, objects)
+		}
+	})
 }
 
 // TestANewDriveIsWholeWhateverOtherSetsLack: a pass that leaves out a set has seen all of the others.
