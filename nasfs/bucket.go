@@ -117,16 +117,6 @@ func statBucket(name string, stat func() (vfs.Stat, error)) (vfs.Stat, error) {
 	return st, err
 }
 
-// bucketGone reports whether nothing has the name of a bucket, so that what is kept of it can go. Where a link has it
-// the bucket may be where that leads to, and come back, and what cannot be looked at, as what a mount is over, may be it.
-func (s *Store) bucketGone(name string) bool {
-	if !isBucketName(name) {
-		return true
-	}
-	_, err := retryStale(func() (vfs.Stat, error) { return s.root.Stat(name) })
-	return isAbsent(err)
-}
-
 // loadBucket returns a bucket's record; of a directory that somebody else
 // made, one that says so little.
 func (s *Store) loadBucket(name string) (object.Bucket, error) {
@@ -265,8 +255,8 @@ func (s *Store) createBucket(ctx context.Context, b object.Bucket) error {
 	if err := s.nameTaken(b.Name); err != nil {
 		return err // before anything is removed: the bucket may have moved to where a link leads
 	}
-	if err := s.dropRest(b.Name); err != nil {
-		return err // what an earlier bucket of the name left must not come back with this one
+	if err := s.makeWay(ctx.Err, b.Name); err != nil {
+		return err
 	}
 	if err := s.proveFiles(b.Files); err != nil {
 		return err
@@ -385,10 +375,10 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		if err := s.bucketThere(name); err != nil {
 			return err
 		}
-		if err := s.noHistories(ctx, name); err != nil {
+		if err := s.noHistories(ctx.Err, name); err != nil {
 			return err
 		}
-		dirs, err := s.emptyDirs(ctx, name, name)
+		dirs, err := s.emptyDirs(ctx.Err, name, name)
 		if err != nil {
 			return err
 		}
@@ -398,11 +388,11 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 }
 
 // emptyDirs returns a directory of a bucket without files and those below it, each
-// after the one it lies in; BucketNotEmpty if there is a file.
-func (s *Store) emptyDirs(ctx context.Context, name, top string) ([]string, error) {
+// after the one it lies in; BucketNotEmpty if there is a file. It ends with an error of stop.
+func (s *Store) emptyDirs(stop func() error, name, top string) ([]string, error) {
 	dirs := []string{top}
 	for i := 0; i < len(dirs); i++ {
-		if err := ctx.Err(); err != nil {
+		if err := stop(); err != nil {
 			return nil, err
 		}
 		d, err := s.root.OpenDir(dirs[i])
@@ -445,31 +435,46 @@ func (s *Store) occupant(path string, e vfs.Entry) error {
 // removeBucket removes the empty directories and then what was the bucket's
 // elsewhere. That its own directory goes is what counts.
 func (s *Store) removeBucket(name string, dirs []string) error {
-	for _, path := range slices.Backward(dirs) {
-		err := s.removeDirOf(name, path)
-		switch {
-		case isTaken(err):
-			return object.E("delete bucket", name, object.BucketNotEmpty, err)
-		case err != nil:
-			return err
-		}
+	err := s.removeDirsOf(name, dirs)
+	switch {
+	case isTaken(err):
+		return object.E("delete bucket", name, object.BucketNotEmpty, err)
+	case err != nil:
+		return err
 	}
 	s.snaps.ForgetAll()
 	if err := s.syncRoot(); err != nil {
 		s.buckets.remove(name)
 		return unknown{err} // a crash may bring the bucket back: with all that it had
 	}
-	if err := s.dropRest(name); err != nil {
+	if err := s.dropBeside(name); err != nil {
 		s.log.Warn("something of a deleted bucket is left until the next start", "bucket", name, "error", err)
 	}
 	return nil
 }
 
-// removeDirOf removes an empty directory of a bucket, or the bucket's own.
-func (s *Store) removeDirOf(bucket, path string) error {
-	if path == bucket {
-		return s.removeBucketDir(bucket)
+// removeDirsOf removes the directories of a bucket, of which the first is its own. That is
+// marked before; if it stays, the mark is taken back.
+func (s *Store) removeDirsOf(name string, dirs []string) error {
+	for _, path := range slices.Backward(dirs[1:]) {
+		if err := s.removeDirOf(path); err != nil {
+			return err
+		}
 	}
+	err := s.markDeleted(name)
+	if err == nil {
+		err = s.removeBucketDir(name)
+	}
+	if err != nil && s.bucketThere(name) == nil {
+		if undo := s.unmark(name); undo != nil {
+			s.log.Warn("a bucket that was not deleted is marked as if it were, until the next start", "bucket", name, "error", undo)
+		}
+	}
+	return err
+}
+
+// removeDirOf removes an empty directory in a bucket.
+func (s *Store) removeDirOf(path string) error {
 	dir, leaf, err := s.openParent(path)
 	if err != nil {
 		return nil //nolint:nilerror // somebody has removed it, or the bucket's own removal will fail
@@ -491,24 +496,6 @@ func rmdirOnce(dir vfs.Dir, leaf string) error {
 	return err
 }
 
-// dropRest removes what a bucket that is gone had beside its directory. What
-// stays then the next Open removes, or the next bucket of the name.
-func (s *Store) dropRest(name string) error {
-	s.buckets.remove(name)
-	if err := s.dropUploads(name); err != nil {
-		return fmt.Errorf("remove uploads: %w", err)
-	}
-	if err := s.dropHistories(name); err != nil {
-		return fmt.Errorf("remove versions: %w", err)
-	}
-	dir, err := s.root.OpenDir(bucketsDir)
-	if err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	return s.dropOwn(dir, name)
-}
-
 // dropOwn removes a file of ours, in a fleet by a rename that a fence can stop:
 // one of the same name may be made under the next lease.
 func (s *Store) dropOwn(dir vfs.Dir, name string) error {
@@ -523,29 +510,6 @@ func (s *Store) dropOwn(dir vfs.Dir, name string) error {
 		return err
 	case took.temp != "":
 		s.removeTemp(took.temp)
-	}
-	return nil
-}
-
-// sweepBuckets removes the records of buckets that are gone. One that cannot be
-// looked at, as what a mount is over, is not.
-func (s *Store) sweepBuckets() error {
-	dir, err := s.root.OpenDir(bucketsDir)
-	if err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	entries, err := dir.ReadDir()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !s.bucketGone(e.Name) {
-			continue
-		}
-		if err := dir.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
 	}
 	return nil
 }

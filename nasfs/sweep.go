@@ -11,16 +11,16 @@ import (
 // their sessions ended. The others go on meanwhile: each thing is done under
 // the lock of what it belongs to, and looked at again first. It ends with ctx.
 func (s *Store) sweep(ctx context.Context) error {
-	present, gone, err := s.bucketsWithRest(ctx)
+	marked, uploading, err := s.halfDone(ctx)
 	if err != nil {
 		return err
 	}
-	for _, bucket := range gone {
+	for _, bucket := range marked {
 		if err := s.sweepBucket(ctx, bucket); err != nil {
 			return err
 		}
 	}
-	for _, bucket := range present {
+	for _, bucket := range uploading {
 		if err := s.sweepUploads(ctx, bucket); err != nil {
 			return err
 		}
@@ -32,42 +32,38 @@ func (s *Store) sweep(ctx context.Context) error {
 // bucket when their sessions ended.
 func (f *Fleet) Sweep(ctx context.Context, bucket string) error {
 	return changeErr(ctx, f, "sweep", bucket, func(s *Store) error {
-		var gone bool
-		look := func() error {
-			gone = s.bucketGone(bucket)
-			return nil
+		var marked bool
+		look := func() (err error) {
+			marked, err = s.marked(bucket)
+			return err
 		}
 		if err := s.phase(ctx, s.calls, look, nil); err != nil {
 			return err
 		}
-		if gone {
-			return s.sweepBucket(ctx, bucket)
+		if marked {
+			if err := s.sweepBucket(ctx, bucket); err != nil {
+				return err
+			}
 		}
 		return s.sweepUploads(ctx, bucket)
 	})
 }
 
-// bucketsWithRest returns the buckets that have something beside their
-// directory, by whether they are there.
-func (s *Store) bucketsWithRest(ctx context.Context) (_, _ []string, err error) {
-	var present, gone []string // no results: the phase may go on when this has returned
-	err = s.phase(ctx, s.calls, func() error {
-		seen := make(map[string]bool)
-		for _, path := range []string{bucketsDir, uploadsDir} {
-			entries, err := readDir(s.root, path)
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				if seen[e.Name] || !isBucketName(e.Name) {
-					continue
-				}
-				seen[e.Name] = true
-				if s.bucketGone(e.Name) {
-					gone = append(gone, e.Name)
-				} else {
-					present = append(present, e.Name)
-				}
+// halfDone returns the buckets of which a deletion may not have come to its end, and those
+// that have uploads.
+func (s *Store) halfDone(ctx context.Context) (_, _ []string, err error) {
+	var marked, uploading []string // no results: the phase may go on when this has returned
+	err = s.phase(ctx, s.calls, func() (err error) {
+		if marked, err = s.lookBeside(); err != nil {
+			return err
+		}
+		entries, err := readDir(s.root, uploadsDir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if isBucketName(e.Name) {
+				uploading = append(uploading, e.Name)
 			}
 		}
 		return nil
@@ -75,21 +71,16 @@ func (s *Store) bucketsWithRest(ctx context.Context) (_, _ []string, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	return present, gone, nil
+	return marked, uploading, nil
 }
 
-// sweepBucket removes what is left of a bucket that is gone.
+// sweepBucket brings a bucket's deletion to an end.
 func (s *Store) sweepBucket(ctx context.Context, bucket string) error {
 	h, err := s.lockBucket(ctx, bucket)
 	if err != nil {
 		return err
 	}
-	return s.locked(ctx, h, func() error {
-		if !s.bucketGone(bucket) {
-			return nil
-		}
-		return s.dropRest(bucket)
-	}, nil)
+	return s.locked(ctx, h, func() error { return s.finishDeletion(ctx.Err, bucket) }, nil)
 }
 
 // sweepUploads ends a bucket's uploads that became objects, and removes what

@@ -559,8 +559,8 @@ func (s *Store) recover() error {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
 	}
-	if err := s.sweepBuckets(); err != nil {
-		return fmt.Errorf("sweep records of buckets: %w", err)
+	if err := s.recoverBuckets(); err != nil {
+		return fmt.Errorf("bring deletions of buckets to an end: %w", err)
 	}
 	if err := s.loadUploads(); err != nil {
 		return fmt.Errorf("read uploads: %w", err)

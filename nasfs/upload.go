@@ -156,9 +156,8 @@ func (s *Store) makeUploadDir(ref object.UploadRef) error {
 	return ownName(s.root.Mkdir(uploadPath(ref), systemMode))
 }
 
-// loadUploads reads all uploads of the tree. The ones of buckets that are
-// gone, those that became objects, and what never became an upload are thrown
-// away.
+// loadUploads reads all uploads of the tree. Those that became objects, and
+// what never became an upload are thrown away.
 func (s *Store) loadUploads() error {
 	buckets, err := readDir(s.root, uploadsDir)
 	if err != nil {
@@ -166,7 +165,7 @@ func (s *Store) loadUploads() error {
 	}
 	for _, b := range buckets {
 		done := s.loadBucketUploads
-		if s.bucketGone(b.Name) {
+		if !isBucketName(b.Name) {
 			done = func(bucket string) error { return s.throwAway(uploadsDir, bucket) }
 		}
 		if err := done(b.Name); err != nil {

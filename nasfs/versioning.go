@@ -1,7 +1,6 @@
 package nasfs
 
 import (
-	"context"
 	"errors"
 
 	"github.com/shoal-storage/shoal/internal/object"
@@ -391,59 +390,17 @@ func (h *history) below(k kept) (_ kept, ok bool, err error) {
 }
 
 // noHistories removes the directories of a bucket's histories; BucketNotEmpty if
-// there is a version in one.
-func (s *Store) noHistories(ctx context.Context, bucket string) error {
+// there is a version in one. It ends with an error of stop.
+func (s *Store) noHistories(stop func() error, bucket string) error {
 	if !s.mayVersion() {
 		return nil
 	}
-	dirs, err := s.emptyDirs(ctx, bucket, versionsDir+"/"+bucket)
+	dirs, err := s.emptyDirs(stop, bucket, versionsDir+"/"+bucket)
 	if err != nil {
 		return err
 	}
 	for i := len(dirs) - 1; i >= 0; i-- {
 		s.rmdirHistory(dirs[i])
 	}
-	return nil
-}
-
-// dropHistories removes what is left of the versions of a bucket that is gone,
-// file by file: a fence can stop that.
-func (s *Store) dropHistories(bucket string) error {
-	if !s.mayVersion() {
-		return nil
-	}
-	return s.dropTree(versionsDir + "/" + bucket)
-}
-
-func (s *Store) dropTree(path string) error {
-	dir, err := s.root.OpenDir(path)
-	if isAbsent(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	entries, err := dir.ReadDir()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Type.IsDir() {
-			if err := s.dropTree(path + "/" + e.Name); err != nil {
-				return err
-			}
-			continue
-		}
-		took, err := s.take(dir, e.Name, nil)
-		switch {
-		case err == nil:
-			s.letGo(took)
-		case !errors.Is(err, errNoKey):
-			return err
-		}
-	}
-	s.histories.Forget(path)
-	s.rmdirHistory(path)
 	return nil
 }

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -404,65 +402,6 @@ func TestABucketThatCannotBeLookedAtIsNotMadeAnew(t *testing.T) {
 			}
 			remove()
 			if after := mustDump(t, s); !maps.Equal(before, after) {
-				t.Errorf("before %v\nafter  %v", before, after)
-			}
-		})
-	}
-}
-
-// TestABucketThatIsALinkForAWhileKeepsWhatItHas: as when it is moved to another disk, and back.
-func TestABucketThatIsALinkForAWhileKeepsWhatItHas(t *testing.T) {
-	for name, restart := range map[string]bool{"a gateway alone starts": true, "a fleet sweeps": false} {
-		t.Run(name, func(t *testing.T) {
-			dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "moved")
-			rooted := func() nasfs.Config {
-				root, err := vfs.OpenRoot(dir)
-				must(t, err)
-				t.Cleanup(func() { must(t, root.Close()) })
-				return config(t, root)
-			}
-			alone := func(look func(s *nasfs.Store)) {
-				s, err := nasfs.Open(rooted())
-				must(t, err)
-				look(s)
-				must(t, s.Close())
-			}
-			at := filepath.Join(dir, bucket)
-			link := func() {
-				must(t, os.Rename(at, elsewhere))
-				must(t, os.Symlink(elsewhere, at))
-			}
-			back := func() {
-				must(t, os.Remove(at))
-				must(t, os.Rename(elsewhere, at))
-			}
-			var before, after map[string]string
-			if restart {
-				alone(func(s *nasfs.Store) {
-					_, err := setEdition(t.Context(), s)
-					must(t, err)
-					before = mustDump(t, s)
-				})
-				link()
-				alone(func(*nasfs.Store) {})
-				back()
-				alone(func(s *nasfs.Store) {
-					after = mustDump(t, s)
-					if b, err := s.StatBucket(t.Context(), bucket); err != nil || b.Versioning != object.Versioned {
-						t.Errorf("its versioning is %v, %v", b.Versioning, err)
-					}
-				})
-			} else {
-				w := newWorld(t, 2, rooted)
-				_, err := setEdition(t.Context(), w.gateways[0])
-				must(t, err)
-				before = mustTell(t, w.gateways[1])
-				link()
-				must(t, w.gateways[1].Sweep(t.Context(), bucket))
-				back()
-				after = mustTell(t, w.gateways[1])
-			}
-			if !maps.Equal(before, after) {
 				t.Errorf("before %v\nafter  %v", before, after)
 			}
 		})
