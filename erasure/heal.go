@@ -390,7 +390,7 @@ func (p *healing) add(m *mending) {
 		p.done.Lacking.addSet(p.set)
 	}
 	p.agreed = append(p.agreed, m.agreed...)
-	if p.objects && m.e.cut().IsZero() { // else it has more versions
+	if p.objects && p.left == nil && m.e.cut().IsZero() { // else a set is to be looked at again, or it has more versions
 		p.done.At = Position{Bucket: p.bucket, Set: p.set.first, Name: behind(*m.e)}
 	}
 	if m.done.Failed > 0 && p.orphans != nil && len(p.orphans.of) > 0 {

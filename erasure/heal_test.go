@@ -203,6 +203,9 @@ func TestASetIsHealedThoughAnotherIsAway(t *testing.T) {
 				if h.Lacking != (erasure.Slots{0xf0}) || h.Absent != h.Lacking {
 					t.Errorf("what may lack something is %#x, what was away %#x", h.Lacking, h.Absent)
 				}
+				if h.At.Set != 0 {
+					t.Errorf("it has come to %+v, beyond the set that was away", h.At)
+				}
 				away(1, false)
 				if h, err := heal(t.Context(), s); err != nil || h.Failed > 0 || h.Shards > 0 || h.Lacking.Count() > 0 {
 					t.Errorf("with all of them there: %+v, %v", h, err)
