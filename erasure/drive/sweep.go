@@ -2,6 +2,7 @@ package drive
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,15 +63,14 @@ func (d *Drive) pause(wait time.Duration) bool {
 	}
 }
 
-// told sweeps, and reports whether it is to be done again.
+// told sweeps, and reports whether it is to go on. What is in its way may be gone the next time.
 func (d *Drive) told(log *slog.Logger, sweep func() (int, error)) bool {
 	removed, err := sweep()
 	switch {
 	case errors.Is(err, errStopped):
 		return false
 	case err != nil:
-		log.Warn("what nothing refers to stays on a drive until it is opened again", "error", err)
-		return false
+		log.Warn("some of what nothing refers to stays on a drive for now", "error", err)
 	case removed > 0:
 		log.Info("shards that nothing refers to were removed from a drive", "shards", removed)
 	}
@@ -87,8 +87,10 @@ func (d *Drive) stopping() error {
 	}
 }
 
-// sweepFiles removes files that are no shards, and that nobody is writing.
+// sweepFiles removes files that are no shards, and that nobody is writing. One that cannot be removed is no reason to
+// keep others; the error is of the last one.
 func (d *Drive) sweepFiles() (removed int, err error) {
+	var stuck error
 	err = d.files.Each(func(id register.DataID, begun bool) error {
 		if err := d.stopping(); err != nil {
 			return err
@@ -97,9 +99,12 @@ func (d *Drive) sweepFiles() (removed int, err error) {
 		if gone {
 			removed++
 		}
-		return err
+		if err != nil {
+			stuck = err
+		}
+		return nil
 	})
-	return removed, err
+	return removed, cmp.Or(err, stuck)
 }
 
 // sweepFile removes a file if it is no shard, or comes to be none while it is looked at, and nobody is
@@ -124,11 +129,17 @@ func (d *Drive) sweepFile(id register.DataID, begun bool) (removed bool, err err
 	return removed, err
 }
 
-// sweepShards marks shards that no register refers to, and removes those that were marked long ago.
+// sweepShards marks shards that no register refers to, and removes those that were marked long ago. One that cannot
+// be removed is no reason to keep others; the error is of the last one.
 func (d *Drive) sweepShards() (removed int, err error) {
 	if !d.sweeper.due.Swap(false) {
 		return 0, nil
 	}
+	defer func() {
+		if err != nil {
+			d.sweeper.due.Store(true)
+		}
+	}()
 	marks, err := d.marks()
 	if err != nil {
 		return 0, err
@@ -136,6 +147,7 @@ func (d *Drive) sweepShards() (removed int, err error) {
 	buried := d.grave.holds() // they have a time of their own
 	var b Batch
 	now := time.Now()
+	var stuck error
 	all, err := d.orphans(func(id register.DataID) error {
 		marked, ok := marks[id]
 		delete(marks, id)
@@ -145,8 +157,11 @@ func (d *Drive) sweepShards() (removed int, err error) {
 		case !ok:
 			b.Set(markName(id), markOf(now))
 		case now.Sub(marked) >= orphanAge:
-			removed++
-			return d.free(id)
+			if err := d.free(id); err != nil {
+				stuck = err
+			} else {
+				removed++
+			}
 		}
 		return nil
 	})
@@ -155,10 +170,10 @@ func (d *Drive) sweepShards() (removed int, err error) {
 			b.Remove(markName(id))
 		}
 	}
-	if err != nil || len(b.ops) == 0 {
-		return removed, err
+	if err == nil && len(b.ops) > 0 {
+		err = d.kv.Apply(&b, false)
 	}
-	return removed, d.kv.Apply(&b, false)
+	return removed, cmp.Or(err, stuck)
 }
 
 // markOf is the value of a mark: since when nothing refers to a content.

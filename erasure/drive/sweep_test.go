@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,22 @@ type swept struct {
 	path string
 	kv   drive.KV
 	end  func()
+	fail func() error // of removing a file; nil: nothing fails
+}
+
+// failingFiles are Files of which some cannot be removed.
+type failingFiles struct {
+	drive.Files
+	of *swept
+}
+
+func (f failingFiles) Remove(id register.DataID) error {
+	if f.of.fail != nil {
+		if err := f.of.fail(); err != nil {
+			return err
+		}
+	}
+	return f.Files.Remove(id)
 }
 
 func newSwept(t *testing.T) *swept {
@@ -41,7 +58,7 @@ func (s *swept) again() {
 	must(s.t, err)
 	files, err := drive.OpenFiles(root)
 	must(s.t, err)
-	d := drive.New(s.kv, files, nil)
+	d := drive.New(s.kv, failingFiles{files, s}, nil)
 	d.StartSweeping(slog.New(slog.DiscardHandler))
 	s.Drive, s.end = d, func() { must(s.t, errors.Join(d.Close(), root.Close())) }
 }
@@ -211,6 +228,67 @@ func TestShardsThatNothingRefersToGoAfterADay(t *testing.T) {
 		}
 		if n := d.files(); n != 2 {
 			t.Errorf("there are %d files", n)
+		}
+	})
+}
+
+// TestWhatCannotBeRemovedIsTriedAgainAndKeepsNothingElse: a disk has an error of one file, or of all for a while.
+func TestWhatCannotBeRemovedIsTriedAgainAndKeepsNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		d.begin(1)
+		d.begin(2)
+		for n := byte(3); n <= 5; n++ {
+			must(t, d.begin(n).Finish())
+		}
+		tries := 0
+		d.fail = func() error {
+			if tries++; tries == 1 { // of the first file, and of the first shard of those that are due
+				return &fs.PathError{Op: "remove", Err: syscall.EIO}
+			}
+			return nil
+		}
+		d.again()
+		time.Sleep(2 * time.Minute)
+		if n := d.files(); n != 4 {
+			t.Errorf("there are %d files, of three shards and one that cannot be removed", n)
+		}
+		tries = 0
+		time.Sleep(31 * time.Hour)
+		if left := d.files(); left != 2 {
+			t.Errorf("there are %d files, of one that cannot be removed and a shard of that kind", left)
+		}
+		d.again()
+		time.Sleep(31 * time.Hour)
+		if left := d.files(); left != 0 {
+			t.Errorf("in the end there are %d files", left)
+		}
+	})
+}
+
+// moodyKV is a KV that cannot be gone through for the first ten minutes.
+type moodyKV struct {
+	drive.KV
+	begun time.Time
+}
+
+func (k moodyKV) Scan(from, to []byte) (drive.Iterator, error) {
+	if time.Since(k.begun) < 10*time.Minute {
+		return nil, &fs.PathError{Op: "read", Err: syscall.EMFILE}
+	}
+	return k.KV.Scan(from, to) //nolint:wrapcheck // as it is
+}
+
+// TestASweepThatFailsIsMadeAgain, though nobody writes to the drive meanwhile.
+func TestASweepThatFailsIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSwept(t)
+		must(t, d.begin(1).Finish())
+		d.kv = moodyKV{d.kv, time.Now()}
+		d.again()
+		time.Sleep(37 * time.Hour)
+		if d.has(1) {
+			t.Error("what nothing refers to is there a day later")
 		}
 	})
 }
