@@ -36,8 +36,9 @@ type Healed struct {
 // Position is a place in the objects of all buckets, in the order in which a pass goes through them.
 type Position struct {
 	Bucket string `json:"bucket"`
-	Set    int    `json:"set"`  // by the place of its first drive
-	Name   string `json:"name"` // the first one that was not looked at
+	Set    int    `json:"set"`   // by the place of its first drive
+	Name   string `json:"name"`  // the first one that was not looked at
+	Names  int64  `json:"names"` // that were
 }
 
 // maxNames is how many names of each kind a pass tells.
@@ -138,7 +139,7 @@ func (s *Store) Scrub(ctx context.Context, rate int64, seen func(Healed)) (Heale
 // server keeps.
 func (s *Store) ScrubFrom(ctx context.Context, at Position, rate int64, seen func(Healed)) (Healed, error) {
 	p := s.newHealing(seen)
-	p.rate, p.begin, p.done.At = rate, at, at
+	p.rate, p.begin, p.done.At, p.done.Names = rate, at, at, at.Names
 	return p.everything(ctx)
 }
 
@@ -391,7 +392,7 @@ func (p *healing) add(m *mending) {
 	}
 	p.agreed = append(p.agreed, m.agreed...)
 	if p.objects && p.left == nil && m.e.cut().IsZero() { // else a set is to be looked at again, or it has more versions
-		p.done.At = Position{Bucket: p.bucket, Set: p.set.first, Name: behind(*m.e)}
+		p.done.At = Position{Bucket: p.bucket, Set: p.set.first, Name: behind(*m.e), Names: p.done.Names}
 	}
 	if m.done.Failed > 0 && p.orphans != nil && len(p.orphans.of) > 0 {
 		p.orphans.doubt(m.e)

@@ -161,6 +161,9 @@ func TestAScrubGoesOnWhereThatOfAProcessThatEndedWas(t *testing.T) {
 		if reads < objects || reads > objects+int((scrubTold+passTold)/pause) { // of which some were read since it was noted how far it was
 			t.Errorf("%d times a shard was read, of %d", reads, objects)
 		}
+		if p := k.expect(t, upkeep.Scrub, ""); p.Names < objects || p.Names > objects+10 { // and what the server keeps, each time
+			t.Errorf("%d names are said to be looked at", p.Names)
+		}
 	})
 }
 
