@@ -13,13 +13,15 @@ import (
 )
 
 // reaper cleans up behind requests: what is removed need not be waited for.
-// What fails is tried again a few times, and then left to the next Open.
+// What fails is tried again, soon a few times and then now and then: a file server may be away for
+// longer than a gateway wants to wait, and a gateway runs for months.
 type reaper struct {
 	mu      sync.Mutex
 	changed *sync.Cond // broadcast when any of the fields below has changed
 	queue   []chore
 	running bool
-	waiting int // chores that failed and are to be tried again
+	waiting int // chores that failed and are to be tried again,
+	seldom  int // those of them that are now and then
 	closed  bool
 	done    chan struct{}
 	log     *slog.Logger
@@ -33,15 +35,16 @@ type chore struct {
 }
 
 // maxReaperQueue bounds what waits to be cleaned up while the file system
-// hangs. What is left out the next Open removes.
+// hangs or fails. What is left out the next Open removes.
 const maxReaperQueue = 1 << 14
 
-// A chore is tried so often in all, and the time to the next try grows by the
-// factor from the first delay on: over some 14 s.
+// A chore is tried so often soon, and the time to the next try grows by the
+// factor from the first delay on: over some 14 s. Then it is told, and tried as seldom as choreLater.
 const (
 	choreTries  = 6
 	choreDelay  = 10 * time.Millisecond
 	choreFactor = 4
+	choreLater  = 15 * time.Minute
 )
 
 func (s *Store) startReaper() {
@@ -98,19 +101,30 @@ func (r *reaper) run() {
 // retry has a chore that failed run again later.
 func (r *reaper) retry(c chore, err error) {
 	c.tries++
-	if c.tries == choreTries || r.closed {
+	delay := choreLater
+	switch {
+	case r.closed || r.waiting >= maxReaperQueue:
 		r.log.Warn("something is left to be cleaned up at the next start", "what", c.what, "error", err)
 		return
-	}
-	delay := choreDelay
-	for range c.tries - 1 {
-		delay *= choreFactor
+	case c.tries == choreTries:
+		r.log.Warn("something cannot be cleaned up, and is tried again now and then", "what", c.what, "error", err)
+	case c.tries < choreTries:
+		delay = choreDelay
+		for range c.tries - 1 {
+			delay *= choreFactor
+		}
 	}
 	r.waiting++
+	if delay == choreLater {
+		r.seldom++
+	}
 	time.AfterFunc(delay, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.waiting--
+		if delay == choreLater {
+			r.seldom--
+		}
 		r.push(c)
 		r.changed.Broadcast()
 	})
