@@ -209,7 +209,7 @@ supplementary groups, decide what he may do as well.`,
 	})
 	fl := cmd.Flags()
 	fl.StringVar(&given.uid, "uid", "", "`number` of the user that new files are given to")
-	fl.StringVar(&given.gid, "gid", "", "`number` of the group that they are given to")
+	fl.StringVar(&given.gid, "gid", "", "`number` of the group that new files are given to")
 	fl.StringSliceVar(&groups, "groups", nil, "comma-separated `numbers` of his supplementary groups")
 	fl.BoolVar(&reset, "reset", false, "drop all of it, except what other flags set")
 	return cmd

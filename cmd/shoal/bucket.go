@@ -18,7 +18,7 @@ type fileFlags struct {
 
 func (f *fileFlags) declare(fl *pflag.FlagSet) {
 	fl.StringVar(&f.uid, "uid", "", "`number` of the user that new files and directories of buckets are given to (default: who shoal runs as)")
-	fl.StringVar(&f.gid, "gid", "", "`number` of the group that they are given to (default: of who shoal runs as, or of a setgid directory)")
+	fl.StringVar(&f.gid, "gid", "", "`number` of the group that new files and directories of buckets are given to (default: of who shoal runs as, or of a setgid directory)")
 	fl.StringVar(&f.fileMode, "file-mode", "", "`permissions` of new files, such as 0640 (default: 0664 less the umask)")
 	fl.StringVar(&f.dirMode, "dir-mode", "", "`permissions` of new directories, such as 2770 (default: 0775 less the umask)")
 }

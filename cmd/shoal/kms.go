@@ -37,7 +37,7 @@ type kmsFlags struct {
 func (f *kmsFlags) declare(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.address, "kms-vault-address", "", "`URL` of a HashiCorp Vault whose transit engine has the master keys")
-	fl.StringVar(&f.mount, "kms-vault-mount", "transit", "`path` of that engine")
+	fl.StringVar(&f.mount, "kms-vault-mount", "transit", "`path` of Vault's transit engine")
 	fl.StringVar(&f.namespace, "kms-vault-namespace", "", "`namespace` of Vault Enterprise")
 	fl.StringVar(&f.key, "kms-vault-key", "", "`name` of the master key that is used where none is named")
 	fl.StringVar(&f.ca, "kms-vault-ca", "", "`file` with the certificates (PEM) that Vault's is signed by (default: those of the system)")

@@ -109,7 +109,15 @@ can be lost: /mnt/d{1...4}. URLs name drives of several nodes, with the same lin
 on all of them: http://node{1...4}/mnt/d{1...2}.
 
 Without credentials one pair is made and printed, and only 127.0.0.1 is listened
-on. To serve other machines, set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD.`,
+on. To serve other machines, set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD.
+
+Each flag has a variable: --certs-dir is SHOAL_CERTS_DIR, and PATH is SHOAL_VOLUMES.
+These are secrets and have no flag: SHOAL_ROOT_USER, SHOAL_ROOT_PASSWORD, both with
+_OLD too, SHOAL_CLUSTER_SECRET, SHOAL_KMS_SECRET_KEY, SHOAL_KMS_VAULT_TOKEN,
+SHOAL_KMS_VAULT_ROLE_ID, SHOAL_KMS_VAULT_SECRET_ID and
+SHOAL_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD. With _FILE behind it each of them names a
+file. Targets of events and of the audit are variables too: SHOAL_NOTIFY_...,
+SHOAL_AUDIT_... (docs/events.md, docs/operations.md).`,
 		Example: `  shoal server
   SHOAL_ROOT_USER=admin SHOAL_ROOT_PASSWORD_FILE=/etc/shoal/password shoal server /mnt/nas
   shoal server --certs-dir /etc/shoal/certs --domain s3.example.com /mnt/nas

@@ -66,6 +66,18 @@ func TestWithoutCredentialsOnlyThisMachineIsServed(t *testing.T) {
 	}
 }
 
+func TestTheHelpOfTheServerNamesItsVariables(t *testing.T) {
+	help := newServerCommand().Long
+	for _, name := range []string{
+		"--certs-dir is SHOAL_CERTS_DIR", "SHOAL_VOLUMES", "SHOAL_ROOT_USER", "SHOAL_ROOT_PASSWORD", "_OLD", "_FILE", "SHOAL_CLUSTER_SECRET",
+		"SHOAL_KMS_SECRET_KEY", "SHOAL_KMS_VAULT_TOKEN", "SHOAL_KMS_VAULT_ROLE_ID", "SHOAL_KMS_VAULT_SECRET_ID", ldapPassword,
+	} {
+		if !strings.Contains(help, name) {
+			t.Errorf("%s is not in the help, which a misspelt variable is told to look at", name)
+		}
+	}
+}
+
 func TestATreeThatIsGoneIsTakenForAMissingMount(t *testing.T) {
 	state, path := testState(t), t.TempDir()
 	if err := state.checkMount(path); err != nil {
