@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -599,9 +600,18 @@ func (f *serverFlags) chooseAddress(creds credentials, state *state) (credential
 	}
 	if !isLoopback(f.address) {
 		return creds, unsafe("no credentials for serving other machines on "+f.address,
-			"set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE), or use --address 127.0.0.1:9000")
+			"set SHOAL_ROOT_USER and SHOAL_ROOT_PASSWORD (or SHOAL_ROOT_PASSWORD_FILE), or use --address "+onLoopback(f.address))
 	}
 	return state.ownCredentials()
+}
+
+// onLoopback returns the address with the same port for this machine only.
+func onLoopback(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		port = "9000"
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 func isLoopback(address string) bool {
@@ -613,10 +623,21 @@ func isLoopback(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// listenRemedy says what helps where an address cannot be listened on.
+func listenRemedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "take a port from 1024 on with --address host:port, or give shoal the capability CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "choose an address of this host with --address host:port"
+	}
+	return "choose another with --address host:port, or stop what uses it"
+}
+
 func listen(address string) (*net.TCPListener, error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, failed("cannot listen on "+address, err, "choose another with --address host:port, or stop what uses it")
+		return nil, failed("cannot listen on "+address, err, listenRemedy(err))
 	}
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {

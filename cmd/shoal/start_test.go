@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -48,6 +49,11 @@ func TestWithoutCredentialsOnlyThisMachineIsServed(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
+	elsewhere := serverFlags{address: ":9400"}
+	var refused *failure
+	if _, err := elsewhere.chooseAddress(credentials{}, state); !errors.As(err, &refused) || !strings.HasSuffix(refused.remedy, "--address 127.0.0.1:9400") {
+		t.Errorf("the remedy is for another port: %+v", refused)
+	}
 	var f serverFlags
 	made, err := f.chooseAddress(credentials{}, state)
 	if err != nil || f.address != "127.0.0.1:9000" || len(made.password) < 20 {
@@ -63,6 +69,33 @@ func TestWithoutCredentialsOnlyThisMachineIsServed(t *testing.T) {
 	given := serverFlags{}
 	if _, err := given.chooseAddress(credentials{user: "admin", password: "long-enough"}, state); err != nil || given.address != ":9000" {
 		t.Errorf("%s, %v", given.address, err)
+	}
+}
+
+func TestTheRemedyFitsWhyAnAddressCannotBeListenedOn(t *testing.T) {
+	for _, c := range []struct {
+		why    syscall.Errno
+		remedy string
+	}{
+		{syscall.EACCES, "CAP_NET_BIND_SERVICE"},
+		{syscall.EADDRNOTAVAIL, "address of this host"},
+		{syscall.EADDRINUSE, "stop what uses it"},
+	} {
+		err := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", c.why)}
+		if is := listenRemedy(err); !strings.Contains(is, c.remedy) {
+			t.Errorf("%v: %s", c.why, is)
+		}
+	}
+}
+
+func TestAStateThatCannotBeWrittenNamesOneCause(t *testing.T) {
+	state := testState(t)
+	if err := os.RemoveAll(state.dir); err != nil {
+		t.Fatal(err)
+	}
+	err := state.write("some", nil)
+	if code(t, err) != exitFailed || strings.Contains(errors.Unwrap(err).Error(), "rename") {
+		t.Errorf("%v: %v", err, errors.Unwrap(err))
 	}
 }
 

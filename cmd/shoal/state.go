@@ -52,7 +52,11 @@ func openState(dir string) (*state, error) {
 func (s *state) write(name string, content []byte) error {
 	path := filepath.Join(s.dir, name)
 	tmp := path + ".new"
-	if err := errors.Join(os.WriteFile(tmp, content, 0o600), os.Rename(tmp, path)); err != nil {
+	err := os.WriteFile(tmp, content, 0o600)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
 		return failed("cannot write "+path, err, "name another directory with --state-dir")
 	}
 	return nil
