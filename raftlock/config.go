@@ -86,8 +86,12 @@ const (
 	relayedProtocol = "rl-relayed/1" // from it
 )
 
-// feature is the newest that this version understands.
-const feature = 1
+// feature is the newest that this version understands, and agreed the newest that all of a fleet
+// have to once all do: those that two sessions use between them shut no earlier version out.
+const (
+	feature = protocol.FeatureParts
+	agreed  = protocol.FeatureLog
+)
 
 // Times. Those of Raft bear a loaded machine, and a leader says ten times in one
 // that it is there, which is most of what an idle fleet costs; one whose process

@@ -278,9 +278,9 @@ func (t *term) demote(voters []raft.Server) error {
 	return nil
 }
 
-// useFeature lets all use what every live session understands.
+// useFeature lets all use what every live session understands, and what all have to understand.
 func (t *term) useFeature() {
-	common, now := uint32(feature), uint32(0)
+	common, now := uint32(agreed), uint32(0)
 	t.life.look(func(s *protocol.State) {
 		now = s.Feature
 		for _, session := range s.Sessions {

@@ -506,6 +506,37 @@ func TestAJoinUnderManyLocksLosesNoneAndStallsNobody(t *testing.T) {
 	})
 }
 
+// What is held is told to who takes slots over, however much it is: in one message it would cut
+// the connection, again and again for as long as it is held.
+func TestANodeJoinsWhileManyLongNamesAreHeld(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		a := w.running["a"]
+		name := func(i int) string { return fmt.Sprintf("o/bucket%d/%0*d", i%200, 1024, i) }
+		held := make([]lock.Lease, 12000)
+		for i := range held {
+			held[i], _ = take(t, a, 10*time.Second, name(i))
+		}
+		b := w.start("b")
+		eventually(t, "the new node has its slots", 10*time.Second, func() bool {
+			l := b.node.currentLife()
+			if l == nil {
+				return false
+			}
+			s := l.memberStatus()
+			return s.Slots > 1000 && s.Recovering == 0
+		})
+		for i := 0; i < len(held); i += 97 {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			if _, err := b.node.Acquire(ctx, lock.Exclusive, name(i)); err == nil {
+				t.Fatalf("%d was granted twice", i)
+			}
+			cancel()
+			held[i].Release()
+			take(t, b, time.Second, name(i))
+		}
+	})
+}
+
 func TestAFleetGrowsAndShrinks(t *testing.T) {
 	for name, end := range map[string]func(*world, *process){"by farewells": (*world).leave, "by crashes": (*world).crash} {
 		t.Run(name, func(t *testing.T) {
@@ -866,4 +897,22 @@ func TestAnOddNumberVotes(t *testing.T) {
 			t.Errorf("of %d nodes %d vote, not %d", nodes, got, want)
 		}
 	}
+}
+
+// Who understands more than the log needs shuts nobody out that does not.
+func TestWhatTwoSessionsUseShutsNoEarlierVersionOut(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		leader, _ := w.leader(t)
+		time.Sleep(5 * reconcileEvery)
+		leader.node.currentLife().look(func(s *protocol.State) {
+			if s.Feature != protocol.FeatureLog {
+				t.Errorf("all have to understand %d", s.Feature)
+			}
+			for sid, session := range s.Sessions {
+				if session.Feature != feature {
+					t.Errorf("session %d understands %d", sid, session.Feature)
+				}
+			}
+		})
+	})
 }

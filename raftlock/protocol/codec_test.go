@@ -33,6 +33,8 @@ func messages() []Message {
 		Refuse{Slot: 1, Request: 2, Epoch: 3, Sequence: 4},
 		Assert{Epoch: 9, Slots: []Slot{1, 2, 4000}},
 		Holds{Epoch: 9, Held: map[Slot][]Held{3: {{ID: ReqID{1, 2}, Items: items, Epoch: 8, Sequence: 1, Cache: true}}}},
+		AssertFrom{Epoch: 9, Slots: []Slot{1, 2, 4000}, From: Place{2, 7}},
+		HoldsPart{Epoch: 9, From: Place{2, 7}, Next: Place{4000, 1}, More: true, Held: map[Slot][]Held{3: {{ID: ReqID{1, 2}, Items: items, Epoch: 8, Sequence: 1, Cache: true}}}},
 		Inquire{Inquiry: 7, Prefixes: []string{"o/b/", "b/b"}, Since: []Mark{{Slot: 4095, Epoch: 9, Number: 3}, {Slot: 1}}},
 		Changes{Inquiry: 7, Known: true, Marks: []Mark{{Slot: 4095, Epoch: 9, Number: 5}}, Names: []string{"o/b/k"}},
 		Answer{Slot: 1, Request: 2, Verdict: Recalled, Epoch: 3, Sequence: 4},
@@ -118,7 +120,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		state := NewState()
 		state.Apply(1, OpenSession{Nonce: "a"})
-		state.Apply(2, OpenSession{Nonce: "b"})
+		state.Apply(2, OpenSession{Nonce: "b", Feature: FeatureParts})
 		member := NewMember(1, state, 0)
 		member.Lease().Confirm(0)
 		slot := SlotOf("b", "k", DefaultSpread)

@@ -100,14 +100,25 @@ func (h *HolderSlot) Drop(id uint64) bool {
 // leaves out can never be held. If the owner was not known yet, ask is what
 // waits and must be sent to it.
 func (h *HolderSlot) Assert(session SID, owner SID, epoch Epoch) (held []Held, ask []uint64) {
+	ask = h.Depose(owner, epoch)
+	return h.Held(session), ask
+}
+
+// Depose is Assert for who asks in parts for what is held.
+func (h *HolderSlot) Depose(owner SID, epoch Epoch) (ask []uint64) {
+	h.min = max(h.min, epoch)
+	return h.Assigned(owner, epoch)
+}
+
+// Held returns what this session holds of the slot, in the order of its requests.
+func (h *HolderSlot) Held(session SID) (held []Held) {
 	for id, r := range h.requests {
 		if r.granted {
 			held = append(held, Held{ID: ReqID{session, id}, Items: r.items, Epoch: r.epoch, Sequence: r.sequence, Cache: r.cache})
 		}
 	}
 	slices.SortFunc(held, func(a, b Held) int { return cmp.Compare(a.ID.Request, b.ID.Request) })
-	h.min = max(h.min, epoch)
-	return held, h.Assigned(owner, epoch)
+	return held
 }
 
 // Listed returns all requests of the slot, for Resync.

@@ -16,6 +16,15 @@ const Slots = 4096
 // given tokens that are not greater than its earlier ones.
 const DefaultSpread = 64
 
+// What a version understands is a number, which grows.
+const (
+	// FeatureLog is the first.
+	FeatureLog = iota + 1
+	// FeatureParts is to answer AssertFrom. It is between two sessions, and needs
+	// no others that understand it.
+	FeatureParts
+)
+
 // Slot is the number of a slot.
 type Slot uint16
 

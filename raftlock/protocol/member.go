@@ -30,6 +30,7 @@ type Member struct {
 	judge     time.Duration // when slots are to be moved to who uses them
 	effects   Effects
 	replies   []Reply // scratch
+	part      int     // bytes in a HoldsPart
 }
 
 // wait is a request of this session that is not granted yet.
@@ -85,7 +86,7 @@ type Decision struct {
 // Member's, knows: Apply keeps it current. The lease is valid once it is
 // confirmed.
 func NewMember(self SID, state *State, now time.Duration) *Member {
-	m := &Member{self: self, state: state, waits: make(map[uint64]*wait), inquiries: make(map[uint64]*inquiry)}
+	m := &Member{self: self, state: state, waits: make(map[uint64]*wait), inquiries: make(map[uint64]*inquiry), part: maxPart}
 	for slot := range m.holders {
 		o := state.Owners[slot]
 		m.holders[slot].Assigned(o.Owner, o.Epoch)
@@ -217,8 +218,16 @@ func (m *Member) take(epoch Epoch, slots []Slot, now time.Duration) {
 // assert asks the sessions that have not answered.
 func (m *Member) assert(t *Takeover) {
 	for _, sid := range t.Open() {
-		m.send(sid, Assert{Epoch: t.Epoch, Slots: t.Slots})
+		m.assertTo(sid, t)
 	}
+}
+
+func (m *Member) assertTo(sid SID, t *Takeover) {
+	if s := m.state.Sessions[sid]; s != nil && s.Feature >= FeatureParts {
+		m.send(sid, AssertFrom{Epoch: t.Epoch, Slots: t.Slots, From: t.Next(sid)})
+		return
+	}
+	m.send(sid, Assert{Epoch: t.Epoch, Slots: t.Slots})
 }
 
 // finish activates the slots of takeovers that are over.
@@ -379,7 +388,7 @@ func (m *Member) Connected(peer SID, now time.Duration) {
 	m.giveUpThose(func(q *inquiry) bool { return q.open[peer] != nil })
 	for _, t := range m.takeovers {
 		if slices.Contains(t.Open(), peer) {
-			m.send(peer, Assert{Epoch: t.Epoch, Slots: t.Slots})
+			m.assertTo(peer, t)
 		}
 	}
 }
@@ -458,6 +467,15 @@ func (m *Member) Receive(e Envelope, now time.Duration) {
 			}
 		}
 		m.finish()
+	case AssertFrom:
+		m.reportPart(e.From, msg, now)
+	case HoldsPart:
+		for _, t := range m.takeovers {
+			if t.Epoch == msg.Epoch && t.Part(e.From, msg) {
+				m.assertTo(e.From, t)
+			}
+		}
+		m.finish()
 	case Inquire:
 		m.send(e.From, m.tell(msg))
 	case Changes:
@@ -465,24 +483,55 @@ func (m *Member) Receive(e Envelope, now time.Duration) {
 	}
 }
 
-// report tells a new owner what this session holds of its slots. Where this
-// session was the owner so far, it is no longer, whether or not it has applied
-// the entry that says so.
+// report tells a new owner what this session holds of its slots.
 func (m *Member) report(owner SID, msg Assert, now time.Duration) {
+	m.depose(owner, msg.Epoch, msg.Slots, now)
 	all := make(map[Slot][]Held)
 	for _, slot := range msg.Slots {
-		if o := &m.owners[slot]; o.Epoch() != 0 && o.Epoch() < msg.Epoch {
-			m.deliver(slot, o.Resign(nil))
-		}
-		held, ask := m.holders[slot].Assert(m.self, owner, msg.Epoch)
-		if len(held) > 0 {
+		if held := m.holders[slot].Held(m.self); len(held) > 0 {
 			all[slot] = held
-		}
-		for _, id := range ask {
-			m.ask(id, now)
 		}
 	}
 	m.send(owner, Holds{Epoch: msg.Epoch, Held: all})
+}
+
+// reportPart tells a new owner a part of it. Grants of earlier owners are accepted
+// no more in any of the slots, whichever the part is about.
+func (m *Member) reportPart(owner SID, msg AssertFrom, now time.Duration) {
+	m.depose(owner, msg.Epoch, msg.Slots, now)
+	part := HoldsPart{Epoch: msg.Epoch, From: msg.From, Held: make(map[Slot][]Held)}
+	size := 0
+	for _, slot := range msg.Slots {
+		if slot < msg.From.Slot {
+			continue
+		}
+		for _, h := range m.holders[slot].Held(m.self) {
+			at := Place{slot, h.ID.Request}
+			if at.compare(msg.From) < 0 {
+				continue
+			}
+			if size += h.size(); size > m.part && len(part.Held) > 0 {
+				part.Next, part.More = at, true
+				m.send(owner, part)
+				return
+			}
+			part.Held[slot] = append(part.Held[slot], h)
+		}
+	}
+	m.send(owner, part)
+}
+
+// depose takes note of a new owner of slots. Where this session was the owner so
+// far, it is no longer, whether or not it has applied the entry that says so.
+func (m *Member) depose(owner SID, epoch Epoch, slots []Slot, now time.Duration) {
+	for _, slot := range slots {
+		if o := &m.owners[slot]; o.Epoch() != 0 && o.Epoch() < epoch {
+			m.deliver(slot, o.Resign(nil))
+		}
+		for _, id := range m.holders[slot].Depose(owner, epoch) {
+			m.ask(id, now)
+		}
+	}
 }
 
 // serve answers a request as the owner of its slot.

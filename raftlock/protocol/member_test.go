@@ -288,3 +288,75 @@ func TestALeaderThatWasHeldUpTakesNobodyForDead(t *testing.T) {
 		t.Errorf("dead when their time was over once more: %v", dead)
 	}
 }
+
+// What is held is told in parts to who understands that, each once, however often it is asked
+// for; an earlier version is told all at once, and is asked so.
+func TestWhatIsHeldIsToldInParts(t *testing.T) {
+	for _, feature := range []uint32{FeatureLog, FeatureParts} {
+		state := NewState()
+		for i, f := range []uint32{feature, feature, FeatureParts} {
+			state.Apply(uint64(i+1), OpenSession{Nonce: string(rune('a' + i)), Feature: f})
+		}
+		taken := state.SlotsOf(3)[3][:2]
+		m := NewMember(3, state, 0)
+		holder := NewMember(1, state, 0)
+		holder.part = 1
+		const count = 5
+		for _, slot := range taken {
+			holder.holders[slot].requests = make(map[uint64]*holding)
+		}
+		for i := range count {
+			holder.holders[taken[i%2]].requests[uint64(i+1)] = &holding{items: []Item{{Name: string(rune('a' + i)), Mode: lock.Exclusive}}, granted: true, epoch: 1}
+		}
+		m.Receive(Envelope{From: 2, To: 3, Message: Holds{Epoch: 3}}, 0)
+		asked := 0
+		for range 20 {
+			for _, e := range m.Take().Send {
+				_, whole := e.Message.(Assert)
+				_, parts := e.Message.(AssertFrom)
+				if e.To != 1 || !whole && !parts {
+					continue
+				}
+				if parts != (feature == FeatureParts) {
+					t.Fatalf("feature %d: asked by %#v", feature, e.Message)
+				}
+				asked++
+				holder.Receive(e, 0)
+				holder.Receive(e, 0)
+			}
+			for _, e := range holder.Take().Send {
+				m.Receive(e, 0)
+			}
+		}
+		if len(m.takeovers) > 0 {
+			t.Fatalf("feature %d: the takeover does not end", feature)
+		}
+		if c := m.Counts(); c.Granted != count {
+			t.Errorf("feature %d: %d grants are known, not %d", feature, c.Granted, count)
+		}
+		if want := map[uint32]int{FeatureLog: 1, FeatureParts: count}[feature]; asked != want {
+			t.Errorf("feature %d: asked %d times, not %d", feature, asked, want)
+		}
+	}
+}
+
+// Who says that there is always more, or tells of more than any owner can have granted, is not believed for ever.
+func TestPartsAreBounded(t *testing.T) {
+	k := NewTakeover(3, []Slot{1}, []SID{1})
+	if k.Part(1, HoldsPart{Epoch: 3, More: true}) || k.Next(1) != (Place{}) {
+		t.Error("a part that does not go on was taken")
+	}
+	for i := range uint64(3 * maxRequests) {
+		k.Part(1, HoldsPart{Epoch: 3, From: Place{1, i}, Next: Place{1, i + 1}, More: true, Held: map[Slot][]Held{1: {{ID: ReqID{1, i}}}}})
+		if i == 0 {
+			k.next[1] = Place{1, 1}
+			k.held[1] = k.held[1][:0]
+		}
+	}
+	if n := len(k.Held(1)); n > maxReported {
+		t.Errorf("%d grants in one slot were noted", n)
+	}
+	if k.Done() {
+		t.Error("it is done")
+	}
+}

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"encoding/binary"
 	"time"
 
@@ -64,6 +65,23 @@ type (
 		Held  map[Slot][]Held
 	}
 
+	// AssertFrom is an Assert that is answered in parts: the next is to begin at a
+	// place. It is for sessions of FeatureParts; earlier ones do not know it.
+	AssertFrom struct {
+		Epoch Epoch
+		Slots []Slot // ascending
+		From  Place
+	}
+
+	// HoldsPart answers AssertFrom with what is held from the place on, as far as
+	// one message has room. With More there is more, from Next on.
+	HoldsPart struct {
+		Epoch      Epoch
+		From, Next Place
+		More       bool
+		Held       map[Slot][]Held
+	}
+
 	// Resync lists, for every slot that its sender takes the receiver for the
 	// owner of, the requests that it still wants of those up to Last. So it says
 	// nothing about a request that was made later and overtook it.
@@ -90,6 +108,16 @@ type (
 	}
 )
 
+// Place is one in the order of all that a session holds: by slot and request.
+type Place struct {
+	Slot    Slot
+	Request uint64
+}
+
+func (p Place) compare(q Place) int {
+	return cmp.Or(cmp.Compare(p.Slot, q.Slot), cmp.Compare(p.Request, q.Request))
+}
+
 // Listing is one slot in a Resync.
 type Listing struct {
 	Slot     Slot
@@ -108,6 +136,8 @@ const (
 	numRefuse
 	numInquire
 	numChanges
+	numAssertFrom
+	numHoldsPart
 )
 
 // AppendMessage appends the bytes of a message.
@@ -140,18 +170,39 @@ func (m Refuse) append(b []byte) []byte {
 }
 
 func (m Assert) append(b []byte) []byte {
-	b = binary.AppendUvarint(append(b, numAssert), uint64(m.Epoch))
-	b = binary.AppendUvarint(b, uint64(len(m.Slots)))
-	for _, s := range m.Slots {
+	return appendSlots(binary.AppendUvarint(append(b, numAssert), uint64(m.Epoch)), m.Slots)
+}
+
+func (m AssertFrom) append(b []byte) []byte {
+	b = appendSlots(binary.AppendUvarint(append(b, numAssertFrom), uint64(m.Epoch)), m.Slots)
+	return appendPlace(b, m.From)
+}
+
+func (m Holds) append(b []byte) []byte {
+	return appendAllHeld(binary.AppendUvarint(append(b, numHolds), uint64(m.Epoch)), m.Held)
+}
+
+func (m HoldsPart) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, numHoldsPart), uint64(m.Epoch))
+	b = appendBool(appendPlace(appendPlace(b, m.From), m.Next), m.More)
+	return appendAllHeld(b, m.Held)
+}
+
+func appendPlace(b []byte, p Place) []byte {
+	return binary.AppendUvarint(appendSlot(b, p.Slot), p.Request)
+}
+
+func appendSlots(b []byte, slots []Slot) []byte {
+	b = binary.AppendUvarint(b, uint64(len(slots)))
+	for _, s := range slots {
 		b = appendSlot(b, s)
 	}
 	return b
 }
 
-func (m Holds) append(b []byte) []byte {
-	b = binary.AppendUvarint(append(b, numHolds), uint64(m.Epoch))
-	b = binary.AppendUvarint(b, uint64(len(m.Held)))
-	for slot, held := range m.Held {
+func appendAllHeld(b []byte, all map[Slot][]Held) []byte {
+	b = binary.AppendUvarint(b, uint64(len(all)))
+	for slot, held := range all {
 		b = appendSlot(b, slot)
 		b = binary.AppendUvarint(b, uint64(len(held)))
 		for _, h := range held {
@@ -235,13 +286,13 @@ func ParseMessage(b []byte) (Message, error) {
 	case numRefuse:
 		m = Refuse{Slot: r.slot(), Request: r.uint(), Epoch: Epoch(r.uint()), Sequence: r.uint()}
 	case numAssert:
-		a := Assert{Epoch: Epoch(r.uint())}
-		for range r.count(1) {
-			a.Slots = append(a.Slots, r.slot())
-		}
-		m = a
+		m = Assert{Epoch: Epoch(r.uint()), Slots: r.slots()}
+	case numAssertFrom:
+		m = AssertFrom{Epoch: Epoch(r.uint()), Slots: r.slots(), From: r.place()}
 	case numHolds:
-		m = r.holds()
+		m = Holds{Epoch: Epoch(r.uint()), Held: r.allHeld()}
+	case numHoldsPart:
+		m = HoldsPart{Epoch: Epoch(r.uint()), From: r.place(), Next: r.place(), More: r.bool(), Held: r.allHeld()}
 	case numResync:
 		m = r.resync()
 	case numInquire:
@@ -254,8 +305,16 @@ func ParseMessage(b []byte) (Message, error) {
 	return m, r.end()
 }
 
-func (r *reader) holds() Holds {
-	h := Holds{Epoch: Epoch(r.uint())}
+func (r *reader) place() Place { return Place{Slot: r.slot(), Request: r.uint()} }
+
+func (r *reader) slots() (slots []Slot) {
+	for range r.count(1) {
+		slots = append(slots, r.slot())
+	}
+	return slots
+}
+
+func (r *reader) allHeld() (all map[Slot][]Held) {
 	for range r.count(2) {
 		slot := r.slot()
 		for range r.count(6) {
@@ -263,13 +322,13 @@ func (r *reader) holds() Holds {
 				ID: ReqID{Session: SID(r.uint()), Request: r.uint()}, Items: r.items(),
 				Epoch: Epoch(r.uint()), Sequence: r.uint(), Cache: r.bool(),
 			}
-			if h.Held == nil {
-				h.Held = make(map[Slot][]Held)
+			if all == nil {
+				all = make(map[Slot][]Held)
 			}
-			h.Held[slot] = append(h.Held[slot], held)
+			all[slot] = append(all[slot], held)
 		}
 	}
-	return h
+	return all
 }
 
 func (r *reader) resync() Resync {

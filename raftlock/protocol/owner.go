@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -54,6 +55,15 @@ type Held struct {
 	Epoch    Epoch
 	Sequence uint64
 	Cache    bool
+}
+
+// size is no less than what a grant takes in a message, in bytes.
+func (h *Held) size() int {
+	size := 6 * binary.MaxVarintLen64
+	for _, item := range h.Items {
+		size += binary.MaxVarintLen64 + len(item.Name) + 1
+	}
+	return size
 }
 
 // OwnerSlot is a slot as its owner keeps it: which request holds which names,

@@ -96,7 +96,7 @@ func TestASeedGivesOneHistory(t *testing.T) {
 func TestEveryRuleIsNeeded(t *testing.T) {
 	begin := map[mutant]uint64{
 		noFence: 1, oldEpochGrants: 12, noAssert: 1, noResync: 1, noResign: 1, noTombstones: 1, noRecall: 1, noCacheAssert: 1, noRunOut: 148,
-		lostChanges: 1, noFlux: 1, blindToGaps: 1, blindToOverrun: 1,
+		lostChanges: 1, noFlux: 1, blindToGaps: 1, blindToOverrun: 1, onePart: 1,
 	}
 	for m, from := range begin {
 		t.Run(string(m), func(t *testing.T) {

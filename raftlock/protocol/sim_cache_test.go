@@ -229,14 +229,23 @@ func (s *sim) receive(n *simNode, e Envelope) {
 
 // garble leaves out of a message what a mutant does not say.
 func (s *sim) garble(m Message) Message {
-	holds, ok := m.(Holds)
-	if !ok || s.mutant != noCacheAssert {
+	switch m := m.(type) {
+	case Holds:
+		s.leaveOut(m.Held)
+	case HoldsPart:
+		s.leaveOut(m.Held)
+		m.More = m.More && s.mutant != onePart
 		return m
 	}
-	for slot, held := range holds.Held {
-		holds.Held[slot] = slices.DeleteFunc(held, func(h Held) bool { return h.Cache })
+	return m
+}
+
+func (s *sim) leaveOut(all map[Slot][]Held) {
+	for slot, held := range all {
+		if s.mutant == noCacheAssert {
+			all[slot] = slices.DeleteFunc(held, func(h Held) bool { return h.Cache })
+		}
 	}
-	return holds
 }
 
 // forgetCaches has an owner believe that nobody caches.

@@ -55,6 +55,7 @@ const (
 	noFlux         mutant = "what is being changed is not told of"
 	blindToGaps    mutant = "an owner tells of its own epoch to who asks from another one"
 	blindToOverrun mutant = "an owner tells of what is left to who asks too late"
+	onePart        mutant = "the first part of what is held is taken for all of it"
 )
 
 type register struct {
@@ -390,7 +391,7 @@ func (s *sim) open(n *simNode) {
 	dir := fmt.Sprintf("dir-%d-%d", n.id, s.serial)
 	s.dirs[dir] = true
 	attempt := s.serial
-	command := OpenSession{Node: fmt.Sprint(n.id), Nonce: dir, Dir: dir}
+	command := OpenSession{Node: fmt.Sprint(n.id), Nonce: dir, Dir: dir, Feature: uint32(FeatureParts - n.id%3/2)} //nolint:gosec // positive; one in three is of an earlier version
 	s.propose(n, command, func(index uint64, ok bool) { s.opened(n, command, index, ok, attempt) })
 }
 
@@ -410,6 +411,7 @@ func (s *sim) opened(n *simNode, c OpenSession, index uint64, ok bool, attempt i
 		if session.Nonce == c.Nonce && !session.Expired {
 			n.session, n.dir = sid, c.Dir
 			n.member = NewMember(sid, n.state, n.clock(s))
+			n.member.part = 1
 			n.keeps = map[uint64]sentKeep{}
 			for _, peer := range s.nodes {
 				if peer != n {
