@@ -61,7 +61,7 @@ type Mesh struct {
 	closed   bool
 	refused  map[string]time.Time // when which complaint was logged last
 	group    sync.WaitGroup
-	strange  chan struct{} // a place for each connection that has not proved itself
+	strange  []net.Conn // connections that have not proved themselves, in the order in which they came
 }
 
 // Bounds on those who have not proved themselves.
@@ -100,7 +100,7 @@ func New(cfg Config) (*Mesh, error) {
 		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	return &Mesh{
-		cfg: cfg, handlers: make(map[string]Handler), tickets: make(tickets), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time), strange: make(chan struct{}, maxStrangers),
+		cfg: cfg, handlers: make(map[string]Handler), tickets: make(tickets), conns: make(map[net.Conn]struct{}), refused: make(map[string]time.Time),
 		tls: &tls.Config{
 			MinVersion:             tls.VersionTLS13,
 			Certificates:           []tls.Certificate{certificate},
@@ -144,14 +144,7 @@ func (m *Mesh) Serve(ln net.Listener) error {
 			}
 			return fmt.Errorf("mesh: accept: %w", err)
 		}
-		select {
-		case m.strange <- struct{}{}:
-		default:
-			_ = c.Close() // too many at the door: who means it comes again
-			continue
-		}
 		if !m.keep(c) {
-			<-m.strange
 			return nil
 		}
 		go m.welcome(c)
@@ -168,7 +161,38 @@ func (m *Mesh) keep(c net.Conn) bool {
 	}
 	m.conns[c] = struct{}{}
 	m.group.Add(1)
+	if len(m.strange) >= maxStrangers {
+		m.makeRoom()
+	}
+	m.strange = append(m.strange, c)
 	return true
+}
+
+// makeRoom hangs up on a stranger: on the one that has been at the door for the longest time, of the
+// host that has the most there. Who only stands there keeps no node out, least of all from another host. The
+// caller holds mu.
+func (m *Mesh) makeRoom() {
+	most, of := 0, make(map[string]int)
+	for _, c := range m.strange {
+		host := hostOf(c)
+		of[host]++
+		most = max(most, of[host])
+	}
+	at := slices.IndexFunc(m.strange, func(c net.Conn) bool { return of[hostOf(c)] == most })
+	_ = m.strange[at].Close() // who means it comes again
+	m.strange = slices.Delete(m.strange, at, at+1)
+}
+
+func hostOf(c net.Conn) string {
+	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+	return host
+}
+
+// leaveDoor notes that a connection is at the door no more.
+func (m *Mesh) leaveDoor(c net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.strange = slices.DeleteFunc(m.strange, func(s net.Conn) bool { return s == c })
 }
 
 func (m *Mesh) forget(c net.Conn) {
@@ -183,7 +207,7 @@ func (m *Mesh) forget(c net.Conn) {
 func (m *Mesh) welcome(c net.Conn) {
 	defer m.forget(c)
 	serve, err := m.accept(c)
-	<-m.strange
+	m.leaveDoor(c)
 	if err != nil {
 		m.complain(c.RemoteAddr(), err)
 		return

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -217,6 +218,58 @@ func TestGarbageIsClosedAndCostsNothing(t *testing.T) {
 			}
 		}
 		c.Close()
+	}
+}
+
+// Whoever stands at the door and says nothing keeps no node out, from wherever he comes.
+func TestStrangersThatSayNothingKeepNobodyOut(t *testing.T) {
+	for _, from := range []string{"127.0.0.1", "127.0.0.2"} {
+		t.Run(from, func(t *testing.T) {
+			_, at, _ := node(t, Config{Node: "b"})
+			for range 2 * maxStrangers {
+				c, err := net.Dial("tcp", at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close() //nolint:errcheck // a stranger
+			}
+			here := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+			a, _, _ := node(t, Config{Node: "a", Dial: func(ctx context.Context, address string) (net.Conn, error) {
+				return here.DialContext(ctx, "tcp", address)
+			}})
+			c, err := a.Dial(t.Context(), at, "b", "echo/1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close()
+		})
+	}
+}
+
+// Room is made at the cost of the host that has the most connections at the door.
+func TestAHostWithManyStrangersMakesRoom(t *testing.T) {
+	m, at, _ := node(t, Config{Node: "b"})
+	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	first, err := other.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close() //nolint:errcheck // a stranger
+	for range 3 * maxStrangers {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // a stranger
+	}
+	_ = first.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := first.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the only one of its host was hung up on: %v", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.strange); n > maxStrangers {
+		t.Errorf("%d strangers are at the door", n)
 	}
 }
 
