@@ -71,6 +71,7 @@ func (l *life) lead(ctx context.Context) {
 	l.look(func(s *protocol.State) { t.watch = protocol.NewWatch(s.SessionIDs(), l.now()) })
 	t.group.Go(t.archive.run)
 	t.group.Go(t.reconcile)
+	t.group.Go(t.tidy)
 	t.run()
 }
 

@@ -166,6 +166,57 @@ func (t *term) reconcile() {
 	}
 }
 
+// Who has gone without a word stays in the register, and each that comes would ask there: when a
+// member is taken out, and how often is looked.
+const (
+	goneAfter = 5 * time.Minute // announceEvery, and what a client of the storage may have cached
+	tidyEvery = time.Minute
+)
+
+// tidy takes members out of the register that have no session, and have not announced themselves for long by
+// this node's clock. One that is there all the same is in it again at its next announcement.
+func (t *term) tidy() {
+	type sight struct {
+		refreshed time.Time
+		since     time.Duration
+	}
+	l := t.life
+	known := make(map[string]sight)
+	for {
+		sleep(t.ctx, tidyEvery)
+		if t.ctx.Err() != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(t.ctx, storageTimeout)
+		members, err := l.node.cfg.Arbiter.Members(ctx)
+		cancel()
+		if err != nil {
+			continue // it is looked again
+		}
+		alive := make(map[string]bool)
+		for id := range l.ages() {
+			alive[nodeOf(id)] = true
+		}
+		before := known
+		known = make(map[string]sight)
+		for _, m := range members {
+			s, there := before[m.Node]
+			if !there || !s.refreshed.Equal(m.Refreshed) || alive[m.Node] {
+				s = sight{m.Refreshed, l.now()}
+			}
+			known[m.Node] = s
+			if l.now()-s.since < goneAfter {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(t.ctx, storageTimeout)
+			if err := l.node.cfg.Arbiter.Withdraw(ctx, m.Node); err == nil {
+				l.log.Info("a member that has gone is taken out of the register", "node", m.Node)
+			}
+			cancel()
+		}
+	}
+}
+
 // step makes the most urgent change.
 func (t *term) step(absent map[raft.ServerID]time.Duration) error {
 	l := t.life

@@ -443,28 +443,56 @@ func (e *entry) join(ctx context.Context, generation uint32) (joined, refused bo
 			return false, false, err
 		}
 	}
-	refused = true
+	return e.knock(ctx, addresses)
+}
+
+// maxAsked is at how many addresses a node asks at once: those of hosts that have gone do not answer.
+const maxAsked = 16
+
+// knock asks at addresses, and where they say that the leader is, until one lets this node in.
+func (e *entry) knock(ctx context.Context, addresses []raft.ServerAddress) (joined, refused bool, err error) {
+	type answer struct {
+		from, leader raft.ServerAddress
+		gone         bool
+		err          error
+	}
+	var group sync.WaitGroup
+	defer group.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	answers := make(chan answer, maxAsked)
+	refused, asking := true, 0
 	tried := make(map[raft.ServerAddress]bool)
-	for len(addresses) > 0 {
-		to := addresses[0]
-		addresses = addresses[1:]
-		if tried[to] {
-			continue
+	for {
+		for ; len(addresses) > 0 && asking < maxAsked; addresses = addresses[1:] {
+			to := addresses[0]
+			if tried[to] {
+				continue
+			}
+			tried[to] = true
+			asking++
+			group.Go(func() {
+				leader, gone, err := e.begun.apply(ctx, to)
+				answers <- answer{to, leader, gone, err}
+			})
 		}
-		tried[to] = true
-		leader, gone, failure := e.begun.apply(ctx, to)
-		if failure == nil {
+		if asking == 0 {
+			return false, refused, err
+		}
+		a := <-answers
+		asking--
+		if a.err == nil {
+			e.begun.heard("", a.from)
 			return true, false, nil
 		}
-		refused = refused && gone
+		refused = refused && a.gone
 		if !errors.Is(err, mesh.ErrRefused) { // which tells more than who has gone
-			err = failure
+			err = a.err
 		}
-		if leader != "" {
-			addresses = append([]raft.ServerAddress{leader}, addresses...)
+		if a.leader != "" {
+			addresses = append([]raft.ServerAddress{a.leader}, addresses...)
 		}
 	}
-	return false, refused, err
 }
 
 // begin begins a life.
@@ -500,7 +528,6 @@ func (l *life) apply(ctx context.Context, to raft.ServerAddress) (leader raft.Se
 	if a.Error != "" {
 		return raft.ServerAddress(a.Leader), false, fmt.Errorf("%s does not let this node in: %s", to, a.Error)
 	}
-	l.sponsor = to
 	return "", false, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -914,5 +915,66 @@ func TestWhatTwoSessionsUseShutsNoEarlierVersionOut(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+// announceGone has the register tell of nodes that have gone without a word, hosts and all: nobody
+// refuses a connection to them.
+func (w *world) announceGone(t *testing.T, count int) {
+	t.Helper()
+	for i := range count {
+		name := fmt.Sprintf("0gone%d", i)
+		for _, from := range []string{"a", "b", "c", "d"} {
+			w.net.set(from, name, true)
+		}
+		m := mount.Member{Node: name, Addresses: []string{name + ":1"}, Refreshed: time.Unix(1, 0)}
+		if err := w.running["a"].mount.Announce(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestANodeJoinsThoughManyHaveGoneWithoutAWord(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		w.announceGone(t, 60)
+		d := w.start("d")
+		eventually(t, "the new node has a session", 8*time.Second, func() bool { return d.node.Ready() == nil })
+	})
+}
+
+func TestWhoHasGoneWithoutAWordIsTakenOutOfTheRegister(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		w.announceGone(t, 3)
+		stop := w.running["b"].storage.Inject(func(c vfs.OpCall) error {
+			if c.Op == vfs.OpCreate && strings.HasPrefix(path.Base(c.Path), "b-2_") {
+				return syscall.ENOSPC // its session is alive all the same
+			}
+			return nil
+		})
+		defer stop()
+		there := func() (names []string) {
+			members, err := w.running["a"].mount.Members(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range members {
+				names = append(names, m.Node)
+			}
+			slices.Sort(names)
+			return names
+		}
+		time.Sleep(goneAfter - time.Minute)
+		if n := len(there()); n != 6 {
+			t.Fatalf("%d members after a while", n)
+		}
+		again := mount.Member{Node: "0gone0", Addresses: []string{"0gone0:1"}, Refreshed: time.Unix(2, 0)} // it has no session, and is there
+		if err := w.running["a"].mount.Announce(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "they are taken out", 3*tidyEvery, func() bool { return len(there()) < 6 })
+		time.Sleep(tidyEvery)
+		if names := there(); !slices.Equal(names, []string{"0gone0", "a-1", "b-2", "c-3"}) {
+			t.Errorf("left are %q", names)
+		}
 	})
 }
