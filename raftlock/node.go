@@ -531,6 +531,10 @@ func (l *life) apply(ctx context.Context, to raft.ServerAddress) (leader raft.Se
 	return "", false, nil
 }
 
+// lookupTimeout is how long further addresses are waited for: where names are not resolved the storage tells
+// of the others all the same.
+const lookupTimeout = 2 * time.Second
+
 // addresses returns where other nodes may be, whichever they are.
 func (n *Node) addresses(ctx context.Context) ([]raft.ServerAddress, error) {
 	storage, cancel := context.WithTimeout(ctx, storageTimeout)
@@ -547,7 +551,9 @@ func (n *Node) addresses(ctx context.Context) ([]raft.ServerAddress, error) {
 	}
 	all = append(all, n.cfg.Peers...)
 	if n.cfg.Lookup != nil {
-		all = append(all, n.cfg.Lookup(ctx)...)
+		names, cancel := context.WithTimeout(ctx, lookupTimeout)
+		all = append(all, n.cfg.Lookup(names)...)
+		cancel()
 	}
 	var others []raft.ServerAddress
 	for _, at := range all {

@@ -978,3 +978,20 @@ func TestWhoHasGoneWithoutAWordIsTakenOutOfTheRegister(t *testing.T) {
 		}
 	})
 }
+
+// Who can be found by the storage is, though whoever resolves names does not answer.
+func TestANodeJoinsThoughNamesAreNotResolved(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		w.lookup = func(ctx context.Context) []string {
+			sleep(ctx, 20*time.Second) // two attempts at two servers
+			return nil
+		}
+		c := w.start("c")
+		eventually(t, "the new node has a session", 5*time.Second, func() bool { return c.node.Ready() == nil })
+		for _, p := range w.running {
+			w.crash(p)
+		}
+		d := w.start("d")
+		eventually(t, "another one founds the next generation", 12*time.Second, func() bool { return d.node.Ready() == nil })
+	})
+}

@@ -32,6 +32,7 @@ type world struct {
 	leaving map[string]*process // who was the last to leave an address
 	group   sync.WaitGroup
 	mutate  func(Arbiter) Arbiter           // nil: the storage does what it says
+	lookup  func(context.Context) []string  // nil: there are no further addresses
 	strange string                          // a name whose process the others refuse
 	ahead   func(name string) time.Duration // of the clock of the host of a name; nil: all are right
 }
@@ -89,7 +90,7 @@ func (w *world) startAs(name, uuid string) *process {
 		arbiter = w.mutate(m)
 	}
 	p.net.strange = name == w.strange
-	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: newDetours(ctx, p.net, log), Arbiter: arbiter, Logger: log, Wall: w.wall(name)})
+	p.node, err = Open(ctx, Config{Node: uuid, Address: name + ":1", Network: newDetours(ctx, p.net, log), Arbiter: arbiter, Logger: log, Wall: w.wall(name), Lookup: w.lookup})
 	if err != nil {
 		w.t.Fatal(err)
 	}
