@@ -66,7 +66,10 @@ func (l *life) others() (all []raft.ServerAddress) {
 	return all
 }
 
-// locks returns the locks that this node holds. An exclusive lock of a bucket, which is
+// jsonSize is no less than what a lock takes as JSON, in which a letter may be six.
+func (h *HeldLock) jsonSize() int { return 256 + 6*(len(h.Name)+len(h.Endpoint)) }
+
+// locks returns the locks that this node holds, the oldest, as far as an answer has room. An exclusive lock of a bucket, which is
 // held in several slots, is one.
 func (l *life) locks(most int) []HeldLock {
 	l.mu.Lock()
@@ -76,13 +79,18 @@ func (l *life) locks(most int) []HeldLock {
 	}
 	now, seen := l.now(), make(map[string]bool)
 	var all []HeldLock
+	room := maxCall - 4096 // for the rest of the answer
 	for _, h := range l.member.Held(most * l.node.cfg.Spread) {
 		exclusive := h.Mode == lock.Exclusive
 		if exclusive && seen[h.Name] {
 			continue
 		}
 		seen[h.Name] = exclusive
-		all = append(all, HeldLock{Name: h.Name, Exclusive: exclusive, Age: now - h.Since, Request: strconv.FormatUint(h.Request, 10), Endpoint: l.node.cfg.Endpoint})
+		told := HeldLock{Name: h.Name, Exclusive: exclusive, Age: now - h.Since, Request: strconv.FormatUint(h.Request, 10), Endpoint: l.node.cfg.Endpoint}
+		if room -= told.jsonSize(); room < 0 {
+			break
+		}
+		all = append(all, told)
 	}
 	return all[:min(len(all), most)]
 }

@@ -2,6 +2,8 @@ package raftlock
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +64,26 @@ func TestEachNodeTellsOfTheLocksOfAll(t *testing.T) {
 		}
 		if held := heldAt(x, 100); len(held) != 0 {
 			t.Errorf("released: %+v", held)
+		}
+	})
+}
+
+// Long names of letters that JSON writes as six each are more than an answer has room for.
+func TestTheOldestOfManyLongLocksAreTold(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		_, others := w.leader(t)
+		old, _ := take(t, others[0], time.Second, "o/bucket/old")
+		defer old.Release()
+		time.Sleep(time.Second)
+		for i := range MaxHeldLocks {
+			ls, _ := take(t, others[0], time.Second, fmt.Sprintf("o/bucket/%s%d", strings.Repeat("<", 1000), i))
+			defer ls.Release()
+		}
+		for _, p := range w.running {
+			held := heldAt(p, MaxHeldLocks)
+			if _, there := held["o/bucket/old"]; !there || len(held) < MaxHeldLocks/2 {
+				t.Errorf("%s tells of %d", p.name, len(held))
+			}
 		}
 	})
 }
