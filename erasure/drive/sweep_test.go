@@ -241,9 +241,9 @@ func TestWhatCannotBeRemovedIsTriedAgainAndKeepsNothingElse(t *testing.T) {
 		for n := byte(3); n <= 5; n++ {
 			must(t, d.begin(n).Finish())
 		}
-		tries := 0
+		var tries atomic.Int64
 		d.fail = func() error {
-			if tries++; tries == 1 { // of the first file, and of the first shard of those that are due
+			if tries.Add(1) == 1 { // of the first file, and of the first shard of those that are due
 				return &fs.PathError{Op: "remove", Err: syscall.EIO}
 			}
 			return nil
@@ -253,7 +253,7 @@ func TestWhatCannotBeRemovedIsTriedAgainAndKeepsNothingElse(t *testing.T) {
 		if n := d.files(); n != 4 {
 			t.Errorf("there are %d files, of three shards and one that cannot be removed", n)
 		}
-		tries = 0
+		tries.Store(0)
 		time.Sleep(31 * time.Hour)
 		if left := d.files(); left != 2 {
 			t.Errorf("there are %d files, of one that cannot be removed and a shard of that kind", left)
