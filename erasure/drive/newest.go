@@ -106,12 +106,30 @@ func (d *Drive) newestShards() (all []register.DataID, err error) {
 	return all, err
 }
 
-// newest returns the entries in use that were written last: so many bytes of them, or a little more.
+// newest returns the entries in use that were written last: so many bytes of them, or a little more. Numbers are not
+// used again, so of a drive that has long been written to few lead to a segment: what is between those is stepped over.
 func (s *segments) newest(limit int64) (all []indexed, err error) {
-	for number := s.last; number > 0 && limit > 0; number-- {
-		entries, err := s.entries(number, 2*segmentSize)
+	const widest = 1 << 30
+	for high, span := s.last, uint32(1); high > 0 && limit > 0; {
+		low := high - min(span, high)
+		if span > 1 {
+			is, err := s.indexes(low+1, high)
+			if err != nil {
+				return nil, err
+			}
+			if is {
+				span /= 2
+				continue
+			}
+			high, span = low, min(2*span, widest)
+			continue
+		}
+		entries, err := s.entries(high, 2*segmentSize)
 		if err != nil {
 			return nil, err
+		}
+		if high = low; len(entries) == 0 {
+			span = 2
 		}
 		for _, e := range slices.Backward(entries) {
 			if limit <= 0 {
@@ -122,6 +140,16 @@ func (s *segments) newest(limit int64) (all []indexed, err error) {
 		}
 	}
 	return all, nil
+}
+
+// indexes reports whether the store knows a segment with one of some numbers.
+func (s *segments) indexes(from, to uint32) (is bool, err error) {
+	it, err := s.kv.Scan(segmentName(from), after(segmentName(to)))
+	if err != nil {
+		return false, err
+	}
+	is = it.Next()
+	return is, it.Close()
 }
 
 // lost reports whether an error says that a shard is not there or not whole, and not that it cannot

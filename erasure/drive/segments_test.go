@@ -542,3 +542,36 @@ func FuzzNotes(f *testing.F) {
 		}
 	})
 }
+
+// TestADriveThatWasNotClosedInOrderOpensAsFastAfterManySegments: numbers are not used again, so a drive that has long
+// been written to knows few of those that it has had.
+func TestADriveThatWasNotClosedInOrderOpensAsFastAfterManySegments(t *testing.T) {
+	const many = 1_000_000
+	b := newBed(t, segmentSize)
+	b.must(b.write(1, 10_000))
+	b.must(b.write(2, 10_000))
+	b.d.segments.writing.Lock()
+	b.must(b.d.segments.endOpen())
+	b.d.segments.last = many
+	b.d.segments.writing.Unlock()
+	b.must(b.write(3, 10_000))
+	steps := 0
+	files, err := OpenFiles(b.fault.Root())
+	b.must(err)
+	d := New(countingKV{b.store, &steps}, files, nil)
+	entries, err := d.openSegments(b.fault.Root(), slog.New(slog.DiscardHandler), b.size) // as after a crash
+	b.must(err)
+	b.must(entries.Close())
+	if steps > 200 {
+		t.Errorf("the store went to %d places before the drive was open", steps)
+	}
+	newest, err := d.segments.newest(recheckedSegments)
+	b.must(err)
+	var got []byte
+	for _, e := range newest {
+		got = append(got, e.id[0])
+	}
+	if !slices.Equal(got, []byte{3, 2, 1}) {
+		t.Errorf("the newest shards are those of %v", got)
+	}
+}
