@@ -37,11 +37,18 @@ const (
 )
 
 // Settings that say when all shards were read, as seconds since 1970, and how far the pass is that reads them, as
-// an erasure.Position in JSON; empty: there is none.
+// a scrubbed in JSON; empty: there is none.
 const (
 	lastScrub = "scrub/last"
 	scrubAt   = "scrub/at"
 )
+
+// scrubbed is how far a pass is that reads all shards. Where they were read through since it began, as by a node that
+// does not know of this, it is of no pass any more.
+type scrubbed struct {
+	erasure.Position
+	Last string `json:"last"` // what lastScrub was when it began
+}
 
 // Config says what a Keeper looks after. Its functions may be called concurrently.
 type Config struct {
@@ -288,9 +295,9 @@ func (k *Keeper) scrubIsDue() bool {
 // scrub reads all shards, unless none of the set was read before: then it only notes that
 // the time for it begins now.
 func (k *Keeper) scrub(ctx context.Context) error {
-	_, revision, err := k.Records.Get(lastScrub)
+	last, revision, err := k.Records.Get(lastScrub)
 	if err == nil && revision != 0 {
-		err = k.scrubOn(ctx)
+		err = k.scrubOn(ctx, string(last))
 	}
 	if err == nil {
 		err = k.Records.Set(ctx, lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision)
@@ -302,8 +309,8 @@ func (k *Keeper) scrub(ctx context.Context) error {
 }
 
 // scrubOn reads all shards that the last pass has not come to, which ended before it was through, as its process did.
-func (k *Keeper) scrubOn(ctx context.Context) error {
-	var from erasure.Position
+func (k *Keeper) scrubOn(ctx context.Context, last string) error {
+	var from scrubbed
 	value, _, err := k.Records.Get(scrubAt)
 	if err == nil && len(value) > 0 {
 		err = json.Unmarshal(value, &from)
@@ -311,13 +318,16 @@ func (k *Keeper) scrubOn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read how far the shards were read: %w", err)
 	}
+	if from.Last != last {
+		from = scrubbed{}
+	}
 	told := time.Now()
 	h, err := k.pass(ctx, upkeep.Pass{Kind: upkeep.Scrub, Deep: true}, func(ctx context.Context, seen func(erasure.Healed)) (erasure.Healed, error) {
-		return k.Store.ScrubFrom(ctx, from, scrubRate, func(h erasure.Healed) {
+		return k.Store.ScrubFrom(ctx, from.Position, scrubRate, func(h erasure.Healed) {
 			seen(h)
 			if now := time.Now(); now.Sub(told) > scrubTold {
 				told = now
-				k.scrubbedTo(ctx, h.At)
+				k.scrubbedTo(ctx, scrubbed{h.At, last})
 			}
 		})
 	})
@@ -325,14 +335,14 @@ func (k *Keeper) scrubOn(ctx context.Context) error {
 	if err == nil || errors.Is(err, erasure.ErrSetAway) {
 		h.At = erasure.Position{} // the next one is to begin with the first
 	}
-	k.scrubbedTo(ctx, h.At)
+	k.scrubbedTo(ctx, scrubbed{h.At, last})
 	return err
 }
 
 // scrubbedTo notes how far the shards were read.
-func (k *Keeper) scrubbedTo(ctx context.Context, at erasure.Position) {
+func (k *Keeper) scrubbedTo(ctx context.Context, at scrubbed) {
 	value, err := json.Marshal(at)
-	if at == (erasure.Position{}) {
+	if at.Position == (erasure.Position{}) {
 		value = nil
 	}
 	before, revision, err1 := k.Records.Get(scrubAt)

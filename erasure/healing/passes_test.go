@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -163,6 +164,52 @@ func TestAScrubGoesOnWhereThatOfAProcessThatEndedWas(t *testing.T) {
 		}
 		if p := k.expect(t, upkeep.Scrub, ""); p.Names < objects || p.Names > objects+10 { // and what the server keeps, each time
 			t.Errorf("%d names are said to be looked at", p.Names)
+		}
+	})
+}
+
+// TestAScrubThatOthersHaveEndedIsNotGoneOnWith: a node from before it was noted how far one is leaves the note.
+func TestAScrubThatOthersHaveEndedIsNotGoneOnWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const objects, pause = 1500, 900 * time.Millisecond
+		k := openKeeper(t, true)
+		slow := &absent{Drive: newDrives(t)[0]}
+		k.Store = openStore(t, k.Locker, erasure.Config{Sets: []erasure.SetConfig{{Drives: []erasure.Drive{slow}}}})
+		if err := k.Store.CreateBucket(t.Context(), object.Bucket{Name: "bucket"}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range objects {
+			ref := object.Ref{Bucket: "bucket", Key: fmt.Sprint(i)}
+			if _, err := k.Store.Put(t.Context(), ref, object.PutInput{Body: objecttest.NewBody(make([]byte, 20_000), object.CRC64NVME)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.scrub(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, kill := context.WithCancel(t.Context())
+		reads := 0
+		slow.read = func() {
+			time.Sleep(pause)
+			if reads++; reads == objects-10 {
+				kill()
+			}
+		}
+		if err := k.scrub(ctx); err == nil {
+			t.Error("one that was not through is over")
+		}
+		// Another node reads all shards, and knows of lastScrub only.
+		_, revision, err := k.Records.Get(lastScrub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Records.Set(t.Context(), lastScrub, strconv.AppendInt(nil, time.Now().Unix(), 10), revision); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(scrubEvery + time.Hour)
+		reads, slow.read = 0, func() { reads++ }
+		if err := k.scrub(t.Context()); err != nil || reads < objects {
+			t.Errorf("the next one reads %d shards of %d: %v", reads, objects, err)
 		}
 	})
 }
